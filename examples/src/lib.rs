@@ -1,0 +1,1 @@
+//! Examples of Sworm; see the files beside this folder.

@@ -1,0 +1,74 @@
+//! What a derive was given: the type, and its attribute as typed.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, Span};
+use quote::ToTokens;
+use syn::{Expr, LitInt, LitStr, Path, Type};
+
+/// The attributes of `#[worker(..)]`.
+#[derive(Default)]
+pub(crate) struct WorkerAttrs {
+    pub(crate) krate: Option<Path>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) version: Option<LitInt>,
+    pub(crate) handles: Option<Handles>,
+    pub(crate) restart: Option<Strategy>,
+    pub(crate) distribution: Option<Strategy>,
+    pub(crate) handoff: Option<Handoff>,
+    pub(crate) replicas: Option<LitInt>,
+    pub(crate) mailbox: Option<LitInt>,
+    pub(crate) start_timeout: Option<Length>,
+    /// The word itself: a missing `impl Lifecycle` is reported there.
+    pub(crate) lifecycle: Option<Ident>,
+}
+
+/// The attributes of `#[message(..)]`.
+#[derive(Default)]
+pub(crate) struct MessageAttrs {
+    pub(crate) krate: Option<Path>,
+    pub(crate) reply: Option<Type>,
+    pub(crate) id: Option<LitStr>,
+}
+
+/// The attributes of `#[sworm(..)]`. `mode` is read and not kept: there is only one.
+#[derive(Default)]
+pub(crate) struct SwormAttrs {
+    pub(crate) krate: Option<Path>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) restart: Option<Strategy>,
+    pub(crate) distribution: Option<Strategy>,
+    pub(crate) handoff: Option<bool>,
+    pub(crate) sync_interval: Option<Length>,
+}
+
+/// The list in `handles(..)`.
+pub(crate) struct Handles {
+    /// The whole list with its parentheses.
+    pub(crate) span: Span,
+    pub(crate) messages: Vec<Type>,
+}
+
+/// `handoff`, `handoff = false` or `handoff = Part`.
+pub(crate) enum Handoff {
+    Whole(bool),
+    Part(Box<Type>),
+}
+
+/// A strategy by the name of its plugin, or as a value.
+pub(crate) enum Strategy {
+    Named(LitStr),
+    Value(Box<Expr>),
+}
+
+/// A length of time as typed.
+pub(crate) struct Length {
+    pub(crate) literal: LitStr,
+    pub(crate) time: Duration,
+}
+
+impl ToTokens for Length {
+    fn to_tokens(&self, tokens: &mut proc_macro2::TokenStream) {
+        self.literal.to_tokens(tokens);
+    }
+}

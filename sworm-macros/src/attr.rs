@@ -1,0 +1,158 @@
+//! Reads `#[worker(..)]`, `#[message(..)]` and `#[sworm(..)]` as typed, without judging the values.
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::{Attribute, Error, Meta, Result, Token};
+
+use crate::ast::{MessageAttrs, SwormAttrs, WorkerAttrs};
+use crate::errors::Errors;
+use crate::value::{Arg, skip_value};
+
+/// The keys of one attribute.
+pub(crate) trait Keys: Default {
+    const ATTRIBUTE: &'static str;
+    /// How the attribute is written.
+    const FORM: &'static str;
+
+    fn read(&mut self, arg: Arg<'_>) -> Result<()>;
+}
+
+/// Reads all attributes of that name; a key that cannot be read is reported and passed over.
+pub(crate) fn read<K: Keys>(attrs: &[Attribute], errors: &mut Errors) -> K {
+    let mut keys = K::default();
+    let mut seen = Vec::new();
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident(K::ATTRIBUTE)) {
+        if !matches!(attr.meta, Meta::List(_)) {
+            errors.at(&attr.meta, format!("expected a list, as in `{}`", K::FORM));
+            continue;
+        }
+        let outcome = attr.parse_args_with(|input: ParseStream<'_>| read_list(input, &mut keys, &mut seen, errors));
+        if let Err(error) = outcome {
+            errors.push(error);
+        }
+    }
+    keys
+}
+
+fn read_list<K: Keys>(input: ParseStream<'_>, keys: &mut K, seen: &mut Vec<Ident>, errors: &mut Errors) -> Result<()> {
+    while !input.is_empty() {
+        let outcome = read_key(input, keys, seen, errors);
+        let stopped_early = !input.is_empty() && !input.peek(Token![,]);
+        match outcome {
+            Err(error) => errors.push(error),
+            Ok(()) if stopped_early => errors.at_span(input.span(), "expected `,`"),
+            Ok(()) => {}
+        }
+        skip_value(input)?;
+        input.parse::<Option<Token![,]>>()?;
+    }
+    Ok(())
+}
+
+fn read_key<K: Keys>(input: ParseStream<'_>, keys: &mut K, seen: &mut Vec<Ident>, errors: &mut Errors) -> Result<()> {
+    let key = Ident::parse_any(input).map_err(|e| Error::new(e.span(), "expected the name of an attribute"))?;
+    if seen.contains(&key) {
+        return Err(Error::new(key.span(), format!("`{key}` is given twice; keep one")));
+    }
+    seen.push(key.clone());
+    keys.read(Arg { key: &key, input, errors })
+}
+
+const CHECKPOINT: &str = "call `ctx.checkpoint().await` in the handlers that must not lose state";
+const CRATE: &str = "crate = path::to::sworm";
+
+impl Keys for WorkerAttrs {
+    const ATTRIBUTE: &'static str = "worker";
+    const FORM: &'static str = "#[worker(name = \"counter\")]";
+
+    fn read(&mut self, arg: Arg<'_>) -> Result<()> {
+        match arg.key.to_string().as_str() {
+            "name" => self.name = Some(arg.text("name = \"counter\"")?),
+            "version" => self.version = Some(arg.number("version = 1")?),
+            "handles" => self.handles = Some(arg.handles("handles(Add, Get)")?),
+            "restart" => self.restart = Some(arg.strategy("restart = \"transient\"")?),
+            "distribution" => self.distribution = Some(arg.strategy("distribution = \"rendezvous\"")?),
+            "handoff" => self.handoff = Some(arg.handoff("handoff = Part")?),
+            "replicas" => self.replicas = Some(arg.number("replicas = 2")?),
+            "mailbox" => self.mailbox = Some(arg.number("mailbox = 64")?),
+            "start_timeout" => self.start_timeout = Some(arg.length("start_timeout = \"3s\"")?),
+            "lifecycle" => self.lifecycle = Some(arg.flag()?),
+            "crate" => self.krate = Some(arg.path(CRATE)?),
+            "snapshot" | "every" => return Err(arg.not_there_yet(CHECKPOINT)),
+            "durable" => return Err(arg.not_there_yet("write `replicas = 0` for the local disk alone")),
+            "state_wait" => return Err(arg.not_there_yet("leave it out")),
+            _ => {
+                return Err(arg.unknown(&[
+                    "name",
+                    "handles(..)",
+                    "restart",
+                    "distribution",
+                    "handoff",
+                    "replicas",
+                    "mailbox",
+                    "start_timeout",
+                    "lifecycle",
+                    "version",
+                    "crate",
+                ]));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Keys for MessageAttrs {
+    const ATTRIBUTE: &'static str = "message";
+    const FORM: &'static str = "#[message(reply = i64)]";
+
+    fn read(&mut self, arg: Arg<'_>) -> Result<()> {
+        match arg.key.to_string().as_str() {
+            "reply" => self.reply = Some(arg.ty("reply = i64")?),
+            "id" => self.id = Some(arg.text("id = \"add\"")?),
+            "crate" => self.krate = Some(arg.path(CRATE)?),
+            _ => return Err(arg.unknown(&["reply", "id", "crate"])),
+        }
+        Ok(())
+    }
+}
+
+impl Keys for SwormAttrs {
+    const ATTRIBUTE: &'static str = "sworm";
+    const FORM: &'static str = "#[sworm(name = \"carts\")]";
+
+    fn read(&mut self, arg: Arg<'_>) -> Result<()> {
+        match arg.key.to_string().as_str() {
+            "name" => self.name = Some(arg.text("name = \"carts\"")?),
+            "restart" => self.restart = Some(arg.strategy("restart = \"temporary\"")?),
+            "distribution" => self.distribution = Some(arg.strategy("distribution = \"rendezvous\"")?),
+            "handoff" => self.handoff = Some(arg.switch("handoff = false")?),
+            "mode" => mode(arg)?,
+            "sync_interval" => self.sync_interval = Some(arg.length("sync_interval = \"100ms\"")?),
+            "crate" => self.krate = Some(arg.path(CRATE)?),
+            "ack" | "rebalance" => return Err(arg.not_there_yet("leave it out")),
+            _ => {
+                return Err(arg.unknown(&[
+                    "name",
+                    "restart",
+                    "distribution",
+                    "handoff",
+                    "mode",
+                    "sync_interval",
+                    "crate",
+                ]));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mode(arg: Arg<'_>) -> Result<()> {
+    let mode = arg.text("mode = \"available\"")?;
+    let text = match mode.value().as_str() {
+        "available" => return Ok(()),
+        "majority" => "`mode = \"majority\"` is not there yet; leave `mode` out for \"available\"".to_owned(),
+        other => format!("there is no mode \"{other}\"; leave `mode` out for \"available\""),
+    };
+    Err(Error::new(mode.span(), text))
+}

@@ -1,0 +1,89 @@
+//! What the derives write beside an error: all that was right. The error texts are pinned by the compile-fail tests.
+
+use syn::{DeriveInput, File, Item, parse_quote, parse2};
+
+use crate::expand;
+
+fn items(tokens: proc_macro2::TokenStream) -> Vec<Item> {
+    parse2::<File>(tokens).expect("the expansion is Rust").items
+}
+
+fn errors(items: &[Item]) -> Vec<String> {
+    let texts = items.iter().filter_map(|item| match item {
+        Item::Macro(item) if item.mac.path.segments.last()?.ident == "compile_error" => Some(&item.mac.tokens),
+        _ => None,
+    });
+    texts.map(|text| parse2::<syn::LitStr>(text.clone()).expect("one text").value()).collect()
+}
+
+/// The traits with impls, in order.
+fn traits(items: &[Item]) -> Vec<String> {
+    let paths = items.iter().filter_map(|item| match item {
+        Item::Impl(item) => item.trait_.as_ref().map(|(path, _)| path),
+        _ => None,
+    });
+    paths.filter_map(|path| path.segments.last()).map(|last| last.ident.to_string()).collect()
+}
+
+#[test]
+fn a_worker_without_attributes_has_its_name_and_all_traits() {
+    let input: DeriveInput = parse_quote! { struct r#type; };
+    let tokens = expand::worker(&input);
+    assert!(tokens.to_string().contains(r#"const NAME : & 'static str = "type""#));
+    let items = items(tokens);
+    assert_eq!(errors(&items), [] as [&str; 0]);
+    assert_eq!(traits(&items), ["Target", "Worker", "Lifecycle"]);
+}
+
+#[test]
+fn a_mistake_takes_nothing_else_away() {
+    let input: DeriveInput = parse_quote! {
+        #[worker(nam = Map<A, B, C>, handles(Add, Get), mailbox = 0, replicas = 2,, handoff)]
+        struct Counter;
+    };
+    let tokens = expand::worker(&input);
+    let text = tokens.to_string();
+    assert!(text.contains("replicas (2)") && text.contains("handoff (true)") && !text.contains("mailbox ("));
+    let items = items(tokens);
+    assert_eq!(errors(&items).len(), 3);
+    assert_eq!(traits(&items), ["Target", "Worker", "Request", "Request", "Lifecycle"]);
+}
+
+#[test]
+fn a_refused_type_has_impls_with_bounds_and_no_entry() {
+    let input: DeriveInput = parse_quote! {
+        #[worker(handles(Get))]
+        struct Cache<T> { items: Vec<T> }
+    };
+    let items = items(expand::worker(&input));
+    assert_eq!(errors(&items).len(), 1);
+    assert_eq!(traits(&items), ["Target", "Worker", "Request", "Lifecycle"]);
+    assert!(!items.iter().any(|item| matches!(item, Item::Const(_))), "the inventory takes concrete types only");
+}
+
+#[test]
+fn paths_start_where_the_attribute_says() {
+    let input: DeriveInput = parse_quote! {
+        #[worker(crate = my::sworm, handles(Get), handoff = Part, restart = Own)]
+        struct Counter;
+    };
+    assert!(!expand::worker(&input).to_string().contains(":: sworm :: sworm"));
+    assert!(!expand::worker(&input).to_string().replace("my :: sworm", "").contains("sworm ::"));
+}
+
+#[test]
+fn a_sworm_is_built_from_what_was_given() {
+    let input: DeriveInput = parse_quote! {
+        #[sworm(name = "carts", restart = "temporary", handoff, sync_interval = "100ms", mode = "available")]
+        struct Carts;
+    };
+    let text = expand::sworm(&input).to_string();
+    assert!(text.contains(r#"SwormSpec :: new ("carts") . restart ("temporary") . handoff (true) . sync_interval ("#));
+}
+
+#[test]
+fn a_message_replies_nothing_unless_told() {
+    let input: DeriveInput = parse_quote! { struct Reset; };
+    let text = expand::message(&input).to_string();
+    assert!(text.contains("type Reply = () ;") && text.contains(r#"const ID : & 'static str = "Reset""#));
+}

@@ -1,0 +1,156 @@
+//! Checks what was read. A value that is refused is taken out, so that the rest still makes impls.
+
+use std::time::Duration;
+
+use quote::ToTokens;
+use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
+
+use crate::ast::{Length, MessageAttrs, Strategy, SwormAttrs, WorkerAttrs};
+use crate::errors::Errors;
+
+const MAX_NAME_BYTES: usize = 255;
+const MAX_REPLICAS: u64 = 16;
+const MAX_MAILBOX: u64 = 1_000_000;
+const MAX_LENGTH: Duration = Duration::from_secs(3600);
+
+pub(crate) fn worker(input: &DeriveInput, attrs: &mut WorkerAttrs, errors: &mut Errors) {
+    not_a_union(input, "a worker", errors);
+    not_on_parts(input, "worker", errors);
+    not_generic(
+        input,
+        "a worker type cannot be generic: other nodes find it by its name; make a newtype for each concrete type",
+        errors,
+    );
+    name(&mut attrs.name, "`name`", errors);
+    number(&mut attrs.version, |version| (version != 1).then(|| version_text(version)), errors);
+    number(&mut attrs.replicas, |n| outside(n, 0, MAX_REPLICAS, "`replicas`"), errors);
+    number(&mut attrs.mailbox, |n| outside(n, 1, MAX_MAILBOX, "`mailbox`"), errors);
+    length(&mut attrs.start_timeout, "`start_timeout`", errors);
+    strategy(&mut attrs.restart, "restart = \"transient\"", errors);
+    strategy(&mut attrs.distribution, "distribution = \"rendezvous\"", errors);
+    listed_once(attrs, errors);
+}
+
+pub(crate) fn message(input: &DeriveInput, attrs: &mut MessageAttrs, errors: &mut Errors) {
+    not_a_union(input, "a message", errors);
+    not_on_parts(input, "message", errors);
+    not_generic(
+        input,
+        "a message type cannot be generic: it has one id on the wire; make a newtype for each concrete type",
+        errors,
+    );
+    name(&mut attrs.id, "`id`", errors);
+}
+
+pub(crate) fn sworm(input: &DeriveInput, attrs: &mut SwormAttrs, errors: &mut Errors) {
+    let unit = matches!(&input.data, Data::Struct(data) if matches!(data.fields, Fields::Unit));
+    if !unit || !input.generics.params.is_empty() {
+        let ident = &input.ident;
+        errors.at(ident, format!("a sworm is declared by a unit struct: write `struct {ident};`"));
+    }
+    name(&mut attrs.name, "`name`", errors);
+    length(&mut attrs.sync_interval, "`sync_interval`", errors);
+    strategy(&mut attrs.restart, "restart = \"temporary\"", errors);
+    strategy(&mut attrs.distribution, "distribution = \"rendezvous\"", errors);
+}
+
+fn not_a_union(input: &DeriveInput, what: &str, errors: &mut Errors) {
+    if let Data::Union(data) = &input.data {
+        errors.at(data.union_token, format!("a union cannot be {what}; use a struct or an enum"));
+    }
+}
+
+fn not_generic(input: &DeriveInput, text: &str, errors: &mut Errors) {
+    if !input.generics.params.is_empty() {
+        errors.at(&input.generics, text);
+    }
+}
+
+/// The attribute on a field or a variant would be passed over in silence.
+fn not_on_parts(input: &DeriveInput, attribute: &str, errors: &mut Errors) {
+    let mut check = |attrs: &[Attribute]| {
+        for attr in attrs.iter().filter(|attr| attr.path().is_ident(attribute)) {
+            errors.at(&attr.meta, format!("`#[{attribute}(..)]` belongs to the type; put it above the type"));
+        }
+    };
+    let mut fields = |fields: &Fields| fields.iter().for_each(|field| check(&field.attrs));
+    match &input.data {
+        Data::Struct(data) => fields(&data.fields),
+        Data::Enum(data) => data.variants.iter().for_each(|variant| fields(&variant.fields)),
+        Data::Union(_) => {}
+    }
+    if let Data::Enum(data) = &input.data {
+        data.variants.iter().for_each(|variant| check(&variant.attrs));
+    }
+}
+
+fn version_text(version: u64) -> String {
+    match version {
+        0 => "`version` starts at 1".to_owned(),
+        _ => "`version` above 1 needs the upgrade hook, which is not there yet; keep version = 1".to_owned(),
+    }
+}
+
+/// One type twice would give two equal impls and two equal ids.
+fn listed_once(attrs: &mut WorkerAttrs, errors: &mut Errors) {
+    let Some(handles) = &mut attrs.handles else { return };
+    let mut seen = Vec::new();
+    handles.messages.retain(|message| {
+        let tokens = message.to_token_stream().to_string();
+        let first = !seen.contains(&tokens);
+        if first {
+            seen.push(tokens);
+        } else {
+            errors.at(message, "this message is listed twice; keep one");
+        }
+        first
+    });
+}
+
+fn name(slot: &mut Option<LitStr>, what: &str, errors: &mut Errors) {
+    check(
+        slot,
+        |text| {
+            let fits = (1..=MAX_NAME_BYTES).contains(&text.value().len());
+            (!fits).then(|| format!("{what} must have 1 to {MAX_NAME_BYTES} bytes"))
+        },
+        errors,
+    );
+}
+
+fn number(slot: &mut Option<LitInt>, wrong: impl Fn(u64) -> Option<String>, errors: &mut Errors) {
+    // A number beyond `u64` is outside every range.
+    check(slot, |number| wrong(number.base10_parse().unwrap_or(u64::MAX)), errors);
+}
+
+fn length(slot: &mut Option<Length>, what: &str, errors: &mut Errors) {
+    check(
+        slot,
+        |length| {
+            let fits = !length.time.is_zero() && length.time <= MAX_LENGTH;
+            (!fits).then(|| format!("{what} must be above 0 and at most 1h"))
+        },
+        errors,
+    );
+}
+
+fn strategy(slot: &mut Option<Strategy>, form: &str, errors: &mut Errors) {
+    let Some(Strategy::Named(name)) = slot else { return };
+    if name.value().is_empty() {
+        errors.at(&*name, format!("a strategy's name is not empty; write it as in `{form}`"));
+        *slot = None;
+    }
+}
+
+fn outside(value: u64, least: u64, most: u64, what: &str) -> Option<String> {
+    (!(least..=most).contains(&value)).then(|| format!("{what} must be from {least} to {most}"))
+}
+
+fn check<T: ToTokens>(slot: &mut Option<T>, wrong: impl FnOnce(&T) -> Option<String>, errors: &mut Errors) {
+    if let Some(value) = slot
+        && let Some(text) = wrong(value)
+    {
+        errors.at(&*value, text);
+        *slot = None;
+    }
+}

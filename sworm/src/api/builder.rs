@@ -1,0 +1,242 @@
+//! How a node is built and started.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Node;
+use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
+use crate::core::membership::Membership;
+use crate::error::StartError;
+use crate::node::{GRACE_MS, Introduction, NodeShared, identity, mono_ms, network, open, random_u64, unix_ms};
+use crate::plugin::{Duplicate, Strategies};
+use crate::store::{MemoryStore, SledStore, Store};
+use crate::transport::{Transport, ZenohOptions, ZenohTransport, local, reserve};
+use crate::worker::WorkerTypes;
+
+/// Where nodes listen when they are not told: this machine only, any free port.
+const DEFAULT_LISTEN: &str = "tcp/127.0.0.1:0";
+const DEFAULT_CLUSTER: &str = "default";
+/// How long a starter waits for those that answered its dial.
+const JOIN_WAIT: Duration = Duration::from_secs(3);
+
+/// Builds a [`Node`].
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> sworm::Result<()> {
+/// use sworm::prelude::*;
+///
+/// let node = Node::builder("a").cluster("docs").in_memory().start().await?;
+/// assert_eq!(node.members().len(), 1);
+/// # node.close().await
+/// # }
+/// ```
+#[must_use = "a node is started by `.start().await`"]
+pub struct NodeBuilder {
+    id: String,
+    cluster: String,
+    place: Option<Place>,
+    listen: Vec<String>,
+    join: Vec<String>,
+    labels: BTreeMap<String, String>,
+    hosts: bool,
+    config: Option<zenoh::Config>,
+}
+
+enum Place {
+    Directory(PathBuf),
+    Memory,
+}
+
+impl NodeBuilder {
+    pub(super) fn new(id: String) -> Self {
+        Self {
+            id,
+            cluster: DEFAULT_CLUSTER.to_owned(),
+            place: None,
+            listen: Vec::new(),
+            join: Vec::new(),
+            labels: BTreeMap::new(),
+            hosts: true,
+            config: None,
+        }
+    }
+
+    /// The cluster's name, 1 to 255 bytes (default `"default"`). Clusters with other names never see each other.
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = name.into();
+        self
+    }
+
+    /// Keeps names and states in this directory, which is created if it is not there. Each node needs its own.
+    pub fn store(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.place = Some(Place::Directory(directory.into()));
+        self
+    }
+
+    /// Keeps nothing on disk: names and states live as long as some node of the cluster does.
+    pub fn in_memory(mut self) -> Self {
+        self.place = Some(Place::Memory);
+        self
+    }
+
+    /// Listens there, as `tcp/host:port`; may be called more than once. Without it the node listens on this machine's
+    /// loopback only, on any free port, and says so in the log.
+    pub fn listen(mut self, endpoint: impl Into<String>) -> Self {
+        self.listen.push(endpoint.into());
+        self
+    }
+
+    /// Joins the cluster through these nodes, as `tcp/host:port`. Those that are not there are tried for ever. Without
+    /// any, the nodes of the cluster on this machine are found, and those remembered on disk.
+    pub fn join<I>(mut self, endpoints: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.join.extend(endpoints.into_iter().map(Into::into));
+        self
+    }
+
+    /// A label that distribution strategies can read, such as `("zone", "a")`.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Makes this node a client: it looks up, registers and calls, but never runs workers.
+    pub fn client(mut self) -> Self {
+        self.hosts = false;
+        self
+    }
+
+    /// The zenoh configuration that everything else is put on top of: TLS, authentication, scouting, routers.
+    pub fn zenoh(mut self, config: zenoh::Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Starts the node: opens its store, listens, and meets the nodes that it was told of or finds (for up to 3 s).
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]; nothing runs then. Must be called in tokio's multi-thread runtime.
+    pub async fn start(self) -> crate::Result<Node> {
+        Ok(self.start_node().await?)
+    }
+
+    async fn start_node(self) -> Result<Node, StartError> {
+        let Some(id) = NodeId::new(&self.id) else { return Err(StartError::BadNodeId { id: self.id }) };
+        if !(1..=MAX_LABEL_BYTES).contains(&self.cluster.len()) {
+            return Err(StartError::BadClusterName { name: self.cluster });
+        }
+        let types = WorkerTypes::linked().map_err(duplicate_type)?;
+        let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
+        let (store, path): (Arc<dyn Store>, _) = match self.place {
+            None => return Err(StartError::NoStore { node: self.id }),
+            Some(Place::Memory) => (Arc::new(MemoryStore::new()), None),
+            Some(Place::Directory(path)) => (Arc::new(SledStore::open(&path)?), Some(path)),
+        };
+        let claimed = identity::claim(&*store, path.as_ref(), &self.cluster, &id, unix_ms(), random_u64()).await?;
+        let me = Peer { node: id, incarnation: claimed.incarnation };
+
+        if self.listen.is_empty() && self.config.is_none() {
+            tracing::info!(node = &*me.node, "listening on this machine only; use `.listen(..)` to be reached from others");
+        }
+        // The ports are known before the others are looked for, so that of two that start at once one finds the other.
+        let listen = match (&self.config, self.listen.is_empty()) {
+            (None, true) => vec![DEFAULT_LISTEN.to_owned()],
+            _ => self.listen,
+        };
+        let reserved = reserve(&listen).await?;
+        let dialable = reserved.dialable();
+        let announcement = local::announce(&self.cluster, &me, &dialable);
+        let mut seeds: BTreeSet<String> = self.join.iter().cloned().collect();
+        if self.join.is_empty() {
+            seeds.extend(local::discover(&self.cluster, &me));
+        }
+        let remembered = identity::remembered(&*store)?;
+        seeds.extend(remembered.into_values().flatten());
+        for own in &dialable {
+            seeds.remove(own);
+        }
+        let listen = reserved.endpoints().to_vec();
+        drop(reserved);
+
+        let started = Instant::now();
+        let join_until_ms = mono_ms(started) + u64::try_from(JOIN_WAIT.as_millis()).unwrap_or(u64::MAX);
+        let looked_for: Vec<String> = seeds.iter().cloned().collect();
+        let membership =
+            Membership::new(me.clone(), claimed.instance, looked_for.clone(), GRACE_MS, join_until_ms);
+        let shared = Arc::new(NodeShared::new(
+            me.clone(),
+            self.cluster.clone(),
+            claimed.instance,
+            self.labels,
+            self.hosts,
+            store,
+            types,
+            strategies,
+            membership,
+            started,
+        ));
+        let (events_sender, events) = mpsc::unbounded_channel();
+        let options = ZenohOptions {
+            cluster: self.cluster,
+            me: me.clone(),
+            listen,
+            connect: looked_for.clone(),
+            config: self.config,
+        };
+        let transport: Arc<dyn Transport> = ZenohTransport::open(options, events_sender).await?;
+        shared.set_transport(transport);
+        say_what_is_linked(&shared);
+        tokio::spawn(network::run(shared.clone(), events));
+        network::dial_seeds(&shared, looked_for);
+        let node = Node::new(shared.clone(), announcement);
+
+        let mut introduced = shared.introduced.subscribe();
+        let met = timeout(2 * JOIN_WAIT, introduced.wait_for(|now| *now != Introduction::Waiting)).await;
+        let taken = matches!(&met, Ok(Ok(now)) if **now == Introduction::IdTaken);
+        drop(met);
+        if taken {
+            let _ = node.close().await;
+            return Err(StartError::IdTaken { node: me.node });
+        }
+        Ok(node)
+    }
+}
+
+fn say_what_is_linked(shared: &NodeShared) {
+    let types: Vec<&str> = shared.types.iter().map(|worker| worker.name()).collect();
+    tracing::info!(
+        node = %shared.me,
+        cluster = shared.cluster,
+        endpoints = ?shared.transport().map(|transport| transport.endpoints()),
+        worker_types = ?types,
+        restart = ?shared.strategies.restart_names(),
+        distribution = ?shared.strategies.distribution_names(),
+        "node started",
+    );
+}
+
+fn duplicate_type(duplicate: Duplicate) -> StartError {
+    StartError::DuplicateWorkerType {
+        name: duplicate.name.to_owned(),
+        first: duplicate.first.to_string(),
+        second: duplicate.second.to_string(),
+    }
+}
+
+fn duplicate_plugin(duplicate: Duplicate) -> StartError {
+    StartError::DuplicatePlugin {
+        name: duplicate.name.to_owned(),
+        first: duplicate.first.to_string(),
+        second: duplicate.second.to_string(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Tasks of your own under a name.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use super::register;
+use super::sworm::ASK_LIMIT;
+use super::{Ref, Sworm};
+use crate::core::cell::INBOX_PREFIX;
+use crate::core::ids::Pid;
+use crate::core::message::{Ask, Registering};
+use crate::error::{CallError, RegisterError};
+use crate::node::sworm::Slot;
+use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken, RemoteParcel, reserve};
+use crate::worker::task::Replies;
+use crate::worker::{Message, Request, Storable, Target};
+
+/// How many messages wait in an inbox at most.
+const CAPACITY: usize = 1024;
+
+/// The messages to a name that a task of yours has taken with [`Sworm::attach_name`]. Dropping it takes the name away.
+pub struct Inbox<M: Message> {
+    pid: Pid,
+    sworm: Sworm,
+    receiver: mpsc::Receiver<Received<M>>,
+}
+
+/// How to answer a message out of an [`Inbox`]. Dropping it tells a caller that nobody answers.
+pub struct ReplyTo<M: Message> {
+    to: Answerer<M>,
+}
+
+enum Answerer<M: Message> {
+    Nobody,
+    Local(oneshot::Sender<LocalAnswer<M>>),
+    Remote(RemoteReply),
+}
+
+/// The way back to another node; says that nobody answered when it is dropped unused.
+struct RemoteReply {
+    parcel: RemoteParcel,
+    replies: Arc<dyn Replies>,
+    done: bool,
+}
+
+impl Drop for RemoteReply {
+    fn drop(&mut self) {
+        if !self.done {
+            let reason = "nobody answered the message".to_owned();
+            self.replies.reply(&self.parcel, Err(CallError::WorkerDied { reason }));
+        }
+    }
+}
+
+type Received<M> = (M, ReplyTo<M>);
+
+impl<M: Message> Target for Inbox<M> {
+    fn type_name() -> Cow<'static, str> {
+        Cow::Owned(format!("{INBOX_PREFIX}{}", M::ID))
+    }
+}
+
+impl<M: Message> Request<Inbox<M>> for M {}
+
+impl<M: Message> Inbox<M> {
+    /// The next message and the way to answer it; `None` once the name was unregistered or the node has stopped.
+    pub async fn recv(&mut self) -> Option<(M, ReplyTo<M>)> {
+        self.receiver.recv().await
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.pid.name
+    }
+
+    /// The pid.
+    pub fn pid(&self) -> &Pid {
+        &self.pid
+    }
+
+    /// A reference to it, as others find it.
+    pub fn this(&self) -> Ref<Self> {
+        Ref::new(self.sworm.clone(), self.pid.name.clone(), self.pid.clone())
+    }
+}
+
+impl<M: Message> ReplyTo<M> {
+    /// Answers. A cast wants no answer, and a caller that has gone away gets none.
+    pub fn send(self, reply: M::Reply) {
+        match self.to {
+            Answerer::Nobody => {}
+            Answerer::Local(sender) => drop(sender.send(LocalAnswer::Reply(reply))),
+            Answerer::Remote(mut back) => {
+                back.done = true;
+                let result = reply.to_bytes().map(Bytes::from).map_err(|e| CallError::Undecodable {
+                    what: format!("reply to {}", M::ID),
+                    why: e.to_string(),
+                });
+                back.replies.reply(&back.parcel, result);
+            }
+        }
+    }
+}
+
+impl<M: Message> Drop for Inbox<M> {
+    fn drop(&mut self) {
+        // The answer is of no interest: nobody is left to hear it, and the request is repeated until it is answered.
+        drop(self.sworm.shared.ask(Ask::Unregister { name: self.pid.name.clone() }, ASK_LIMIT));
+    }
+}
+
+impl<M: Message> fmt::Debug for Inbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+impl<M: Message> fmt::Debug for ReplyTo<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyTo").finish_non_exhaustive()
+    }
+}
+
+/// Takes a name for a task of this node.
+pub(super) async fn attach<M: Message>(sworm: &Sworm, name: Arc<str>) -> Result<Inbox<M>, RegisterError> {
+    register::check_name(&name)?;
+    let shared = &sworm.shared;
+    let registering = Registering {
+        name: name.clone(),
+        spec: Arc::new(register::attached(&Inbox::<M>::type_name())),
+        on: Some(shared.node.me.node.clone()),
+        metadata: BTreeMap::new(),
+        attached: true,
+    };
+    let taken: Ref<Inbox<M>> = register::ask(sworm, registering, ASK_LIMIT).await?;
+    let (sender, receiver) = mpsc::channel(CAPACITY);
+    let (control, _) = mpsc::unbounded_channel();
+    let pid = taken.pid();
+    let mailbox = Arc::new(InboxMailbox { sender, replies: shared.clone() as Arc<dyn Replies> });
+    shared.slots().insert(name, Slot { since: pid.epoch, mailbox, control, task: None });
+    Ok(Inbox { pid, sworm: sworm.clone(), receiver })
+}
+
+struct InboxMailbox<M: Message> {
+    sender: mpsc::Sender<Received<M>>,
+    replies: Arc<dyn Replies>,
+}
+
+impl<M: Message> AnyMailbox for InboxMailbox<M> {
+    fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
+        if *parcel.message != *M::ID {
+            return Err((parcel, NotTaken::Unknown));
+        }
+        let room = match reserve(&self.sender) {
+            Ok(room) => room,
+            Err(why) => return Err((parcel, why)),
+        };
+        match M::CODEC.decode(&parcel.payload) {
+            Ok(message) => {
+                let back = RemoteReply { done: parcel.cast, parcel, replies: self.replies.clone() };
+                room.send((message, ReplyTo { to: Answerer::Remote(back) }));
+            }
+            Err(error) => {
+                let error = CallError::Undecodable { what: M::ID.into(), why: error.to_string() };
+                self.replies.reply(&parcel, Err(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver_local(&self, id: &str, call: &mut Option<Box<dyn Any + Send>>) -> Result<(), NotTaken> {
+        if id != M::ID {
+            return Err(NotTaken::Unknown);
+        }
+        let room = reserve(&self.sender)?;
+        let taken = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok()).ok_or(NotTaken::Unknown)?;
+        let LocalCall { message, reply } = *taken;
+        room.send((message, ReplyTo { to: reply.map_or(Answerer::Nobody, Answerer::Local) }));
+        Ok(())
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { drop(self.sender.reserve().await) })
+    }
+}

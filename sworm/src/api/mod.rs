@@ -1,0 +1,21 @@
+//! What people call.
+
+mod builder;
+mod call;
+mod inbox;
+mod node;
+mod reference;
+mod register;
+mod registration;
+mod spec;
+mod sworm;
+
+pub use builder::NodeBuilder;
+pub use call::CallBuilder;
+pub use inbox::{Inbox, ReplyTo};
+pub use node::{Member, Node};
+pub use reference::Ref;
+pub use register::RegisterBuilder;
+pub use registration::{Registration, RegistrationState};
+pub use spec::SwormSpec;
+pub use sworm::Sworm;

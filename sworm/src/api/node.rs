@@ -1,0 +1,223 @@
+//! A node: one running instance of the library.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{NodeBuilder, Sworm, SwormSpec};
+use crate::core::Input;
+use crate::core::ids::{Incarnation, NodeId};
+use crate::core::membership::MemberState;
+use crate::error::{LeaveError, OpenError};
+use crate::node::frame::Frame;
+use crate::node::sworm::Opened;
+use crate::node::{NodeShared, open};
+use crate::transport::Class;
+use crate::transport::local::LocalAnnouncement;
+
+/// How long a leave may take.
+const LEAVE_LIMIT: Duration = Duration::from_secs(30);
+/// What a leave may take beyond its limit, to park what is left and close.
+const LEAVE_SLACK: Duration = Duration::from_secs(15);
+/// How long opening a sworm waits for the others.
+const OPEN_LIMIT: Duration = Duration::from_secs(30);
+
+/// One running node. Clones are handles to the same node; [`leave`](Node::leave), [`close`](Node::close) or dropping the
+/// last handle ends it (a drop is like a crash: nothing is handed over, and the other nodes start its workers from what
+/// was saved).
+#[derive(Clone)]
+pub struct Node {
+    guard: Arc<Guard>,
+}
+
+struct Guard {
+    shared: Arc<NodeShared>,
+    /// Tells other nodes on this machine where this one listens.
+    _announcement: LocalAnnouncement,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.shared.stop(None);
+    }
+}
+
+/// A node of the cluster, as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its id.
+    pub id: NodeId,
+    /// Its incarnation: a number that rises at every start.
+    pub incarnation: Incarnation,
+    /// What is thought of it.
+    pub state: MemberState,
+    /// Where it listens, as far as it said.
+    pub endpoints: Vec<String>,
+}
+
+impl Node {
+    /// Begins to build a node with that id: 1 to 128 bytes, the same at every start, unique in the cluster.
+    pub fn builder(id: impl Into<String>) -> NodeBuilder {
+        NodeBuilder::new(id.into())
+    }
+
+    pub(crate) fn new(shared: Arc<NodeShared>, announcement: LocalAnnouncement) -> Self {
+        Self { guard: Arc::new(Guard { shared, _announcement: announcement }) }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> &NodeId {
+        &self.guard.shared.me.node
+    }
+
+    /// This run's incarnation.
+    pub fn incarnation(&self) -> Incarnation {
+        self.guard.shared.me.incarnation
+    }
+
+    /// Where this node listens, with the real ports.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.guard.shared.transport().map(|transport| transport.endpoints()).unwrap_or_default()
+    }
+
+    /// Why the node has stopped by itself, if it has: its store failed.
+    pub fn failure(&self) -> Option<String> {
+        self.guard.shared.failure()
+    }
+
+    /// Opens a sworm by name or with settings, and waits until this node knows what the others know of it. The second
+    /// time it gives the one that is open.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Disagreed`] when another node opened it with other settings, and the others of [`OpenError`].
+    pub async fn sworm(&self, spec: impl Into<SwormSpec>) -> Result<Sworm, OpenError> {
+        let spec = spec.into();
+        let shared = open::open(&self.guard.shared, &spec)?;
+        let mut opened = shared.opened.clone();
+        let mut stopping = self.guard.shared.stopping();
+        let deadline = Instant::now() + OPEN_LIMIT;
+        let settled = tokio::select! {
+            settled = timeout_at(deadline, opened.wait_for(|now| *now != Opened::Joining)) => settled,
+            _ = stopping.changed() => return Err(OpenError::Stopped),
+        };
+        let now = match settled {
+            Ok(Ok(now)) => now.clone(),
+            Ok(Err(_)) => return Err(OpenError::Stopped),
+            // It goes on joining; what needs the others waits within its own deadline.
+            Err(_) => Opened::Ready,
+        };
+        match now {
+            Opened::Disagreed { node, theirs } => {
+                self.guard.shared.sworms().remove(&shared.hash);
+                Err(OpenError::Disagreed {
+                    sworm: spec.name.clone(),
+                    node,
+                    theirs: theirs.to_string(),
+                    ours: spec.agreed(),
+                })
+            }
+            Opened::Left { .. } => Err(OpenError::Stopped),
+            Opened::Joining | Opened::Ready => Ok(Sworm::new(shared)),
+        }
+    }
+
+    /// The same as [`sworm`](Node::sworm), for a type with `#[derive(Sworm)]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`sworm`](Node::sworm).
+    pub async fn open(&self, spec: impl Into<SwormSpec>) -> Result<Sworm, OpenError> {
+        self.sworm(spec).await
+    }
+
+    /// All nodes that this one has met in this run, itself among them, sorted by id.
+    pub fn members(&self) -> Vec<Member> {
+        let shared = &self.guard.shared;
+        let state = if shared.has_stopped() { MemberState::Down } else { MemberState::Up };
+        let me = Member {
+            id: shared.me.node.clone(),
+            incarnation: shared.me.incarnation,
+            state,
+            endpoints: self.endpoints(),
+        };
+        let mut members: Vec<Member> = shared
+            .membership()
+            .known()
+            .iter()
+            .map(|(id, known)| Member {
+                id: id.clone(),
+                incarnation: known.incarnation,
+                state: known.state,
+                endpoints: known.hello.as_ref().map(|hello| hello.endpoints.clone()).unwrap_or_default(),
+            })
+            .collect();
+        members.push(me);
+        members.sort_by(|a, b| a.id.cmp(&b.id));
+        members
+    }
+
+    /// Leaves in good order: hands every worker over with its state, parks in the store what nobody can take, then
+    /// stops. Takes at most 45 s; usually as long as the states take to travel.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaveError`]; the node has stopped in any case.
+    pub async fn leave(&self) -> crate::Result<()> {
+        let shared = &self.guard.shared;
+        if shared.has_stopped() {
+            return Err(LeaveError::Stopped.into());
+        }
+        let until_ms = shared.mono_ms() + u64::try_from(LEAVE_LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let sworms: Vec<_> = shared.sworms().values().cloned().collect();
+        for sworm in &sworms {
+            sworm.input(Input::Leave { until_ms });
+        }
+        let deadline = Instant::now() + LEAVE_LIMIT + LEAVE_SLACK;
+        let mut in_time = true;
+        for sworm in &sworms {
+            let mut opened = sworm.opened.clone();
+            let left = timeout_at(deadline, opened.wait_for(|now| matches!(now, Opened::Left { .. }))).await;
+            match left.map(|now| now.map(|now| now.clone())) {
+                Ok(Ok(Opened::Left { parked })) if parked > 0 => {
+                    tracing::info!(sworm = &*sworm.name, parked, "workers stay in the store, since nobody could take them");
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => in_time = false,
+            }
+        }
+        if let Ok(goodbye) = Frame::Goodbye(shared.me.clone()).encode() {
+            shared.broadcast(Class::Important, goodbye);
+        }
+        let closed = self.close().await;
+        match (in_time, shared.failure()) {
+            (_, Some(why)) => Err(LeaveError::Store(why).into()),
+            (false, None) => Err(LeaveError::Timeout.into()),
+            (true, None) => closed,
+        }
+    }
+
+    /// Stops at once, without handing anything over, and closes the store. The other nodes start the workers from what
+    /// was saved.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaveError::Store`] when the store could not be closed.
+    pub async fn close(&self) -> crate::Result<()> {
+        let shared = &self.guard.shared;
+        shared.stop(None);
+        if let Some(transport) = shared.transport() {
+            transport.close().await;
+        }
+        shared.store.close().await.map_err(|error| LeaveError::Store(error.to_string()).into())
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("me", &self.guard.shared.me).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! Registrations with options.
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::sworm::ASK_LIMIT;
+use super::{Ref, Sworm};
+use crate::core::cell::Spec;
+use crate::core::ids::{MAX_NAME_BYTES, NodeId};
+use crate::core::message::{Ask, Done, Refusal, Registering};
+use crate::error::RegisterError;
+use crate::node::sworm::Asked;
+use crate::worker::Lifecycle;
+
+/// The largest registered value, encoded.
+const MAX_VALUE_BYTES: usize = 1 << 20;
+
+/// A registration with options; awaiting it registers.
+///
+/// ```no_run
+/// # use serde::{Deserialize, Serialize};
+/// # use sworm::prelude::*;
+/// # #[derive(Worker, Serialize, Deserialize)]
+/// # struct Room;
+/// # async fn example(sworm: Sworm) -> sworm::Result<()> {
+/// use std::time::Duration;
+///
+/// let room = sworm.register("lobby", Room).timeout(Duration::from_secs(2)).metadata("mode", "chess").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a registration does nothing until it is awaited"]
+pub struct RegisterBuilder<W> {
+    sworm: Sworm,
+    name: Arc<str>,
+    value: W,
+    timeout: Duration,
+    on: Option<NodeId>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<W: Lifecycle> RegisterBuilder<W> {
+    pub(super) fn new(sworm: Sworm, name: Arc<str>, value: W) -> Self {
+        Self { sworm, name, value, timeout: ASK_LIMIT, on: None, metadata: BTreeMap::new() }
+    }
+
+    /// How long to wait for the answer (default 10 s).
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// The node to start on, instead of the one that the distribution strategy would choose. It says nothing about
+    /// where the worker goes later.
+    pub fn on(mut self, node: &NodeId) -> Self {
+        self.on = Some(node.clone());
+        self
+    }
+
+    /// Something that look-ups tell of the name.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    async fn register(self) -> Result<Ref<W>, RegisterError> {
+        check_name(&self.name)?;
+        let Some(hosted) = self.sworm.shared.types.get(W::NAME) else {
+            let why = format!("worker type {:?} is not linked", W::NAME);
+            return Err(RegisterError::NoCandidate { why });
+        };
+        let value = W::CODEC.encode(&self.value).map_err(|e| RegisterError::BadValue { why: e.to_string() })?;
+        if value.len() > MAX_VALUE_BYTES {
+            let why = format!("it has {} bytes encoded; at most {MAX_VALUE_BYTES} can be registered", value.len());
+            return Err(RegisterError::BadValue { why });
+        }
+        let spec = Spec {
+            worker_type: W::NAME.into(),
+            version: W::VERSION,
+            value: value.into(),
+            distribution: hosted.distribution.clone(),
+            handoff: hosted.handoff,
+            replicas: hosted.replicas,
+        };
+        let registering = Registering {
+            name: self.name.clone(),
+            spec: Arc::new(spec),
+            on: self.on,
+            metadata: self.metadata,
+            attached: false,
+        };
+        ask(&self.sworm, registering, self.timeout).await
+    }
+}
+
+/// Asks for a registration and says what came of it.
+pub(super) async fn ask<W: crate::worker::Target>(
+    sworm: &Sworm,
+    registering: Registering,
+    limit: Duration,
+) -> Result<Ref<W>, RegisterError> {
+    let name = registering.name.clone();
+    match sworm.shared.ask(Ask::Register(Box::new(registering)), limit).await {
+        Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => {
+            let pid = cell.pid(&sworm.shared.name, &name, &host);
+            Ok(Ref::new(sworm.clone(), name, pid))
+        }
+        Ok(Asked::Answer(Err(refusal))) => Err(refused(refusal, limit)),
+        Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(RegisterError::Timeout { after: limit }),
+        Err(_) => Err(RegisterError::Stopped),
+    }
+}
+
+fn refused(refusal: Refusal, limit: Duration) -> RegisterError {
+    match refusal {
+        Refusal::AlreadyRegistered { pid, worker_type } => {
+            RegisterError::AlreadyRegistered { pid, worker_type: worker_type.to_string() }
+        }
+        Refusal::StartFailed { timed_out: true, .. } => RegisterError::StartTimedOut,
+        Refusal::StartFailed { reason, .. } => RegisterError::StartFailed { reason },
+        Refusal::NoCandidate { why } => RegisterError::NoCandidate { why },
+        Refusal::UnknownStrategy { name, node, known } => RegisterError::UnknownStrategy { name, node, known },
+        Refusal::NotRegistered | Refusal::Again => RegisterError::Timeout { after: limit },
+    }
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), RegisterError> {
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) {
+        Ok(())
+    } else {
+        Err(RegisterError::BadName { bytes: name.len() })
+    }
+}
+
+/// The spec of a task under a name: there is nothing to start.
+pub(super) fn attached(worker_type: &str) -> Spec {
+    Spec {
+        worker_type: worker_type.into(),
+        version: 1,
+        value: Bytes::new(),
+        distribution: "rendezvous".into(),
+        handoff: false,
+        replicas: 0,
+    }
+}
+
+impl<W: Lifecycle> IntoFuture for RegisterBuilder<W> {
+    type Output = Result<Ref<W>, RegisterError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.register())
+    }
+}

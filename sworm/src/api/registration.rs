@@ -1,0 +1,77 @@
+//! What look-ups tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::core::Entry;
+use crate::core::cell::NameState;
+use crate::core::ids::{NodeId, Pid};
+
+/// A name and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Registration {
+    /// The name.
+    pub name: Arc<str>,
+    /// Its present worker, or its last one while it is moving or recovering.
+    pub pid: Pid,
+    /// The worker type's name.
+    pub worker_type: Arc<str>,
+    /// What its worker does.
+    pub state: RegistrationState,
+    /// What the registration said beside the value.
+    pub metadata: BTreeMap<String, String>,
+    /// The groups that it is in.
+    pub groups: BTreeSet<Arc<str>>,
+    /// Whether it is a task under a name ([`Sworm::attach_name`](crate::Sworm::attach_name)).
+    pub attached: bool,
+}
+
+/// What a name's worker does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegistrationState {
+    /// It is being started. Calls wait for it.
+    Starting,
+    /// It runs.
+    Running,
+    /// It is being handed to another node. Calls wait for it.
+    Moving {
+        /// Which node.
+        to: NodeId,
+    },
+    /// Its node is gone, and it is about to start elsewhere. Calls wait for it.
+    Recovering,
+    /// It was stopped with its state saved, since nobody could take it over. Calls wait for it.
+    Parked,
+    /// It is not started again. `register_name` may replace it.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Registration {
+    pub(crate) fn new(sworm: &Arc<str>, name: &Arc<str>, entry: &Entry) -> Self {
+        let cell = &entry.cell;
+        let state = match &cell.state {
+            NameState::Failed { reason } => RegistrationState::Failed { reason: reason.clone() },
+            NameState::Running if entry.running => RegistrationState::Running,
+            NameState::Starting => RegistrationState::Starting,
+            NameState::Leaving { to } | NameState::Released { to, .. } => {
+                RegistrationState::Moving { to: to.node.clone() }
+            }
+            NameState::Parked => RegistrationState::Parked,
+            NameState::Running | NameState::Declined { .. } => RegistrationState::Recovering,
+        };
+        Self {
+            name: name.clone(),
+            pid: cell.pid(sworm, name, &entry.host),
+            worker_type: cell.spec.worker_type.clone(),
+            state,
+            metadata: cell.metadata.clone(),
+            groups: cell.groups.clone(),
+            attached: cell.attached,
+        }
+    }
+}

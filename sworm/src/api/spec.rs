@@ -1,0 +1,111 @@
+//! How a sworm is opened.
+
+use std::time::Duration;
+
+use crate::error::OpenError;
+use crate::strategy::{Distribution, Restart, Strategy};
+
+/// A sworm's name and settings. All nodes must open it alike; `#[derive(Sworm)]` makes one of a unit struct.
+///
+/// ```
+/// use std::time::Duration;
+/// use sworm::prelude::*;
+///
+/// #[derive(Sworm)]
+/// #[sworm(name = "carts", restart = "temporary", handoff, sync_interval = "100ms")]
+/// struct Carts;
+///
+/// let derived: SwormSpec = Carts.into();
+/// let by_hand = SwormSpec::new("carts")
+///     .restart("temporary")
+///     .handoff(true)
+///     .sync_interval(Duration::from_millis(100));
+/// assert_eq!(format!("{derived:?}"), format!("{by_hand:?}"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct SwormSpec {
+    pub(crate) name: String,
+    pub(crate) restart: Option<Strategy<dyn Restart>>,
+    pub(crate) distribution: Option<Strategy<dyn Distribution>>,
+    pub(crate) handoff: Option<bool>,
+    pub(crate) sync_interval: Duration,
+}
+
+/// The shortest and the longest `sync_interval`.
+const SYNC_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(2);
+
+impl SwormSpec {
+    /// A sworm of that name (1 to 255 bytes) with the default settings.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            restart: None,
+            distribution: None,
+            handoff: None,
+            sync_interval: Duration::from_millis(200),
+        }
+    }
+
+    /// The restart strategy of workers whose type names none (default `"transient"`).
+    pub fn restart(mut self, name: &'static str) -> Self {
+        self.restart = Some(Strategy::Named(name));
+        self
+    }
+
+    /// The same, by value.
+    pub fn restart_value(mut self, strategy: &'static dyn Restart) -> Self {
+        self.restart = Some(Strategy::Value(strategy));
+        self
+    }
+
+    /// The distribution strategy of workers whose type names none (default `"rendezvous"`).
+    pub fn distribution(mut self, name: &'static str) -> Self {
+        self.distribution = Some(Strategy::Named(name));
+        self
+    }
+
+    /// The same, by value.
+    pub fn distribution_value(mut self, strategy: &'static dyn Distribution) -> Self {
+        self.distribution = Some(Strategy::Value(strategy));
+        self
+    }
+
+    /// Whether workers whose type does not say so save their state when they stop or move (default no).
+    pub fn handoff(mut self, on: bool) -> Self {
+        self.handoff = Some(on);
+        self
+    }
+
+    /// The time between two heartbeats, and so between two looks whether a message was lost: 20 ms to 2 s (default
+    /// 200 ms). Changes are sent at once, whatever it is.
+    pub fn sync_interval(mut self, interval: Duration) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        if SYNC_INTERVAL.contains(&self.sync_interval) {
+            return Ok(());
+        }
+        let what = format!("sync_interval is {:?}; it must be 20 ms to 2 s", self.sync_interval);
+        Err(OpenError::BadSetting { sworm: self.name.clone(), what })
+    }
+
+    /// The settings that all nodes must share, as text.
+    pub(crate) fn agreed(&self) -> String {
+        let handoff = if self.handoff == Some(true) { "on" } else { "off" };
+        format!("mode = available, handoff = {handoff}")
+    }
+}
+
+impl From<&str> for SwormSpec {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for SwormSpec {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}

@@ -1,0 +1,230 @@
+//! A sworm: names, look-ups and groups.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::register::RegisterBuilder;
+use super::{Inbox, Ref, Registration};
+use crate::core::Entry;
+use crate::core::cell::NameState;
+use crate::core::ids::{MAX_LABEL_BYTES, NodeId};
+use crate::core::message::{Ask, Done, Refusal};
+use crate::error::{GroupError, RegisterError, UnregisterError};
+use crate::node::sworm::{Asked, SwormShared};
+use crate::worker::{Lifecycle, Message, Target};
+
+/// How long registrations, ends of names and group changes wait for their answer, unless told otherwise.
+pub(crate) const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// A handle to a sworm that this node has opened. Clones are handles to the same sworm; none keeps the node running.
+#[derive(Clone)]
+pub struct Sworm {
+    pub(crate) shared: Arc<SwormShared>,
+}
+
+impl Sworm {
+    pub(crate) fn new(shared: Arc<SwormShared>) -> Self {
+        Self { shared }
+    }
+
+    /// The sworm's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Starts a worker under a name, on the node that its distribution strategy chooses. The value is what it starts
+    /// from, here or anywhere, now and later. Of any number of concurrent registrations of one name exactly one is `Ok`.
+    ///
+    /// With a store, `Ok` means that the registration is on the disk of the worker's node.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`]. Waits 10 s at most; see [`register`](Sworm::register) for that and other options.
+    pub async fn register_name<W: Lifecycle>(
+        &self,
+        name: impl AsRef<str>,
+        value: W,
+    ) -> Result<Ref<W>, RegisterError> {
+        self.register(name, value).await
+    }
+
+    /// The same with options: `.timeout(..)`, `.on(node)`, `.metadata(key, value)`; awaited directly.
+    pub fn register<W: Lifecycle>(&self, name: impl AsRef<str>, value: W) -> RegisterBuilder<W> {
+        RegisterBuilder::new(self.clone(), name.as_ref().into(), value)
+    }
+
+    /// Puts the present task under a name: messages to it come out of the [`Inbox`]. It is not moved and not restarted;
+    /// the name goes when the inbox is dropped, or with [`unregister_name`](Sworm::unregister_name). Elsewhere it is
+    /// found as `Ref<Inbox<M>>`.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub async fn attach_name<M: Message>(&self, name: impl AsRef<str>) -> Result<Inbox<M>, RegisterError> {
+        super::inbox::attach(self, name.as_ref().into()).await
+    }
+
+    /// Finds a worker. Reads this node's copy of the directory: no network, no waiting. `None` if there is no such name,
+    /// or if it is of another type ([`whereis`](Sworm::whereis) tells).
+    pub fn whereis_name<W: Target>(&self, name: impl AsRef<str>) -> Option<Ref<W>> {
+        let name: &str = name.as_ref();
+        let entry = self.shared.index.get(name)?;
+        if *entry.cell.spec.worker_type != *W::type_name() {
+            return None;
+        }
+        let name: Arc<str> = name.into();
+        let pid = entry.cell.pid(&self.shared.name, &name, &entry.host);
+        Some(Ref::new(self.clone(), name, pid))
+    }
+
+    /// What is known of a name, whatever its type; reads this node's copy of the directory.
+    pub fn whereis(&self, name: impl AsRef<str>) -> Option<Registration> {
+        let name = name.as_ref();
+        let entry = self.shared.index.get(name)?;
+        Some(Registration::new(&self.shared.name, &name.into(), &entry))
+    }
+
+    /// Finds a worker, or starts it from the value that the closure makes. If somebody else is faster, theirs is found.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`]; [`RegisterError::WrongType`] when the name has another type.
+    pub async fn whereis_or_register_name<W: Lifecycle>(
+        &self,
+        name: impl AsRef<str>,
+        value: impl FnOnce() -> W,
+    ) -> Result<Ref<W>, RegisterError> {
+        let name = name.as_ref();
+        if let Some(entry) = self.shared.index.get(name).filter(|entry| is_there(entry)) {
+            return self.typed(name, &entry.cell.spec.worker_type, entry.cell.pid(
+                &self.shared.name,
+                &name.into(),
+                &entry.host,
+            ));
+        }
+        match self.register_name(name, value()).await {
+            Err(RegisterError::AlreadyRegistered { pid, worker_type }) => self.typed(name, &worker_type, pid),
+            other => other,
+        }
+    }
+
+    fn typed<W: Lifecycle>(
+        &self,
+        name: &str,
+        found: &str,
+        pid: crate::core::ids::Pid,
+    ) -> Result<Ref<W>, RegisterError> {
+        if found == W::NAME {
+            return Ok(Ref::new(self.clone(), name.into(), pid));
+        }
+        Err(RegisterError::WrongType { name: name.to_owned(), found: found.to_owned(), expected: W::NAME.to_owned() })
+    }
+
+    /// Stops the worker under a name and takes the name away, wherever it runs; also of a name whose node is gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`UnregisterError`].
+    pub async fn unregister_name(&self, name: impl AsRef<str>) -> Result<(), UnregisterError> {
+        let name: Arc<str> = name.as_ref().into();
+        match self.shared.ask(Ask::Unregister { name: name.clone() }, ASK_LIMIT).await {
+            Ok(Asked::Answer(Ok(_))) => Ok(()),
+            Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
+                Err(UnregisterError::NotRegistered { name: name.to_string() })
+            }
+            Ok(Asked::Answer(Err(_)) | Asked::Expired) => Err(UnregisterError::Timeout { after: ASK_LIMIT }),
+            Err(_) => Err(UnregisterError::Stopped),
+        }
+    }
+
+    /// All names, sorted; reads this node's copy of the directory.
+    pub fn registered(&self) -> Vec<Registration> {
+        self.registered_where(|_, _| true)
+    }
+
+    /// The names that begin with `prefix`, sorted.
+    pub fn registered_with_prefix(&self, prefix: impl AsRef<str>) -> Vec<Registration> {
+        let prefix = prefix.as_ref();
+        self.registered_where(|name, _| name.starts_with(prefix))
+    }
+
+    /// The names that run on a node, sorted.
+    pub fn registered_on(&self, node: &NodeId) -> Vec<Registration> {
+        self.registered_where(|_, entry| entry.host.node == *node)
+    }
+
+    /// The names of a worker type, sorted.
+    pub fn registered_of_type<W: Target>(&self) -> Vec<Registration> {
+        let worker_type = W::type_name();
+        self.registered_where(|_, entry| *entry.cell.spec.worker_type == *worker_type)
+    }
+
+    fn registered_where(&self, which: impl Fn(&str, &Entry) -> bool) -> Vec<Registration> {
+        let mut found: Vec<Registration> = self
+            .shared
+            .index
+            .all()
+            .into_iter()
+            .filter(|(name, entry)| which(name, entry))
+            .map(|(name, entry)| Registration::new(&self.shared.name, &name, &entry))
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves.
+    ///
+    /// # Errors
+    ///
+    /// See [`GroupError`].
+    pub async fn join<W: Target>(&self, group: impl AsRef<str>, member: &Ref<W>) -> Result<(), GroupError> {
+        let (name, group) = (member.shared_name(), checked_group(group.as_ref())?);
+        self.regroup(name.clone(), Ask::Join { name, group }).await
+    }
+
+    /// Takes a worker out of a group; twice is the same as once.
+    ///
+    /// # Errors
+    ///
+    /// See [`GroupError`].
+    pub async fn leave<W: Target>(&self, group: impl AsRef<str>, member: &Ref<W>) -> Result<(), GroupError> {
+        let (name, group) = (member.shared_name(), checked_group(group.as_ref())?);
+        self.regroup(name.clone(), Ask::Leave { name, group }).await
+    }
+
+    async fn regroup(&self, name: Arc<str>, ask: Ask) -> Result<(), GroupError> {
+        match self.shared.ask(ask, ASK_LIMIT).await {
+            Ok(Asked::Answer(Ok(Done::Regrouped { .. }))) => Ok(()),
+            Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(GroupError::NotRegistered { name: name.to_string() }),
+            Ok(Asked::Answer(_) | Asked::Expired) => Err(GroupError::Timeout { after: ASK_LIMIT }),
+            Err(_) => Err(GroupError::Stopped),
+        }
+    }
+
+    /// The workers in a group, sorted by name; reads this node's copy of the directory.
+    pub fn members(&self, group: impl AsRef<str>) -> Vec<Registration> {
+        let names = self.shared.index.group(group.as_ref());
+        names.iter().filter_map(|name| self.whereis(name)).collect()
+    }
+
+}
+
+/// Whether a name has a worker that can be found, rather than one that failed.
+fn is_there(entry: &Entry) -> bool {
+    !matches!(entry.cell.state, NameState::Failed { .. })
+}
+
+fn checked_group(group: &str) -> Result<Arc<str>, GroupError> {
+    if (1..=MAX_LABEL_BYTES).contains(&group.len()) {
+        Ok(group.into())
+    } else {
+        Err(GroupError::BadGroup { bytes: group.len() })
+    }
+}
+
+impl fmt::Debug for Sworm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sworm").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+//! The one place that turns values into bytes and back: CBOR, for the wire and the disk.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The deepest nesting that is decoded.
+const RECURSION_LIMIT: usize = 64;
+
+/// A value could not be encoded, or bytes could not be decoded.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct CodecError(String);
+
+impl CodecError {
+    /// An error with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Encodes a value.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::with_capacity(64);
+    ciborium::into_writer(value, &mut bytes).map_err(|e| CodecError(format!("cannot be encoded: {e}")))?;
+    Ok(bytes)
+}
+
+/// Decodes a value; bytes left over are an error.
+pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CodecError> {
+    let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, RECURSION_LIMIT)
+        .map_err(|e| CodecError(format!("cannot be decoded: {e}")))?;
+    if bytes.is_empty() { Ok(value) } else { Err(CodecError(format!("{} bytes too many", bytes.len()))) }
+}
+
+/// How the values of one type become bytes and come back.
+pub struct Codec<T> {
+    encode: fn(&T) -> Result<Vec<u8>, CodecError>,
+    decode: fn(&[u8]) -> Result<T, CodecError>,
+}
+
+impl<T> Codec<T> {
+    /// Through serde.
+    pub const fn of() -> Self
+    where
+        T: crate::Storable,
+    {
+        Self { encode: T::to_bytes, decode: T::from_bytes }
+    }
+
+    /// Encodes a value.
+    pub fn encode(&self, value: &T) -> Result<Vec<u8>, CodecError> {
+        (self.encode)(value)
+    }
+
+    /// Decodes a value; bytes left over are an error.
+    pub fn decode(&self, bytes: &[u8]) -> Result<T, CodecError> {
+        (self.decode)(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let _ = decode::<Vec<(String, Option<u64>)>>(&bytes);
+        }
+
+        #[test]
+        fn values_come_back(value in any::<Vec<(String, Option<u64>)>>()) {
+            prop_assert_eq!(decode::<Vec<(String, Option<u64>)>>(&encode(&value).expect("encodes")), Ok(value));
+        }
+    }
+
+    #[test]
+    fn bytes_left_over_are_an_error() {
+        assert!(decode::<u8>(&[1, 2]).is_err());
+    }
+}

@@ -1,0 +1,490 @@
+//! The arbiter: one queue per name decides who gets it, where it goes, and when it ends.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::cell::{NameCell, NameState};
+use super::directory::Standing;
+use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
+use super::message::{Ask, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering};
+use super::state::Core;
+use super::{Effect, Notice};
+use crate::core::cell::{Key, Spec};
+use crate::strategy::Candidate;
+
+/// What the arbiter of a name has to do, in order.
+#[derive(Debug, Default)]
+pub struct Queue {
+    jobs: VecDeque<Job>,
+    active: Option<Active>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Job {
+    Register { request: RequestId, registering: Box<Registering> },
+    Unregister { request: RequestId },
+}
+
+/// What was decided and is not yet seen in the directory.
+#[derive(Debug)]
+enum Active {
+    /// `confirmed` once the host said that it is durable; then the next job waits until the directory shows it.
+    Granted { to: Peer, epoch: Epoch, confirmed: bool, until_ms: u64 },
+    Ending { request: RequestId, host: Peer, births: BTreeSet<Birth>, until_ms: u64 },
+}
+
+/// How long a host may take to answer before the decision is made anew from what the directory says.
+const HOST_WAIT_MS: u64 = 15_000;
+/// How long the receiver of a released name may take to start it before its arbiter lets another adopt it.
+const RELEASE_WAIT_MS: u64 = 5_000;
+/// How soon an adoption without a candidate is tried again.
+const ADOPT_AGAIN_MS: u64 = 500;
+/// At most this many requests wait per name; more are told to ask again.
+const MAX_JOBS: usize = 4_096;
+
+impl Core {
+    pub(super) fn is_arbiter(&self, name: &str) -> bool {
+        self.view.arbiter(name) == Some(&self.config.me)
+    }
+
+    pub(super) fn on_asked(&mut self, request: RequestId, ask: Ask) {
+        let name = ask.name().clone();
+        let job = match ask {
+            Ask::Register(registering) => Job::Register { request, registering },
+            Ask::Unregister { .. } => Job::Unregister { request },
+            Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
+            Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
+        };
+        if !self.is_arbiter(&name) {
+            return self.answer_to(job.request(), Err(Refusal::Again));
+        }
+        let queue = self.queues.entry(name.clone()).or_default();
+        if queue.jobs.contains(&job) {
+            return;
+        }
+        if queue.jobs.len() >= MAX_JOBS {
+            return self.answer_to(job.request(), Err(Refusal::Again));
+        }
+        queue.jobs.push_back(job);
+        self.recheck(&name);
+    }
+
+    pub(super) fn answer_to(&mut self, request: &RequestId, answer: super::message::Answer) {
+        self.send(&request.from, Message::Answer { number: request.number, answer });
+    }
+
+    /// Does what can be done for a name now.
+    pub(super) fn run_queue(&mut self, name: &Arc<str>) {
+        if !self.settled() {
+            return;
+        }
+        let Some(mut queue) = self.queues.remove(name) else { return };
+        if let Some(active) = queue.active.take() {
+            queue.active = self.still_active(name, active);
+        }
+        while queue.active.is_none() {
+            let Some(job) = queue.jobs.front().cloned() else { break };
+            match self.run_job(name, &job) {
+                Step::Done => {
+                    queue.jobs.pop_front();
+                }
+                Step::Wait => break,
+                Step::Active(active) => {
+                    queue.active = Some(active);
+                    if matches!(job, Job::Unregister { .. }) {
+                        queue.jobs.pop_front();
+                    }
+                }
+            }
+        }
+        if !queue.jobs.is_empty() || queue.active.is_some() {
+            self.queues.insert(name.clone(), queue);
+        }
+    }
+
+    /// Whether the directory does not show yet what was decided.
+    fn still_active(&mut self, name: &Arc<str>, active: Active) -> Option<Active> {
+        let now = self.now.mono_ms;
+        match &active {
+            Active::Granted { to, epoch, confirmed, until_ms } => {
+                let shown = *confirmed
+                    && self.directory.cells(name).any(|(host, cell)| {
+                        host == to && cell.epoch >= *epoch && cell.state != NameState::Starting
+                    });
+                (!shown && now < *until_ms && self.is_live(to)).then_some(active)
+            }
+            Active::Ending { request, host, births, until_ms } => {
+                let gone = self
+                    .directory
+                    .cells(name)
+                    .all(|(_, cell)| !births.contains(&cell.birth) || self.directory.is_banned(name, cell.birth));
+                if gone && births.iter().all(|birth| self.directory.is_banned(name, *birth)) {
+                    let done = Done::Unregistered { name: name.clone(), births: births.clone() };
+                    self.answer_to(&request.clone(), Ok(done));
+                    return None;
+                }
+                if now >= *until_ms || !self.is_live(host) {
+                    let (request, births) = (request.clone(), births.clone());
+                    self.end_here(name, &request, births);
+                    return None;
+                }
+                Some(active)
+            }
+        }
+    }
+
+    fn run_job(&mut self, name: &Arc<str>, job: &Job) -> Step {
+        match job {
+            Job::Register { request, registering } => self.run_register(name, request, registering),
+            Job::Unregister { request } => self.run_unregister(name, request),
+        }
+    }
+
+    fn run_register(&mut self, name: &Arc<str>, request: &RequestId, registering: &Registering) -> Step {
+        let standing = self.standing(name);
+        if let Some((host, cell)) = standing.cell() {
+            let claimed = matches!(standing, Standing::Claimed { .. });
+            match &cell.state {
+                NameState::Failed { .. } => {
+                    let births = self.directory.births(name);
+                    self.directory.ban(name, births);
+                }
+                NameState::Starting if cell.restarts.is_empty() => return Step::Wait,
+                _ if !claimed => return Step::Wait,
+                // Its own registration, asked again: the host confirms it when it is durable.
+                _ if cell.request == *request => {
+                    return Step::Active(self.grant(name, host.clone(), (**cell).clone(), false));
+                }
+                _ => {
+                    let taken = Refusal::AlreadyRegistered {
+                        pid: cell.pid(&self.config.sworm, name, host),
+                        worker_type: cell.spec.worker_type.clone(),
+                    };
+                    self.answer_to(request, Err(taken));
+                    return Step::Done;
+                }
+            }
+        }
+        match self.place(name, &registering.spec, registering.on.as_ref(), None) {
+            Err(refusal) => {
+                self.answer_to(request, Err(refusal));
+                Step::Done
+            }
+            Ok(to) => {
+                let birth = Birth(self.hybrid(), node_tag(&self.config.me.node));
+                let epoch = self.strong_epoch(name);
+                let cell = NameCell {
+                    birth,
+                    epoch,
+                    since: epoch,
+                    assigned: self.hybrid(),
+                    spec: registering.spec.clone(),
+                    request: request.clone(),
+                    groups: BTreeSet::new(),
+                    metadata: registering.metadata.clone(),
+                    attached: registering.attached,
+                    restored_from: None,
+                    holders: BTreeSet::new(),
+                    restarts: Vec::new(),
+                    state: NameState::Starting,
+                };
+                Step::Active(self.grant(name, to, cell, false))
+            }
+        }
+    }
+
+    fn grant(&mut self, name: &Arc<str>, to: Peer, cell: NameCell, adoption: bool) -> Active {
+        let epoch = cell.epoch;
+        let grant = Grant { name: name.clone(), view: self.view.hash, cell, adoption };
+        self.send(&to, Message::Grant(Box::new(grant)));
+        Active::Granted { to, epoch, confirmed: false, until_ms: self.now.mono_ms + HOST_WAIT_MS }
+    }
+
+    pub(super) fn strong_epoch(&mut self, name: &Arc<str>) -> Epoch {
+        let seen = self.directory.highest_epoch(name).major;
+        Epoch { major: self.hybrid().max(seen + 1), minor: 0 }
+    }
+
+    /// Chooses a node for a name.
+    pub(super) fn place(
+        &self,
+        name: &Arc<str>,
+        spec: &Spec,
+        on: Option<&NodeId>,
+        but: Option<&Peer>,
+    ) -> Result<Peer, Refusal> {
+        let Some(strategy) = self.config.strategies.distribution(&spec.distribution) else {
+            return Err(Refusal::UnknownStrategy {
+                name: spec.distribution.to_string(),
+                node: self.config.me.node.clone(),
+                known: self.config.strategies.distribution_names(),
+            });
+        };
+        let attached = spec.worker_type.starts_with(super::cell::INBOX_PREFIX);
+        let able: Vec<&Peer> = self
+            .view
+            .up()
+            .filter(|peer| Some(*peer) != but && on.is_none_or(|node| peer.node == *node))
+            .filter(|peer| attached || self.links(peer, &spec.worker_type))
+            .collect();
+        if able.is_empty() {
+            return Err(Refusal::NoCandidate { why: self.why_none(spec, on) });
+        }
+        let candidates: Vec<Candidate> = able
+            .iter()
+            .map(|peer| Candidate {
+                node: peer.node.clone(),
+                labels: self.labels.get(&peer.node).cloned().unwrap_or_default(),
+                names: self.loads.get(&peer.node).copied().unwrap_or(0),
+            })
+            .collect();
+        let place = strategy.choose(name, &candidates).min(able.len() - 1);
+        Ok(able[place].clone())
+    }
+
+    pub(super) fn links(&self, peer: &Peer, worker_type: &Arc<str>) -> bool {
+        self.directory.lane(peer).is_some_and(|lane| lane.get(&Key::WorkerType(worker_type.clone())).is_some())
+    }
+
+    fn why_none(&self, spec: &Spec, on: Option<&NodeId>) -> String {
+        let told: Vec<String> = self
+            .view
+            .members
+            .iter()
+            .map(|(peer, phase)| {
+                let why = if on.is_some_and(|node| peer.node != *node) {
+                    "is not the one asked for"
+                } else if *phase != Phase::Up {
+                    "is leaving"
+                } else if !self.links(peer, &spec.worker_type) {
+                    "does not link the worker type"
+                } else {
+                    "is the one that it leaves"
+                };
+                format!("{} {why}", peer.node)
+            })
+            .collect();
+        format!("no node can run worker type {:?}: {}", &*spec.worker_type, told.join(", "))
+    }
+
+    pub(super) fn on_granted(&mut self, from: &Peer, name: &Arc<str>, epoch: Epoch, outcome: GrantOutcome) {
+        let Some(queue) = self.queues.get_mut(name) else { return };
+        let confirmed = match &mut queue.active {
+            Some(Active::Granted { to, epoch: granted, confirmed, .. }) if to == from && *granted == epoch => confirmed,
+            _ => return,
+        };
+        match outcome {
+            // The requester is answered now; the next in the queue waits until the directory shows it.
+            GrantOutcome::Running(cell) => {
+                *confirmed = true;
+                let position = queue.jobs.iter().position(|job| *job.request() == cell.request);
+                if let Some(job) = position.and_then(|place| queue.jobs.remove(place)) {
+                    let done = Done::Registered { name: name.clone(), host: from.clone(), cell };
+                    self.answer_to(job.request(), Ok(done));
+                }
+            }
+            GrantOutcome::Failed { reason, timed_out } => {
+                queue.active = None;
+                if let Some(job) = queue.jobs.pop_front() {
+                    self.answer_to(job.request(), Err(Refusal::StartFailed { reason, timed_out }));
+                }
+            }
+            GrantOutcome::Refused => queue.active = None,
+        }
+        self.recheck(name);
+    }
+
+    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId) -> Step {
+        let births = self.directory.births(name);
+        match self.standing(name) {
+            Standing::Free => {
+                self.answer_to(request, Err(Refusal::NotRegistered));
+                Step::Done
+            }
+            Standing::Claimed { host, .. } => {
+                self.send(&host, Message::End { name: name.clone(), births: births.clone() });
+                let until_ms = self.now.mono_ms + HOST_WAIT_MS;
+                Step::Active(Active::Ending { request: request.clone(), host, births, until_ms })
+            }
+            Standing::Source { .. } => {
+                self.end_here(name, request, births);
+                Step::Done
+            }
+        }
+    }
+
+    /// Ends births whose host cannot do it.
+    fn end_here(&mut self, name: &Arc<str>, request: &RequestId, births: BTreeSet<Birth>) {
+        self.directory.ban(name, births.iter().copied());
+        let answer = Message::Answer { number: request.number, answer: Ok(Done::Unregistered { name: name.clone(), births }) };
+        self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(answer) });
+    }
+
+    pub(super) fn on_ended(&mut self, name: &Arc<str>, _births: &BTreeSet<Birth>) {
+        self.recheck(name);
+    }
+
+    /// Gives a name without a claim to a new host, if this node decides about it.
+    pub(super) fn review_adoption(&mut self, name: &Arc<str>) {
+        if !self.is_arbiter(name) || !self.settled() {
+            return;
+        }
+        if self.queues.get(name).is_some_and(|queue| queue.active.is_some()) {
+            return;
+        }
+        let Standing::Source { host, cell } = self.standing(name) else {
+            self.adopt_retry_ms.remove(name);
+            return;
+        };
+        let now = self.now.mono_ms;
+        let settled_for = self.settled_since_ms.map_or(0, |since| now.saturating_sub(since));
+        let wait = match &cell.state {
+            NameState::Failed { .. } => return,
+            NameState::Released { to, .. } if self.is_live(to) && settled_for < RELEASE_WAIT_MS => true,
+            _ => self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms,
+        };
+        if wait {
+            self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS);
+            return;
+        }
+        if self.adopt_retry_ms.get(name).is_some_and(|at| now < *at) {
+            return;
+        }
+        if self.holders_are_missing(&cell) {
+            self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
+        }
+        match self.place_adopted(name, &cell) {
+            Err(refusal) => {
+                let first = self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS).is_none();
+                if let Refusal::NoCandidate { why } = refusal
+                    && first
+                {
+                    self.out.push(Effect::Tell(Notice::NoCandidate { name: name.clone(), why }));
+                }
+            }
+            Ok(to) => {
+                self.adopt_retry_ms.remove(name);
+                let epoch = self.adoption_epoch(name, &host, &cell);
+                let assigned = self.hybrid();
+                let adopted = NameCell { epoch, since: epoch, assigned, state: NameState::Starting, ..(*cell).clone() };
+                let active = self.grant(name, to, adopted, true);
+                self.queues.entry(name.clone()).or_default().active = Some(active);
+            }
+        }
+    }
+
+    /// Strong when the former host is known to have ended or let go, or when more than half of the known members are in
+    /// view; else weak, so that a lone node that was cut off does not win everything when the cut heals.
+    fn adoption_epoch(&mut self, name: &Arc<str>, host: &Peer, cell: &NameCell) -> Epoch {
+        let let_go = matches!(cell.state, NameState::Parked) || self.directory.has_ended(host) || self.is_live(host);
+        let known: BTreeSet<&NodeId> = self
+            .directory
+            .lanes()
+            .filter(|(id, _)| !self.directory.has_ended(id))
+            .map(|(id, _)| &id.node)
+            .collect();
+        let seen = self.view.members.len();
+        if let_go || seen * 2 > known.len() {
+            self.strong_epoch(name)
+        } else {
+            let highest = self.directory.highest_epoch(name);
+            Epoch { major: highest.major, minor: highest.minor + 1 }
+        }
+    }
+
+    /// Whether the state is known to be somewhere, but none of those who hold it are there.
+    fn holders_are_missing(&self, cell: &NameCell) -> bool {
+        cell.spec.handoff
+            && !cell.holders.is_empty()
+            && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
+    }
+
+    /// Prefers a node that holds the newest state.
+    fn place_adopted(&self, name: &Arc<str>, cell: &NameCell) -> Result<Peer, Refusal> {
+        let chosen = self.place(name, &cell.spec, None, None)?;
+        if cell.holders.is_empty() || cell.holders.contains(&chosen.node) {
+            return Ok(chosen);
+        }
+        let holder = self
+            .view
+            .up()
+            .filter(|peer| cell.holders.contains(&peer.node) && self.links(peer, &cell.spec.worker_type))
+            .max_by_key(|peer| (crate::strategy::score(name, &peer.node), (*peer).clone()));
+        Ok(holder.cloned().unwrap_or(chosen))
+    }
+
+    /// Where a name goes that its host gives up, at which epoch.
+    pub(super) fn on_move(&mut self, from: &Peer, name: &Arc<str>, birth: Birth) {
+        if !self.is_arbiter(name) || !self.settled() {
+            return; // its host asks again
+        }
+        let Standing::Claimed { host, cell } = self.standing(name) else { return };
+        if host != *from || cell.birth != birth {
+            return;
+        }
+        let to = self.place(name, &cell.spec, None, Some(from)).ok().map(|to| {
+            let epoch = self.strong_epoch(name);
+            (to, epoch)
+        });
+        self.send(from, Message::MoveTo { name: name.clone(), birth, to });
+    }
+
+    pub(super) fn tick_arbiter(&mut self) {
+        let now = self.now.mono_ms;
+        let due: Vec<Arc<str>> =
+            self.adopt_retry_ms.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.recheck(&name);
+        }
+        let late: Vec<Arc<str>> = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| match &queue.active {
+                Some(Active::Granted { until_ms, .. } | Active::Ending { until_ms, .. }) => *until_ms <= now,
+                None => true,
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in late {
+            self.recheck(&name);
+        }
+    }
+
+    /// Another view: what is not this node's to decide any more goes back to who asked; the rest is decided anew.
+    pub(super) fn view_changed(&mut self) {
+        let mut kept = std::mem::take(&mut self.queues);
+        kept.retain(|name, queue| {
+            queue.active = None;
+            let mine = self.is_arbiter(name);
+            if !mine {
+                for job in queue.jobs.drain(..) {
+                    let request = job.request().clone();
+                    self.answer_to(&request, Err(Refusal::Again));
+                }
+            }
+            mine
+        });
+        self.queues = kept;
+        self.resend_requests();
+    }
+}
+
+enum Step {
+    Done,
+    Wait,
+    Active(Active),
+}
+
+impl Job {
+    fn request(&self) -> &RequestId {
+        match self {
+            Self::Register { request, .. } | Self::Unregister { request } => request,
+        }
+    }
+}
+
+/// Tells births of one millisecond apart that two arbiters gave.
+fn node_tag(node: &NodeId) -> u32 {
+    let hash = xxhash_rust::xxh3::xxh3_64(node.as_bytes());
+    u32::try_from(hash >> 32).expect("32 bits are left")
+}

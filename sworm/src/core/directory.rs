@@ -1,0 +1,368 @@
+//! The directory of one sworm: all lanes, which of them have ended, and what they say together of a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::cell::{Key, NameCell, NameState, Value};
+use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer};
+use super::lane::{Delta, Joined, Lane};
+use crate::codec;
+
+/// A tombstone costs less than a whole lane for a laggard: keep this many.
+const SPARE_TOMBSTONES: usize = 1024;
+
+/// Lanes, ends, and what changed since it was last asked.
+#[derive(Debug)]
+pub struct Directory {
+    me: LaneId,
+    lanes: BTreeMap<LaneId, Lane>,
+    ended: BTreeMap<NodeId, Incarnation>,
+    dropped: BTreeMap<NodeId, Incarnation>,
+    touched: BTreeSet<Arc<str>>,
+    published: u64,
+}
+
+/// What the lanes say together of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has it.
+    Free,
+    /// This cell wins; `host` is in view.
+    Claimed {
+        /// Whose lane it stands in.
+        host: Peer,
+        /// The cell.
+        cell: Arc<NameCell>,
+    },
+    /// No claim, but it is taken: a worker is to be started from this cell.
+    Source {
+        /// Whose lane it stands in.
+        host: Peer,
+        /// The cell.
+        cell: Arc<NameCell>,
+    },
+}
+
+impl Standing {
+    /// The cell, whichever it is.
+    pub fn cell(&self) -> Option<(&Peer, &Arc<NameCell>)> {
+        match self {
+            Self::Free => None,
+            Self::Claimed { host, cell } | Self::Source { host, cell } => Some((host, cell)),
+        }
+    }
+}
+
+impl Directory {
+    /// The directory of a node that starts: what its store kept, with its own new lane.
+    pub fn new(
+        me: LaneId,
+        lanes: BTreeMap<LaneId, Lane>,
+        ended: BTreeMap<NodeId, Incarnation>,
+        dropped: BTreeMap<NodeId, Incarnation>,
+    ) -> Self {
+        let touched = lanes.values().flat_map(|lane| lane.live()).filter_map(|(key, _)| name_of(key)).collect();
+        let mut directory = Self { me: me.clone(), lanes, ended, dropped, touched, published: 0 };
+        directory.lanes.entry(me).or_default();
+        directory
+    }
+
+    /// The lane of that id.
+    pub fn lane(&self, id: &LaneId) -> Option<&Lane> {
+        self.lanes.get(id)
+    }
+
+    /// All lanes.
+    pub fn lanes(&self) -> impl Iterator<Item = (&LaneId, &Lane)> {
+        self.lanes.iter()
+    }
+
+    /// The ended incarnations: of each node, all up to this one.
+    pub fn ended(&self) -> &BTreeMap<NodeId, Incarnation> {
+        &self.ended
+    }
+
+    /// The dropped incarnations: of each node, all up to this one.
+    pub fn dropped(&self) -> &BTreeMap<NodeId, Incarnation> {
+        &self.dropped
+    }
+
+    /// Whether that incarnation is known to have ended.
+    pub fn has_ended(&self, peer: &Peer) -> bool {
+        self.ended.get(&peer.node).is_some_and(|upto| peer.incarnation <= *upto)
+    }
+
+    /// Whether everything about that incarnation was given up.
+    pub fn is_dropped(&self, peer: &Peer) -> bool {
+        self.dropped.get(&peer.node).is_some_and(|upto| peer.incarnation <= *upto)
+    }
+
+    /// Hash of all that is held: equal hashes, equal directories.
+    pub fn hash(&self) -> u64 {
+        let lanes: Vec<_> =
+            self.lanes.iter().filter(|(_, l)| l.max() > 0).map(|(id, l)| (id, l.max(), l.fingerprint())).collect();
+        let bytes = codec::encode(&(lanes, &self.ended, &self.dropped)).expect("ids and numbers encode");
+        xxh3_64(&bytes)
+    }
+
+    /// States a fact in the own lane.
+    pub fn put(&mut self, key: Key, value: Value) {
+        self.touch(&key);
+        self.own().put(key, value);
+    }
+
+    /// States a name in the own lane.
+    pub fn put_name(&mut self, name: &Arc<str>, cell: NameCell) {
+        self.put(Key::Name(name.clone()), Value::Name(Arc::new(cell)));
+    }
+
+    /// Takes a fact of the own lane back.
+    pub fn remove(&mut self, key: &Key) {
+        self.touch(key);
+        self.own().remove(key);
+    }
+
+    /// The own statement about a name.
+    pub fn mine(&self, name: &Arc<str>) -> Option<&Arc<NameCell>> {
+        name_cell(self.lanes.get(&self.me)?, name)
+    }
+
+    /// All names in the own lane.
+    pub fn my_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
+        self.lanes.get(&self.me).into_iter().flat_map(names)
+    }
+
+    /// Ends these births of a name for good, and takes the own statement of it back if it is one of them.
+    pub fn ban(&mut self, name: &Arc<str>, births: impl IntoIterator<Item = Birth>) {
+        let key = Key::Ban(name.clone());
+        let mut all: BTreeSet<Birth> = births.into_iter().collect();
+        if let Some(Value::Ban(set)) = self.lanes.get(&self.me).and_then(|lane| lane.get(&key)) {
+            all.extend(set);
+        }
+        if self.mine(name).is_some_and(|cell| all.contains(&cell.birth)) {
+            self.remove(&Key::Name(name.clone()));
+        }
+        self.put(key, Value::Ban(all));
+    }
+
+    /// All births of a name that any lane speaks of.
+    pub fn births(&self, name: &Arc<str>) -> BTreeSet<Birth> {
+        self.cells(name).map(|(_, cell)| cell.birth).collect()
+    }
+
+    /// Whether a birth of a name has ended for good.
+    pub fn is_banned(&self, name: &Arc<str>, birth: Birth) -> bool {
+        let key = Key::Ban(name.clone());
+        self.lanes.values().any(|lane| matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(&birth)))
+    }
+
+    /// Forgets those own bans that no cell in any lane needs any more. Only while all known members hold the same.
+    pub fn forget_bans(&mut self) {
+        let Some(own) = self.lanes.get(&self.me) else { return };
+        let idle: Vec<Key> = own
+            .live()
+            .filter_map(|(key, value)| match (key, value) {
+                (Key::Ban(name), Value::Ban(set)) => Some((key, name, set)),
+                _ => None,
+            })
+            .filter(|(_, name, set)| self.cells(name).all(|(_, cell)| !set.contains(&cell.birth)))
+            .map(|(key, _, _)| key.clone())
+            .collect();
+        for key in idle {
+            self.remove(&key);
+        }
+    }
+
+    /// The highest epoch of a name in any lane.
+    pub fn highest_epoch(&self, name: &Arc<str>) -> Epoch {
+        self.cells(name)
+            .map(|(_, cell)| match &cell.state {
+                NameState::Released { epoch, .. } | NameState::Declined { epoch, .. } => cell.epoch.max(*epoch),
+                _ => cell.epoch,
+            })
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// What the lanes say of a name when these peers are in view.
+    pub fn standing(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> Standing {
+        let mut claim: Option<(&Peer, &Arc<NameCell>)> = None;
+        let mut source: Option<(&Peer, &Arc<NameCell>)> = None;
+        for (host, cell) in self.cells(name) {
+            if self.is_banned(name, cell.birth) || matches!(cell.state, NameState::Declined { .. }) {
+                continue;
+            }
+            let up = live(host);
+            if cell.attached && !up {
+                continue;
+            }
+            if up && is_claim(&cell.state) {
+                if claim.is_none_or(|best| beats((host, cell), best)) {
+                    claim = Some((host, cell));
+                }
+            } else if source.is_none_or(|best| continues((host, cell), best)) {
+                source = Some((host, cell));
+            }
+        }
+        match (claim, source) {
+            (Some((host, cell)), _) => Standing::Claimed { host: host.clone(), cell: cell.clone() },
+            (None, Some((host, cell))) => Standing::Source { host: host.clone(), cell: cell.clone() },
+            (None, None) => Standing::Free,
+        }
+    }
+
+    /// Every statement about a name, with the lane that it stands in.
+    pub fn cells(&self, name: &Arc<str>) -> impl Iterator<Item = (&LaneId, &Arc<NameCell>)> {
+        let key = Key::Name(name.clone());
+        self.lanes.iter().filter_map(move |(id, lane)| match lane.get(&key) {
+            Some(Value::Name(cell)) => Some((id, cell)),
+            _ => None,
+        })
+    }
+
+    /// Takes a delta of another node's lane in.
+    pub fn join(&mut self, delta: Delta) -> Joined {
+        if self.is_dropped(&delta.lane) || delta.lane == self.me {
+            return Joined::Known;
+        }
+        let joined = self.lanes.entry(delta.lane.clone()).or_default().join(delta);
+        if let Joined::Changed(keys) | Joined::Damaged(keys) = &joined {
+            for key in keys {
+                self.touch(key);
+            }
+        }
+        joined
+    }
+
+    /// Notes that a node's incarnations up to this one have ended. Returns whether that is news.
+    pub fn end(&mut self, node: &NodeId, upto: Incarnation) -> bool {
+        raise(&mut self.ended, node, upto)
+    }
+
+    /// Gives up a node's incarnations up to this one. Returns the lanes that went with them.
+    pub fn drop_upto(&mut self, node: &NodeId, upto: Incarnation) -> Vec<LaneId> {
+        if !raise(&mut self.dropped, node, upto) {
+            return Vec::new();
+        }
+        let gone: Vec<LaneId> =
+            self.lanes.keys().filter(|id| id.node == *node && id.incarnation <= upto && **id != self.me).cloned().collect();
+        for id in &gone {
+            if let Some(lane) = self.lanes.remove(id) {
+                self.touched.extend(lane.live().filter_map(|(key, _)| name_of(key)));
+            }
+        }
+        gone
+    }
+
+    /// The lanes that can be given up: ended, and each of their names covered by a lane that is not, or by a ban.
+    pub fn droppable(&self) -> Vec<LaneId> {
+        let covered = |id: &LaneId, name: &Arc<str>, cell: &NameCell| {
+            let better = |(other, theirs): (&LaneId, &Arc<NameCell>)| {
+                other != id && !self.has_ended(other) && theirs.birth == cell.birth && theirs.epoch > cell.epoch
+            };
+            let key = Key::Ban(name.clone());
+            let banned = self.lanes.iter().any(|(other, lane)| {
+                !self.has_ended(other)
+                    && matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(&cell.birth))
+            });
+            cell.attached || banned || self.cells(name).any(better)
+        };
+        let mut found = Vec::new();
+        for (id, lane) in &self.lanes {
+            if self.has_ended(id) && names(lane).all(|(name, cell)| covered(id, name, cell)) {
+                found.push(id.clone());
+            }
+        }
+        found
+    }
+
+    /// The changes of the own lane that were not published yet.
+    pub fn unpublished(&mut self) -> Option<Delta> {
+        self.own().collect(SPARE_TOMBSTONES);
+        let lane = self.lanes.get(&self.me)?;
+        if lane.max() == self.published {
+            return None;
+        }
+        let delta = lane.delta(&self.me, self.published);
+        self.published = lane.max();
+        Some(delta)
+    }
+
+    /// The names that changed since the last call.
+    pub fn take_touched(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Marks all names as changed, as when the view changed.
+    pub fn touch_all(&mut self) {
+        self.touched = self.lanes.values().flat_map(|lane| lane.live()).filter_map(|(key, _)| name_of(key)).collect();
+    }
+
+    fn own(&mut self) -> &mut Lane {
+        self.lanes.entry(self.me.clone()).or_default()
+    }
+
+    fn touch(&mut self, key: &Key) {
+        self.touched.extend(name_of(key));
+    }
+}
+
+/// The names of a lane.
+pub fn names(lane: &Lane) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
+    lane.live().filter_map(|(key, value)| match (key, value) {
+        (Key::Name(name), Value::Name(cell)) => Some((name, cell)),
+        _ => None,
+    })
+}
+
+fn name_cell<'a>(lane: &'a Lane, name: &Arc<str>) -> Option<&'a Arc<NameCell>> {
+    match lane.get(&Key::Name(name.clone())) {
+        Some(Value::Name(cell)) => Some(cell),
+        _ => None,
+    }
+}
+
+fn name_of(key: &Key) -> Option<Arc<str>> {
+    match key {
+        Key::Name(name) | Key::Ban(name) => Some(name.clone()),
+        Key::Sworm | Key::WorkerType(_) => None,
+    }
+}
+
+fn raise(map: &mut BTreeMap<NodeId, Incarnation>, node: &NodeId, upto: Incarnation) -> bool {
+    match map.get_mut(node) {
+        Some(known) if *known >= upto => false,
+        Some(known) => {
+            *known = upto;
+            true
+        }
+        None => {
+            map.insert(node.clone(), upto);
+            true
+        }
+    }
+}
+
+fn is_claim(state: &NameState) -> bool {
+    matches!(state, NameState::Starting | NameState::Running | NameState::Leaving { .. })
+}
+
+/// The conflict rule: earliest birth; then higher major; then minor 0 first, then higher minor; then the earlier
+/// assignment, then the node's id.
+fn beats(a: (&Peer, &Arc<NameCell>), b: (&Peer, &Arc<NameCell>)) -> bool {
+    let rank = |(host, cell): (&Peer, &Arc<NameCell>)| {
+        let minor = if cell.epoch.minor == 0 { 0 } else { u32::MAX - cell.epoch.minor + 1 };
+        (cell.birth, u64::MAX - cell.epoch.major, minor, cell.assigned, host.clone())
+    };
+    rank(a) < rank(b)
+}
+
+/// Which of two sources a worker is started from: the earliest lineage, then its highest epoch.
+fn continues(a: (&Peer, &Arc<NameCell>), b: (&Peer, &Arc<NameCell>)) -> bool {
+    let rank = |(host, cell): (&Peer, &Arc<NameCell>)| {
+        (cell.birth, u64::MAX - cell.epoch.major, u32::MAX - cell.epoch.minor, host.clone())
+    };
+    rank(a) < rank(b)
+}

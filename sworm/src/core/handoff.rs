@@ -1,0 +1,313 @@
+//! Handing workers over: the acknowledged protocol of a move, and a node's leaving in good order.
+//!
+//! The source pauses the worker, makes its state durable, offers it, and gives the name away only when the receiver has
+//! said that the state is durable there. The release is a cell in the source's lane; messages are only hints.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::cell::{NameCell, NameState, Revision};
+use super::directory::Standing;
+use super::host::{First, LocalPhase};
+use super::ids::{Birth, Epoch, Peer};
+use super::message::{Message, Phase, Snapshot};
+use super::state::Core;
+use super::Effect;
+
+/// A worker on its way to another node.
+#[derive(Debug)]
+pub struct Moving {
+    to: Peer,
+    epoch: Epoch,
+    /// Until when the receiver may accept; after that the worker goes on here.
+    until_ms: u64,
+    snapshot: Option<Revision>,
+    accepted: bool,
+}
+
+/// An offer that this node accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    from: Peer,
+    epoch: Epoch,
+}
+
+/// This node leaves.
+#[derive(Debug)]
+pub struct Leaving {
+    until_ms: u64,
+    /// The names that were asked about, and when they are asked about again.
+    asked: BTreeMap<Arc<str>, u64>,
+    done: bool,
+}
+
+/// How long one handover may take before the worker goes on where it is.
+const MOVE_WAIT_MS: u64 = 10_000;
+/// How many workers are handed over at a time.
+const MAX_MOVES: usize = 256;
+/// When to ask the arbiter again.
+const ASK_AGAIN_MS: u64 = 500;
+
+impl Core {
+    pub(super) fn on_leave(&mut self, until_ms: u64) {
+        if self.leaving.is_none() {
+            self.leaving = Some(Leaving { until_ms, asked: BTreeMap::new(), done: false });
+            self.phase = Phase::Leaving;
+            self.introduced = true;
+            self.beat_soon();
+        }
+    }
+
+    pub(super) fn tick_leave(&mut self) {
+        let now = self.now.mono_ms;
+        let Some(leaving) = &self.leaving else { return };
+        if leaving.done {
+            return;
+        }
+        let alone = self.view.up().next().is_none();
+        let late = now >= leaving.until_ms;
+        let mut in_flight =
+            self.local.values().filter(|l| matches!(l.phase, LocalPhase::Moving(_) | LocalPhase::Parking)).count();
+        let names: Vec<Arc<str>> = self.local.keys().cloned().collect();
+        for name in names {
+            let Some(local) = self.local.get(&name) else { continue };
+            let (birth, since) = (local.birth, local.since);
+            let attached = self.directory.mine(&name).is_some_and(|cell| cell.attached);
+            match &local.phase {
+                _ if attached => {
+                    self.local.remove(&name);
+                    self.directory.ban(&name, [birth]);
+                }
+                LocalPhase::Waiting { .. } | LocalPhase::Restoring => {
+                    self.local.remove(&name);
+                    self.restoring.remove(&name);
+                    self.restate(&name, |cell| cell.state = NameState::Parked);
+                }
+                LocalPhase::Running if !late && self.keeping.contains_key(&name) => {}
+                LocalPhase::Running if alone || late => self.park(&name),
+                LocalPhase::Parking => {}
+                LocalPhase::Running if in_flight < MAX_MOVES => {
+                    in_flight += 1;
+                    self.ask_where_to(&name, birth);
+                }
+                LocalPhase::Moving(_) if late => {
+                    self.out.push(Effect::Resume { name: name.clone(), since });
+                    self.park(&name);
+                }
+                _ if late => {
+                    self.out.push(Effect::Stop { name: name.clone(), since });
+                    self.local.remove(&name);
+                    self.keeping.remove(&name);
+                    self.restate(&name, |cell| cell.state = NameState::Parked);
+                }
+                _ => {}
+            }
+        }
+        self.finish_leaving(alone, late);
+    }
+
+    fn ask_where_to(&mut self, name: &Arc<str>, birth: Birth) {
+        let now = self.now.mono_ms;
+        let Some(leaving) = &mut self.leaving else { return };
+        let due = leaving.asked.entry(name.clone()).or_insert(now);
+        if *due > now {
+            return;
+        }
+        *due = now + ASK_AGAIN_MS;
+        if let Some(arbiter) = self.view.arbiter(name).cloned() {
+            self.send(&arbiter, Message::Move { name: name.clone(), birth });
+        }
+    }
+
+    fn finish_leaving(&mut self, alone: bool, late: bool) {
+        let released = self.directory.my_names().any(|(_, cell)| matches!(cell.state, NameState::Released { .. }));
+        // What was promised to this node and is not here yet must be started or let go first.
+        let promised = !late && !self.offers.is_empty();
+        if !self.local.is_empty() || promised || (released && !alone && !late) {
+            return;
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.done = true;
+        }
+        let parked = self.directory.my_names().count();
+        let max = self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
+        self.once_durable(Effect::Broadcast(Box::new(Message::Goodbye { max })));
+        self.once_durable(Effect::Left { parked: u64::try_from(parked).unwrap_or(u64::MAX) });
+    }
+
+    /// Stops a worker with its state saved, since nobody takes it over.
+    fn park(&mut self, name: &Arc<str>) {
+        if let Some(local) = self.local.get_mut(name) {
+            local.phase = LocalPhase::Parking;
+            self.keeping.remove(name);
+            self.out.push(Effect::Pause { name: name.clone(), since: local.since });
+        }
+    }
+
+    pub(super) fn on_move_to(&mut self, name: &Arc<str>, birth: Birth, to: Option<(Peer, Epoch)>) {
+        let until_ms = self.now.mono_ms + MOVE_WAIT_MS;
+        let Some(local) = self.local.get(name).filter(|local| local.birth == birth) else { return };
+        // A checkpoint under way is finished first: its caller waits for it.
+        if !matches!(local.phase, LocalPhase::Running) || self.leaving.is_none() || self.keeping.contains_key(name) {
+            return;
+        }
+        let Some((to, epoch)) = to else { return self.park(name) };
+        let Some(local) = self.local.get_mut(name) else { return };
+        let since = local.since;
+        local.phase =
+            LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
+        self.restate(name, |cell| cell.state = NameState::Leaving { to });
+        self.out.push(Effect::Pause { name: name.clone(), since });
+    }
+
+    pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
+        let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
+        let birth = local.birth;
+        let snapshot = state.unwrap_or_default();
+        let revision = snapshot.as_ref().map(|snapshot| snapshot.revision);
+        match &mut local.phase {
+            LocalPhase::Moving(moving) => {
+                moving.snapshot = revision;
+                let (to, epoch) = (moving.to.clone(), moving.epoch);
+                let offer = Message::Offer { name: name.clone(), birth, epoch, snapshot: snapshot.clone() };
+                if let Some(snapshot) = snapshot {
+                    self.store(name, snapshot);
+                }
+                self.once_durable(Effect::Send { to, message: Box::new(offer) });
+            }
+            LocalPhase::Parking => {
+                if let Some(snapshot) = snapshot {
+                    self.store(name, snapshot);
+                    let me = self.config.me.node.clone();
+                    self.restate(name, |cell| cell.holders = [me].into());
+                }
+                self.out.push(Effect::Stop { name: name.clone(), since });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_offer(
+        &mut self,
+        from: &Peer,
+        name: &Arc<str>,
+        birth: Birth,
+        epoch: Epoch,
+        snapshot: Option<Snapshot>,
+    ) {
+        let able = self.phase == Phase::Up
+            && !self.local.contains_key(name)
+            && !self.directory.is_banned(name, birth)
+            && snapshot.as_ref().is_none_or(|snapshot| snapshot.is_intact() && snapshot.birth == birth);
+        if able {
+            self.offers.insert(name.clone(), Accepted { from: from.clone(), epoch });
+            if let Some(snapshot) = snapshot {
+                self.store(name, snapshot);
+            }
+        }
+        let answer = Message::OfferAnswer { name: name.clone(), birth, epoch, accepted: able };
+        self.once_durable(Effect::Send { to: from.clone(), message: Box::new(answer) });
+    }
+
+    pub(super) fn on_offer_answer(
+        &mut self,
+        from: &Peer,
+        name: &Arc<str>,
+        birth: Birth,
+        epoch: Epoch,
+        accepted: bool,
+    ) {
+        let Some(local) = self.local.get_mut(name).filter(|local| local.birth == birth) else { return };
+        let since = local.since;
+        let LocalPhase::Moving(moving) = &mut local.phase else { return };
+        if moving.to != *from || moving.epoch != epoch || moving.accepted {
+            return;
+        }
+        if accepted {
+            moving.accepted = true;
+            self.out.push(Effect::Stop { name: name.clone(), since });
+        } else {
+            self.go_on(name);
+        }
+    }
+
+    /// The handover did not come about: the worker goes on here.
+    fn go_on(&mut self, name: &Arc<str>) {
+        let Some(local) = self.local.get_mut(name) else { return };
+        local.phase = LocalPhase::Running;
+        self.out.push(Effect::Resume { name: name.clone(), since: local.since });
+        self.restate(name, |cell| cell.state = NameState::Running);
+    }
+
+    /// The task of a worker that is handed over or parked has ended: give the name away.
+    pub(super) fn on_handed_over(&mut self, name: &Arc<str>) {
+        let Some(local) = self.local.remove(name) else { return };
+        let state = match local.phase {
+            LocalPhase::Moving(Moving { to, epoch, snapshot, .. }) => NameState::Released { to, epoch, snapshot },
+            _ => NameState::Parked,
+        };
+        self.restate(name, |cell| cell.state = state);
+    }
+
+    pub(super) fn tick_moves(&mut self) {
+        let now = self.now.mono_ms;
+        let stuck: Vec<Arc<str>> = self
+            .local
+            .iter()
+            .filter(|(_, local)| match &local.phase {
+                LocalPhase::Moving(moving) => {
+                    !moving.accepted && (now >= moving.until_ms || !self.view.contains(&moving.to))
+                }
+                _ => false,
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in stuck {
+            self.go_on(&name);
+        }
+        let gone: Vec<Arc<str>> = self
+            .offers
+            .iter()
+            .filter(|(_, accepted)| !self.view.contains(&accepted.from))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            self.offers.remove(&name);
+        }
+    }
+
+    /// Takes a name that was released to this node.
+    pub(super) fn review_release(&mut self, name: &Arc<str>, standing: &Standing) {
+        let me = &self.config.me;
+        let mut released: Option<(Epoch, Arc<NameCell>)> = None;
+        let mut highest = Epoch::default();
+        for (_, cell) in self.directory.cells(name) {
+            match &cell.state {
+                NameState::Released { to, epoch, .. } if to == me => {
+                    released = Some((*epoch, cell.clone()));
+                    highest = highest.max(cell.epoch);
+                }
+                NameState::Leaving { to } if to == me => return,
+                _ => highest = highest.max(cell.epoch),
+            }
+        }
+        let Some((epoch, cell)) = released else {
+            if self.offers.get(name).is_some_and(|offer| {
+                matches!(standing, Standing::Free) || standing.cell().is_some_and(|(_, cell)| cell.epoch >= offer.epoch)
+            }) {
+                self.offers.remove(name);
+            }
+            return;
+        };
+        self.offers.remove(name);
+        let taken = matches!(standing, Standing::Claimed { .. });
+        if taken || highest >= epoch || self.local.contains_key(name) || self.directory.is_banned(name, cell.birth) {
+            return;
+        }
+        let assigned = self.hybrid();
+        // There is no grant to answer, but a lineage whose failed starts are tried again.
+        let lineage = Some((self.config.me.clone(), First::Lineage));
+        let cell = NameCell { epoch, since: epoch, assigned, state: NameState::Starting, ..(*cell).clone() };
+        self.take_in(name, cell, lineage);
+    }
+}

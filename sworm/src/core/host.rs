@@ -1,0 +1,396 @@
+//! The host: starts what it is granted, answers for its workers' ends, and keeps its lane equal to what it runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::{Key, NameCell, NameState, Revision};
+use super::directory::Standing;
+use super::handoff::Moving;
+use super::ids::{Birth, Epoch, Peer, RequestId};
+use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
+use super::snapshots::Purpose;
+use super::state::Core;
+use super::time::to_ms;
+use super::{Effect, Notice};
+use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient};
+
+/// A worker of this node, from the grant until it is gone.
+#[derive(Debug)]
+pub struct Local {
+    pub(super) birth: Birth,
+    pub(super) since: Epoch,
+    pub(super) phase: LocalPhase,
+    /// Starts that failed since it last ran.
+    pub(super) failures: u32,
+    /// Who granted it, until it runs, and whether its first start may fail for good.
+    pub(super) granted: Option<(Peer, First)>,
+    /// The state that it is started from, until it runs.
+    pub(super) restored: Option<Snapshot>,
+}
+
+/// Whether a failed start ends the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// A registration: it does.
+    Registration,
+    /// A lineage that ran before: it is tried again.
+    Lineage,
+}
+
+/// What a worker of this node does.
+#[derive(Debug)]
+pub enum LocalPhase {
+    /// Its state is looked for.
+    Restoring,
+    /// Its task starts.
+    Starting,
+    /// It started, and its state is stored under the new epoch before it is said to run.
+    Settling,
+    /// It runs.
+    Running,
+    /// It starts again at this time.
+    Waiting { due_ms: u64 },
+    /// It is being handed over.
+    Moving(Moving),
+    /// It is being stopped with its state saved.
+    Parking,
+    /// It is being stopped.
+    Stopping(Stopping),
+}
+
+/// Why a worker is being stopped, and so what follows.
+#[derive(Debug)]
+pub enum Stopping {
+    /// The name ends; the arbiter waits for it.
+    Ended { arbiter: Option<Peer>, births: BTreeSet<Birth> },
+    /// Another node's claim is better.
+    Yielded,
+}
+
+/// Restarts that are remembered.
+const MAX_RESTARTS: usize = 32;
+/// Back-off between failed starts of a lineage.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+impl Core {
+    pub(super) fn on_grant(&mut self, arbiter: &Peer, grant: Grant) {
+        let Grant { name, view, cell, adoption } = grant;
+        let epoch = cell.epoch;
+        if let Some(mine) = self.directory.mine(&name)
+            && mine.birth == cell.birth
+            && mine.request == cell.request
+            && mine.state == NameState::Running
+            && mine.epoch >= epoch
+        {
+            let outcome = GrantOutcome::Running(mine.clone());
+            let granted = Message::Granted { name, epoch, outcome };
+            return self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
+        }
+        let refused = view != self.view.hash
+            || self.phase != Phase::Up
+            || self.local.contains_key(&name)
+            || self.directory.highest_epoch(&name) >= epoch
+            || self.directory.is_banned(&name, cell.birth);
+        if refused {
+            return self.send(arbiter, Message::Granted { name, epoch, outcome: GrantOutcome::Refused });
+        }
+        let first = if adoption { First::Lineage } else { First::Registration };
+        self.take_in(&name, cell, Some((arbiter.clone(), first)));
+    }
+
+    /// States a name as starting here and begins to start it.
+    pub(super) fn take_in(&mut self, name: &Arc<str>, cell: NameCell, granted: Option<(Peer, First)>) {
+        let (birth, since, attached) = (cell.birth, cell.since, cell.attached);
+        let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
+        self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
+        let local = Local { birth, since, phase: LocalPhase::Starting, failures: 0, granted, restored: None };
+        self.local.insert(name.clone(), local);
+        if attached {
+            self.run(name);
+        } else if find_state {
+            self.restore(name);
+        } else {
+            self.start(name, None);
+        }
+    }
+
+    pub(super) fn start(&mut self, name: &Arc<str>, state: Option<Snapshot>) {
+        let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return };
+        let Some(local) = self.local.get_mut(name) else { return };
+        local.phase = LocalPhase::Starting;
+        local.restored = state.clone();
+        self.out.push(Effect::Start { name: name.clone(), since: local.since, spec, state });
+    }
+
+    pub(super) fn on_started(&mut self, name: &Arc<str>, since: Epoch, result: Result<(), Exit>) {
+        let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
+        if !matches!(local.phase, LocalPhase::Starting) {
+            return;
+        }
+        match (result, &local.granted) {
+            (Ok(()), _) => match local.restored.take() {
+                Some(restored) => {
+                    local.phase = LocalPhase::Settling;
+                    self.keep_restored(name, since, restored);
+                }
+                None => self.run(name),
+            },
+            (Err(exit), Some((arbiter, First::Registration))) => {
+                let (arbiter, birth) = (arbiter.clone(), local.birth);
+                let timed_out = exit == Exit::StartTimedOut;
+                self.local.remove(name);
+                self.directory.ban(name, [birth]);
+                let outcome = GrantOutcome::Failed { reason: exit.to_string(), timed_out };
+                self.send(&arbiter, Message::Granted { name: name.clone(), epoch: since, outcome });
+            }
+            (Err(exit), Some((_, First::Lineage))) => self.start_again(name, &exit),
+            (Err(exit), None) => self.after_exit(name, exit),
+        }
+    }
+
+    /// A lineage whose start failed is tried until it works, with back-off.
+    fn start_again(&mut self, name: &Arc<str>, exit: &Exit) {
+        let random = self.now.random;
+        let Some(local) = self.local.get_mut(name) else { return };
+        local.failures += 1;
+        let tries = usize::try_from(local.failures).unwrap_or(usize::MAX).min(64);
+        let again = RestartHistory::new(vec![Duration::ZERO; tries], random).back_off(MAX_DELAY, FIRST_DELAY, MAX_DELAY);
+        local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms + millis(again) };
+        let reason = exit.to_string();
+        self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
+    }
+
+    /// States that a worker runs, and tells the arbiter when that is durable.
+    pub(super) fn run(&mut self, name: &Arc<str>) {
+        let Some(local) = self.local.get_mut(name) else { return };
+        local.phase = LocalPhase::Running;
+        local.failures = 0;
+        let granted = local.granted.take();
+        self.restate(name, |cell| cell.state = NameState::Running);
+        if let Some((arbiter, _)) = granted
+            && let Some(cell) = self.directory.mine(name).cloned()
+        {
+            let granted = Message::Granted {
+                name: name.clone(),
+                epoch: cell.epoch,
+                outcome: GrantOutcome::Running(cell),
+            };
+            self.once_durable(Effect::Send { to: arbiter, message: Box::new(granted) });
+        }
+    }
+
+    /// Changes the own statement about a name.
+    pub(super) fn restate(&mut self, name: &Arc<str>, change: impl FnOnce(&mut NameCell)) {
+        if let Some(mine) = self.directory.mine(name) {
+            let mut cell = (**mine).clone();
+            change(&mut cell);
+            self.directory.put_name(name, cell);
+        }
+    }
+
+    pub(super) fn on_exited(&mut self, name: &Arc<str>, since: Epoch, exit: Exit) {
+        let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
+        match &local.phase {
+            LocalPhase::Running | LocalPhase::Settling => self.after_exit(name, exit),
+            LocalPhase::Starting => self.on_started(name, since, Err(exit)),
+            // It ended while it was being handed over: what follows is the same as after any other end.
+            LocalPhase::Moving(_) | LocalPhase::Parking => {
+                self.keeping.remove(name);
+                self.after_exit(name, exit);
+            }
+            LocalPhase::Stopping(_) => self.on_stopped(name, since),
+            LocalPhase::Restoring | LocalPhase::Waiting { .. } => {}
+        }
+    }
+
+    /// What happens after a worker's end is its restart strategy's business.
+    fn after_exit(&mut self, name: &Arc<str>, exit: Exit) {
+        self.keeping.remove(name);
+        let Some(cell) = self.directory.mine(name).cloned() else {
+            self.local.remove(name);
+            return;
+        };
+        let now = to_ms(self.hybrid());
+        let ago = cell.restarts.iter().map(|at| Duration::from_millis(now.saturating_sub(*at))).collect();
+        let history = RestartHistory::new(ago, self.now.random);
+        let strategy = self.config.restart.get(&cell.spec.worker_type).copied().unwrap_or(&Transient);
+        match strategy.decide(&exit, &history) {
+            RestartDecision::Remove => {
+                self.local.remove(name);
+                let births = self.directory.births(name);
+                self.directory.ban(name, births);
+            }
+            RestartDecision::Restart { after } => {
+                let epoch = self.strong_epoch(name);
+                let assigned = self.hybrid();
+                self.restate(name, |cell| {
+                    cell.epoch = epoch;
+                    cell.since = epoch;
+                    cell.assigned = assigned;
+                    cell.restarts.insert(0, now);
+                    cell.restarts.truncate(MAX_RESTARTS);
+                    cell.state = NameState::Starting;
+                });
+                let due_ms = self.now.mono_ms + millis(after);
+                if let Some(local) = self.local.get_mut(name) {
+                    local.since = epoch;
+                    local.granted = None;
+                    local.phase = LocalPhase::Waiting { due_ms };
+                }
+            }
+            RestartDecision::GiveUp => {
+                self.local.remove(name);
+                let reason = exit.to_string();
+                self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.clone() });
+                self.out.push(Effect::Tell(Notice::GaveUp { name: name.clone(), reason }));
+            }
+        }
+    }
+
+    pub(super) fn tick_host(&mut self) {
+        let now = self.now.mono_ms;
+        let due: Vec<(Arc<str>, bool)> = self
+            .local
+            .iter()
+            .filter(|(_, local)| matches!(local.phase, LocalPhase::Waiting { due_ms } if due_ms <= now))
+            .map(|(name, local)| (name.clone(), local.granted.is_some()))
+            .collect();
+        for (name, lineage) in due {
+            // A restart in place continues from a checkpoint; a lineage that came from elsewhere from any saved state.
+            let Some(local) = self.local.get_mut(&name) else { continue };
+            let stored = self.stored.get(&name).filter(|stored| stored.birth == local.birth);
+            let handoff = self.directory.mine(&name).is_some_and(|cell| cell.spec.handoff);
+            if handoff && stored.is_some_and(|stored| lineage || stored.checkpoint) {
+                local.phase = LocalPhase::Restoring;
+                let purpose = Purpose::Start { name: name.clone(), since: local.since };
+                self.out.push(Effect::LoadSnapshot { purpose });
+            } else {
+                self.start(&name, None);
+            }
+        }
+        self.tick_moves();
+    }
+
+    pub(super) fn on_end(&mut self, arbiter: &Peer, name: &Arc<str>, births: BTreeSet<Birth>) {
+        self.stop(name, Stopping::Ended { arbiter: Some(arbiter.clone()), births });
+    }
+
+    /// Stops a worker of this node, or does at once what follows when there is none.
+    fn stop(&mut self, name: &Arc<str>, why: Stopping) {
+        self.keeping.remove(name);
+        self.restoring.remove(name);
+        match self.local.get_mut(name) {
+            Some(local) => {
+                let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);
+                let since = local.since;
+                local.phase = LocalPhase::Stopping(why);
+                if idle {
+                    self.on_stopped(name, since);
+                } else {
+                    self.out.push(Effect::Stop { name: name.clone(), since });
+                }
+            }
+            None => self.after_stop(name, why),
+        }
+    }
+
+    pub(super) fn on_stopped(&mut self, name: &Arc<str>, since: Epoch) {
+        let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
+        match local.phase {
+            LocalPhase::Stopping(_) => {}
+            LocalPhase::Moving(_) | LocalPhase::Parking => return self.on_handed_over(name),
+            _ => return,
+        }
+        if let Some(Local { phase: LocalPhase::Stopping(why), .. }) = self.local.remove(name) {
+            self.after_stop(name, why);
+        }
+    }
+
+    fn after_stop(&mut self, name: &Arc<str>, why: Stopping) {
+        match why {
+            Stopping::Ended { arbiter, births } => {
+                if births.iter().any(|birth| !self.directory.is_banned(name, *birth)) || arbiter.is_some() {
+                    self.directory.ban(name, births.iter().copied());
+                } else {
+                    self.directory.remove(&Key::Name(name.clone()));
+                }
+                if let Some(arbiter) = arbiter {
+                    let ended = Message::Ended { name: name.clone(), births };
+                    self.once_durable(Effect::Send { to: arbiter, message: Box::new(ended) });
+                }
+            }
+            Stopping::Yielded => self.directory.remove(&Key::Name(name.clone())),
+        }
+    }
+
+    /// Draws the host's consequences from what the directory says of a name.
+    pub(super) fn review_as_host(&mut self, name: &Arc<str>, standing: &Standing) {
+        self.review_release(name, standing);
+        let Some(mine) = self.directory.mine(name).cloned() else { return };
+        if self.directory.is_banned(name, mine.birth) {
+            let stopping = self.local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Stopping(_)));
+            if !stopping {
+                self.stop(name, Stopping::Ended { arbiter: None, births: BTreeSet::from([mine.birth]) });
+            }
+            return;
+        }
+        let Standing::Claimed { host, cell } = standing else { return };
+        if *host == self.config.me || !self.settled() {
+            return;
+        }
+        let runs = cell.state == NameState::Running;
+        match &mine.state {
+            NameState::Released { epoch, .. } => {
+                if runs && cell.epoch >= *epoch {
+                    self.directory.remove(&Key::Name(name.clone()));
+                }
+            }
+            NameState::Parked | NameState::Failed { .. } | NameState::Declined { .. } => {
+                if runs && (cell.epoch > mine.epoch || cell.birth != mine.birth) {
+                    self.directory.remove(&Key::Name(name.clone()));
+                }
+            }
+            NameState::Starting | NameState::Running | NameState::Leaving { .. } => {
+                let stopping = self.local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Stopping(_)));
+                if !stopping {
+                    let winner = host.clone();
+                    self.out.push(Effect::Tell(Notice::Conflict { name: name.clone(), winner }));
+                    self.stop(name, Stopping::Yielded);
+                }
+            }
+        }
+    }
+
+    /// Changes the groups of a worker of this node.
+    pub(super) fn regroup(
+        &mut self,
+        request: &RequestId,
+        name: &Arc<str>,
+        change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool,
+    ) {
+        let Standing::Claimed { host, cell } = self.standing(name) else {
+            return self.answer_to(request, Err(Refusal::NotRegistered));
+        };
+        if host != self.config.me {
+            return self.answer_to(request, Err(Refusal::Again));
+        }
+        let mut groups = cell.groups.clone();
+        if change(&mut groups) {
+            self.restate(name, |cell| cell.groups = groups);
+        }
+        let cell = self.directory.mine(name).cloned().unwrap_or(cell);
+        let done = Message::Answer { number: request.number, answer: Ok(Done::Regrouped { name: name.clone(), host, cell }) };
+        self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(done) });
+    }
+}
+
+/// The revision of a state that is stored again when a worker starts from it.
+pub(super) fn first_revision(since: Epoch) -> Revision {
+    Revision { epoch: since, number: 0 }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,369 @@
+//! Which other nodes are there: from liveliness tokens, greetings and refused dials.
+//!
+//! A lost token means "I lost my link to it", no more. If dialling is refused on every endpoint, the process is gone; if
+//! not, the node is suspect for the grace time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Incarnation, InstanceId, NodeId, Peer};
+
+/// What nodes tell each other when they meet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Who speaks.
+    pub from: Peer,
+    /// Which data directory it runs on.
+    pub instance: InstanceId,
+    /// Where it listens.
+    pub endpoints: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its wall clock, in Unix milliseconds.
+    pub unix_ms: u64,
+    /// Whether it wants the receiver's greeting.
+    pub answer: bool,
+}
+
+/// What is thought of another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemberState {
+    /// Its link is there; it has not introduced itself yet.
+    Joining,
+    /// It is there.
+    Up,
+    /// The link to it is lost; it may still be there.
+    Suspect,
+    /// It leaves in good order.
+    Leaving,
+    /// It is gone.
+    Down,
+}
+
+/// What is known of another node.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its newest incarnation.
+    pub incarnation: Incarnation,
+    /// What is thought of it.
+    pub state: MemberState,
+    /// Its greeting.
+    pub hello: Option<Hello>,
+    linked: bool,
+    since_ms: u64,
+    greet_ms: u64,
+}
+
+/// What membership wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Greet that node.
+    Greet { to: Peer, answer: bool },
+    /// Dial a node whose link was lost.
+    Dial { peer: Peer, endpoints: Vec<String> },
+    /// It is there.
+    Present { hello: Hello },
+    /// It is gone.
+    Absent { peer: Peer },
+    /// Its clock is too far ahead.
+    ClockAhead { peer: Peer, theirs_ms: u64 },
+    /// Another living instance has this node's id.
+    IdTaken { other: Peer },
+    /// All that were looked for have answered, or were waited for long enough.
+    Introduced,
+}
+
+/// The answer of an endpoint that was dialled when the node started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seed {
+    Dialling,
+    Answered,
+    Refused,
+}
+
+/// All other nodes.
+#[derive(Debug)]
+pub struct Membership {
+    me: Peer,
+    instance: InstanceId,
+    grace_ms: u64,
+    join_until_ms: u64,
+    introduced: bool,
+    /// A token with this node's id that is not its own: its former self, not noticed as gone yet, or another instance.
+    rival: Option<Peer>,
+    seeds: BTreeMap<String, Seed>,
+    known: BTreeMap<NodeId, Known>,
+}
+
+/// How often a node that has not answered is greeted.
+const GREET_MS: u64 = 100;
+/// How far ahead a clock may be.
+const MAX_AHEAD_MS: u64 = 60_000;
+
+impl Membership {
+    /// A node that looks for the given endpoints, for that long.
+    pub fn new(me: Peer, instance: InstanceId, seeds: Vec<String>, grace_ms: u64, join_until_ms: u64) -> Self {
+        let seeds = seeds.into_iter().map(|endpoint| (endpoint, Seed::Dialling)).collect();
+        Self { me, instance, grace_ms, join_until_ms, introduced: false, rival: None, seeds, known: BTreeMap::new() }
+    }
+
+    /// All other nodes that were met.
+    pub fn known(&self) -> &BTreeMap<NodeId, Known> {
+        &self.known
+    }
+
+    /// A link came up or was lost.
+    pub fn linked(&mut self, now_ms: u64, peer: Peer, up: bool, want: &mut Vec<Want>) {
+        if peer.node == self.me.node {
+            // A token of this node's own past goes with its link; a living one is another instance.
+            if peer.incarnation != self.me.incarnation {
+                self.rival = up.then(|| peer.clone());
+                if up {
+                    want.push(Want::Greet { to: peer, answer: true });
+                }
+            }
+            return;
+        }
+        let known = self.known.entry(peer.node.clone()).or_insert_with(|| Known::new(peer.incarnation, now_ms));
+        if known.incarnation > peer.incarnation || (!up && known.incarnation != peer.incarnation) {
+            return;
+        }
+        if known.incarnation < peer.incarnation {
+            let old = Peer { node: peer.node.clone(), incarnation: known.incarnation };
+            if known.state != MemberState::Down {
+                want.push(Want::Absent { peer: old });
+            }
+            *known = Known::new(peer.incarnation, now_ms);
+        }
+        known.linked = up;
+        if up {
+            known.since_ms = now_ms;
+            match known.hello.clone() {
+                Some(hello) if known.state != MemberState::Leaving => {
+                    known.state = MemberState::Up;
+                    want.push(Want::Present { hello });
+                }
+                _ => want.push(Want::Greet { to: peer, answer: true }),
+            }
+            return;
+        }
+        match known.state {
+            MemberState::Down => {}
+            MemberState::Leaving => {
+                known.state = MemberState::Down;
+                want.push(Want::Absent { peer });
+            }
+            MemberState::Joining | MemberState::Up | MemberState::Suspect => {
+                known.state = MemberState::Suspect;
+                known.since_ms = now_ms;
+                let endpoints = known.hello.as_ref().map_or(Vec::new(), |hello| hello.endpoints.clone());
+                want.push(Want::Dial { peer, endpoints });
+            }
+        }
+    }
+
+    /// A node introduced itself.
+    pub fn hello(&mut self, now_ms: u64, unix_ms: u64, hello: Hello, want: &mut Vec<Want>) {
+        let peer = hello.from.clone();
+        if peer.node == self.me.node {
+            if peer.incarnation != self.me.incarnation && hello.instance != self.instance {
+                want.push(Want::IdTaken { other: peer });
+            }
+            return;
+        }
+        if hello.answer {
+            want.push(Want::Greet { to: peer.clone(), answer: false });
+        }
+        if hello.unix_ms > unix_ms + MAX_AHEAD_MS {
+            want.push(Want::ClockAhead { peer, theirs_ms: hello.unix_ms });
+            return;
+        }
+        let known = self.known.entry(peer.node.clone()).or_insert_with(|| Known::new(peer.incarnation, now_ms));
+        if known.incarnation > peer.incarnation {
+            return;
+        }
+        if known.incarnation < peer.incarnation {
+            if known.state != MemberState::Down {
+                want.push(Want::Absent { peer: Peer { node: peer.node, incarnation: known.incarnation } });
+            }
+            *known = Known::new(hello.from.incarnation, now_ms);
+        }
+        known.hello = Some(hello.clone());
+        if known.state == MemberState::Joining && known.linked {
+            known.state = MemberState::Up;
+            want.push(Want::Present { hello });
+        }
+    }
+
+    /// A node says that it leaves.
+    pub fn goodbye(&mut self, peer: &Peer) {
+        if let Some(known) = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation) {
+            known.state = MemberState::Leaving;
+        }
+    }
+
+    /// The endpoints of a node whose link was lost were dialled.
+    pub fn dialled(&mut self, peer: &Peer, all_refused: bool, want: &mut Vec<Want>) {
+        if let Some(known) = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation)
+            && known.state == MemberState::Suspect
+            && all_refused
+        {
+            known.state = MemberState::Down;
+            want.push(Want::Absent { peer: peer.clone() });
+        }
+    }
+
+    /// An endpoint that was looked for answered, or did not.
+    pub fn seed(&mut self, endpoint: &str, answered: bool) {
+        if let Some(seed) = self.seeds.get_mut(endpoint) {
+            *seed = if answered { Seed::Answered } else { Seed::Refused };
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64, want: &mut Vec<Want>) {
+        for (node, known) in &mut self.known {
+            let peer = Peer { node: node.clone(), incarnation: known.incarnation };
+            if known.linked && known.hello.is_none() && known.greet_ms <= now_ms {
+                known.greet_ms = now_ms + GREET_MS;
+                want.push(Want::Greet { to: peer.clone(), answer: true });
+            }
+            if known.state == MemberState::Suspect && now_ms >= known.since_ms + self.grace_ms {
+                known.state = MemberState::Down;
+                want.push(Want::Absent { peer });
+            }
+        }
+        if !self.introduced && (now_ms >= self.join_until_ms || self.all_seeds_met()) {
+            self.introduced = true;
+            want.push(Want::Introduced);
+        }
+    }
+
+    /// Whether every endpoint that was looked for has refused, or a node behind it has introduced itself.
+    fn all_seeds_met(&self) -> bool {
+        if self.rival.is_some() || self.seeds.values().any(|seed| *seed == Seed::Dialling) {
+            return false;
+        }
+        if self.known.values().any(|known| known.linked && known.hello.is_none()) {
+            return false;
+        }
+        let met: Vec<&Hello> =
+            self.known.values().filter(|known| known.linked).filter_map(|known| known.hello.as_ref()).collect();
+        let answered: Vec<&String> =
+            self.seeds.iter().filter(|(_, seed)| **seed == Seed::Answered).map(|(endpoint, _)| endpoint).collect();
+        // An endpoint may be known by another name than the one that was given: then the count must do.
+        met.len() >= answered.len()
+            || answered.iter().all(|endpoint| met.iter().any(|hello| hello.endpoints.contains(endpoint)))
+    }
+}
+
+impl Known {
+    fn new(incarnation: Incarnation, now_ms: u64) -> Self {
+        Self { incarnation, state: MemberState::Joining, hello: None, linked: false, since_ms: now_ms, greet_ms: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(node: &str, incarnation: u64) -> Peer {
+        Peer { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(incarnation) }
+    }
+
+    fn hello(node: &str, incarnation: u64) -> Hello {
+        Hello {
+            from: peer(node, incarnation),
+            instance: InstanceId(incarnation),
+            endpoints: vec![format!("tcp/{node}:1")],
+            labels: BTreeMap::new(),
+            unix_ms: 0,
+            answer: false,
+        }
+    }
+
+    fn alone() -> Membership {
+        Membership::new(peer("a", 1), InstanceId(1), vec![], 5_000, 3_000)
+    }
+
+    fn with_b() -> Membership {
+        let (mut members, mut want) = (alone(), Vec::new());
+        members.linked(0, peer("b", 1), true, &mut want);
+        members.hello(0, 0, hello("b", 1), &mut want);
+        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
+        members
+    }
+
+    #[test]
+    fn a_lost_link_with_refused_dials_is_down_at_once() {
+        let (mut members, mut want) = (with_b(), Vec::new());
+        members.linked(10, peer("b", 1), false, &mut want);
+        assert_eq!(want.pop(), Some(Want::Dial { peer: peer("b", 1), endpoints: vec!["tcp/b:1".into()] }));
+        members.dialled(&peer("b", 1), true, &mut want);
+        assert_eq!(want, [Want::Absent { peer: peer("b", 1) }]);
+    }
+
+    #[test]
+    fn a_lost_link_alone_is_suspect_for_the_grace_time() {
+        let (mut members, mut want) = (with_b(), Vec::new());
+        members.linked(10, peer("b", 1), false, &mut want);
+        members.dialled(&peer("b", 1), false, &mut want);
+        want.clear();
+        members.tick(5_009, &mut want);
+        assert!(!want.contains(&Want::Absent { peer: peer("b", 1) }));
+        members.tick(5_010, &mut want);
+        assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
+    }
+
+    #[test]
+    fn a_link_that_comes_back_is_up_again() {
+        let (mut members, mut want) = (with_b(), Vec::new());
+        members.linked(10, peer("b", 1), false, &mut want);
+        members.linked(20, peer("b", 1), true, &mut want);
+        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
+        assert_eq!(members.known()[&peer("b", 1).node].state, MemberState::Up);
+    }
+
+    #[test]
+    fn a_successor_takes_the_place_of_its_former_self() {
+        let (mut members, mut want) = (with_b(), Vec::new());
+        members.linked(10, peer("b", 2), true, &mut want);
+        assert_eq!(want[0], Want::Absent { peer: peer("b", 1) });
+        members.linked(11, peer("b", 1), false, &mut want);
+        members.hello(12, 0, hello("b", 2), &mut want);
+        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 2) }));
+    }
+
+    #[test]
+    fn another_instance_with_the_same_id_is_noticed() {
+        let (mut members, mut want) = (alone(), Vec::new());
+        members.hello(0, 0, hello("a", 9), &mut want);
+        assert_eq!(want, [Want::IdTaken { other: peer("a", 9) }]);
+    }
+
+    #[test]
+    fn a_clock_over_a_minute_ahead_is_refused() {
+        let (mut members, mut want) = (alone(), Vec::new());
+        members.linked(0, peer("b", 1), true, &mut want);
+        members.hello(0, 0, Hello { unix_ms: 60_001, ..hello("b", 1) }, &mut want);
+        assert_eq!(want.last(), Some(&Want::ClockAhead { peer: peer("b", 1), theirs_ms: 60_001 }));
+    }
+
+    #[test]
+    fn a_starter_waits_for_those_that_answer_and_not_for_those_that_refuse() {
+        let seeds = vec!["tcp/b:1".to_owned(), "tcp/c:1".to_owned()];
+        let mut members = Membership::new(peer("a", 1), InstanceId(1), seeds, 5_000, 3_000);
+        let mut want = Vec::new();
+        members.seed("tcp/c:1", false);
+        members.tick(1, &mut want);
+        members.seed("tcp/b:1", true);
+        members.tick(2, &mut want);
+        assert_eq!(want, []);
+        members.linked(3, peer("b", 1), true, &mut want);
+        members.hello(3, 0, hello("b", 1), &mut want);
+        members.tick(4, &mut want);
+        assert_eq!(want.last(), Some(&Want::Introduced));
+    }
+}

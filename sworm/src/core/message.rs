@@ -1,0 +1,229 @@
+//! What the cores of one sworm say to each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::cell::{NameCell, Revision, Spec};
+use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, RequestId};
+use super::lane::Delta;
+
+/// A message between two cores of one sworm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Sent once per interval and when the view changes; it is the acknowledgement of a view.
+    Beat(Beat),
+    /// "I have not opened this sworm."
+    NotOpen,
+    /// Which lanes the sender holds.
+    Versions(Versions),
+    /// Asks for the changes of these lanes after these numbers.
+    Pull(Vec<(LaneId, u64)>),
+    /// Changes of a lane.
+    Delta(Delta),
+    /// From a requester to the arbiter, or to the host for what only the host can do.
+    Ask { request: RequestId, ask: Ask },
+    /// The answer to it.
+    Answer { number: u64, answer: Answer },
+    /// From the arbiter to a host: start this.
+    Grant(Box<Grant>),
+    /// What became of a grant.
+    Granted { name: Arc<str>, epoch: Epoch, outcome: GrantOutcome },
+    /// From the arbiter to the host: end this name.
+    End { name: Arc<str>, births: BTreeSet<Birth> },
+    /// The host's answer, durable.
+    Ended { name: Arc<str>, births: BTreeSet<Birth> },
+    /// From a host to the arbiter: this name must go elsewhere.
+    Move { name: Arc<str>, birth: Birth },
+    /// The arbiter's answer: where to, and the epoch of the new assignment.
+    MoveTo { name: Arc<str>, birth: Birth, to: Option<(Peer, Epoch)> },
+    /// From the source of a move to its receiver: will you take this, with this state?
+    Offer { name: Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Snapshot> },
+    /// The receiver's answer; accepted means that the state is durable there.
+    OfferAnswer { name: Arc<str>, birth: Birth, epoch: Epoch, accepted: bool },
+    /// A copy of a snapshot for a replica to keep.
+    Keep { name: Arc<str>, snapshot: Snapshot },
+    /// The replica has it, durable.
+    Kept { name: Arc<str>, birth: Birth, revision: Revision },
+    /// From the host of a name to a member: what is the best snapshot that you have, beyond this one?
+    Best { name: Arc<str>, birth: Birth, beyond: Option<Revision> },
+    /// The answer; none if it has none beyond.
+    BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Snapshot> },
+    /// The sender leaves for good; its lane ends with this number.
+    Goodbye { max: u64 },
+}
+
+/// A heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Counts the heartbeats of the sender.
+    pub counter: u64,
+    /// How the sender takes part.
+    pub phase: Phase,
+    /// The sender's view.
+    pub view: u64,
+    /// The sender's own lane.
+    pub max: u64,
+    /// Hash of all that the sender holds.
+    pub holds: u64,
+    /// The sender's hybrid time.
+    pub time: u64,
+}
+
+/// How a node takes part in a sworm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// It collects what the others hold.
+    Joining,
+    /// It is in.
+    Up,
+    /// It hands its workers over.
+    Leaving,
+}
+
+/// Which lanes a node holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    /// The view in which it says so.
+    pub view: u64,
+    /// Each lane with its number and fingerprint.
+    pub lanes: Vec<(LaneId, u64, u64)>,
+    /// Incarnations that ended.
+    pub ended: BTreeMap<NodeId, Incarnation>,
+    /// Incarnations that were given up.
+    pub dropped: BTreeMap<NodeId, Incarnation>,
+    /// Whether the receiver is to answer with its own.
+    pub answer: bool,
+}
+
+/// What one can ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Start a worker under a name.
+    Register(Box<Registering>),
+    /// End a name.
+    Unregister {
+        /// Which.
+        name: Arc<str>,
+    },
+    /// Put a name into a group (host).
+    Join {
+        /// Which name.
+        name: Arc<str>,
+        /// Which group.
+        group: Arc<str>,
+    },
+    /// Take a name out of a group (host).
+    Leave {
+        /// Which name.
+        name: Arc<str>,
+        /// Which group.
+        group: Arc<str>,
+    },
+}
+
+impl Ask {
+    /// The name that it is about.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Register(registering) => &registering.name,
+            Self::Unregister { name } | Self::Join { name, .. } | Self::Leave { name, .. } => name,
+        }
+    }
+}
+
+/// A registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registering {
+    /// The name.
+    pub name: Arc<str>,
+    /// What to start.
+    pub spec: Arc<Spec>,
+    /// Where, if the caller said so.
+    pub on: Option<NodeId>,
+    /// What the caller said beside the value.
+    pub metadata: BTreeMap<String, String>,
+    /// Whether it is a task outside the library.
+    pub attached: bool,
+}
+
+/// What one is answered.
+pub type Answer = Result<Done, Refusal>;
+
+/// A request was carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Done {
+    /// The name runs there, with this cell.
+    Registered { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
+    /// The name and its worker are gone.
+    Unregistered { name: Arc<str>, births: BTreeSet<Birth> },
+    /// The group was changed; the cell as it is now.
+    Regrouped { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
+}
+
+/// A request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Somebody has the name.
+    AlreadyRegistered { pid: Pid, worker_type: Arc<str> },
+    /// Nobody has the name.
+    NotRegistered,
+    /// The first start failed; there is no name.
+    StartFailed { reason: String, timed_out: bool },
+    /// No node may run it.
+    NoCandidate { why: String },
+    /// The arbiter does not link the distribution strategy.
+    UnknownStrategy { name: String, node: NodeId, known: Vec<String> },
+    /// Not decided here and now: ask again.
+    Again,
+}
+
+/// The arbiter's decision that a node runs a name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The name.
+    pub name: Arc<str>,
+    /// The view in which it was decided; the host refuses it in any other.
+    pub view: u64,
+    /// What the host is to state: birth, epoch, spec, groups and so on, in state `Starting`.
+    pub cell: NameCell,
+    /// Whether the lineage is older than this grant: then its state is looked for, and a failed start is tried again.
+    pub adoption: bool,
+}
+
+/// What became of a grant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum GrantOutcome {
+    /// It runs.
+    Running(Arc<NameCell>),
+    /// The first start failed; the name was taken back.
+    Failed { reason: String, timed_out: bool },
+    /// Another view, or a newer epoch was seen: decide again.
+    Refused,
+}
+
+/// A worker's saved state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The lineage that it belongs to.
+    pub birth: Birth,
+    /// Its place in the worker's history.
+    pub revision: Revision,
+    /// Whether the worker asked for it, so that a restart in place continues from it.
+    pub checkpoint: bool,
+    /// The version of the stored form.
+    pub version: u32,
+    /// xxh3 of `state`.
+    pub checksum: u64,
+    /// The encoded state.
+    pub state: Bytes,
+}
+
+impl Snapshot {
+    /// Whether the state is what was saved.
+    pub fn is_intact(&self) -> bool {
+        xxhash_rust::xxh3::xxh3_64(&self.state) == self.checksum
+    }
+}

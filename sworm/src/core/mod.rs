@@ -1,0 +1,190 @@
+//! Decides: a state machine without I/O, clock or random source. One core per sworm takes inputs and returns effects;
+//! the same code runs in production and in simulation.
+
+pub mod arbiter;
+pub mod cell;
+pub mod directory;
+pub mod handoff;
+pub mod host;
+pub mod ids;
+pub mod lane;
+pub mod membership;
+pub mod message;
+pub mod requests;
+pub mod snapshots;
+pub mod state;
+pub mod sync;
+pub mod time;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cell::{NameCell, Spec};
+use ids::{Epoch, Incarnation, LaneId, NodeId, Peer};
+use lane::{Delta, Lane};
+use message::{Answer, Ask, Message, Snapshot};
+
+pub use state::Core;
+
+use crate::plugin::Strategies;
+use crate::strategy::{Exit, Restart};
+
+/// What a core must know from the start.
+#[derive(Clone)]
+pub struct Config {
+    /// The sworm's name.
+    pub sworm: Arc<str>,
+    /// This node.
+    pub me: Peer,
+    /// The settings that all nodes must share, as text.
+    pub agreed: Arc<str>,
+    /// The worker types that this node hosts, with their versions; empty for a client.
+    pub hosts: BTreeMap<Arc<str>, u32>,
+    /// Time between heartbeats.
+    pub interval_ms: u64,
+    /// How old a heartbeat may be.
+    pub grace_ms: u64,
+    /// How long to wait for the holders of a state before an older one is taken.
+    pub state_wait_ms: u64,
+    /// What happens when a worker of a type ends.
+    pub restart: BTreeMap<Arc<str>, &'static dyn Restart>,
+    /// The linked strategies.
+    pub strategies: Strategies,
+    /// The labels of nodes are told by their inputs; these are the own ones.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a store kept of a sworm.
+#[derive(Default)]
+pub struct Recovered {
+    /// The lanes.
+    pub lanes: BTreeMap<LaneId, Lane>,
+    /// Ended incarnations.
+    pub ended: BTreeMap<NodeId, Incarnation>,
+    /// Dropped incarnations.
+    pub dropped: BTreeMap<NodeId, Incarnation>,
+    /// The snapshots: of each name the birth, the revision and whether it is a checkpoint.
+    pub snapshots: BTreeMap<Arc<str>, snapshots::Stored>,
+}
+
+/// Time and chance, as the caller sees them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Milliseconds of a clock that never goes back.
+    pub mono_ms: u64,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+    /// A random number, new at each input.
+    pub random: u32,
+}
+
+/// What happens to a core.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// Another node is there (or there again), with its labels.
+    Present { peer: Peer, labels: BTreeMap<String, String> },
+    /// Another node is thought to be gone.
+    Absent { peer: Peer },
+    /// All nodes that this node looked for have answered, or were waited for long enough.
+    Introduced,
+    /// A message of another node's core.
+    Message { from: Peer, message: Box<Message> },
+    /// Somebody on this node asks for something, until a time of the `mono_ms` clock.
+    Ask { number: u64, ask: Ask, until_ms: u64 },
+    /// All that was to be persisted before that number is durable.
+    Durable(u64),
+    /// A worker was started, or not.
+    Started { name: Arc<str>, since: Epoch, result: Result<(), Exit> },
+    /// A worker ended.
+    Exited { name: Arc<str>, since: Epoch, exit: Exit },
+    /// A worker was stopped as asked.
+    Stopped { name: Arc<str>, since: Epoch },
+    /// A worker was paused as asked, with its state saved if it has any.
+    Paused { name: Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String> },
+    /// A worker asks for its state to be made durable.
+    Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot },
+    /// A stored snapshot was read.
+    Loaded { purpose: snapshots::Purpose, snapshot: Option<Snapshot> },
+    /// This node leaves in good order, until a time of the `mono_ms` clock.
+    Leave { until_ms: u64 },
+}
+
+/// What a core wants done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Send to one node.
+    Send { to: Peer, message: Box<Message> },
+    /// Send to all nodes.
+    Broadcast(Box<Message>),
+    /// Keep these changes of a lane.
+    Persist(Delta),
+    /// Keep which incarnations have ended and were dropped.
+    PersistEnds { ended: BTreeMap<NodeId, Incarnation>, dropped: BTreeMap<NodeId, Incarnation> },
+    /// Forget a lane.
+    ForgetLane(LaneId),
+    /// Say `Durable` with this number when all before it is on disk.
+    Sync(u64),
+    /// Keep a snapshot; it replaces what was kept of that name.
+    StoreSnapshot { name: Arc<str>, snapshot: Snapshot },
+    /// Forget the snapshot of a name.
+    DeleteSnapshot { name: Arc<str> },
+    /// Read the snapshot of a name.
+    LoadSnapshot { purpose: snapshots::Purpose },
+    /// Start a worker.
+    Start { name: Arc<str>, since: Epoch, spec: Arc<Spec>, state: Option<Snapshot> },
+    /// Stop taking messages, run the hook, save the state.
+    Pause { name: Arc<str>, since: Epoch },
+    /// Go on after a pause.
+    Resume { name: Arc<str>, since: Epoch },
+    /// End a worker; what waits in its mailbox goes back to those who sent it.
+    Stop { name: Arc<str>, since: Epoch },
+    /// The state of a checkpoint is durable, or is not to become so.
+    Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), String> },
+    /// What look-ups are to say of a name.
+    Index { name: Arc<str>, entry: Option<Entry> },
+    /// An answer to somebody on this node.
+    Answer { number: u64, answer: Answer },
+    /// A request has passed its time.
+    Expired { number: u64 },
+    /// This node takes part: it has what the others hold.
+    Ready,
+    /// Another node opened the sworm with other settings.
+    Disagreed { node: NodeId, theirs: Arc<str> },
+    /// This node has left: every worker moved, parked or ended.
+    Left { parked: u64 },
+    /// Something to tell whoever watches.
+    Tell(Notice),
+}
+
+/// What is worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A name has no node to run on.
+    NoCandidate { name: Arc<str>, why: String },
+    /// A worker started from a state that may not be its last.
+    RestoredOlder { name: Arc<str> },
+    /// A worker lost a conflict and was stopped.
+    Conflict { name: Arc<str>, winner: Peer },
+    /// A worker is not started again.
+    GaveUp { name: Arc<str>, reason: String },
+    /// A start failed and will be tried again.
+    StartFailed { name: Arc<str>, reason: String, again: Duration },
+}
+
+/// What look-ups say of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The node that runs it, or ran it last.
+    pub host: Peer,
+    /// The cell.
+    pub cell: Arc<NameCell>,
+    /// Whether it can be called there.
+    pub running: bool,
+}

@@ -1,0 +1,372 @@
+//! Saved states: where the copies of a checkpoint go, when it counts as durable, and which one a worker starts from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::cell::{NameState, Revision};
+use super::directory::Standing;
+use super::host::{LocalPhase, first_revision};
+use super::ids::{Birth, Epoch, NodeId, Peer};
+use super::message::{Message, Snapshot};
+use super::state::Core;
+use super::{Effect};
+use crate::strategy::score;
+
+/// What the local store has of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The lineage.
+    pub birth: Birth,
+    /// The place in the worker's history.
+    pub revision: Revision,
+    /// Whether the worker asked for it.
+    pub checkpoint: bool,
+}
+
+/// Why a snapshot is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To start a worker here.
+    Start { name: Arc<str>, since: Epoch },
+    /// To answer a host that looks for the best.
+    Answer { name: Arc<str>, birth: Birth, to: Peer },
+    /// To copy it to another replica, since one was lost.
+    Copy { name: Arc<str>, since: Epoch },
+}
+
+impl Purpose {
+    /// Whose snapshot.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Start { name, .. } | Self::Answer { name, .. } | Self::Copy { name, .. } => name,
+        }
+    }
+}
+
+/// A snapshot on its way to the disk and the replicas.
+#[derive(Debug)]
+pub struct Keeping {
+    birth: Birth,
+    since: Epoch,
+    revision: Revision,
+    /// Who has not said yet that it is durable there.
+    missing: BTreeSet<Peer>,
+    holders: BTreeSet<NodeId>,
+    until_ms: u64,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// Tell the worker.
+    Tell,
+    /// Say that the worker runs.
+    Run,
+    /// Nothing waits for it.
+    Nothing,
+}
+
+/// A worker whose best state is being looked for.
+#[derive(Debug)]
+pub struct Restoring {
+    birth: Birth,
+    missing: BTreeSet<Peer>,
+    best: Option<Snapshot>,
+    until_ms: u64,
+}
+
+/// How long a replica may take before it is left out.
+const REPLICA_WAIT_MS: u64 = 2_000;
+/// How long a member may take to tell its best snapshot.
+const BEST_WAIT_MS: u64 = 3_000;
+/// How many lost copies are made up for at a time.
+const MAX_COPYING: usize = 256;
+
+impl Core {
+    pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot) {
+        let number = snapshot.revision.number;
+        let runs = self.local.get(name).is_some_and(|l| l.since == since && matches!(l.phase, LocalPhase::Running));
+        if runs {
+            self.keep(name, since, snapshot, Then::Tell);
+        } else {
+            let result = Err("the worker is being stopped".to_owned());
+            self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result });
+        }
+    }
+
+    /// Stores a state under the epoch that was started from it.
+    pub(super) fn keep_restored(&mut self, name: &Arc<str>, since: Epoch, restored: Snapshot) {
+        let snapshot = Snapshot { revision: first_revision(since), ..restored };
+        self.keep(name, since, snapshot, Then::Run);
+    }
+
+    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, then: Then) {
+        let replicas = self.replicas(name);
+        for to in &replicas {
+            self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone() });
+        }
+        let mut missing: BTreeSet<Peer> = replicas.into_iter().collect();
+        missing.insert(self.config.me.clone());
+        let keeping = Keeping {
+            birth: snapshot.birth,
+            since,
+            revision: snapshot.revision,
+            missing,
+            holders: BTreeSet::new(),
+            until_ms: self.now.mono_ms + REPLICA_WAIT_MS,
+            then,
+        };
+        self.keeping.insert(name.clone(), keeping);
+        let kept = Message::Kept { name: name.clone(), birth: snapshot.birth, revision: snapshot.revision };
+        self.store(name, snapshot);
+        self.once_durable(Effect::Send { to: self.config.me.clone(), message: Box::new(kept) });
+    }
+
+    pub(super) fn store(&mut self, name: &Arc<str>, snapshot: Snapshot) {
+        let Snapshot { birth, revision, checkpoint, .. } = snapshot;
+        self.stored.insert(name.clone(), Stored { birth, revision, checkpoint });
+        self.out.push(Effect::StoreSnapshot { name: name.clone(), snapshot });
+    }
+
+    /// The peers that hold copies of a name's state: those that would host it next.
+    fn replicas(&self, name: &Arc<str>) -> Vec<Peer> {
+        let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return Vec::new() };
+        let mut peers: Vec<&Peer> = self
+            .view
+            .up()
+            .filter(|peer| **peer != self.config.me && self.links(peer, &spec.worker_type))
+            .collect();
+        peers.sort_by_key(|peer| (u64::MAX - score(name, &peer.node), (*peer).clone()));
+        peers.into_iter().take(usize::from(spec.replicas)).cloned().collect()
+    }
+
+    pub(super) fn on_keep(&mut self, from: &Peer, name: &Arc<str>, snapshot: Snapshot) {
+        if !snapshot.is_intact() || self.directory.is_banned(name, snapshot.birth) {
+            return;
+        }
+        let (birth, revision) = (snapshot.birth, snapshot.revision);
+        let newer = match self.stored.get(name) {
+            None => true,
+            Some(stored) if stored.birth == birth => revision > stored.revision,
+            Some(stored) => {
+                let current = self.standing(name).cell().map(|(_, cell)| cell.birth);
+                current == Some(birth) || self.directory.is_banned(name, stored.birth) || birth > stored.birth
+            }
+        };
+        if newer {
+            self.store(name, snapshot);
+        } else if self.stored.get(name).is_some_and(|stored| stored.birth != birth) {
+            return;
+        }
+        let kept = Message::Kept { name: name.clone(), birth, revision };
+        self.once_durable(Effect::Send { to: from.clone(), message: Box::new(kept) });
+    }
+
+    pub(super) fn on_kept(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, revision: Revision) {
+        let Some(keeping) = self.keeping.get_mut(name) else { return };
+        if keeping.birth != birth || keeping.revision != revision || !keeping.missing.remove(from) {
+            return;
+        }
+        keeping.holders.insert(from.node.clone());
+        if keeping.missing.is_empty() {
+            self.kept_by_all(name);
+        }
+    }
+
+    fn kept_by_all(&mut self, name: &Arc<str>) {
+        let Some(keeping) = self.keeping.remove(name) else { return };
+        let Keeping { since, revision, holders, then, .. } = keeping;
+        let changed = self.directory.mine(name).is_some_and(|cell| cell.holders != holders);
+        if changed {
+            self.restate(name, |cell| cell.holders = holders);
+        }
+        match then {
+            Then::Run => self.run(name),
+            Then::Nothing => {}
+            Then::Tell => {
+                let number = revision.number;
+                let told = Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) };
+                if changed {
+                    self.once_durable(told);
+                } else {
+                    self.out.push(told);
+                }
+            }
+        }
+    }
+
+    /// Asks all members for the best state of a lineage that is to start here.
+    pub(super) fn restore(&mut self, name: &Arc<str>) {
+        let Some(local) = self.local.get_mut(name) else { return };
+        local.phase = LocalPhase::Restoring;
+        let (birth, since) = (local.birth, local.since);
+        // What came with a release is the newest there is: nobody need be asked.
+        let released = self.directory.cells(name).find_map(|(_, cell)| match &cell.state {
+            NameState::Released { to, snapshot, .. } if *to == self.config.me => *snapshot,
+            _ => None,
+        });
+        if released.is_some() && self.stored.get(name).map(|stored| stored.revision) == released {
+            self.out.push(Effect::LoadSnapshot { purpose: Purpose::Start { name: name.clone(), since } });
+            return;
+        }
+        let beyond = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
+        let members: BTreeSet<Peer> =
+            self.view.members.keys().filter(|peer| **peer != self.config.me).cloned().collect();
+        for to in &members {
+            self.send(to, Message::Best { name: name.clone(), birth, beyond });
+        }
+        let until_ms = self.now.mono_ms + BEST_WAIT_MS;
+        self.restoring.insert(name.clone(), Restoring { birth, missing: members, best: None, until_ms });
+        self.restored_if_all_answered(name);
+    }
+
+    pub(super) fn on_best(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, beyond: Option<Revision>) {
+        match self.stored.get(name) {
+            Some(stored) if stored.birth == birth && Some(stored.revision) > beyond => {
+                let purpose = Purpose::Answer { name: name.clone(), birth, to: from.clone() };
+                self.out.push(Effect::LoadSnapshot { purpose });
+            }
+            _ => self.send(from, Message::BestIs { name: name.clone(), birth, snapshot: None }),
+        }
+    }
+
+    pub(super) fn on_best_is(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, snapshot: Option<Snapshot>) {
+        let Some(restoring) = self.restoring.get_mut(name).filter(|r| r.birth == birth) else { return };
+        restoring.missing.remove(from);
+        if let Some(snapshot) = snapshot.filter(|s| s.is_intact() && s.birth == birth)
+            && restoring.best.as_ref().is_none_or(|best| best.revision < snapshot.revision)
+        {
+            restoring.best = Some(snapshot);
+        }
+        self.restored_if_all_answered(name);
+    }
+
+    fn restored_if_all_answered(&mut self, name: &Arc<str>) {
+        let now = self.now.mono_ms;
+        let Some(restoring) = self.restoring.get_mut(name) else { return };
+        let view = &self.view;
+        restoring.missing.retain(|peer| view.contains(peer));
+        if !restoring.missing.is_empty() && now < restoring.until_ms {
+            return;
+        }
+        let Some(Restoring { birth, best, .. }) = self.restoring.remove(name) else { return };
+        let Some(since) = self.local.get(name).map(|local| local.since) else { return };
+        match (best, self.stored.get(name).filter(|stored| stored.birth == birth)) {
+            (Some(best), _) => {
+                self.store(name, best.clone());
+                self.start(name, Some(best));
+            }
+            (None, Some(_)) => {
+                self.out.push(Effect::LoadSnapshot { purpose: Purpose::Start { name: name.clone(), since } });
+            }
+            (None, None) => self.start(name, None),
+        }
+    }
+
+    pub(super) fn on_loaded(&mut self, purpose: Purpose, snapshot: Option<Snapshot>) {
+        let snapshot = snapshot.filter(Snapshot::is_intact);
+        match purpose {
+            Purpose::Answer { name, birth, to } => {
+                let snapshot = snapshot.filter(|snapshot| snapshot.birth == birth);
+                self.send(&to, Message::BestIs { name, birth, snapshot });
+            }
+            Purpose::Start { name, since } => {
+                let waits = |local: &&super::host::Local| {
+                    local.since == since && matches!(local.phase, LocalPhase::Restoring)
+                };
+                if let Some(local) = self.local.get(&name).filter(waits) {
+                    let birth = local.birth;
+                    self.start(&name, snapshot.filter(|snapshot| snapshot.birth == birth));
+                }
+            }
+            Purpose::Copy { name, since } => {
+                let current = self.local.get(&name).is_some_and(|local| {
+                    local.since == since && matches!(local.phase, LocalPhase::Running)
+                });
+                let stored = self.stored.get(&name).map(|stored| stored.revision);
+                if let Some(snapshot) = snapshot
+                    && current
+                    && stored == Some(snapshot.revision)
+                    && !self.keeping.contains_key(&name)
+                {
+                    self.keep(&name, since, snapshot, Then::Nothing);
+                }
+            }
+        }
+    }
+
+    /// Forgets a copy that the name's host does not count on any more.
+    pub(super) fn review_snapshot(&mut self, name: &Arc<str>, standing: &Standing) {
+        let Some(stored) = self.stored.get(name).copied() else { return };
+        let needless = match standing {
+            Standing::Claimed { host, cell } => {
+                *host != self.config.me
+                    && cell.state == NameState::Running
+                    && cell.birth == stored.birth
+                    && !cell.holders.is_empty()
+                    && !cell.holders.contains(&self.config.me.node)
+                    && cell.since > stored.revision.epoch
+            }
+            Standing::Free | Standing::Source { .. } => false,
+        };
+        if needless || self.directory.is_banned(name, stored.birth) {
+            self.stored.remove(name);
+            self.out.push(Effect::DeleteSnapshot { name: name.clone() });
+        }
+    }
+
+    pub(super) fn tick_snapshots(&mut self) {
+        let now = self.now.mono_ms;
+        let view = &self.view;
+        let mut done = Vec::new();
+        for (name, keeping) in &mut self.keeping {
+            let me = &self.config.me;
+            let late = now >= keeping.until_ms;
+            keeping.missing.retain(|peer| peer == me || (view.contains(peer) && !late));
+            if keeping.missing.is_empty() {
+                done.push(name.clone());
+            }
+        }
+        for name in done {
+            self.kept_by_all(&name);
+        }
+        let waiting: Vec<Arc<str>> = self.restoring.keys().cloned().collect();
+        for name in waiting {
+            self.restored_if_all_answered(&name);
+        }
+        self.make_up_for_lost_copies();
+    }
+
+    fn make_up_for_lost_copies(&mut self) {
+        if self.copies_checked == self.view.hash || !self.settled() {
+            return;
+        }
+        let mut room = MAX_COPYING.saturating_sub(self.keeping.len());
+        let names: Vec<Arc<str>> = self
+            .local
+            .iter()
+            .filter(|(_, local)| matches!(local.phase, LocalPhase::Running))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            let Some(cell) = self.directory.mine(&name) else { continue };
+            let here = cell.holders.iter().filter(|node| self.view.peer(node).is_some()).count();
+            if cell.holders.is_empty() || here > self.replicas(&name).len() {
+                continue;
+            }
+            if room == 0 {
+                return;
+            }
+            room -= 1;
+            if let Some(local) = self.local.get(&name)
+                && !self.keeping.contains_key(&name)
+            {
+                let purpose = Purpose::Copy { name: name.clone(), since: local.since };
+                self.out.push(Effect::LoadSnapshot { purpose });
+            }
+        }
+        if room == MAX_COPYING {
+            self.copies_checked = self.view.hash;
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The core's state, its inputs' dispatch, and what is done once after each batch of inputs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::arbiter::Queue;
+use super::cell::{Key, Value};
+use super::directory::{Directory, Standing};
+use super::host::Local;
+use super::ids::{Birth, LaneId, NodeId, Peer};
+use super::lane::Delta;
+use super::message::{Message, Phase};
+use super::requests::Pending;
+use super::snapshots::{Keeping, Restoring, Stored};
+use super::time::HybridClock;
+use super::view::{Member, View};
+use super::{Config, Effect, Entry, Input, Now, Recovered};
+
+/// One node's part in one sworm.
+pub struct Core {
+    pub(super) config: Config,
+    pub(super) now: Now,
+    pub(super) out: Vec<Effect>,
+    pub(super) clock: HybridClock,
+    pub(super) directory: Directory,
+    pub(super) members: BTreeMap<NodeId, Member>,
+    pub(super) labels: BTreeMap<NodeId, BTreeMap<String, String>>,
+    pub(super) view: View,
+    pub(super) phase: Phase,
+    pub(super) introduced: bool,
+    pub(super) opened_ms: u64,
+    pub(super) settled_since_ms: Option<u64>,
+    pub(super) beat_counter: u64,
+    pub(super) beat_due_ms: u64,
+    pub(super) beaten_ms: u64,
+    pub(super) tidied: u64,
+    pub(super) copies_checked: u64,
+    pub(super) ends_changed: bool,
+    /// Messages to this very node.
+    pub(super) inbox: VecDeque<Message>,
+    /// Effects that wait until a number is durable.
+    pub(super) after: BTreeMap<u64, Vec<Effect>>,
+    pub(super) waiting: Vec<Effect>,
+    pub(super) sync_number: u64,
+    // requester
+    pub(super) pending: BTreeMap<u64, Pending>,
+    // arbiter
+    pub(super) queues: BTreeMap<Arc<str>, Queue>,
+    pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
+    // host
+    pub(super) local: BTreeMap<Arc<str>, Local>,
+    pub(super) stored: BTreeMap<Arc<str>, Stored>,
+    pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
+    pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
+    pub(super) offers: BTreeMap<Arc<str>, super::handoff::Accepted>,
+    pub(super) leaving: Option<super::handoff::Leaving>,
+    /// How many names each node runs, for the distribution strategies.
+    pub(super) loads: BTreeMap<NodeId, u64>,
+    pub(super) indexed: BTreeMap<Arc<str>, NodeId>,
+    recheck: BTreeSet<Arc<str>>,
+}
+
+impl Core {
+    /// A core of a node that starts; the store's content is what it had before.
+    pub fn new(config: Config, recovered: Recovered, now: Now) -> Self {
+        let mut directory =
+            Directory::new(config.me.clone(), recovered.lanes, recovered.ended, recovered.dropped);
+        directory.end(&config.me.node, super::ids::Incarnation(config.me.incarnation.0.saturating_sub(1)));
+        directory.put(Key::Sworm, Value::Sworm(config.agreed.clone()));
+        for (name, version) in &config.hosts {
+            directory.put(Key::WorkerType(name.clone()), Value::WorkerType(*version));
+        }
+        let labels = BTreeMap::from([(config.me.node.clone(), config.labels.clone())]);
+        let mut core = Self {
+            config,
+            now,
+            out: Vec::new(),
+            clock: HybridClock::default(),
+            directory,
+            members: BTreeMap::new(),
+            labels,
+            view: View::default(),
+            phase: Phase::Joining,
+            introduced: false,
+            opened_ms: now.mono_ms,
+            settled_since_ms: None,
+            beat_counter: 0,
+            beat_due_ms: 0,
+            beaten_ms: 0,
+            tidied: 0,
+            copies_checked: 0,
+            ends_changed: true,
+            inbox: VecDeque::new(),
+            after: BTreeMap::new(),
+            waiting: Vec::new(),
+            sync_number: 0,
+            pending: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            adopt_retry_ms: BTreeMap::new(),
+            local: BTreeMap::new(),
+            stored: recovered.snapshots,
+            keeping: BTreeMap::new(),
+            restoring: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            leaving: None,
+            loads: BTreeMap::new(),
+            indexed: BTreeMap::new(),
+            recheck: BTreeSet::new(),
+        };
+        core.observe_directory();
+        core
+    }
+
+    /// Takes one input. Its effects come with the next [`Self::flush`].
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Tick => self.tick(),
+            Input::Present { peer, labels } => self.on_present(peer, labels),
+            Input::Absent { peer } => self.on_absent(&peer),
+            Input::Introduced => self.introduced = true,
+            Input::Message { from, message } => self.on_message(&from, *message),
+            Input::Ask { number, ask, until_ms } => self.on_ask(number, ask, until_ms),
+            Input::Durable(number) => self.on_durable(number),
+            Input::Started { name, since, result } => self.on_started(&name, since, result),
+            Input::Exited { name, since, exit } => self.on_exited(&name, since, exit),
+            Input::Stopped { name, since } => self.on_stopped(&name, since),
+            Input::Paused { name, since, state } => self.on_paused(&name, since, state),
+            Input::Checkpoint { name, since, snapshot } => self.on_checkpoint(&name, since, snapshot),
+            Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
+            Input::Leave { until_ms } => self.on_leave(until_ms),
+        }
+    }
+
+    /// Draws the consequences of the inputs since the last call and gives all effects.
+    pub fn flush(&mut self, now: Now) -> Vec<Effect> {
+        self.now = now;
+        let me = self.config.me.clone();
+        loop {
+            self.refresh_view();
+            while let Some(message) = self.inbox.pop_front() {
+                self.on_message(&me, message);
+            }
+            self.refresh_view();
+            let mut names = self.directory.take_touched();
+            names.append(&mut self.recheck);
+            if names.is_empty() && self.inbox.is_empty() {
+                break;
+            }
+            for name in names {
+                self.review(&name);
+            }
+        }
+        self.publish();
+        std::mem::take(&mut self.out)
+    }
+
+    /// All of a lane, for a log that is written anew.
+    pub fn whole_lane(&self, lane: &LaneId) -> Option<Delta> {
+        self.directory.lane(lane).map(|content| content.delta(lane, 0))
+    }
+
+    /// The lineage of a worker of this node.
+    pub fn birth_of(&self, name: &Arc<str>) -> Option<Birth> {
+        self.local.get(name).map(|local| local.birth)
+    }
+
+    /// When the next tick is useful, in `mono_ms`.
+    pub fn next_tick_ms(&self) -> u64 {
+        self.beat_due_ms.min(self.now.mono_ms + TICK_MS)
+    }
+
+    /// Everything that depends on what the directory says of a name.
+    fn review(&mut self, name: &Arc<str>) {
+        let standing = self.standing(name);
+        self.index(name, &standing);
+        self.review_as_host(name, &standing);
+        self.review_snapshot(name, &standing);
+        if self.queues.contains_key(name) {
+            self.run_queue(name);
+        }
+        self.review_adoption(name);
+    }
+
+    pub(super) fn standing(&self, name: &Arc<str>) -> Standing {
+        self.directory.standing(name, |peer| self.is_live(peer))
+    }
+
+    /// Whether that incarnation's statements count as claims: it is in view, or it is this node.
+    pub(super) fn is_live(&self, peer: &Peer) -> bool {
+        *peer == self.config.me || self.view.contains(peer)
+    }
+
+    /// Looks at a name again in the next flush.
+    pub(super) fn recheck(&mut self, name: &Arc<str>) {
+        self.recheck.insert(name.clone());
+    }
+
+    /// Looks at all names again in the next flush.
+    pub(super) fn recheck_all(&mut self) {
+        self.directory.touch_all();
+    }
+
+    pub(super) fn send(&mut self, to: &Peer, message: Message) {
+        if *to == self.config.me {
+            self.inbox.push_back(message);
+        } else {
+            self.out.push(Effect::Send { to: to.clone(), message: Box::new(message) });
+        }
+    }
+
+    /// Does this once everything stated so far is durable.
+    pub(super) fn once_durable(&mut self, effect: Effect) {
+        self.waiting.push(effect);
+    }
+
+    fn publish(&mut self) {
+        if let Some(delta) = self.directory.unpublished() {
+            self.out.push(Effect::Persist(delta.clone()));
+            self.out.push(Effect::Broadcast(Box::new(Message::Delta(delta))));
+        }
+        if std::mem::take(&mut self.ends_changed) {
+            self.out.push(Effect::PersistEnds {
+                ended: self.directory.ended().clone(),
+                dropped: self.directory.dropped().clone(),
+            });
+        }
+        if !self.waiting.is_empty() {
+            self.sync_number += 1;
+            self.after.insert(self.sync_number, std::mem::take(&mut self.waiting));
+            self.out.push(Effect::Sync(self.sync_number));
+        }
+        if self.beat_due_ms <= self.now.mono_ms {
+            self.beat();
+        }
+    }
+
+    fn on_durable(&mut self, number: u64) {
+        let later = self.after.split_off(&(number + 1));
+        for effect in std::mem::replace(&mut self.after, later).into_values().flatten() {
+            match effect {
+                Effect::Send { to, message } => self.send(&to, *message),
+                other => self.out.push(other),
+            }
+        }
+    }
+
+    fn index(&mut self, name: &Arc<str>, standing: &Standing) {
+        if let Some(node) = self.indexed.remove(name)
+            && let Some(load) = self.loads.get_mut(&node)
+        {
+            *load -= 1;
+        }
+        let entry = standing.cell().map(|(host, cell)| Entry {
+            host: host.clone(),
+            cell: cell.clone(),
+            running: matches!(standing, Standing::Claimed { .. })
+                && matches!(cell.state, super::cell::NameState::Running),
+        });
+        if let Some(entry) = &entry {
+            self.indexed.insert(name.clone(), entry.host.node.clone());
+            *self.loads.entry(entry.host.node.clone()).or_default() += 1;
+        }
+        self.out.push(Effect::Index { name: name.clone(), entry });
+    }
+
+    /// Notes the times that the directory speaks of, so that new ones are later.
+    fn observe_directory(&mut self) {
+        let mut newest = 0;
+        for (_, lane) in self.directory.lanes() {
+            for (_, cell) in super::directory::names(lane) {
+                newest = newest.max(cell.assigned).max(cell.epoch.major).max(cell.birth.0);
+            }
+        }
+        self.clock.observe(newest);
+    }
+
+    pub(super) fn hybrid(&mut self) -> u64 {
+        self.clock.next(self.now.unix_ms)
+    }
+
+    fn tick(&mut self) {
+        self.tick_members();
+        self.tick_requests();
+        self.tick_arbiter();
+        self.tick_host();
+        self.tick_snapshots();
+        self.tick_leave();
+    }
+}
+
+/// The longest time between two ticks.
+pub const TICK_MS: u64 = 50;

@@ -1,0 +1,357 @@
+//! Members, heartbeats and anti-entropy: how every node comes to hold what the others hold, and knows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::cell::{Key, Value};
+use super::ids::{Incarnation, LaneId, NodeId, Peer};
+use super::lane::{Delta, Joined};
+use super::message::{Beat, Message, Phase, Versions};
+use super::state::Core;
+use super::view::{Member, View};
+use super::Effect;
+
+/// How long a node that opens a sworm waits for a member to say whether it has opened it too.
+const OPEN_WAIT_MS: u64 = 3_000;
+
+impl Core {
+    pub(super) fn on_present(&mut self, peer: Peer, labels: BTreeMap<String, String>) {
+        if peer.node == self.config.me.node {
+            return;
+        }
+        self.labels.insert(peer.node.clone(), labels);
+        let member = self.members.entry(peer.node.clone()).or_insert_with(|| Member::new(peer.incarnation));
+        if member.incarnation > peer.incarnation {
+            return;
+        }
+        if member.incarnation < peer.incarnation {
+            *member = Member::new(peer.incarnation);
+        }
+        member.present = true;
+        self.admit(&peer);
+        self.beat_soon();
+    }
+
+    pub(super) fn on_absent(&mut self, peer: &Peer) {
+        if let Some(member) = self.members.get_mut(&peer.node)
+            && member.incarnation == peer.incarnation
+        {
+            member.present = false;
+            member.beat = None;
+        }
+    }
+
+    /// A successor's presence is the proof that the incarnations before it have ended.
+    fn admit(&mut self, peer: &Peer) {
+        if self.directory.end(&peer.node, Incarnation(peer.incarnation.0.saturating_sub(1))) {
+            self.ends_changed = true;
+            self.recheck_all();
+        }
+    }
+
+    pub(super) fn on_message(&mut self, from: &Peer, message: Message) {
+        match message {
+            Message::Beat(beat) => self.on_beat(from, beat),
+            Message::NotOpen => {
+                if let Some(member) = self.member(from) {
+                    member.not_open = true;
+                    member.beat = None;
+                }
+            }
+            Message::Versions(versions) => self.on_versions(from, versions),
+            Message::Pull(wanted) => self.on_pull(from, &wanted),
+            Message::Delta(delta) => self.on_delta(from, delta),
+            Message::Ask { request, ask } => self.on_asked(request, ask),
+            Message::Answer { number, answer } => self.on_answer(number, answer),
+            Message::Grant(grant) => self.on_grant(from, *grant),
+            Message::Granted { name, epoch, outcome } => self.on_granted(from, &name, epoch, outcome),
+            Message::End { name, births } => self.on_end(from, &name, births),
+            Message::Ended { name, births } => self.on_ended(&name, &births),
+            Message::Move { name, birth } => self.on_move(from, &name, birth),
+            Message::MoveTo { name, birth, to } => self.on_move_to(&name, birth, to),
+            Message::Offer { name, birth, epoch, snapshot } => self.on_offer(from, &name, birth, epoch, snapshot),
+            Message::OfferAnswer { name, birth, epoch, accepted } => {
+                self.on_offer_answer(from, &name, birth, epoch, accepted);
+            }
+            Message::Keep { name, snapshot } => self.on_keep(from, &name, snapshot),
+            Message::Kept { name, birth, revision } => self.on_kept(from, &name, birth, revision),
+            Message::Best { name, birth, beyond } => self.on_best(from, &name, birth, beyond),
+            Message::BestIs { name, birth, snapshot } => self.on_best_is(from, &name, birth, snapshot),
+            Message::Goodbye { max } => self.on_goodbye(from, max),
+        }
+    }
+
+    pub(super) fn member(&mut self, peer: &Peer) -> Option<&mut Member> {
+        self.members.get_mut(&peer.node).filter(|member| member.incarnation == peer.incarnation)
+    }
+
+    fn on_beat(&mut self, from: &Peer, beat: Beat) {
+        let now = self.now.mono_ms;
+        self.clock.observe(beat.time.min((self.now.unix_ms + 60_000) << 16));
+        let (holds, view) = (self.directory.hash(), self.view.hash);
+        let Some(member) = self.member(from) else { return };
+        if member.beat.as_ref().is_some_and(|(known, _)| known.counter >= beat.counter) {
+            return;
+        }
+        let first = member.beat.is_none();
+        member.not_open = false;
+        let differs = beat.holds != holds;
+        if !differs && beat.view == view {
+            member.synced = Some(view);
+        }
+        let unsynced = member.synced != Some(view);
+        let ask = (differs || unsynced) && now >= member.asked_ms;
+        if ask {
+            member.asked_ms = now + ASK_AGAIN_MS;
+        }
+        let answer_view = first || beat.view != view;
+        member.beat = Some((beat, now));
+        if ask {
+            let versions = self.versions(true);
+            self.send(from, Message::Versions(versions));
+        }
+        if answer_view {
+            self.beat_soon();
+        }
+    }
+
+    fn versions(&self, answer: bool) -> Versions {
+        Versions {
+            view: self.view.hash,
+            lanes: self
+                .directory
+                .lanes()
+                .filter(|(_, lane)| lane.max() > 0)
+                .map(|(id, lane)| (id.clone(), lane.max(), lane.fingerprint()))
+                .collect(),
+            ended: self.directory.ended().clone(),
+            dropped: self.directory.dropped().clone(),
+            answer,
+        }
+    }
+
+    fn on_versions(&mut self, from: &Peer, versions: Versions) {
+        for (node, upto) in &versions.ended {
+            let own = *node == self.config.me.node && *upto >= self.config.me.incarnation;
+            if !own && self.directory.end(node, *upto) {
+                self.ends_changed = true;
+                self.recheck_all();
+            }
+        }
+        for (node, upto) in &versions.dropped {
+            if *node != self.config.me.node || *upto < self.config.me.incarnation {
+                self.drop_upto(&Peer { node: node.clone(), incarnation: *upto });
+            }
+        }
+        let mut pull = Vec::new();
+        let mut target = Vec::new();
+        for (id, max, fingerprint) in versions.lanes {
+            if id == self.config.me || self.directory.is_dropped(&id) {
+                continue;
+            }
+            let (mine, matches) = self
+                .directory
+                .lane(&id)
+                .map_or((0, true), |lane| (lane.max(), lane.max() != max || lane.fingerprint() == fingerprint));
+            if max > mine {
+                pull.push((id.clone(), mine));
+                target.push((id, max));
+            } else if !matches && id == *from {
+                pull.push((id, 0));
+            }
+        }
+        if !pull.is_empty() {
+            self.send(from, Message::Pull(pull));
+        }
+        if let Some(member) = self.member(from) {
+            member.target = Some((versions.view, target));
+        }
+        self.check_target(from);
+        if versions.answer {
+            let versions = self.versions(false);
+            self.send(from, Message::Versions(versions));
+        }
+    }
+
+    /// Whether everything that a member said to hold is held by now.
+    fn check_target(&mut self, from: &Peer) {
+        let Some(member) = self.members.get_mut(&from.node) else { return };
+        let Some((view, target)) = &mut member.target else { return };
+        target.retain(|(id, max)| self.directory.lane(id).map_or(0, |lane| lane.max()) < *max);
+        if target.is_empty() {
+            member.synced = Some(*view);
+            member.target = None;
+        }
+    }
+
+    fn on_pull(&mut self, from: &Peer, wanted: &[(LaneId, u64)]) {
+        for (id, after) in wanted {
+            if let Some(lane) = self.directory.lane(id)
+                && lane.max() > *after
+            {
+                let delta = lane.delta(id, *after);
+                self.send(from, Message::Delta(delta));
+            }
+        }
+    }
+
+    fn on_delta(&mut self, from: &Peer, delta: Delta) {
+        let (lane, copy) = (delta.lane.clone(), delta.clone());
+        match self.directory.join(delta) {
+            Joined::Changed(_) => {
+                self.out.push(Effect::Persist(copy));
+                self.check_target(from);
+            }
+            Joined::Gap => {
+                let mine = self.directory.lane(&lane).map_or(0, |lane| lane.max());
+                self.send(from, Message::Pull(vec![(lane, mine)]));
+            }
+            Joined::Damaged(_) => self.send(from, Message::Pull(vec![(lane, 0)])),
+            Joined::Known => {}
+        }
+    }
+
+    /// Another present node that opened the sworm with other settings, if there is one.
+    fn disagreement(&self) -> Option<(NodeId, Arc<str>)> {
+        self.members.iter().filter(|(_, member)| member.present && member.beat.is_some()).find_map(|(node, member)| {
+            let lane = Peer { node: node.clone(), incarnation: member.incarnation };
+            match self.directory.lane(&lane)?.get(&Key::Sworm)? {
+                Value::Sworm(theirs) if *theirs != self.config.agreed => Some((node.clone(), theirs.clone())),
+                _ => None,
+            }
+        })
+    }
+
+    fn on_goodbye(&mut self, from: &Peer, max: u64) {
+        if self.directory.lane(from).map_or(0, |lane| lane.max()) < max {
+            return; // its last statements are missing: its successor's admission or a pull ends it later
+        }
+        if self.directory.end(&from.node, from.incarnation) {
+            self.ends_changed = true;
+        }
+        self.on_absent(from);
+    }
+
+    pub(super) fn drop_upto(&mut self, upto: &Peer) {
+        let before = self.directory.dropped().get(&upto.node).copied();
+        for lane in self.directory.drop_upto(&upto.node, upto.incarnation) {
+            self.out.push(Effect::ForgetLane(lane));
+        }
+        self.ends_changed |= self.directory.dropped().get(&upto.node).copied() != before;
+    }
+
+    /// Whether this node may decide: every member has acknowledged this very view lately, and what it held then is held
+    /// here. Without this a mere join could give one name away twice.
+    pub(super) fn settled(&self) -> bool {
+        self.phase != Phase::Joining
+            && self.view.members.keys().filter(|peer| **peer != self.config.me).all(|peer| {
+                self.members.get(&peer.node).is_some_and(|member| {
+                    member.synced == Some(self.view.hash)
+                        && member.beat.as_ref().is_some_and(|(beat, at)| {
+                            beat.view == self.view.hash && self.now.mono_ms < at + self.config.grace_ms
+                        })
+                })
+            })
+    }
+
+    pub(super) fn refresh_view(&mut self) {
+        if self.phase == Phase::Joining && self.may_take_part() {
+            match self.disagreement() {
+                Some((node, theirs)) => {
+                    self.introduced = false; // it stays out
+                    self.out.push(Effect::Disagreed { node, theirs });
+                }
+                None => {
+                    self.phase = Phase::Up;
+                    self.out.push(Effect::Ready);
+                }
+            }
+        }
+        let view = View::of(&self.config.me, self.phase, &self.members);
+        if view != self.view {
+            self.view = view;
+            self.settled_since_ms = None;
+            for member in self.members.values_mut() {
+                member.synced = None;
+                member.asked_ms = 0;
+            }
+            self.view_changed();
+            self.recheck_all();
+            self.beat_soon();
+        }
+        if self.settled_since_ms.is_some() != self.settled() {
+            self.settled_since_ms = self.settled().then_some(self.now.mono_ms);
+            if self.settled_since_ms.is_some() {
+                self.recheck_all();
+            }
+        }
+    }
+
+    /// A node that opens a sworm is in when every present node has said whether it takes part, and all that those
+    /// hold has been pulled.
+    fn may_take_part(&self) -> bool {
+        let waited = self.now.mono_ms >= self.opened_ms + OPEN_WAIT_MS;
+        self.introduced
+            && self.members.values().filter(|member| member.present).all(|member| match &member.beat {
+                Some((beat, _)) => member.synced == Some(beat.view) || member.synced == Some(self.view.hash),
+                None => member.not_open || waited,
+            })
+    }
+
+    /// Sends the next heartbeat at once, or as soon as the last one is old enough: two nodes that do not agree yet must
+    /// not answer each other without end.
+    pub(super) fn beat_soon(&mut self) {
+        self.beat_due_ms = self.beat_due_ms.min(self.beaten_ms + BEAT_GAP_MS);
+    }
+
+    pub(super) fn beat(&mut self) {
+        self.beat_counter += 1;
+        self.beaten_ms = self.now.mono_ms;
+        self.beat_due_ms = self.now.mono_ms + self.config.interval_ms;
+        let time = self.hybrid();
+        let beat = Beat {
+            counter: self.beat_counter,
+            phase: self.phase,
+            view: self.view.hash,
+            max: self.directory.lane(&self.config.me).map_or(0, |lane| lane.max()),
+            holds: self.directory.hash(),
+            time,
+        };
+        self.out.push(Effect::Broadcast(Box::new(Message::Beat(beat))));
+    }
+
+    /// What all known members hold alike can be tidied up: lanes that say nothing any more, bans that ban nothing.
+    pub(super) fn tick_members(&mut self) {
+        let holds = self.directory.hash();
+        if holds == self.tidied || !self.settled() {
+            return;
+        }
+        let directory = &self.directory;
+        self.members.retain(|node, member| {
+            member.present || !directory.has_ended(&Peer { node: node.clone(), incarnation: member.incarnation })
+        });
+        let alike = self.members.values().all(|member| {
+            member.present && (member.not_open || member.beat.as_ref().is_some_and(|(beat, _)| beat.holds == holds))
+        });
+        if !alike {
+            return;
+        }
+        for lane in self.directory.droppable() {
+            self.drop_upto(&lane);
+        }
+        if self.known_are_in_view() {
+            self.directory.forget_bans();
+        }
+        self.tidied = self.directory.hash();
+    }
+
+    /// Whether every node that a lane speaks for, and that has not ended, is in view.
+    fn known_are_in_view(&self) -> bool {
+        self.directory.lanes().all(|(id, _)| self.is_live(id) || self.directory.has_ended(id))
+    }
+}
+
+/// How soon versions may be asked for again.
+const ASK_AGAIN_MS: u64 = 100;
+/// The least time between two heartbeats.
+const BEAT_GAP_MS: u64 = 20;

@@ -1,0 +1,234 @@
+//! One behaviour each.
+
+use super::world::World;
+use crate::core::message::{Ask, Done, Refusal};
+
+const ABC: [&str; 3] = ["a", "b", "c"];
+
+fn registered(world: &mut World, names: usize) -> Vec<String> {
+    let names: Vec<String> = (0..names).map(|n| format!("name-{n}")).collect();
+    let requests: Vec<u64> =
+        names.iter().enumerate().map(|(n, name)| world.register(ABC[n % 3], name, 0)).collect();
+    for request in requests {
+        world.answer(request).expect("registered");
+    }
+    names
+}
+
+fn rest(world: &mut World) {
+    world.run_until("rest", World::is_at_rest);
+}
+
+#[test]
+fn of_many_registrations_of_one_name_exactly_one_is_ok_and_all_name_its_pid() {
+    let mut world = World::new(&ABC);
+    let requests: Vec<u64> = (0..100).map(|n| world.register(ABC[n % 3], "one", n as u64)).collect();
+    let answers: Vec<_> = requests.into_iter().map(|request| world.answer(request)).collect();
+    let winner: Vec<_> = answers
+        .iter()
+        .filter_map(|answer| match answer {
+            Ok(Done::Registered { host, cell, .. }) => Some(cell.pid(&"s".into(), &"one".into(), host)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(winner.len(), 1);
+    let others = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(Refusal::AlreadyRegistered { pid, .. }) if *pid == winner[0]));
+    assert_eq!(others.count(), 99);
+    rest(&mut world);
+}
+
+#[test]
+fn names_are_seen_on_every_node_and_disappear_everywhere() {
+    let mut world = World::new(&ABC);
+    let names = registered(&mut world, 20);
+    rest(&mut world);
+    for name in &names {
+        let lookups = world.lookups(name);
+        assert!(lookups.iter().all(|l| l.is_some() && *l == lookups[0]), "{lookups:?}");
+        let request = world.ask("b", Ask::Unregister { name: name.as_str().into() });
+        assert!(matches!(world.answer(request), Ok(Done::Unregistered { .. })));
+    }
+    rest(&mut world);
+    for name in &names {
+        assert!(world.lookups(name).iter().all(Option::is_none));
+        assert_eq!(world.places(name), 0);
+    }
+    let request = world.ask("c", Ask::Unregister { name: "name-0".into() });
+    assert_eq!(world.answer(request), Err(Refusal::NotRegistered));
+}
+
+#[test]
+fn a_name_can_be_registered_again_after_its_end() {
+    let mut world = World::new(&ABC);
+    for round in 0..5 {
+        let request = world.register("a", "again", round);
+        world.answer(request).expect("free");
+        let request = world.ask("c", Ask::Unregister { name: "again".into() });
+        world.answer(request).expect("taken");
+    }
+    rest(&mut world);
+    assert_eq!(world.places("again"), 0);
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_name() {
+    let mut world = World::new(&ABC);
+    world.broken.insert("broken".into());
+    let request = world.register("a", "broken", 0);
+    assert!(matches!(world.answer(request), Err(Refusal::StartFailed { .. })));
+    rest(&mut world);
+    assert!(world.lookups("broken").iter().all(Option::is_none));
+}
+
+#[test]
+fn a_crashed_worker_restarts_from_its_checkpoint_at_a_higher_epoch() {
+    let mut world = World::new(&ABC);
+    registered(&mut world, 1);
+    world.count("name-0");
+    let (host, before) = world.worker("name-0").expect("runs");
+    world.crash("name-0");
+    world.run_until("a restart", |world| world.worker("name-0").is_some());
+    let (again, after) = world.worker("name-0").expect("runs");
+    assert_eq!((again, after.count), (host, 1));
+    assert!(after.since > before.since);
+    rest(&mut world);
+}
+
+#[test]
+fn workers_of_a_killed_node_start_elsewhere_with_their_checkpoints_and_no_other_is_touched() {
+    let mut world = World::new(&ABC);
+    let names = registered(&mut world, 60);
+    for name in &names {
+        world.count(name);
+    }
+    let before: Vec<_> = names.iter().map(|name| world.worker(name).expect("runs")).collect();
+    world.kill("b");
+    world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
+    rest(&mut world);
+    for (name, (host, worker)) in names.iter().zip(before) {
+        let (now, after) = world.worker(name).expect("runs");
+        assert_eq!(after.count, 1, "{name}");
+        if host != "b" {
+            assert_eq!((now, after), (host, worker), "a bystander was disturbed");
+        }
+    }
+    // The lost copies were made up for: the next loss loses nothing either.
+    world.run(2_000);
+    world.kill("c");
+    world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
+    assert!(names.iter().all(|name| world.worker(name).expect("runs").1.count == 1));
+}
+
+#[test]
+fn a_node_that_leaves_hands_everything_over_with_its_state() {
+    let mut world = World::new(&ABC);
+    let names = registered(&mut world, 300);
+    for name in names.iter().step_by(7) {
+        world.count(name);
+    }
+    world.leave("a");
+    world.run_until("all there", |world| names.iter().all(|name| world.worker(name).is_some()));
+    rest(&mut world);
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(world.worker(name).expect("runs").1.count, u64::from(n % 7 == 0), "{name}");
+    }
+    assert_eq!(world.workers("b") + world.workers("c"), 300);
+}
+
+#[test]
+fn the_last_node_parks_its_workers_and_they_come_back() {
+    let mut world = World::new(&["a"]);
+    let request = world.register("a", "alice", 0);
+    world.answer(request).expect("free");
+    world.count("alice");
+    world.leave("a");
+    world.start("a");
+    world.run_until("it is back", |world| world.worker("alice").is_some());
+    assert_eq!(world.worker("alice").expect("runs").1.count, 1);
+    rest(&mut world);
+}
+
+#[test]
+fn a_killed_cluster_comes_back_once_each_with_its_checkpoints() {
+    for order in [["a", "b", "c"], ["c", "a", "b"], ["b", "c", "a"]] {
+        let mut world = World::new(&ABC);
+        let names = registered(&mut world, 30);
+        for name in &names {
+            world.count(name);
+        }
+        for node in ABC {
+            world.kill(node);
+        }
+        for node in order {
+            world.start(node);
+            world.run(400);
+        }
+        world.run_until("all back", |world| names.iter().all(|name| world.places(name) == 1));
+        rest(&mut world);
+        for name in &names {
+            assert_eq!(world.worker(name).expect("runs").1.count, 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn after_a_cut_heals_each_name_has_one_worker_and_the_majority_kept_its_own() {
+    let mut world = World::new(&ABC);
+    let names = registered(&mut world, 30);
+    rest(&mut world);
+    world.cut("a", "c");
+    world.cut("b", "c");
+    world.run(8_000);
+    let kept: Vec<_> = names.iter().map(|name| (name, world.places(name))).collect();
+    assert!(kept.iter().all(|(_, places)| *places == 2), "both sides run everything: {kept:?}");
+    world.heal();
+    world.run(3_000);
+    rest(&mut world);
+    for name in &names {
+        let (host, _) = world.worker(name).expect("runs once");
+        assert_ne!(host, "c", "{name}: the lone side must not win");
+    }
+}
+
+#[test]
+fn a_node_without_the_worker_type_asks_but_never_hosts() {
+    let mut world = World::new(&ABC);
+    world.start_hosting("client", false);
+    world.run(1_000);
+    for n in 0..30 {
+        let request = world.register("client", &format!("n{n}"), 0);
+        world.answer(request).expect("free");
+    }
+    assert_eq!(world.workers("client"), 0);
+    rest(&mut world);
+}
+
+#[test]
+fn groups_go_along_when_a_worker_moves() {
+    let mut world = World::new(&ABC);
+    registered(&mut world, 1);
+    for _ in 0..2 {
+        let request = world.ask("a", Ask::Join { name: "name-0".into(), group: "g".into() });
+        assert!(matches!(world.answer(request), Ok(Done::Regrouped { cell, .. }) if cell.groups.len() == 1));
+    }
+    let host = world.worker("name-0").expect("runs").0;
+    world.leave(&host);
+    rest(&mut world);
+    let on = ABC.into_iter().find(|node| **node != *host).expect("two are left");
+    let request = world.ask(on, Ask::Leave { name: "name-0".into(), group: "other".into() });
+    assert!(matches!(world.answer(request), Ok(Done::Regrouped { cell, .. }) if cell.groups.len() == 1));
+}
+
+#[test]
+fn at_rest_only_heartbeats_are_sent() {
+    let mut world = World::new(&ABC);
+    registered(&mut world, 10);
+    world.run(3_000);
+    let before = world.messages;
+    world.run(2_000);
+    // Three nodes, two links each, one heartbeat per 200 ms.
+    let sent = world.messages - before;
+    assert!((50..=66).contains(&sent), "{sent} messages in two seconds");
+}

@@ -1,0 +1,87 @@
+//! Who takes part in the sworm, who agrees on that, and so whether this node may decide.
+
+use std::collections::BTreeMap;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::ids::{Incarnation, LaneId, NodeId, Peer};
+use super::message::{Beat, Phase};
+use crate::codec;
+use crate::strategy::score;
+
+/// What is known of another node's part in this sworm.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its present incarnation.
+    pub incarnation: Incarnation,
+    /// Whether the node as a whole is thought to be there (Up or Suspect).
+    pub present: bool,
+    /// Whether it said that it has not opened the sworm.
+    pub not_open: bool,
+    /// Its newest heartbeat, and when it came.
+    pub beat: Option<(Beat, u64)>,
+    /// When its versions were asked for.
+    pub asked_ms: u64,
+    /// In which view, shared with it, all that it holds was pulled.
+    pub synced: Option<u64>,
+    /// What must be held before it counts as pulled, and in which view it said so.
+    pub target: Option<(u64, Vec<(LaneId, u64)>)>,
+}
+
+impl Member {
+    /// A node just met.
+    pub fn new(incarnation: Incarnation) -> Self {
+        Self { incarnation, present: true, not_open: false, beat: None, asked_ms: 0, synced: None, target: None }
+    }
+
+    /// Its phase, if it has opened the sworm.
+    pub fn phase(&self) -> Option<Phase> {
+        self.beat.as_ref().map(|(beat, _)| beat.phase)
+    }
+}
+
+/// The members in view: those that opened the sworm and are Up or Leaving.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Their phases.
+    pub members: BTreeMap<Peer, Phase>,
+    /// Hash of the above; equal hashes, equal views.
+    pub hash: u64,
+}
+
+impl View {
+    /// The view made of this node and the others that are present.
+    pub fn of(me: &Peer, phase: Phase, others: &BTreeMap<NodeId, Member>) -> Self {
+        let mut members: BTreeMap<Peer, Phase> = others
+            .iter()
+            .filter(|(_, member)| member.present)
+            .filter_map(|(node, member)| {
+                Some((Peer { node: node.clone(), incarnation: member.incarnation }, member.phase()?))
+            })
+            .collect();
+        members.insert(me.clone(), phase);
+        members.retain(|_, phase| *phase != Phase::Joining);
+        let hash = xxh3_64(&codec::encode(&members).expect("ids encode"));
+        Self { members, hash }
+    }
+
+    /// Whether that incarnation is in view.
+    pub fn contains(&self, peer: &Peer) -> bool {
+        self.members.contains_key(peer)
+    }
+
+    /// The incarnation of a node in view.
+    pub fn peer(&self, node: &NodeId) -> Option<&Peer> {
+        self.members.keys().find(|peer| peer.node == *node)
+    }
+
+    /// The node that decides about a name: the best rendezvous score among those that are Up.
+    pub fn arbiter(&self, name: &str) -> Option<&Peer> {
+        self.up().max_by_key(|peer| (score(name, &peer.node), &peer.node))
+    }
+
+    /// The members that are Up.
+    pub fn up(&self) -> impl Iterator<Item = &Peer> {
+        self.members.iter().filter(|(_, phase)| **phase == Phase::Up).map(|(peer, _)| peer)
+    }
+}

@@ -1,0 +1,43 @@
+#![doc = include_str!("lib.md")]
+
+mod api;
+mod codec;
+#[doc(hidden)] // the state machine, for simulators
+pub mod core;
+mod error;
+mod node;
+mod plugin;
+pub mod store;
+mod strategy;
+pub mod transport;
+mod worker;
+
+pub mod prelude;
+
+pub use api::{
+    CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
+    Sworm, SwormSpec,
+};
+pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
+pub use core::membership::MemberState;
+pub use error::{
+    CallError, Error, GroupError, HandoffError, LeaveError, OpenError, RegisterError, Result, StartError,
+    UnregisterError,
+};
+pub use strategy::{
+    Candidate, Distribution, Exit, Permanent, Rendezvous, Restart, RestartDecision, RestartHistory, Strategy,
+    Temporary, Transient, score,
+};
+pub use sworm_macros::{Message, Sworm, Worker};
+pub use worker::{
+    BoxError, Context, Handler, Handoff, Lifecycle, Message, Request, Storable, Target, Worker, WorkerOptions,
+};
+
+/// For the code that the macros write.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::codec::{Codec, CodecError, decode, encode};
+    pub use crate::plugin::{Place, Plugin, PluginKind};
+    pub use crate::worker::{HandlerEntry, WorkerEntry, distinct_ids};
+    pub use inventory;
+}

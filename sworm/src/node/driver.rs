@@ -1,0 +1,308 @@
+//! Runs one core: feeds it what happens, and performs what it decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::disk::Disk;
+use super::frame::Frame;
+use super::sworm::{Asked, Opened, Slot, SwormShared};
+use crate::api::Sworm;
+use crate::core::ids::{Epoch, Peer, Pid};
+use crate::core::message::{Answer, Done, Message};
+use crate::core::{Core, Effect, Entry, Input, Notice, Now};
+use crate::store::{StoreError, Ticket};
+use crate::strategy::Exit;
+use crate::transport::Class;
+use crate::worker::task::{Control, STOPPING_LIMIT, Start, Tell};
+
+/// How many inputs are taken before their effects are performed.
+const BATCH: usize = 1024;
+/// How long a worker that was told to stop or pause may take beyond its `stopping` hook.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What drives a core.
+pub(crate) struct Driver {
+    pub(crate) shared: Arc<SwormShared>,
+    pub(crate) core: Core,
+    pub(crate) disk: Disk,
+    pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
+    pub(crate) opened: watch::Sender<Opened>,
+    pub(crate) syncs: mpsc::UnboundedSender<(u64, Ticket)>,
+}
+
+impl Driver {
+    /// Runs until the node stops.
+    pub(crate) async fn run(mut self) {
+        let mut stopped = self.shared.node.stopping();
+        loop {
+            let tick = self.shared.node.instant(self.core.next_tick_ms());
+            let mut input = tokio::select! {
+                _ = stopped.changed() => break,
+                input = self.inputs.recv() => input,
+                () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
+            };
+            let now = self.now();
+            for _ in 0..BATCH {
+                let Some(next) = input.take() else { break };
+                self.core.handle(now, next);
+                input = self.inputs.try_recv().ok();
+            }
+            if let Some(last) = input {
+                self.core.handle(now, last);
+            }
+            let effects = self.core.flush(self.now());
+            if let Err(error) = self.perform(effects) {
+                self.shared.node.fail(&format!("the store failed: {error}"));
+                break;
+            }
+        }
+        self.shared.stopped();
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono_ms: self.shared.node.mono_ms(),
+            unix_ms: super::unix_ms(),
+            random: super::random_u32(),
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
+        let mut syncs = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Persist(delta) => {
+                    let core = &self.core;
+                    self.disk.persist(&delta, || core.whole_lane(&delta.lane))?;
+                }
+                Effect::PersistEnds { ended, dropped } => self.disk.persist_ends(ended, dropped)?,
+                Effect::ForgetLane(lane) => self.disk.forget(&lane),
+                Effect::StoreSnapshot { name, snapshot } => self.disk.store_snapshot(&name, snapshot)?,
+                Effect::DeleteSnapshot { name } => self.disk.delete_snapshot(&name),
+                Effect::LoadSnapshot { purpose } => {
+                    self.disk.write()?;
+                    self.load(purpose);
+                }
+                Effect::Sync(number) => syncs.push(number),
+                other => self.perform_here(other),
+            }
+        }
+        let ticket = self.disk.write()?;
+        for number in syncs {
+            // The task that syncs ends only with this one.
+            let _ = self.syncs.send((number, ticket));
+        }
+        Ok(())
+    }
+
+    fn load(&self, purpose: crate::core::snapshots::Purpose) {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            let loaded = Disk::load_snapshot(&*shared.node.store, &shared.name, purpose.name());
+            let snapshot = loaded.unwrap_or_else(|error| {
+                tracing::error!(%error, name = &**purpose.name(), "a saved state cannot be read");
+                None
+            });
+            shared.input(Input::Loaded { purpose, snapshot });
+        });
+    }
+
+    fn perform_here(&mut self, effect: Effect) {
+        let shared = &self.shared;
+        match effect {
+            Effect::Send { to, message } => self.send(Some(&to), message),
+            Effect::Broadcast(message) => self.send(None, message),
+            Effect::Start { name, since, spec, state } => self.start(name, since, spec, state),
+            Effect::Pause { name, since } => {
+                if !self.control(&name, since, Control::Pause) {
+                    let state = Err("its task is gone".into());
+                    return shared.input(Input::Paused { name, since, state });
+                }
+                let late = Input::Paused { name: name.clone(), since, state: Err("it did not pause in time".into()) };
+                self.later(STOPPING_LIMIT + GRACE, late);
+            }
+            Effect::Resume { name, since } => {
+                self.control(&name, since, Control::Resume);
+            }
+            Effect::Stop { name, since } => self.stop(name, since),
+            Effect::Checkpointed { name, since, number, result } => {
+                self.control(&name, since, Control::Checkpointed { number, result });
+            }
+            Effect::Index { name, entry } => {
+                self.drop_detached(&name, entry.as_ref());
+                shared.index.set(&name, entry);
+            }
+            Effect::Answer { number, answer } => {
+                self.overlay(&answer);
+                shared.asked_is(number, Asked::Answer(answer));
+            }
+            Effect::Expired { number } => shared.asked_is(number, Asked::Expired),
+            Effect::Ready => drop(self.opened.send_replace(Opened::Ready)),
+            Effect::Disagreed { node, theirs } => {
+                drop(self.opened.send_replace(Opened::Disagreed { node, theirs }));
+            }
+            Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
+            Effect::Tell(notice) => self.tell(&notice),
+            Effect::Persist(_)
+            | Effect::PersistEnds { .. }
+            | Effect::ForgetLane(_)
+            | Effect::Sync(_)
+            | Effect::StoreSnapshot { .. }
+            | Effect::DeleteSnapshot { .. }
+            | Effect::LoadSnapshot { .. } => unreachable!("performed by the caller"),
+        }
+    }
+
+    fn send(&self, to: Option<&Peer>, message: Box<Message>) {
+        let class = match *message {
+            // Told again, or pulled.
+            Message::Beat(_) | Message::Delta(_) | Message::Versions(_) | Message::Pull(_) => Class::Droppable,
+            _ => Class::Important,
+        };
+        let node = &self.shared.node;
+        match Frame::Core(self.shared.hash, node.me.clone(), message).encode() {
+            Ok(frame) => match to {
+                Some(to) => node.send(to, class, frame),
+                None => node.broadcast(class, frame),
+            },
+            Err(error) => tracing::error!(%error, "a message could not be encoded"),
+        }
+    }
+
+    fn start(
+        &self,
+        name: Arc<str>,
+        since: Epoch,
+        spec: Arc<crate::core::cell::Spec>,
+        state: Option<crate::core::message::Snapshot>,
+    ) {
+        let shared = &self.shared;
+        let (Some(hosted), Some(birth)) = (shared.types.get(&*spec.worker_type), self.core.birth_of(&name)) else {
+            let result = Err(Exit::StartFailed(format!("worker type {:?} is not linked", &*spec.worker_type)));
+            return shared.input(Input::Started { name, since, result });
+        };
+        let pid = Pid {
+            sworm: shared.name.clone(),
+            name: name.clone(),
+            node: shared.node.me.node.clone(),
+            incarnation: shared.node.me.incarnation,
+            epoch: since,
+        };
+        let (control_sender, control) = mpsc::unbounded_channel();
+        let (mailbox, task) = hosted.worker.start(Start {
+            pid,
+            birth,
+            spec,
+            state,
+            sworm: Sworm::new(shared.clone()),
+            mailbox: hosted.mailbox,
+            start_timeout: hosted.start_timeout,
+            permits: shared.node.starts.clone(),
+            control,
+            tell: Tell { inputs: shared.inputs.clone(), replies: shared.clone() },
+        });
+        let slot = Slot { since, mailbox, control: control_sender, task: Some(task) };
+        shared.slots().insert(name, slot);
+    }
+
+    fn control(&self, name: &Arc<str>, since: Epoch, control: Control) -> bool {
+        let slots = self.shared.slots();
+        let slot = slots.get(name).filter(|slot| slot.since == since);
+        slot.is_some_and(|slot| slot.control.send(control).is_ok())
+    }
+
+    fn stop(&self, name: Arc<str>, since: Epoch) {
+        let attached = self.shared.slots().get(&name).is_some_and(|slot| slot.task.is_none());
+        if attached || !self.control(&name, since, Control::Stop) {
+            self.shared.slots().remove(&name);
+            return self.shared.input(Input::Stopped { name, since });
+        }
+        // A worker that ignores it ends after its grace time.
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let control = match shared.slots().get(&name).filter(|slot| slot.since == since) {
+                Some(slot) => slot.control.clone(),
+                None => return,
+            };
+            if timeout(STOPPING_LIMIT + GRACE, control.closed()).await.is_err() {
+                tracing::warn!(name = &*name, "a worker did not stop in time; its task is aborted");
+                if let Some(Slot { task: Some(task), .. }) = shared.slots().get(&name) {
+                    task.abort();
+                }
+                let _ = timeout(GRACE, control.closed()).await;
+            }
+            shared.input(Input::Stopped { name, since });
+        });
+    }
+
+    fn later(&self, after: Duration, input: Input) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            shared.input(input);
+        });
+    }
+
+    /// An attached name that is gone is gone from its task too.
+    fn drop_detached(&self, name: &Arc<str>, entry: Option<&Entry>) {
+        let mut slots = self.shared.slots();
+        let mine = entry.is_some_and(|entry| entry.host == self.shared.node.me);
+        let gone = slots.get(name).is_some_and(|slot| match &slot.task {
+            None => !mine && self.shared.index.get(name).is_some_and(|old| old.host == self.shared.node.me),
+            // A task that has ended and whose name is not here any more leaves no slot.
+            Some(task) => !mine && task.is_finished(),
+        });
+        if gone {
+            slots.remove(name);
+        }
+    }
+
+    /// What an answer says is true before the directory shows it: a caller reads its own writes.
+    fn overlay(&self, answer: &Answer) {
+        let index = &self.shared.index;
+        match answer {
+            Ok(Done::Registered { name, host, cell } | Done::Regrouped { name, host, cell }) => {
+                index.overlay(name, Entry { host: host.clone(), cell: cell.clone(), running: true });
+            }
+            Ok(Done::Unregistered { name, births }) => {
+                if index.get(name).is_some_and(|entry| births.contains(&entry.cell.birth)) {
+                    index.set(name, None);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn tell(&self, notice: &Notice) {
+        let sworm = &*self.shared.name;
+        match notice {
+            Notice::NoCandidate { name, why } => tracing::warn!(sworm, name = &**name, why, "a name has no node to run on"),
+            Notice::RestoredOlder { name } => {
+                tracing::warn!(sworm, name = &**name, "none of those who hold the newest state is there; an older one may be used");
+            }
+            Notice::Conflict { name, winner } => {
+                tracing::warn!(sworm, name = &**name, %winner, "two workers had one name; the one here stops");
+            }
+            Notice::GaveUp { name, reason } => tracing::error!(sworm, name = &**name, reason, "a worker is not started again"),
+            Notice::StartFailed { name, reason, again } => {
+                tracing::warn!(sworm, name = &**name, reason, ?again, "a start failed and will be tried again");
+            }
+        }
+    }
+}
+
+/// Waits until what was written is on the disk, many waits at a time, and tells the core.
+pub(crate) async fn sync(shared: Arc<SwormShared>, mut syncs: mpsc::UnboundedReceiver<(u64, Ticket)>) {
+    while let Some((mut number, mut ticket)) = syncs.recv().await {
+        while let Ok((next, upto)) = syncs.try_recv() {
+            (number, ticket) = (next, upto.max(ticket));
+        }
+        if let Err(error) = shared.node.store.sync(ticket).await {
+            return shared.node.fail(&format!("the store failed: {error}"));
+        }
+        shared.input(Input::Durable(number));
+    }
+}

@@ -1,0 +1,92 @@
+//! What look-ups read: names and groups, beside the core, so that no reader ever waits for it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::oneshot;
+
+use crate::core::Entry;
+
+/// Names, groups, and who waits for a change of a name.
+#[derive(Default)]
+pub(crate) struct Index {
+    names: papaya::HashMap<Arc<str>, Arc<Entry>>,
+    groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
+    waiters: Mutex<HashMap<Arc<str>, Vec<oneshot::Sender<()>>>>,
+}
+
+impl Index {
+    /// What is known of a name.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Entry>> {
+        self.names.pin().get(name).cloned()
+    }
+
+    /// Everything that is known.
+    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<Entry>)> {
+        self.names.pin().iter().map(|(name, entry)| (name.clone(), entry.clone())).collect()
+    }
+
+    /// The names in a group, sorted.
+    pub(crate) fn group(&self, group: &str) -> Vec<Arc<str>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.get(group).map(|names| names.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The core says this of a name now.
+    pub(crate) fn set(&self, name: &Arc<str>, entry: Option<Entry>) {
+        let names = self.names.pin();
+        let new_groups = entry.as_ref().map(|entry| entry.cell.groups.clone()).unwrap_or_default();
+        let old = match entry {
+            Some(entry) => names.insert(name.clone(), Arc::new(entry)),
+            None => names.remove(name),
+        };
+        let no_groups = BTreeSet::new();
+        let old_groups = old.map_or(&no_groups, |old| &old.cell.groups);
+        if *old_groups != new_groups {
+            let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+            for left in old_groups.difference(&new_groups) {
+                if let Some(members) = groups.get_mut(left) {
+                    members.remove(name);
+                    if members.is_empty() {
+                        groups.remove(left);
+                    }
+                }
+            }
+            for joined in &new_groups {
+                groups.entry(joined.clone()).or_default().insert(name.clone());
+            }
+        }
+        self.wake(name);
+    }
+
+    /// What an answer said of a name, until the core says more: a caller reads its own writes. Never puts an older
+    /// assignment in the place of a newer one.
+    pub(crate) fn overlay(&self, name: &Arc<str>, entry: Entry) {
+        let older = |known: &Arc<Entry>| {
+            (known.cell.birth, known.cell.epoch, known.running) <= (entry.cell.birth, entry.cell.epoch, entry.running)
+        };
+        if self.get(name).is_none_or(|known| older(&known)) {
+            self.set(name, Some(entry));
+        }
+    }
+
+    /// A change of the name that comes after this call.
+    pub(crate) fn changed(&self, name: &Arc<str>) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = waiters.entry(name.clone()).or_default();
+        waiting.retain(|waiter| !waiter.is_closed());
+        waiting.push(sender);
+        receiver
+    }
+
+    fn wake(&self, name: &Arc<str>) {
+        let woken = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        for waiter in woken.into_iter().flatten() {
+            let _ = waiter.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

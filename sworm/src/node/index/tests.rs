@@ -1,0 +1,68 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::core::cell::{NameCell, NameState, Spec};
+use crate::core::ids::{Birth, Epoch, Incarnation, NodeId, Peer, RequestId};
+
+fn entry(major: u64, groups: &[&str]) -> Entry {
+    let host = Peer { node: NodeId::new("a").expect("valid"), incarnation: Incarnation(1) };
+    let epoch = Epoch { major, minor: 0 };
+    let spec = Spec {
+        worker_type: "t".into(),
+        version: 1,
+        value: Bytes::new(),
+        distribution: "rendezvous".into(),
+        handoff: false,
+        replicas: 1,
+    };
+    let cell = NameCell {
+        birth: Birth(1, 1),
+        epoch,
+        since: epoch,
+        assigned: major,
+        spec: Arc::new(spec),
+        request: RequestId { from: host.clone(), number: 1 },
+        groups: groups.iter().map(|group| Arc::from(*group)).collect(),
+        metadata: BTreeMap::new(),
+        attached: false,
+        restored_from: None,
+        holders: BTreeSet::new(),
+        restarts: Vec::new(),
+        state: NameState::Running,
+    };
+    Entry { host, cell: Arc::new(cell), running: true }
+}
+
+#[test]
+fn groups_follow_their_names() {
+    let (index, name) = (Index::default(), Arc::from("n"));
+    index.set(&name, Some(entry(1, &["g", "h"])));
+    assert_eq!(index.group("g"), [name.clone()]);
+    index.set(&name, Some(entry(1, &["h"])));
+    assert!(index.group("g").is_empty());
+    index.set(&name, None);
+    assert!(index.group("h").is_empty());
+    assert!(index.groups.read().expect("not poisoned").is_empty());
+}
+
+#[test]
+fn an_overlay_never_hides_something_newer() {
+    let (index, name) = (Index::default(), Arc::from("n"));
+    index.set(&name, Some(entry(5, &[])));
+    index.overlay(&name, entry(4, &[]));
+    assert_eq!(index.get("n").expect("known").cell.epoch.major, 5);
+    index.overlay(&name, entry(6, &[]));
+    assert_eq!(index.get("n").expect("known").cell.epoch.major, 6);
+}
+
+#[test]
+fn whoever_waits_for_a_name_is_woken_by_its_change_alone() {
+    let (index, name) = (Index::default(), Arc::from("n"));
+    let mut waiting = index.changed(&name);
+    index.set(&Arc::from("other"), Some(entry(1, &[])));
+    assert!(waiting.try_recv().is_err());
+    index.set(&name, Some(entry(1, &[])));
+    assert!(waiting.try_recv().is_ok());
+}

@@ -1,0 +1,223 @@
+//! Performs: one running node with its store, its transport and its sworms. What is to be done is decided in `core`.
+
+pub(crate) mod calls;
+pub(crate) mod disk;
+pub(crate) mod driver;
+pub(crate) mod frame;
+pub(crate) mod identity;
+pub(crate) mod index;
+pub(crate) mod network;
+pub(crate) mod open;
+pub(crate) mod sworm;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, watch};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::core::ids::{InstanceId, Peer};
+use crate::core::membership::{Hello, Membership};
+use crate::plugin::Strategies;
+use crate::store::Store;
+use crate::transport::{Class, Transport};
+use crate::worker::WorkerTypes;
+use calls::Calls;
+use sworm::SwormShared;
+
+/// The largest message or reply, encoded.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
+/// How long a node whose link is lost is suspect before it counts as down.
+pub(crate) const GRACE_MS: u64 = 5_000;
+/// How many workers start at a time.
+const MAX_STARTS: usize = 64;
+
+/// What everything on one node shares.
+pub(crate) struct NodeShared {
+    pub(crate) me: Peer,
+    pub(crate) cluster: String,
+    pub(crate) instance: InstanceId,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Whether it runs workers.
+    pub(crate) hosts: bool,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) types: WorkerTypes,
+    pub(crate) strategies: Strategies,
+    pub(crate) starts: Arc<Semaphore>,
+    pub(crate) calls: Calls,
+    pub(crate) membership: Mutex<Membership>,
+    pub(crate) introduced: watch::Sender<Introduction>,
+    transport: OnceLock<Arc<dyn Transport>>,
+    sworms: Mutex<HashMap<u64, Arc<SwormShared>>>,
+    started: Instant,
+    life: watch::Sender<Life>,
+}
+
+/// Whether this node has met those that it looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Introduction {
+    Waiting,
+    Done,
+    IdTaken,
+}
+
+/// Whether this node runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    Stopped { why: Option<String> },
+}
+
+impl NodeShared {
+    #[allow(clippy::too_many_arguments)] // called once, by the builder
+    pub(crate) fn new(
+        me: Peer,
+        cluster: String,
+        instance: InstanceId,
+        labels: BTreeMap<String, String>,
+        hosts: bool,
+        store: Arc<dyn Store>,
+        types: WorkerTypes,
+        strategies: Strategies,
+        membership: Membership,
+        started: Instant,
+    ) -> Self {
+        Self {
+            me,
+            cluster,
+            instance,
+            labels,
+            hosts,
+            store,
+            types,
+            strategies,
+            starts: Arc::new(Semaphore::new(MAX_STARTS)),
+            calls: Calls::default(),
+            membership: Mutex::new(membership),
+            introduced: watch::Sender::new(Introduction::Waiting),
+            transport: OnceLock::new(),
+            sworms: Mutex::default(),
+            started,
+            life: watch::Sender::new(Life::Running),
+        }
+    }
+
+    pub(crate) fn set_transport(&self, transport: Arc<dyn Transport>) {
+        let _ = self.transport.set(transport);
+    }
+
+    pub(crate) fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.transport.get()
+    }
+
+    pub(crate) fn send(&self, to: &Peer, class: Class, frame: Bytes) {
+        if let Some(transport) = self.transport.get() {
+            transport.send(to, class, frame);
+        }
+    }
+
+    pub(crate) fn broadcast(&self, class: Class, frame: Bytes) {
+        if let Some(transport) = self.transport.get() {
+            transport.broadcast(class, frame);
+        }
+    }
+
+    /// This node's greeting.
+    pub(crate) fn hello(&self, answer: bool) -> Hello {
+        Hello {
+            from: self.me.clone(),
+            instance: self.instance,
+            endpoints: self.transport.get().map(|transport| transport.endpoints()).unwrap_or_default(),
+            labels: self.labels.clone(),
+            unix_ms: unix_ms(),
+            answer,
+        }
+    }
+
+    pub(crate) fn mono_ms(&self) -> u64 {
+        mono_ms(self.started)
+    }
+
+    /// The instant of a time of the core.
+    pub(crate) fn instant(&self, mono_ms: u64) -> Instant {
+        self.started + Duration::from_millis(mono_ms)
+    }
+
+    pub(crate) fn sworms(&self) -> MutexGuard<'_, HashMap<u64, Arc<SwormShared>>> {
+        self.sworms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told when the node stops.
+    pub(crate) fn stopping(&self) -> watch::Receiver<Life> {
+        self.life.subscribe()
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        *self.life.borrow() != Life::Running
+    }
+
+    /// Why the node stopped by itself, if it did.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match &*self.life.borrow() {
+            Life::Stopped { why } => why.clone(),
+            Life::Running => None,
+        }
+    }
+
+    /// Stops everything at once: for the others it looks as if the process had ended.
+    pub(crate) fn stop(&self, why: Option<String>) {
+        let first = self.life.send_if_modified(|life| {
+            let first = *life == Life::Running;
+            if first {
+                *life = Life::Stopped { why };
+            }
+            first
+        });
+        if first {
+            let sworms: Vec<_> = self.sworms().drain().collect();
+            for (_, sworm) in sworms {
+                sworm.stopped();
+            }
+        }
+    }
+
+    /// The node cannot go on.
+    pub(crate) fn fail(&self, why: &str) {
+        if !self.has_stopped() {
+            tracing::error!(node = &*self.me.node, why, "this node stops; its workers are left to the others");
+        }
+        self.stop(Some(why.to_owned()));
+    }
+}
+
+/// Milliseconds since a node's start; it counts on while the machine is suspended only as far as the system's
+/// monotonic clock does.
+pub(crate) fn mono_ms(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A random number; the standard library seeds each state of its hasher from the system.
+pub(crate) fn random_u64() -> u64 {
+    RandomState::new().hash_one(Instant::now())
+}
+
+pub(crate) fn random_u32() -> u32 {
+    u32::try_from(random_u64() >> 32).expect("32 bits are left")
+}
+
+/// What stands for a sworm on the wire.
+pub(crate) fn sworm_hash(name: &str) -> u64 {
+    xxh3_64(name.as_bytes())
+}

@@ -1,0 +1,169 @@
+//! Takes what the transport brings: greets, notices who comes and goes, and passes messages on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::frame::{Frame, Replied};
+use super::{Introduction, NodeShared, identity, unix_ms};
+use crate::core::Input;
+use crate::core::ids::{NodeId, Peer};
+use crate::core::membership::Want;
+use crate::core::message::{Message, Phase};
+use crate::transport::{Class, Dialed, TransportEvent};
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// Runs until the node stops.
+pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiver<TransportEvent>) {
+    let mut stopping = node.stopping();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut remembered: BTreeMap<NodeId, Vec<String>> = identity::remembered(&*node.store).unwrap_or_default();
+    loop {
+        let event = tokio::select! {
+            _ = stopping.changed() => return,
+            event = events.recv() => match event {
+                Some(event) => Some(event),
+                None => return,
+            },
+            _ = ticks.tick() => None,
+        };
+        let mut want = Vec::new();
+        let now = node.mono_ms();
+        match event {
+            None => node.membership().tick(now, &mut want),
+            Some(TransportEvent::LinkUp(peer)) => node.membership().linked(now, peer, true, &mut want),
+            Some(TransportEvent::LinkDown(peer)) => node.membership().linked(now, peer, false, &mut want),
+            Some(TransportEvent::Message(bytes)) => message(&node, &bytes, &mut want),
+        }
+        for want in want {
+            if let Want::Present { hello } = &want
+                && remembered.get(&hello.from.node) != Some(&hello.endpoints)
+            {
+                remembered.insert(hello.from.node.clone(), hello.endpoints.clone());
+                if let Err(error) = identity::remember(&*node.store, &remembered).await {
+                    node.fail(&format!("the store failed: {error}"));
+                }
+            }
+            perform(&node, want);
+        }
+    }
+}
+
+/// Dials what this node looks for when it starts.
+pub(crate) fn dial_seeds(node: &Arc<NodeShared>, seeds: Vec<String>) {
+    for endpoint in seeds {
+        let node = node.clone();
+        tokio::spawn(async move {
+            let Some(transport) = node.transport() else { return };
+            let answered = transport.dial(&endpoint).await == Dialed::Answered;
+            node.membership().seed(&endpoint, answered);
+        });
+    }
+}
+
+fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
+    let frame = match Frame::decode(bytes) {
+        Ok(frame) => frame,
+        Err(error) => {
+            tracing::debug!(%error, bytes = bytes.len(), "a message was dropped");
+            return;
+        }
+    };
+    match frame {
+        Frame::Hello(hello) => node.membership().hello(node.mono_ms(), unix_ms(), hello, want),
+        Frame::Goodbye(peer) => node.membership().goodbye(&peer),
+        Frame::Core(sworm, from, message) => {
+            let shared = node.sworms().get(&sworm).cloned();
+            match shared {
+                Some(shared) => shared.input(Input::Message { from, message }),
+                None => {
+                    if let Message::Beat(beat) = *message
+                        && beat.phase == Phase::Joining
+                    {
+                        let answer = Frame::Core(sworm, node.me.clone(), Box::new(Message::NotOpen));
+                        send(node, &from, &answer);
+                    }
+                }
+            }
+        }
+        Frame::Call(call) => {
+            let shared = node.sworms().get(&call.sworm).cloned();
+            match shared {
+                Some(shared) => shared.deliver(call),
+                None if call.cast => {}
+                None => send(node, &call.from.clone(), &Frame::Reply(call.number, Replied::NotHere)),
+            }
+        }
+        Frame::Reply(number, replied) => node.calls.replied(number, replied),
+    }
+}
+
+fn send(node: &NodeShared, to: &Peer, frame: &Frame) {
+    match frame.encode() {
+        Ok(bytes) => node.send(to, Class::Important, bytes),
+        Err(error) => tracing::error!(%error, "a message could not be encoded"),
+    }
+}
+
+fn perform(node: &Arc<NodeShared>, want: Want) {
+    let tell_all = |input: &dyn Fn() -> Input| {
+        for sworm in node.sworms().values() {
+            sworm.input(input());
+        }
+    };
+    match want {
+        Want::Greet { to, answer } => send(node, &to, &Frame::Hello(node.hello(answer))),
+        Want::Dial { peer, endpoints } => dial(node, peer, endpoints),
+        Want::Present { hello } => {
+            tracing::info!(node = &*node.me.node, peer = %hello.from, "a node is there");
+            tell_all(&|| Input::Present { peer: hello.from.clone(), labels: hello.labels.clone() });
+        }
+        Want::Absent { peer } => {
+            tracing::info!(node = &*node.me.node, %peer, "a node is gone");
+            node.calls.gone(&peer);
+            tell_all(&|| Input::Absent { peer: peer.clone() });
+        }
+        Want::ClockAhead { peer, theirs_ms } => {
+            let ours_ms = unix_ms();
+            tracing::error!(%peer, theirs_ms, ours_ms, "a node whose clock is over a minute ahead is not let in");
+        }
+        Want::IdTaken { other } => {
+            tracing::error!(%other, "another node with this node's id is running");
+            node.introduced.send_replace(Introduction::IdTaken);
+        }
+        Want::Introduced => {
+            node.introduced.send_if_modified(|now| {
+                let waiting = *now == Introduction::Waiting;
+                if waiting {
+                    *now = Introduction::Done;
+                }
+                waiting
+            });
+            tell_all(&|| Input::Introduced);
+        }
+    }
+}
+
+/// Whether a node whose link was lost still listens: refused on all endpoints, its process is gone.
+fn dial(node: &Arc<NodeShared>, peer: Peer, endpoints: Vec<String>) {
+    let node = node.clone();
+    tokio::spawn(async move {
+        let Some(transport) = node.transport() else { return };
+        let mut all_refused = !endpoints.is_empty();
+        for endpoint in &endpoints {
+            all_refused &= transport.dial(endpoint).await == Dialed::Refused;
+        }
+        let mut want = Vec::new();
+        node.membership().dialled(&peer, all_refused, &mut want);
+        for want in want {
+            perform(&node, want);
+        }
+    });
+}
+

@@ -1,0 +1,181 @@
+//! Opens a sworm on a node: settles the settings of its worker types and starts its driver.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::disk::Disk;
+use super::driver::{self, Driver};
+use super::sworm::{HostedType, Opened, SwormShared};
+use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
+use crate::api::SwormSpec;
+use crate::core::ids::{MAX_LABEL_BYTES, Peer};
+use crate::core::membership::MemberState;
+use crate::core::{Config, Core, Input, Now};
+use crate::error::{OpenError, StartError};
+use crate::plugin::Strategies;
+use crate::strategy::{Restart, Strategy};
+use crate::worker::{AnyWorkerType, WorkerTypes};
+
+const DEFAULT_RESTART: &str = "transient";
+const DEFAULT_DISTRIBUTION: &str = "rendezvous";
+const DEFAULT_REPLICAS: u8 = 1;
+const DEFAULT_MAILBOX: usize = 1024;
+const DEFAULT_START_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long the holders of a state are waited for before an older one is used.
+const STATE_WAIT_MS: u64 = 10_000;
+
+/// Adds the strategies that worker types give by value, and checks that those given by name are linked.
+pub(crate) fn settle(types: &WorkerTypes, mut strategies: Strategies) -> Result<Strategies, StartError> {
+    for worker in types.iter() {
+        let options = worker.options();
+        let unknown = |kind, name: &str, known| StartError::UnknownStrategy {
+            worker_type: worker.name().to_owned(),
+            kind,
+            name: name.to_owned(),
+            known,
+        };
+        match options.distribution {
+            Some(Strategy::Named(name)) if strategies.distribution(name).is_none() => {
+                return Err(unknown("distribution", name, strategies.distribution_names()));
+            }
+            Some(Strategy::Value(value)) => strategies.add_distribution(own_distribution(worker), value),
+            _ => {}
+        }
+        if let Some(Strategy::Named(name)) = options.restart
+            && strategies.restart(name).is_none()
+        {
+            return Err(unknown("restart", name, strategies.restart_names()));
+        }
+    }
+    Ok(strategies)
+}
+
+/// The name of a strategy that a worker type gives by value: every node that links the type knows it.
+fn own_distribution(worker: &dyn AnyWorkerType) -> String {
+    format!("value:{}", worker.name())
+}
+
+/// Opens a sworm, or gives the one that is open.
+pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<SwormShared>, OpenError> {
+    if !(1..=MAX_LABEL_BYTES).contains(&spec.name.len()) {
+        return Err(OpenError::BadName { name: spec.name.clone() });
+    }
+    spec.check()?;
+    if node.has_stopped() {
+        return Err(OpenError::Stopped);
+    }
+    let hash = sworm_hash(&spec.name);
+    let agreed: Arc<str> = spec.agreed().into();
+    let mut sworms = node.sworms();
+    if let Some(open) = sworms.get(&hash) {
+        if open.agreed == agreed {
+            return Ok(open.clone());
+        }
+        return Err(OpenError::Disagreed {
+            sworm: spec.name.clone(),
+            node: node.me.node.clone(),
+            theirs: open.agreed.to_string(),
+            ours: agreed.to_string(),
+        });
+    }
+    let mut strategies = node.strategies.clone();
+    let types = hosted_types(node, spec, &mut strategies)?;
+    let (disk, recovered) = Disk::open(node.store.clone(), &spec.name)?;
+    let (inputs, inputs_receiver) = mpsc::unbounded_channel();
+    let (opened, opened_receiver) = watch::channel(Opened::Joining);
+    let (syncs, syncs_receiver) = mpsc::unbounded_channel();
+    let name: Arc<str> = spec.name.as_str().into();
+    let config = Config {
+        sworm: name.clone(),
+        me: node.me.clone(),
+        agreed: agreed.clone(),
+        hosts: if node.hosts {
+            types.values().map(|t| (t.worker.name().into(), t.worker.version())).collect()
+        } else {
+            BTreeMap::new()
+        },
+        interval_ms: u64::try_from(spec.sync_interval.as_millis()).unwrap_or(u64::MAX),
+        grace_ms: super::GRACE_MS,
+        state_wait_ms: STATE_WAIT_MS,
+        restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
+        strategies,
+        labels: node.labels.clone(),
+    };
+    let now = Now { mono_ms: node.mono_ms(), unix_ms: unix_ms(), random: random_u32() };
+    let core = Core::new(config, recovered, now);
+    let shared = Arc::new(SwormShared::new(node.clone(), name, agreed, types, inputs, opened_receiver));
+    sworms.insert(hash, shared.clone());
+    // From here on what comes and goes is told to it; what is there already is told now.
+    for (id, known) in node.membership().known() {
+        if let (MemberState::Up | MemberState::Suspect, Some(hello)) = (known.state, &known.hello) {
+            let peer = Peer { node: id.clone(), incarnation: known.incarnation };
+            shared.input(Input::Present { peer, labels: hello.labels.clone() });
+        }
+    }
+    if *node.introduced.borrow() == Introduction::Done {
+        shared.input(Input::Introduced);
+    }
+    drop(sworms);
+    let driver = Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, opened, syncs };
+    tokio::spawn(driver.run());
+    tokio::spawn(driver::sync(shared.clone(), syncs_receiver));
+    Ok(shared)
+}
+
+/// Attribute before sworm before default.
+fn hosted_types(
+    node: &NodeShared,
+    spec: &SwormSpec,
+    strategies: &mut Strategies,
+) -> Result<BTreeMap<&'static str, HostedType>, OpenError> {
+    let unknown = |kind, name: &str, known| OpenError::UnknownStrategy {
+        sworm: spec.name.clone(),
+        kind,
+        name: name.to_owned(),
+        known,
+    };
+    let restart_of = |strategy: Option<Strategy<dyn Restart>>| match strategy {
+        Some(Strategy::Value(value)) => Ok(value),
+        Some(Strategy::Named(name)) => {
+            node.strategies.restart(name).ok_or_else(|| unknown("restart", name, node.strategies.restart_names()))
+        }
+        None => Ok(node.strategies.restart(DEFAULT_RESTART).expect("the library links it")),
+    };
+    let sworms_distribution: Arc<str> = match spec.distribution {
+        Some(Strategy::Value(value)) => {
+            let name = format!("value of sworm:{}", spec.name);
+            strategies.add_distribution(name.clone(), value);
+            name.into()
+        }
+        Some(Strategy::Named(name)) => match strategies.distribution(name) {
+            Some(_) => name.into(),
+            None => return Err(unknown("distribution", name, strategies.distribution_names())),
+        },
+        None => DEFAULT_DISTRIBUTION.into(),
+    };
+    let sworms_restart = restart_of(spec.restart)?;
+    let hosted = node.types.iter().map(|worker| {
+        let options = worker.options();
+        let hosted = HostedType {
+            worker,
+            restart: match options.restart {
+                Some(strategy) => restart_of(Some(strategy))?,
+                None => sworms_restart,
+            },
+            distribution: match options.distribution {
+                Some(Strategy::Value(_)) => own_distribution(worker).into(),
+                Some(Strategy::Named(name)) => name.into(),
+                None => sworms_distribution.clone(),
+            },
+            handoff: options.handoff.or(spec.handoff).unwrap_or(false),
+            replicas: options.replicas.unwrap_or(DEFAULT_REPLICAS),
+            mailbox: options.mailbox.unwrap_or(DEFAULT_MAILBOX),
+            start_timeout: options.start_timeout.unwrap_or(DEFAULT_START_TIMEOUT),
+        };
+        Ok((worker.name(), hosted))
+    });
+    hosted.collect()
+}
+

@@ -1,0 +1,198 @@
+//! One sworm on this node: what its handles, its driver and its workers share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+
+use super::NodeShared;
+use super::frame::{Call, Frame, Replied};
+use super::index::Index;
+use crate::core::Input;
+use crate::core::ids::{Epoch, NodeId};
+use crate::core::message::{Answer, Ask};
+use crate::error::CallError;
+use crate::strategy::Restart;
+use crate::transport::Class;
+use crate::worker::AnyWorkerType;
+use crate::worker::mailbox::{AnyMailbox, NotTaken, RemoteParcel};
+use crate::worker::task::{Control, Replies};
+
+/// A worker type with its settings in this sworm.
+#[derive(Clone)]
+pub(crate) struct HostedType {
+    pub(crate) worker: &'static dyn AnyWorkerType,
+    pub(crate) restart: &'static dyn Restart,
+    pub(crate) distribution: Arc<str>,
+    pub(crate) handoff: bool,
+    pub(crate) replicas: u8,
+    pub(crate) mailbox: usize,
+    pub(crate) start_timeout: Duration,
+}
+
+/// A worker of this node.
+pub(crate) struct Slot {
+    pub(crate) since: Epoch,
+    pub(crate) mailbox: Arc<dyn AnyMailbox>,
+    pub(crate) control: mpsc::UnboundedSender<Control>,
+    /// The task; an attached name has none.
+    pub(crate) task: Option<AbortHandle>,
+}
+
+/// How far a sworm has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    Joining,
+    Ready,
+    Disagreed { node: NodeId, theirs: Arc<str> },
+    Left { parked: u64 },
+}
+
+/// What came of something that was asked.
+pub(crate) enum Asked {
+    Answer(Answer),
+    Expired,
+}
+
+/// One sworm on this node.
+pub(crate) struct SwormShared {
+    pub(crate) name: Arc<str>,
+    pub(crate) hash: u64,
+    pub(crate) agreed: Arc<str>,
+    pub(crate) node: Arc<NodeShared>,
+    pub(crate) types: BTreeMap<&'static str, HostedType>,
+    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    pub(crate) index: Index,
+    pub(crate) opened: watch::Receiver<Opened>,
+    slots: Mutex<HashMap<Arc<str>, Slot>>,
+    asked: Mutex<HashMap<u64, oneshot::Sender<Asked>>>,
+    next_ask: AtomicU64,
+}
+
+impl SwormShared {
+    pub(crate) fn new(
+        node: Arc<NodeShared>,
+        name: Arc<str>,
+        agreed: Arc<str>,
+        types: BTreeMap<&'static str, HostedType>,
+        inputs: mpsc::UnboundedSender<Input>,
+        opened: watch::Receiver<Opened>,
+    ) -> Self {
+        let hash = super::sworm_hash(&name);
+        Self {
+            name,
+            hash,
+            agreed,
+            node,
+            types,
+            inputs,
+            index: Index::default(),
+            opened,
+            slots: Mutex::default(),
+            asked: Mutex::default(),
+            next_ask: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn input(&self, input: Input) {
+        // After the driver has ended nobody listens any more.
+        let _ = self.inputs.send(input);
+    }
+
+    /// Asks the core for something; the receiver errs when the node stops.
+    pub(crate) fn ask(&self, ask: Ask, within: Duration) -> oneshot::Receiver<Asked> {
+        let (sender, receiver) = oneshot::channel();
+        let number = self.next_ask.fetch_add(1, Relaxed);
+        self.asked().insert(number, sender);
+        let until_ms = self.node.mono_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        self.input(Input::Ask { number, ask, until_ms });
+        if self.node.has_stopped() {
+            self.asked().remove(&number);
+        }
+        receiver
+    }
+
+    pub(crate) fn asked_is(&self, number: u64, asked: Asked) {
+        if let Some(sender) = self.asked().remove(&number) {
+            let _ = sender.send(asked);
+        }
+    }
+
+    pub(crate) fn slots(&self) -> MutexGuard<'_, HashMap<Arc<str>, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Asked>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mailbox of a worker of this node.
+    pub(crate) fn mailbox(&self, name: &str) -> Option<Arc<dyn AnyMailbox>> {
+        self.slots().get(name).map(|slot| slot.mailbox.clone())
+    }
+
+    /// A message of another node for a worker of this one.
+    pub(crate) fn deliver(&self, call: Call) {
+        let parcel = RemoteParcel {
+            from: call.from,
+            number: call.number,
+            cast: call.cast,
+            message: call.message,
+            payload: call.payload,
+        };
+        let here = self.index.get(&call.name).is_some_and(|entry| entry.host == self.node.me && entry.running);
+        let mailbox = if here { self.mailbox(&call.name) } else { None };
+        let Some(mailbox) = mailbox else { return self.give_back(parcel) };
+        match mailbox.deliver(parcel) {
+            Ok(()) => {}
+            Err((parcel, NotTaken::Closed)) => self.give_back(parcel),
+            Err((parcel, NotTaken::Full)) => self.reply(&parcel, Err(CallError::Overloaded)),
+            Err((parcel, NotTaken::Unknown)) => {
+                let message = parcel.message.to_string();
+                self.reply(&parcel, Err(CallError::NoSuchMessage { message }));
+            }
+        }
+    }
+
+    /// The node stops: whoever waits for an answer is told.
+    pub(crate) fn stopped(&self) {
+        self.asked().clear();
+        for (_, slot) in self.slots().drain() {
+            if let Some(task) = slot.task {
+                task.abort();
+            }
+        }
+    }
+
+    fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {
+        if parcel.cast {
+            return;
+        }
+        match Frame::Reply(parcel.number, replied).encode() {
+            Ok(frame) => self.node.send(&parcel.from, Class::Important, frame),
+            Err(error) => tracing::error!(%error, "a reply could not be encoded"),
+        }
+    }
+}
+
+impl Replies for SwormShared {
+    fn reply(&self, parcel: &RemoteParcel, result: Result<Bytes, CallError>) {
+        let replied = match result {
+            Ok(bytes) if bytes.len() > super::MAX_PAYLOAD_BYTES => Replied::Failed(CallError::Undecodable {
+                what: "reply".into(),
+                why: format!("has {} bytes; at most {} can be sent", bytes.len(), super::MAX_PAYLOAD_BYTES),
+            }),
+            Ok(bytes) => Replied::Done(bytes),
+            Err(error) => Replied::Failed(error),
+        };
+        self.reply_with(parcel, replied);
+    }
+
+    fn give_back(&self, parcel: RemoteParcel) {
+        self.reply_with(&parcel, Replied::NotHere);
+    }
+}

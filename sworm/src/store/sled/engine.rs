@@ -1,0 +1,147 @@
+//! Opens sled, and stands between its faults and the rest: its panics, and what its errors mean.
+
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use ::sled::Db;
+
+use super::directory::{Directory, Suspicion, refused};
+use crate::store::{Space, StoreError};
+
+const CACHE_BYTES: u64 = 64 << 20;
+/// Without it the memory of what was written grows and grows.
+const FLUSH_EVERY_MS: u64 = 1000;
+
+/// What went wrong within sled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// The files are not as they were written.
+    Damage(String),
+    /// The system refused something.
+    System(ErrorKind, String),
+}
+
+impl Fault {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Fault::Damage(why) | Fault::System(_, why) => why,
+        }
+    }
+
+    fn open_error(self, directory: &Directory) -> StoreError {
+        let path = directory.path().to_owned();
+        match self {
+            Fault::Damage(why) => StoreError::Damaged { path, why },
+            Fault::System(kind, why) => refused(&path, std::io::Error::new(kind, why)),
+        }
+    }
+}
+
+/// Opens sled's files. If they are damaged, sets them aside, says where they are, and starts with empty ones.
+pub(super) fn open(directory: &Directory) -> Result<(Db, Option<PathBuf>), StoreError> {
+    directory.wait_for_sled()?;
+    directory.prepare().map_err(|e| refused(directory.path(), e))?;
+    let opened = match directory.suspicion() {
+        Some(Suspicion::SetAside) => Err(Fault::Damage("a batch failed in the middle".into())),
+        suspicion => open_files(directory).and_then(|db| check(db, suspicion.is_some())),
+    };
+    let (db, aside) = match opened {
+        Ok(db) => (db, None),
+        Err(Fault::Damage(why)) => {
+            directory.wait_for_sled()?;
+            let path = directory.path().to_owned();
+            let aside = directory.set_aside().map_err(|e| StoreError::Damaged { path, why: format!("{why}; {e}") })?;
+            tracing::error!(aside = %aside.display(), why, "the store is damaged; it was set aside, an empty one begins");
+            (open_files(directory).map_err(|fault| fault.open_error(directory))?, Some(aside))
+        }
+        Err(fault) => return Err(fault.open_error(directory)),
+    };
+    directory.clear_suspicion();
+    directory.sync_names();
+    Ok((db, aside))
+}
+
+fn open_files(directory: &Directory) -> Result<Db, Fault> {
+    let config = ::sled::Config::default().path(directory.sled()).cache_capacity(CACHE_BYTES);
+    guarded(|| config.flush_every_ms(Some(FLUSH_EVERY_MS)).open())
+}
+
+/// Reads what a node needs to start at all, or everything: sled notices damage only when it reads a page.
+fn check(db: Db, everything: bool) -> Result<Db, Fault> {
+    let snapshots = everything.then_some(Space::Snapshots);
+    let checked = [Space::Meta, Space::Lanes].into_iter().chain(snapshots).try_for_each(|space| {
+        let mut items = db.scan_prefix([space.byte()]);
+        while guarded(|| items.next().transpose())?.is_some() {}
+        Ok(())
+    });
+    match checked {
+        Ok(()) => Ok(db),
+        Err(fault) => {
+            close(db).unwrap_or_else(|second| tracing::debug!(why = second.text(), "damaged files do not close well"));
+            Err(fault)
+        }
+    }
+}
+
+/// Drops sled's handle, which flushes.
+pub(super) fn close(db: Db) -> Result<(), Fault> {
+    guarded(|| {
+        drop(db);
+        Ok(())
+    })
+}
+
+/// Runs something of sled's. It panics on some damaged files, so a panic is taken for damage.
+pub(super) fn guarded<T>(run: impl FnOnce() -> ::sled::Result<T>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(done) => done.map_err(fault),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(panicked(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")))
+        }
+    }
+}
+
+/// sled unwraps some errors of the system, as when no thread can be started. Files are not set aside for that.
+fn panicked(text: &str) -> Fault {
+    let system = text.contains("Os {") || text.contains("kind:");
+    if system { Fault::System(ErrorKind::Other, text.to_owned()) } else { Fault::Damage(format!("panic: {text}")) }
+}
+
+fn fault(error: ::sled::Error) -> Fault {
+    use ::sled::Error::{Io, ReportableBug};
+    let text = error.to_string();
+    match error {
+        // A file that ends too early, or one that is not there.
+        Io(e) if matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::NotFound | ErrorKind::InvalidData) => {
+            Fault::Damage(text)
+        }
+        Io(e) => Fault::System(e.kind(), text),
+        // All stores of a process share sled's threads: when one of those has died, no file is to blame.
+        ReportableBug(why) if why.contains("thread") => Fault::System(ErrorKind::Other, why),
+        _ => Fault::Damage(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_not_blamed_for_the_system() {
+        let full = ::sled::Error::Io(ErrorKind::StorageFull.into());
+        assert!(matches!(fault(full), Fault::System(ErrorKind::StorageFull, _)));
+        let threads = "called `Result::unwrap()` on an `Err` value: Os { code: 11, kind: WouldBlock }";
+        assert!(matches!(panicked(threads), Fault::System(..)));
+        assert!(matches!(fault(::sled::Error::ReportableBug("IO thread died".into())), Fault::System(..)));
+    }
+
+    #[test]
+    fn files_are_blamed_for_what_they_hold() {
+        assert!(matches!(fault(::sled::Error::Corruption { at: None, bt: () }), Fault::Damage(_)));
+        assert!(matches!(fault(::sled::Error::Io(ErrorKind::UnexpectedEof.into())), Fault::Damage(_)));
+        assert!(matches!(guarded::<()>(|| panic!("{}", "expected pid 7")), Err(Fault::Damage(_))));
+        assert!(matches!(guarded::<()>(|| panic!("short")), Err(Fault::Damage(_))));
+    }
+}

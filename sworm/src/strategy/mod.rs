@@ -1,0 +1,32 @@
+//! Strategies: where a worker runs and what happens when it ends.
+
+mod distribution;
+mod restart;
+
+pub use distribution::{Candidate, Distribution, Rendezvous, score};
+pub use restart::{Exit, Permanent, Restart, RestartDecision, RestartHistory, Temporary, Transient};
+
+/// A strategy as an attribute or a setting names it.
+pub enum Strategy<T: ?Sized + 'static> {
+    /// Looked up among the linked plugins when the node starts.
+    Named(&'static str),
+    /// The value itself.
+    Value(&'static T),
+}
+
+impl<T: ?Sized> Clone for Strategy<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for Strategy<T> {}
+
+impl<T: ?Sized> std::fmt::Debug for Strategy<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "{name:?}"),
+            Self::Value(_) => f.write_str("<value>"),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Restart strategies: what happens when a worker ends.
+
+use std::time::Duration;
+
+use backon::BackoffBuilder;
+use serde::{Deserialize, Serialize};
+
+/// How a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Exit {
+    /// It stopped by itself: [`Context::stop`](crate::Context::stop), or `run` returned `Ok`.
+    Normal,
+    /// `run` returned an error, or a checkpoint could not be made durable.
+    Error(String),
+    /// A handler or a hook panicked.
+    Panic(String),
+    /// `started` returned an error, or the saved state could not be decoded.
+    StartFailed(String),
+    /// `started` did not return in time.
+    StartTimedOut,
+}
+
+impl Exit {
+    /// Whether the worker ended because it wanted to.
+    pub fn is_normal(&self) -> bool {
+        matches!(self, Self::Normal)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Normal => f.write_str("ended normally"),
+            Self::Error(why) => write!(f, "failed: {why}"),
+            Self::Panic(why) => write!(f, "panicked: {why}"),
+            Self::StartFailed(why) => write!(f, "start failed: {why}"),
+            Self::StartTimedOut => f.write_str("start timed out"),
+        }
+    }
+}
+
+/// The restarts of one worker so far; it moves with the worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestartHistory {
+    /// How long ago each restart was, newest first; at most the last 32.
+    pub restarts: Vec<Duration>,
+    /// A random number, for jitter.
+    pub random: u32,
+}
+
+impl RestartHistory {
+    /// A history with these restarts (how long ago, newest first) and this random number.
+    pub fn new(restarts: Vec<Duration>, random: u32) -> Self {
+        Self { restarts, random }
+    }
+
+    /// How many restarts fall within the last `period`.
+    pub fn within(&self, period: Duration) -> usize {
+        self.restarts.iter().filter(|ago| **ago < period).count()
+    }
+
+    /// Exponential back-off for the next restart: nothing for the first within `period`, then `first`, doubling up to
+    /// `most`, each shortened by up to a quarter of jitter.
+    pub fn back_off(&self, period: Duration, first: Duration, most: Duration) -> Duration {
+        let Some(step) = self.within(period).checked_sub(1) else { return Duration::ZERO };
+        let base = backon::ExponentialBuilder::default()
+            .with_min_delay(first)
+            .with_max_delay(most)
+            .without_max_times()
+            .build()
+            .nth(step)
+            .unwrap_or(most);
+        let jittered = base.mul_f64(1.0 - f64::from(self.random) / f64::from(u32::MAX) / 4.0);
+        Duration::from_millis(u64::try_from(jittered.as_millis()).unwrap_or(u64::MAX)).min(most)
+    }
+}
+
+/// What is to happen with a worker that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestartDecision {
+    /// Its name is removed.
+    Remove,
+    /// It starts again on the same node after this time.
+    Restart {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// It stays visible as failed, with the reason, until it is unregistered or registered anew.
+    GiveUp,
+}
+
+/// Decides what happens when a worker ends. Pure: the same input gives the same answer.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a restart strategy; write `impl Restart for {Self}`, or name a strategy in quotes",
+    label = "not a restart strategy"
+)]
+pub trait Restart: Send + Sync + 'static {
+    /// Decides for one exit.
+    fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision;
+}
+
+/// At most this many restarts within [`PERIOD`] (Erlang's default intensity).
+const INTENSITY: usize = 3;
+/// The period of [`INTENSITY`].
+const PERIOD: Duration = Duration::from_secs(5);
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+fn restart_or_give_up(history: &RestartHistory) -> RestartDecision {
+    if history.within(PERIOD) >= INTENSITY {
+        RestartDecision::GiveUp
+    } else {
+        RestartDecision::Restart { after: history.back_off(PERIOD, FIRST_DELAY, MAX_DELAY) }
+    }
+}
+
+/// `"permanent"`: restarted whatever the reason, at most 3 times in 5 s.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Permanent;
+
+impl Restart for Permanent {
+    fn decide(&self, _: &Exit, history: &RestartHistory) -> RestartDecision {
+        restart_or_give_up(history)
+    }
+}
+
+/// `"transient"` (the default): removed when it ended normally, else restarted, at most 3 times in 5 s.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Transient;
+
+impl Restart for Transient {
+    fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision {
+        if exit.is_normal() { RestartDecision::Remove } else { restart_or_give_up(history) }
+    }
+}
+
+/// `"temporary"`: never restarted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Temporary;
+
+impl Restart for Temporary {
+    fn decide(&self, _: &Exit, _: &RestartHistory) -> RestartDecision {
+        RestartDecision::Remove
+    }
+}
+
+crate::plugin!(dyn Restart, "permanent", Permanent);
+crate::plugin!(dyn Restart, "transient", Transient);
+crate::plugin!(dyn Restart, "temporary", Temporary);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ago(restarts: &[u64]) -> RestartHistory {
+        RestartHistory::new(restarts.iter().map(|s| Duration::from_secs(*s)).collect(), 0)
+    }
+
+    #[test]
+    fn every_strategy_decides_for_every_exit() {
+        use RestartDecision::{GiveUp, Remove, Restart as Again};
+        let now = Again { after: Duration::ZERO };
+        let failures = [
+            Exit::Error("e".into()),
+            Exit::Panic("p".into()),
+            Exit::StartFailed("s".into()),
+            Exit::StartTimedOut,
+        ];
+        assert_eq!(Permanent.decide(&Exit::Normal, &ago(&[])), now);
+        assert_eq!(Transient.decide(&Exit::Normal, &ago(&[])), Remove);
+        assert_eq!(Temporary.decide(&Exit::Normal, &ago(&[])), Remove);
+        for exit in failures {
+            assert_eq!(Permanent.decide(&exit, &ago(&[])), now, "{exit}");
+            assert_eq!(Transient.decide(&exit, &ago(&[])), now, "{exit}");
+            assert_eq!(Temporary.decide(&exit, &ago(&[])), Remove, "{exit}");
+            assert_eq!(Transient.decide(&exit, &ago(&[1, 2, 3])), GiveUp, "{exit}");
+            assert_eq!(Transient.decide(&exit, &ago(&[1, 2, 9])), Again { after: Duration::from_millis(100) }, "{exit}");
+        }
+    }
+
+    #[test]
+    fn jitter_shortens_the_back_off_by_at_most_a_quarter() {
+        let mut history = ago(&[1]);
+        let (first, most) = (Duration::from_millis(100), Duration::from_secs(1));
+        assert_eq!(history.back_off(PERIOD, first, most), first);
+        history.random = u32::MAX;
+        assert_eq!(history.back_off(PERIOD, first, most), first.mul_f64(0.75));
+        history.restarts = vec![Duration::from_secs(1); 30];
+        history.random = 0;
+        assert_eq!(history.back_off(PERIOD, first, most), most);
+    }
+}

@@ -1,0 +1,110 @@
+//! The key expressions: the only place that forms and reads them.
+//!
+//! `sworm/1/<cluster>/…` with `d` for all nodes, `n/<node>/<incarnation>` for one, `flush/<node>/<incarnation>` to ask one
+//! whether it has received everything so far, `live/<node>/<incarnation>` as the sign of life.
+
+use std::fmt::Write;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::core::ids::{Incarnation, NodeId, Peer};
+
+/// The keys of one cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    base: String,
+}
+
+impl Keys {
+    /// A cluster's name may hold any characters and have any length: its hash stands for it.
+    pub(super) fn new(cluster: &str) -> Self {
+        Self { base: format!("sworm/1/{:032x}", xxh3_128(cluster.as_bytes())) }
+    }
+
+    pub(super) fn broadcast(&self) -> String {
+        format!("{}/d", self.base)
+    }
+
+    pub(super) fn direct(&self, to: &Peer) -> String {
+        self.of_peer("n", to)
+    }
+
+    pub(super) fn flush(&self, of: &Peer) -> String {
+        self.of_peer("flush", of)
+    }
+
+    pub(super) fn every_flush(&self) -> String {
+        format!("{}/flush/*/*", self.base)
+    }
+
+    pub(super) fn alive(&self, me: &Peer) -> String {
+        self.of_peer("live", me)
+    }
+
+    pub(super) fn everyone_alive(&self) -> String {
+        format!("{}/live/*/*", self.base)
+    }
+
+    /// A node id may hold any characters, so it stands there in hexadecimal.
+    fn of_peer(&self, kind: &str, peer: &Peer) -> String {
+        format!("{}/{kind}/{}/{}", self.base, hex(peer.node.as_bytes()), peer.incarnation)
+    }
+}
+
+/// The peer in a key that ends in `<node>/<incarnation>`.
+pub(super) fn peer_of(key: &str) -> Option<Peer> {
+    let mut chunks = key.rsplit('/');
+    let incarnation = chunks.next()?;
+    let node = String::from_utf8(from_hex(chunks.next()?)?).ok()?;
+    Some(Peer { node: NodeId::new(node)?, incarnation: Incarnation(incarnation.parse().ok()?) })
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing into a string cannot fail");
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |character: &u8| char::from(*character).to_digit(16).map(|digit| digit as u8);
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: &str) -> Peer {
+        Peer { node: NodeId::new(id).expect("a short id"), incarnation: Incarnation(u64::MAX) }
+    }
+
+    #[test]
+    fn a_node_id_of_any_characters_comes_back_out_of_a_key() {
+        for id in ["a", "A b/c*d$é#?", &"x".repeat(128), "日本"] {
+            let key = Keys::new("shop").alive(&peer(id));
+            assert!(key.len() < 400 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'/'), "{key}");
+            assert_eq!(peer_of(&key), Some(peer(id)));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_none_of_ours_has_no_peer() {
+        for key in ["", "a", "sworm/1/x/live/zz/1", "live/616/1", "live/61/-1", "live//1", "live/61/", "live/ff/1"] {
+            assert_eq!(peer_of(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn clusters_with_other_names_have_no_key_in_common() {
+        let (one, other) = (Keys::new("shop"), Keys::new("shop/d"));
+        assert_ne!(one.broadcast(), other.broadcast());
+        assert_ne!(one.alive(&peer("a")), other.alive(&peer("a")));
+        assert_ne!(one.direct(&peer("a")), other.direct(&peer("a")));
+    }
+}

@@ -1,0 +1,161 @@
+//! The transport over zenoh: one session, one thread that puts, callbacks that only pass on.
+
+mod config;
+mod endpoint;
+mod keys;
+mod packet;
+mod queue;
+mod receiver;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+pub(crate) use self::endpoint::reserve;
+use self::keys::Keys;
+pub(crate) use self::keys::hex;
+pub(crate) use self::queue::Counters;
+use self::queue::{Item, Queue, queue};
+use self::sender::Sender;
+use super::{Class, Dialed, Transport, TransportError, TransportEvent};
+use crate::core::ids::Peer;
+
+/// How long an endpoint may be silent before the log says so: nodes of a cluster start one after another.
+const WARN_AFTER: Duration = Duration::from_secs(3);
+/// Bounds of [`Transport::close`].
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How to open a [`ZenohTransport`].
+pub(crate) struct ZenohOptions {
+    /// The cluster: nodes of others are never heard.
+    pub(crate) cluster: String,
+    /// This node.
+    pub(crate) me: Peer,
+    /// What to listen on; this machine only, at any port, if empty and the configuration has nothing.
+    pub(crate) listen: Vec<String>,
+    /// Whom to connect to, for ever; own endpoints are left out.
+    pub(crate) connect: Vec<String>,
+    /// The base of everything else.
+    pub(crate) config: Option<zenoh::Config>,
+}
+
+/// A zenoh session that carries one node's messages.
+pub(crate) struct ZenohTransport {
+    queue: Queue,
+    endpoints: Vec<String>,
+    /// Tasks that end with the transport.
+    _tasks: JoinSet<()>,
+}
+
+impl ZenohTransport {
+    /// Opens a session, without waiting for anybody to connect to.
+    pub(crate) async fn open(
+        options: ZenohOptions,
+        events: UnboundedSender<TransportEvent>,
+    ) -> Result<Arc<Self>, TransportError> {
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::CurrentThread) => return Err(TransportError::CurrentThreadRuntime),
+            Ok(_) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        config::warn_of_linger();
+        let base = config::base(options.config, options.listen, options.connect)?;
+        let reserved = reserve(&base.listen).await?;
+        let connect = reserved.others(&base.connect).await?;
+        let config = base.finish(reserved.endpoints(), &connect)?;
+        let session = match zenoh::open(config).await {
+            Ok(session) => session,
+            Err(error) => {
+                // Somebody else may have been faster; zenoh's text does not tell reliably.
+                let endpoints = reserved.endpoints().to_vec();
+                drop(reserved);
+                reserve(&endpoints).await?;
+                return Err(failed(error));
+            }
+        };
+        let endpoints = reserved.dialable();
+        let (queue, items) = queue();
+        let keys = Keys::new(&options.cluster);
+        let open = receiver::declare(session, &keys, &options.me, &queue, &events).await.map_err(failed)?;
+        let sender = Sender::new(keys, queue.shared.clone(), open).map_err(failed)?;
+        let thread = std::thread::Builder::new().name("sworm-put".into());
+        thread.spawn(move || sender.run(&items)).map_err(failed)?;
+        Ok(Arc::new(Self { queue, endpoints, _tasks: warn_of_silence(connect) }))
+    }
+
+    /// What has been counted so far.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.queue.shared.counters
+    }
+}
+
+#[async_trait]
+impl Transport for ZenohTransport {
+    fn send(&self, to: &Peer, class: Class, message: Bytes) {
+        self.queue.send(Some(to.clone()), class, message);
+    }
+
+    fn broadcast(&self, class: Class, message: Bytes) {
+        self.queue.send(None, class, message);
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.endpoints.clone()
+    }
+
+    async fn dial(&self, endpoint: &str) -> Dialed {
+        endpoint::dial(endpoint).await
+    }
+
+    async fn close(&self) {
+        let (flushed, until_flushed) = oneshot::channel();
+        let (closed, until_closed) = oneshot::channel();
+        self.queue.push(Item::Close { flushed, closed });
+        if timeout(FLUSH_LIMIT, until_flushed).await.is_err() {
+            self.queue.shared.abandoned.store(true, Relaxed);
+            tracing::warn!("closing without having sent everything: a link takes no messages");
+        }
+        if timeout(CLOSE_LIMIT, until_closed).await.is_err() {
+            tracing::warn!("closing the session takes too long; it goes on in the background");
+        }
+        tracing::debug!(counters = ?self.counters(), "the transport is closed");
+    }
+}
+
+impl Drop for ZenohTransport {
+    fn drop(&mut self) {
+        // The callbacks hold clones of the queue, so the thread would never see it end.
+        self.queue.shared.abandoned.store(true, Relaxed);
+        self.queue.push(Item::Abort);
+    }
+}
+
+/// Says once of each endpoint that it does not answer; zenoh goes on trying without a word.
+fn warn_of_silence(connect: Vec<String>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for endpoint in connect {
+        tasks.spawn(async move {
+            sleep(WARN_AFTER).await;
+            if endpoint::dial(&endpoint).await != Dialed::Answered {
+                tracing::warn!("{endpoint} does not answer; it will be tried for ever");
+            }
+        });
+    }
+    tasks
+}
+
+fn failed(error: impl ToString) -> TransportError {
+    TransportError::Failed { why: error.to_string() }
+}

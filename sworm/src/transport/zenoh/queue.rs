@@ -1,0 +1,155 @@
+//! The queue in front of the thread that sends: without bound in messages, bounded in bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use zenoh::query::Query;
+
+use crate::core::ids::Peer;
+use crate::transport::{Class, MAX_MESSAGE_BYTES};
+
+/// Beyond so many queued bytes droppable messages are dropped, beyond twice as many important ones too.
+const QUEUE_BYTES: usize = 256 << 20;
+/// What an item costs besides its message.
+const ITEM_BYTES: usize = size_of::<Item>();
+/// The log says at most this often that messages are dropped.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// What the thread is asked to do.
+pub(super) enum Item {
+    /// Send it, to everybody if there is no `to`.
+    Message { to: Option<Peer>, class: Class, message: Bytes },
+    /// Forget what is kept about a peer.
+    Forget(Peer),
+    /// Answer that everything before this query has been received.
+    Answer(Query),
+    /// Send what is queued and end; the first says that the queue is empty, the second that all is closed.
+    Close { flushed: oneshot::Sender<()>, closed: oneshot::Sender<()> },
+    /// End at once.
+    Abort,
+}
+
+/// The sending end; clones are the same queue.
+#[derive(Clone)]
+pub(super) struct Queue {
+    items: mpsc::Sender<Item>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What both ends of the queue know.
+#[derive(Default)]
+pub(super) struct Shared {
+    queued_bytes: AtomicUsize,
+    /// The thread discards what is still queued.
+    pub(super) abandoned: AtomicBool,
+    pub(super) counters: Counters,
+    warned: std::sync::Mutex<Option<Instant>>,
+}
+
+/// Counts since the transport was opened.
+#[derive(Default, Debug)]
+pub(crate) struct Counters {
+    /// Packets handed to zenoh.
+    pub(crate) packets_sent: AtomicU64,
+    /// Messages dropped before they were sent: too long, or too many in the queue.
+    pub(crate) messages_dropped: AtomicU64,
+    /// Packets dropped on arrival, because they are none.
+    pub(crate) packets_malformed: AtomicU64,
+}
+
+/// Makes a queue.
+pub(super) fn queue() -> (Queue, Receiver<Item>) {
+    let (items, received) = mpsc::channel();
+    (Queue { items, shared: Arc::default() }, received)
+}
+
+impl Queue {
+    pub(super) fn send(&self, to: Option<Peer>, class: Class, message: Bytes) {
+        if message.len() > MAX_MESSAGE_BYTES {
+            self.shared.counters.messages_dropped.fetch_add(1, Relaxed);
+            tracing::error!(bytes = message.len(), "dropped a message that is too long to be sent");
+            return;
+        }
+        let bytes = bytes_of(&message);
+        let queued = self.shared.queued_bytes.fetch_add(bytes, Relaxed);
+        if queued.saturating_add(bytes) > limit(class) {
+            self.shared.queued_bytes.fetch_sub(bytes, Relaxed);
+            self.shared.drop_one();
+            return;
+        }
+        self.push(Item::Message { to, class, message });
+    }
+
+    /// After the end nobody takes what is pushed, as after any loss of the links.
+    pub(super) fn push(&self, item: Item) {
+        let _ = self.items.send(item);
+    }
+}
+
+impl Shared {
+    /// A message has left the queue.
+    pub(super) fn taken(&self, message: &Bytes) {
+        self.queued_bytes.fetch_sub(bytes_of(message), Relaxed);
+    }
+
+    fn drop_one(&self) {
+        let dropped = self.counters.messages_dropped.fetch_add(1, Relaxed) + 1;
+        let Ok(mut warned) = self.warned.try_lock() else { return };
+        if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            *warned = Some(Instant::now());
+            tracing::warn!(dropped, "messages are dropped: the links to the other nodes do not take them fast enough");
+        }
+    }
+}
+
+fn limit(class: Class) -> usize {
+    match class {
+        Class::Droppable => QUEUE_BYTES,
+        Class::Important => 2 * QUEUE_BYTES,
+    }
+}
+
+fn bytes_of(message: &Bytes) -> usize {
+    ITEM_BYTES + message.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dropped(queue: &Queue) -> u64 {
+        queue.shared.counters.messages_dropped.load(Relaxed)
+    }
+
+    #[test]
+    fn a_full_queue_drops_droppable_messages_first_and_takes_messages_again_when_it_is_emptied() {
+        let (queue, received) = queue();
+        let message = Bytes::from(vec![0; 32 << 20]);
+        let send = |class| queue.send(None, class, message.clone());
+        (0..7).for_each(|_| send(Class::Droppable));
+        assert_eq!(dropped(&queue), 0);
+        (0..2).for_each(|_| send(Class::Droppable));
+        assert_eq!(dropped(&queue), 2);
+        (0..8).for_each(|_| send(Class::Important));
+        assert_eq!(dropped(&queue), 2);
+        send(Class::Important);
+        assert_eq!(dropped(&queue), 3);
+        while let Ok(Item::Message { message, .. }) = received.try_recv() {
+            queue.shared.taken(&message);
+        }
+        send(Class::Droppable);
+        assert_eq!(dropped(&queue), 3);
+    }
+
+    #[test]
+    fn a_message_that_no_receiver_would_take_is_dropped() {
+        let (queue, received) = queue();
+        queue.send(None, Class::Important, Bytes::from(vec![0; MAX_MESSAGE_BYTES + 1]));
+        assert_eq!(dropped(&queue), 1);
+        assert!(received.try_recv().is_err());
+    }
+}

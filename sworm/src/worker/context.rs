@@ -1,0 +1,94 @@
+//! What a worker knows of itself and can ask for while it runs.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Worker;
+use crate::api::{Ref, Sworm};
+use crate::core::ids::{Epoch, NodeId, Pid};
+use crate::error::HandoffError;
+
+/// Handed to every handler and hook: who the worker is, and what it can ask for.
+pub struct Context<W> {
+    pub(super) pid: Pid,
+    pub(super) sworm: Sworm,
+    pub(super) handoff: bool,
+    pub(super) place: Place,
+    pub(super) checkpoint: bool,
+    pub(super) stop: bool,
+    pub(super) worker: PhantomData<fn() -> W>,
+}
+
+/// Which code holds the context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Hook,
+    Work,
+}
+
+impl<W: Worker> Context<W> {
+    /// The worker's name.
+    pub fn name(&self) -> &str {
+        &self.pid.name
+    }
+
+    /// The worker's pid.
+    pub fn pid(&self) -> &Pid {
+        &self.pid
+    }
+
+    /// The epoch at which it started: higher at every start of this name, so that what it writes elsewhere can be
+    /// fenced.
+    pub fn epoch(&self) -> Epoch {
+        self.pid.epoch
+    }
+
+    /// The node that it runs on.
+    pub fn node(&self) -> &NodeId {
+        &self.pid.node
+    }
+
+    /// The sworm that it belongs to.
+    pub fn sworm(&self) -> &Sworm {
+        &self.sworm
+    }
+
+    /// A reference to the worker itself. To call oneself from a handler never ends: use `cast`.
+    pub fn this(&self) -> Ref<W> {
+        Ref::new(self.sworm.clone(), Arc::clone(&self.pid.name), self.pid.clone())
+    }
+
+    /// Makes the state durable, here and on the replicas, **before the reply to the present message leaves**. The state
+    /// is the one that the handler leaves behind (it cannot be taken while the handler holds it), so it does not matter
+    /// where in the handler this is called. If it cannot be made durable the caller gets
+    /// [`CallError::NotDurable`](crate::CallError::NotDurable) and the worker starts again from its last checkpoint.
+    ///
+    /// From then on the worker also restarts in place from its last checkpoint, not from its registered value.
+    ///
+    /// # Errors
+    ///
+    /// [`HandoffError::NotEnabled`] without `handoff` in `#[worker(..)]`, [`HandoffError::NotHere`] in `started` and
+    /// `stopping`. Nothing is saved then.
+    pub async fn checkpoint(&mut self) -> Result<(), HandoffError> {
+        if !self.handoff {
+            return Err(HandoffError::NotEnabled { worker_type: W::NAME.to_owned() });
+        }
+        if self.place == Place::Hook {
+            return Err(HandoffError::NotHere);
+        }
+        self.checkpoint = true;
+        Ok(())
+    }
+
+    /// Ends the worker normally after the present message: `stopping` runs, and what follows is up to the restart
+    /// strategy (with the default its name is removed).
+    pub fn stop(&mut self) {
+        self.stop = true;
+    }
+}
+
+impl<W> std::fmt::Debug for Context<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}

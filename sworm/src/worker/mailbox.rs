@@ -1,0 +1,143 @@
+//! Mailboxes: what waits for a worker, and how what was not handled goes back.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Context, Handler, Request, Worker};
+use crate::core::ids::Peer;
+use crate::error::CallError;
+
+/// One message for a worker of type `W`.
+pub(crate) enum Parcel<W> {
+    /// Of a caller on this node: never encoded.
+    Local(Box<dyn LocalParcel<W>>),
+    /// Of a caller elsewhere.
+    Remote(RemoteParcel),
+}
+
+/// An encoded message of another node.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoteParcel {
+    /// Who sent it, and under which number; its reply goes there.
+    pub(crate) from: Peer,
+    pub(crate) number: u64,
+    /// Whether nobody waits for a reply.
+    pub(crate) cast: bool,
+    /// The message's id.
+    pub(crate) message: Arc<str>,
+    /// The message.
+    pub(crate) payload: Bytes,
+}
+
+/// Sends the reply when it may leave: at once, or when the state that it shows is durable, or this error instead.
+pub(crate) type Release = Box<dyn FnOnce(Option<CallError>) + Send>;
+
+/// A message of a caller on this node.
+pub(crate) trait LocalParcel<W>: Send {
+    /// Lets the worker handle it.
+    fn handle<'a>(self: Box<Self>, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, Release>
+    where
+        W: Worker;
+    /// Gives it back to the caller, who looks for the worker anew.
+    fn give_back(self: Box<Self>);
+}
+
+/// What a local caller gets.
+pub(crate) enum LocalAnswer<M: super::Message> {
+    Reply(M::Reply),
+    Failed(CallError),
+    /// Not handled: here it is again.
+    Back(M),
+}
+
+/// A call of a caller on this node; without a sender it is a cast.
+pub(crate) struct LocalCall<M: super::Message> {
+    pub(crate) message: M,
+    pub(crate) reply: Option<oneshot::Sender<LocalAnswer<M>>>,
+}
+
+impl<W, M> LocalParcel<W> for LocalCall<M>
+where
+    M: Request<W>,
+    W: Handler<M>,
+{
+    fn handle<'a>(self: Box<Self>, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, Release> {
+        Box::pin(async move {
+            let Self { message, reply: to } = *self;
+            let reply = worker.handle(message, ctx).await;
+            let release: Release = Box::new(move |error| {
+                if let Some(to) = to {
+                    // A caller that has gone away does not want it.
+                    let _ = to.send(error.map_or(LocalAnswer::Reply(reply), LocalAnswer::Failed));
+                }
+            });
+            release
+        })
+    }
+
+    fn give_back(self: Box<Self>) {
+        if let Some(to) = self.reply {
+            let _ = to.send(LocalAnswer::Back(self.message));
+        }
+    }
+}
+
+/// Why a parcel was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    Full,
+    Closed,
+    /// The worker type does not take such messages.
+    Unknown,
+}
+
+/// A mailbox without its type.
+pub(crate) trait AnyMailbox: Send + Sync + 'static {
+    /// Puts a message of another node into it.
+    fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)>;
+    /// Puts a message of this node into it: a [`LocalCall`] of the message with that id. It is taken out of `call` only
+    /// when there is room.
+    fn deliver_local(&self, id: &str, call: &mut Option<Box<dyn Any + Send>>) -> Result<(), NotTaken>;
+    /// Waits until there is room, or until it is closed.
+    fn room(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The way into a worker's task.
+pub(crate) struct Mailbox<W> {
+    pub(crate) sender: mpsc::Sender<Parcel<W>>,
+}
+
+impl<W: Worker> AnyMailbox for Mailbox<W> {
+    fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
+        match reserve(&self.sender) {
+            Ok(room) => {
+                room.send(Parcel::Remote(parcel));
+                Ok(())
+            }
+            Err(why) => Err((parcel, why)),
+        }
+    }
+
+    fn deliver_local(&self, id: &str, call: &mut Option<Box<dyn Any + Send>>) -> Result<(), NotTaken> {
+        let entry = W::handlers().iter().find(|entry| entry.id == id).ok_or(NotTaken::Unknown)?;
+        let room = reserve(&self.sender)?;
+        let parcel = call.take().and_then(entry.wrap).ok_or(NotTaken::Unknown)?;
+        room.send(Parcel::Local(parcel));
+        Ok(())
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { drop(self.sender.reserve().await) })
+    }
+}
+
+pub(crate) fn reserve<T>(sender: &mpsc::Sender<T>) -> Result<mpsc::Permit<'_, T>, NotTaken> {
+    sender.try_reserve().map_err(|error| match error {
+        mpsc::error::TrySendError::Full(()) => NotTaken::Full,
+        mpsc::error::TrySendError::Closed(()) => NotTaken::Closed,
+    })
+}

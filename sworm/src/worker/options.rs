@@ -1,0 +1,66 @@
+//! What a worker type says of itself in its attributes.
+
+use std::time::Duration;
+
+use crate::strategy::{Distribution, Restart, Strategy};
+
+/// The attributes of `#[worker(..)]` as values; `None` means the sworm's setting or the default.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WorkerOptions {
+    /// What happens when the worker ends (default `transient`).
+    pub restart: Option<Strategy<dyn Restart>>,
+    /// Where the worker runs (default `rendezvous`).
+    pub distribution: Option<Strategy<dyn Distribution>>,
+    /// Whether the state is saved when the worker stops or moves (default no).
+    pub handoff: Option<bool>,
+    /// How many peers hold a copy of each checkpoint (default 1; fewer where there are fewer peers).
+    pub replicas: Option<u8>,
+    /// How many messages wait at most (default 1024).
+    pub mailbox: Option<usize>,
+    /// How long a start may take (default 10 s).
+    pub start_timeout: Option<Duration>,
+}
+
+impl WorkerOptions {
+    /// All left to the sworm's settings and the defaults.
+    pub const fn new() -> Self {
+        Self { restart: None, distribution: None, handoff: None, replicas: None, mailbox: None, start_timeout: None }
+    }
+
+    /// Sets what happens when the worker ends.
+    pub const fn restart(mut self, strategy: Strategy<dyn Restart>) -> Self {
+        self.restart = Some(strategy);
+        self
+    }
+
+    /// Sets where the worker runs.
+    pub const fn distribution(mut self, strategy: Strategy<dyn Distribution>) -> Self {
+        self.distribution = Some(strategy);
+        self
+    }
+
+    /// Sets whether the state is saved when the worker stops or moves.
+    pub const fn handoff(mut self, on: bool) -> Self {
+        self.handoff = Some(on);
+        self
+    }
+
+    /// Sets how many peers hold a copy of each checkpoint.
+    pub const fn replicas(mut self, count: u8) -> Self {
+        self.replicas = Some(count);
+        self
+    }
+
+    /// Sets how many messages wait at most.
+    pub const fn mailbox(mut self, messages: usize) -> Self {
+        self.mailbox = Some(messages);
+        self
+    }
+
+    /// Sets how long a start may take.
+    pub const fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = Some(limit);
+        self
+    }
+}

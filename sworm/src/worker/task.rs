@@ -1,0 +1,370 @@
+//! The task of one worker: starts it, lets it handle one message after the other, saves its state, ends it.
+
+use std::any::Any;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::context::Place;
+use super::mailbox::{AnyMailbox, Mailbox, Parcel, Release, RemoteParcel};
+use super::{Context, Lifecycle};
+use crate::api::Sworm;
+use crate::core::Input;
+use crate::core::cell::{Revision, Spec};
+use crate::core::ids::{Birth, Pid};
+use crate::core::message::Snapshot;
+use crate::error::CallError;
+use crate::strategy::Exit;
+
+/// How long `stopping` may take.
+pub(crate) const STOPPING_LIMIT: Duration = Duration::from_secs(5);
+/// The largest state.
+pub(crate) const MAX_SNAPSHOT_BYTES: usize = 16 << 20;
+
+/// What a worker is started with.
+pub(crate) struct Start {
+    pub(crate) pid: Pid,
+    pub(crate) birth: Birth,
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) state: Option<Snapshot>,
+    pub(crate) sworm: Sworm,
+    pub(crate) mailbox: usize,
+    pub(crate) start_timeout: Duration,
+    /// At most so many workers start at a time.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) control: mpsc::UnboundedReceiver<Control>,
+    /// Where the task tells what happens to it.
+    pub(crate) tell: Tell,
+}
+
+/// Where a worker's task tells what happens to it.
+#[derive(Clone)]
+pub(crate) struct Tell {
+    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    pub(crate) replies: Arc<dyn Replies>,
+}
+
+/// How encoded replies leave.
+pub(crate) trait Replies: Send + Sync + 'static {
+    /// Sends the reply to a call of another node.
+    fn reply(&self, parcel: &RemoteParcel, result: Result<Bytes, CallError>);
+    /// Sends a message that was not handled back to where its worker is looked for anew.
+    fn give_back(&self, parcel: RemoteParcel);
+}
+
+/// What a worker's task is told.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Pause,
+    Resume,
+    Stop,
+    Checkpointed { number: u64, result: Result<(), String> },
+}
+
+/// Starts the task of a worker and gives the way in.
+pub(crate) fn spawn<W: Lifecycle>(start: Start) -> (Arc<dyn AnyMailbox>, AbortHandle) {
+    let (sender, receiver) = mpsc::channel(start.mailbox);
+    let task = tokio::spawn(run::<W>(start, receiver));
+    (Arc::new(Mailbox { sender }), task.abort_handle())
+}
+
+/// How a worker's work ended.
+enum End {
+    Exit(Exit),
+    Stopped,
+}
+
+async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
+    let (name, since, tell) = (start.pid.name.clone(), start.pid.epoch, start.tell.clone());
+    let mut task = Task::<W> {
+        birth: start.birth,
+        version: start.spec.version,
+        ever_checkpointed: start.state.as_ref().is_some_and(|state| state.checkpoint),
+        revision: 0,
+        start_timeout: start.start_timeout,
+        control: start.control,
+        receiver,
+        tell: start.tell,
+        ctx: Context {
+            pid: start.pid,
+            sworm: start.sworm,
+            handoff: start.spec.handoff,
+            place: Place::Hook,
+            checkpoint: false,
+            stop: false,
+            worker: PhantomData,
+        },
+    };
+    let permit = start.permits.acquire_owned().await;
+    let started = match decode::<W>(&start.spec, start.state.as_ref()) {
+        Ok(mut worker) => task.started(&mut worker).await.map(|()| worker),
+        Err(exit) => Err(exit),
+    };
+    drop(permit);
+    let input = match started {
+        Err(exit) => Input::Started { name, since, result: Err(exit) },
+        Ok(mut worker) => {
+            task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
+            let end = task.work(&mut worker).await;
+            // A destructor that panics is the worker's business too.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(worker)));
+            match end {
+                End::Exit(exit) => Input::Exited { name, since, exit },
+                End::Stopped => Input::Stopped { name, since },
+            }
+        }
+    };
+    task.give_everything_back();
+    // The node may have stopped meanwhile; then nobody wants to know.
+    let _ = tell.inputs.send(input);
+}
+
+fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit> {
+    let failed = |what: &str, why: String| Exit::StartFailed(format!("{what} {why}"));
+    if spec.version != W::VERSION {
+        let why = format!("has version {}, this program has {}", spec.version, W::VERSION);
+        return Err(failed("the registered value", why));
+    }
+    let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let registered: W = W::CODEC.decode(&spec.value).map_err(|e| failed("the registered value", e.to_string()))?;
+        match state {
+            Some(state) if state.version != W::VERSION => {
+                let why = format!("has version {}, this program has {}", state.version, W::VERSION);
+                Err(failed("the saved state", why))
+            }
+            Some(state) => W::restore(registered, &state.state).map_err(|e| failed("the saved state", e.to_string())),
+            None => Ok(registered),
+        }
+    }));
+    decoded.unwrap_or_else(|panic| Err(failed("decoding", format!("panicked: {}", panic_text(&*panic)))))
+}
+
+struct Task<W> {
+    birth: Birth,
+    version: u32,
+    ever_checkpointed: bool,
+    revision: u64,
+    start_timeout: Duration,
+    control: mpsc::UnboundedReceiver<Control>,
+    receiver: mpsc::Receiver<Parcel<W>>,
+    tell: Tell,
+    ctx: Context<W>,
+}
+
+/// What the task does next.
+enum Next<W> {
+    Message(Parcel<W>),
+    Control(Option<Control>),
+    Ran(Result<Result<(), super::BoxError>, Box<dyn Any + Send>>),
+}
+
+impl<W: Lifecycle> Task<W> {
+    fn send(&self, input: Input) {
+        let _ = self.tell.inputs.send(input);
+    }
+
+    async fn started(&mut self, worker: &mut W) -> Result<(), Exit> {
+        self.ctx.place = Place::Hook;
+        let limit = self.start_timeout;
+        let started = tokio::time::timeout(limit, guarded(worker.started(&mut self.ctx))).await;
+        self.ctx.place = Place::Work;
+        match started {
+            Err(_) => Err(Exit::StartTimedOut),
+            Ok(Err(panic)) => Err(Exit::Panic(panic)),
+            Ok(Ok(Err(error))) => Err(Exit::StartFailed(error.to_string())),
+            Ok(Ok(Ok(()))) => Ok(()),
+        }
+    }
+
+    async fn work(&mut self, worker: &mut W) -> End {
+        loop {
+            if self.ctx.stop {
+                self.stopping(worker).await;
+                return End::Exit(Exit::Normal);
+            }
+            let next = tokio::select! {
+                biased;
+                control = self.control.recv() => Next::Control(control),
+                parcel = self.receiver.recv() => match parcel {
+                    Some(parcel) => Next::Message(parcel),
+                    None => Next::Control(None),
+                },
+                ran = AssertUnwindSafe(worker.run(&mut self.ctx)).catch_unwind() => Next::Ran(ran),
+            };
+            let end = match next {
+                Next::Message(parcel) => self.handle(worker, parcel).await,
+                Next::Control(Some(Control::Pause)) => self.pause(worker).await,
+                Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) => None,
+                Next::Control(Some(Control::Stop) | None) => {
+                    self.stopping(worker).await;
+                    Some(End::Stopped)
+                }
+                Next::Ran(Ok(Ok(()))) => {
+                    self.stopping(worker).await;
+                    Some(End::Exit(Exit::Normal))
+                }
+                Next::Ran(Ok(Err(error))) => Some(End::Exit(Exit::Error(error.to_string()))),
+                Next::Ran(Err(panic)) => Some(End::Exit(Exit::Panic(panic_text(&*panic)))),
+            };
+            if let Some(end) = end {
+                return end;
+            }
+            if std::mem::take(&mut self.ctx.checkpoint)
+                && let Err(end) = self.checkpoint(worker).await
+            {
+                return end.1;
+            }
+        }
+    }
+
+    async fn handle(&mut self, worker: &mut W, parcel: Parcel<W>) -> Option<End> {
+        let handled = match parcel {
+            Parcel::Local(parcel) => guarded(parcel.handle(worker, &mut self.ctx)).await,
+            Parcel::Remote(parcel) => {
+                let replies = self.tell.replies.clone();
+                let Some(entry) = W::handlers().iter().find(|entry| *entry.id == *parcel.message) else {
+                    let unknown = CallError::NoSuchMessage { message: parcel.message.to_string() };
+                    replies.reply(&parcel, Err(unknown));
+                    return None;
+                };
+                let handled = guarded((entry.run)(worker, &mut self.ctx, &parcel.payload)).await;
+                if let Err(panic) = &handled {
+                    replies.reply(&parcel, Err(CallError::WorkerDied { reason: panic.clone() }));
+                }
+                handled.map(|result| {
+                    let release: Release = Box::new(move |error| {
+                        let result = error.map_or(result.map(Bytes::from), Err);
+                        replies.reply(&parcel, result);
+                    });
+                    release
+                })
+            }
+        };
+        match handled {
+            Err(panic) => Some(End::Exit(Exit::Panic(panic))),
+            Ok(release) if std::mem::take(&mut self.ctx.checkpoint) => match self.checkpoint(worker).await {
+                Ok(()) => {
+                    release(None);
+                    None
+                }
+                Err((reason, end)) => {
+                    release(Some(CallError::NotDurable { reason }));
+                    Some(end)
+                }
+            },
+            Ok(release) => {
+                release(None);
+                None
+            }
+        }
+    }
+
+    /// Saves the state and waits until it is durable.
+    fn checkpoint(&mut self, worker: &W) -> impl Future<Output = Result<(), (String, End)>> + Send + '_ {
+        self.ever_checkpointed = true;
+        // Taken here, not in the future: a worker need not be `Sync`.
+        let snapshot = self.snapshot(worker);
+        async move {
+            let failed = |reason: String| {
+                let exit = Exit::Error(format!("checkpoint: {reason}"));
+                (reason, End::Exit(exit))
+            };
+            let snapshot = snapshot.map_err(failed)?;
+            let number = snapshot.revision.number;
+            let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+            self.send(Input::Checkpoint { name, since, snapshot });
+            // The core finishes a checkpoint before it pauses a worker, so that only a stop can come in between.
+            loop {
+                match self.control.recv().await {
+                    Some(Control::Checkpointed { number: done, result }) if done == number => {
+                        return result.map_err(failed);
+                    }
+                    Some(Control::Checkpointed { .. } | Control::Pause | Control::Resume) => {}
+                    Some(Control::Stop) | None => return Err(("the worker was stopped".into(), End::Stopped)),
+                }
+            }
+        }
+    }
+
+    fn snapshot(&mut self, worker: &W) -> Result<Snapshot, String> {
+        let saved = std::panic::catch_unwind(AssertUnwindSafe(|| worker.save()));
+        let state: Bytes = match saved {
+            Ok(Ok(state)) => state.into(),
+            Ok(Err(error)) => return Err(format!("the state {error}")),
+            Err(panic) => return Err(format!("saving panicked: {}", panic_text(&*panic))),
+        };
+        if state.len() > MAX_SNAPSHOT_BYTES {
+            return Err(format!("the state has {} bytes; at most {MAX_SNAPSHOT_BYTES} are saved", state.len()));
+        }
+        self.revision += 1;
+        Ok(Snapshot {
+            birth: self.birth,
+            revision: Revision { epoch: self.ctx.pid.epoch, number: self.revision },
+            checkpoint: self.ever_checkpointed,
+            version: self.version,
+            checksum: xxh3_64(&state),
+            state,
+        })
+    }
+
+    /// Saves the state for whoever takes over, and waits for what becomes of that.
+    async fn pause(&mut self, worker: &mut W) -> Option<End> {
+        self.stopping(worker).await;
+        let state = if self.ctx.handoff { self.snapshot(worker).map(Some) } else { Ok(None) };
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        self.send(Input::Paused { name, since, state });
+        loop {
+            match self.control.recv().await {
+                Some(Control::Resume) => return self.started(worker).await.err().map(End::Exit),
+                Some(Control::Stop) | None => return Some(End::Stopped),
+                Some(Control::Pause | Control::Checkpointed { .. }) => {}
+            }
+        }
+    }
+
+    async fn stopping(&mut self, worker: &mut W) {
+        self.ctx.place = Place::Hook;
+        let stopped = tokio::time::timeout(STOPPING_LIMIT, guarded(worker.stopping(&mut self.ctx))).await;
+        self.ctx.place = Place::Work;
+        let pid = &self.ctx.pid;
+        match stopped {
+            Err(_) => tracing::warn!(%pid, "`stopping` did not return in {STOPPING_LIMIT:?}; going on without it"),
+            Ok(Err(panic)) => tracing::warn!(%pid, panic, "`stopping` panicked; going on without it"),
+            Ok(Ok(())) => {}
+        }
+    }
+
+    /// What was not handled goes back to its callers, who look for the worker anew.
+    fn give_everything_back(&mut self) {
+        self.receiver.close();
+        while let Ok(parcel) = self.receiver.try_recv() {
+            match parcel {
+                Parcel::Local(parcel) => parcel.give_back(),
+                Parcel::Remote(parcel) => self.tell.replies.give_back(parcel),
+            }
+        }
+    }
+}
+
+/// Runs people's code; a panic in it becomes its text.
+async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a value that is no text".to_owned()
+    }
+}

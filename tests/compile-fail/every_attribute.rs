@@ -1,0 +1,199 @@
+//! The derives with every attribute there is, in a crate that forbids what the library forbids.
+#![forbid(unsafe_code)]
+#![deny(warnings)]
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use sworm::{
+    BoxError, Candidate, Distribution, Exit, Restart, RestartDecision, RestartHistory, Strategy, SwormSpec, Target,
+};
+
+mod other {
+    #[derive(sworm::Message, serde::Serialize, serde::Deserialize)]
+    #[message(reply = std::collections::BTreeMap<String, Result<i64, String>>, id = "other.get", crate = ::sworm)]
+    pub struct Get;
+
+    #[derive(sworm::Message, serde::Serialize, serde::Deserialize)]
+    pub enum Reset {
+        Softly,
+        Hard { twice: bool },
+    }
+}
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+struct Add {
+    n: i64,
+}
+
+/// All defaults.
+#[derive(Worker, Serialize, Deserialize)]
+struct Plain;
+
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "counter", version = 1, handles(Add, other::Get, other::Reset,), restart = "transient")]
+#[worker(distribution = "rendezvous", handoff, replicas = 2, mailbox = 64, start_timeout = "3s 500ms")]
+#[worker(lifecycle, crate = sworm)]
+struct Counter {
+    total: i64,
+}
+
+impl Lifecycle for Counter {
+    async fn started(&mut self, _ctx: &mut Context<Self>) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl Handler<Add> for Counter {
+    async fn handle(&mut self, add: Add, _ctx: &mut Context<Self>) -> i64 {
+        self.total += add.n;
+        self.total
+    }
+}
+
+impl Handler<other::Get> for Counter {
+    async fn handle(
+        &mut self,
+        _get: other::Get,
+        _ctx: &mut Context<Self>,
+    ) -> std::collections::BTreeMap<String, Result<i64, String>> {
+        [("total".to_owned(), Ok(self.total))].into()
+    }
+}
+
+impl Handler<other::Reset> for Counter {
+    async fn handle(&mut self, reset: other::Reset, _ctx: &mut Context<Self>) {
+        match reset {
+            other::Reset::Softly => self.total /= 2,
+            other::Reset::Hard { twice } => self.total = i64::from(!twice),
+        }
+    }
+}
+
+struct Nth {
+    n: usize,
+}
+
+impl Distribution for Nth {
+    fn choose(&self, _name: &str, candidates: &[Candidate]) -> usize {
+        self.n % candidates.len()
+    }
+}
+
+struct Patient {
+    after: Duration,
+}
+
+impl Patient {
+    const fn new(after: Duration) -> Self {
+        Self { after }
+    }
+}
+
+impl Restart for Patient {
+    fn decide(&self, _: &Exit, _: &RestartHistory) -> RestartDecision {
+        RestartDecision::Restart { after: self.after }
+    }
+}
+
+const PATIENT: Patient = Patient::new(Duration::from_secs(1));
+
+/// Strategies by value, and a part of the state.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(restart = Patient { after: Duration::from_millis(5) }, distribution = Nth { n: 1 + 1 })]
+#[worker(handoff = Vec<u8>)]
+enum Cart {
+    Open(Vec<u8>),
+    Closed,
+}
+
+impl Handoff<Vec<u8>> for Cart {
+    fn save(&self) -> Vec<u8> {
+        match self {
+            Self::Open(items) => items.clone(),
+            Self::Closed => Vec::new(),
+        }
+    }
+
+    fn restore(&mut self, items: Vec<u8>) {
+        *self = Self::Open(items);
+    }
+}
+
+/// A crate that has the library under another path, and a worker that a macro writes.
+mod renamed {
+    pub use sworm::*;
+}
+
+macro_rules! counts {
+    ($name:ident, $message:ty, $text:literal) => {
+        #[derive(Worker, Serialize, Deserialize)]
+        #[worker(name = $text, crate = crate::renamed, handles($message), handoff = false)]
+        struct $name(i64);
+
+        impl Handler<$message> for $name {
+            async fn handle(&mut self, add: $message, _ctx: &mut Context<Self>) -> i64 {
+                self.0 += add.n;
+                self.0
+            }
+        }
+    };
+}
+
+counts!(Written, Add, "written");
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(crate = crate::renamed)]
+#[allow(non_camel_case_types)]
+struct r#move;
+
+#[derive(Sworm)]
+struct Plainly;
+
+#[derive(Sworm)]
+#[sworm(name = "carts", restart = "temporary", handoff, distribution = "rendezvous", sync_interval = "100ms")]
+#[sworm(mode = "available", crate = sworm)]
+struct Carts;
+
+#[derive(Sworm)]
+#[sworm(restart = PATIENT, distribution = Nth { n: 0 }, handoff = false)]
+struct ByValue;
+
+fn main() {
+    #[derive(Worker, Serialize, Deserialize)]
+    #[worker(handles(Add))]
+    struct Local;
+
+    impl Handler<Add> for Local {
+        async fn handle(&mut self, add: Add, _ctx: &mut Context<Self>) -> i64 {
+            add.n
+        }
+    }
+    assert_eq!(Local::type_name(), "Local");
+
+    assert_eq!((Plain::NAME, Plain::VERSION), ("Plain", 1));
+    assert!(Plain::options().restart.is_none() && Plain::options().handoff.is_none());
+
+    assert_eq!((Counter::NAME, Counter::type_name().as_ref()), ("counter", "counter"));
+    let options = Counter::options();
+    assert!(matches!(options.restart, Some(Strategy::Named("transient"))));
+    assert!(matches!(options.distribution, Some(Strategy::Named("rendezvous"))));
+    assert_eq!((options.handoff, options.replicas, options.mailbox), (Some(true), Some(2), Some(64)));
+    assert_eq!(options.start_timeout, Some(Duration::from_millis(3500)));
+    assert_eq!((Add::ID, other::Get::ID, other::Reset::ID), ("Add", "other.get", "Reset"));
+
+    assert_eq!((Written::NAME, Written::options().handoff, r#move::ID), ("written", Some(false), "move"));
+
+    let Some(Strategy::Value(restart)) = Cart::options().restart else { panic!("by value") };
+    let after = Duration::from_millis(5);
+    assert_eq!(restart.decide(&Exit::Normal, &RestartHistory::default()), RestartDecision::Restart { after });
+    assert!(matches!(Cart::options().distribution, Some(Strategy::Value(_))));
+    assert_eq!(Cart::options().handoff, Some(true));
+    let saved = Worker::save(&Cart::Open(vec![7])).expect("encodes");
+    let restored = <Cart as Worker>::restore(Cart::Closed, &saved).expect("decodes");
+    assert!(matches!(restored, Cart::Open(items) if items == [7]));
+
+    let _: [SwormSpec; 3] = [Plainly.into(), Carts.into(), ByValue.into()];
+}

@@ -1,0 +1,24 @@
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(handles(Get))]
+struct Counter {
+    total: i64,
+}
+
+#[derive(Message)]
+#[message(reply = i64)]
+struct Get;
+
+impl Handler<Get> for Counter {
+    async fn handle(&mut self, _get: Get, _ctx: &mut Context<Self>) -> i64 {
+        self.total
+    }
+}
+
+async fn ask(counter: Ref<Counter>) {
+    let _ = counter.call(Get).await;
+}
+
+fn main() {}

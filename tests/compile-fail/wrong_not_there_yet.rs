@@ -1,0 +1,23 @@
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(snapshot = "1s", handles(Get))]
+struct A;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(every = "1s", durable = "local", state_wait)]
+struct B;
+
+#[derive(Sworm)]
+#[sworm(mode = "majority", ack = 1, rebalance = "off")]
+struct C;
+
+#[derive(Message, Serialize, Deserialize)]
+struct Get;
+
+impl Handler<Get> for A {
+    async fn handle(&mut self, _get: Get, _ctx: &mut Context<Self>) {}
+}
+
+fn main() {}
