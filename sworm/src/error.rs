@@ -48,7 +48,9 @@ pub enum Error {
 #[non_exhaustive]
 pub enum StartError {
     /// Neither a store nor memory was chosen. Say where the node keeps its names and states, or that it need not.
-    #[error("choose where node {node:?} keeps its names and states: `.store(\"some/directory\")`, or `.in_memory()` if they may be lost with the process")]
+    #[error(
+        "choose where node {node:?} keeps its names and states: `.store(\"some/directory\")`, or `.in_memory()` if they may be lost with the process"
+    )]
     NoStore {
         /// The node.
         node: String,
@@ -91,6 +93,9 @@ pub enum StartError {
     /// The network could not be used. Its variants say why.
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// `memory_network` was used together with `listen`, `join` or `zenoh`. Choose one network.
+    #[error("choose one network: `.memory_network(..)`, or `.listen(..)`, `.join(..)` and `.zenoh(..)`")]
+    TwoNetworks,
     /// Another living node has this id. Give each node an id of its own.
     #[error("another node with the id {node:?} is running in this cluster; give each node an id of its own")]
     IdTaken {
@@ -386,9 +391,11 @@ impl CallError {
     /// Whether the message may have been handled. If not, sending it again cannot handle it twice.
     pub fn is_unknown_outcome(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::NodeDown | Self::WorkerDied { .. } | Self::NotDurable { .. } | Self::Stopped => {
-                true
-            }
+            Self::Timeout { .. }
+            | Self::NodeDown
+            | Self::WorkerDied { .. }
+            | Self::NotDurable { .. }
+            | Self::Stopped => true,
             Self::Undecodable { what, .. } => what.starts_with("reply"),
             _ => false,
         }

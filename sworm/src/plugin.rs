@@ -95,7 +95,7 @@ pub struct Strategies {
 
 /// Two plugins of one kind have one name.
 #[derive(Clone, Copy, Debug)]
-pub struct Duplicate {
+pub(crate) struct Duplicate {
     pub(crate) name: &'static str,
     pub(crate) first: Place,
     pub(crate) second: Place,
@@ -165,11 +165,8 @@ mod tests {
 
     #[test]
     fn a_duplicate_names_both_places() {
-        let plugin = |line| Plugin {
-            name: "twice",
-            kind: PluginKind::Restart(&Temporary),
-            at: Place { file: "x.rs", line },
-        };
+        let plugin =
+            |line| Plugin { name: "twice", kind: PluginKind::Restart(&Temporary), at: Place { file: "x.rs", line } };
         let error = Strategies::collect([plugin(1), plugin(2)].into_iter()).err().expect("refused");
         assert_eq!((error.name, error.first.line, error.second.line), ("twice", 1, 2));
     }

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Clusters of real processes for tests.
+//!
+//! A node process ([`server`], `src/bin/`) is driven by JSON lines ([`protocol`]) on its standard input. [`Cluster`]
+//! starts such processes in a directory of its own, kills, freezes and restarts them; [`Process`] sends them commands.
+//!
+//! Nothing here waits for a time in the hope that it is enough: [`eventually`] asks until something is so.
+
+mod cluster;
+mod process;
+pub mod protocol;
+pub mod server;
+mod wait;
+
+pub use cluster::{Cluster, SWORM};
+pub use process::Process;
+pub use wait::{eventually, eventually_within, holds_for};
+
+/// The path of a node program, for [`Cluster`]. Only integration tests know it, hence a macro.
+#[macro_export]
+macro_rules! program {
+    () => {
+        env!("CARGO_BIN_EXE_test-node")
+    };
+    (bare) => {
+        env!("CARGO_BIN_EXE_test-node-bare")
+    };
+}

@@ -15,12 +15,17 @@ use crate::error::StartError;
 use crate::node::{GRACE_MS, Introduction, NodeShared, identity, mono_ms, network, open, random_u64, unix_ms};
 use crate::plugin::{Duplicate, Strategies};
 use crate::store::{MemoryStore, SledStore, Store};
-use crate::transport::{Transport, ZenohOptions, ZenohTransport, local, reserve};
+use crate::transport::local::{self, LocalAnnouncement};
+use crate::transport::{
+    MemoryNetwork, Transport, TransportError, TransportEvent, ZenohOptions, ZenohTransport, reserve,
+};
 use crate::worker::WorkerTypes;
 
 /// Where nodes listen when they are not told: this machine only, any free port.
 const DEFAULT_LISTEN: &str = "tcp/127.0.0.1:0";
 const DEFAULT_CLUSTER: &str = "default";
+/// Stands among the looked-for endpoints for what a zenoh configuration of the caller's finds.
+const OWN_CONFIG: &str = "zenoh configuration";
 /// How long a starter waits for those that answered its dial.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -46,6 +51,7 @@ pub struct NodeBuilder {
     labels: BTreeMap<String, String>,
     hosts: bool,
     config: Option<zenoh::Config>,
+    network: Option<MemoryNetwork>,
 }
 
 enum Place {
@@ -64,6 +70,7 @@ impl NodeBuilder {
             labels: BTreeMap::new(),
             hosts: true,
             config: None,
+            network: None,
         }
     }
 
@@ -121,6 +128,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Connects through a network inside this process instead of sockets, for tests of services: `listen`, `join` and
+    /// `zenoh` must not be used with it.
+    pub fn memory_network(mut self, network: &MemoryNetwork) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+
     /// Starts the node: opens its store, listens, and meets the nodes that it was told of or finds (for up to 3 s).
     ///
     /// # Errors
@@ -145,37 +159,28 @@ impl NodeBuilder {
         let claimed = identity::claim(&*store, path.as_ref(), &self.cluster, &id, unix_ms(), random_u64()).await?;
         let me = Peer { node: id, incarnation: claimed.incarnation };
 
-        if self.listen.is_empty() && self.config.is_none() {
-            tracing::info!(node = &*me.node, "listening on this machine only; use `.listen(..)` to be reached from others");
-        }
-        // The ports are known before the others are looked for, so that of two that start at once one finds the other.
-        let listen = match (&self.config, self.listen.is_empty()) {
-            (None, true) => vec![DEFAULT_LISTEN.to_owned()],
-            _ => self.listen,
-        };
-        let reserved = reserve(&listen).await?;
-        let dialable = reserved.dialable();
-        let announcement = local::announce(&self.cluster, &me, &dialable);
-        let mut seeds: BTreeSet<String> = self.join.iter().cloned().collect();
-        if self.join.is_empty() {
-            seeds.extend(local::discover(&self.cluster, &me));
-        }
-        let remembered = identity::remembered(&*store)?;
-        seeds.extend(remembered.into_values().flatten());
-        for own in &dialable {
-            seeds.remove(own);
-        }
-        let listen = reserved.endpoints().to_vec();
-        drop(reserved);
-
+        let (events_sender, events) = mpsc::unbounded_channel();
         let started = Instant::now();
+        let network = match &self.network {
+            Some(_) if !(self.listen.is_empty() && self.join.is_empty() && self.config.is_none()) => {
+                return Err(StartError::TwoNetworks);
+            }
+            Some(network) => Network {
+                transport: network.connect(me.clone(), events_sender),
+                looked_for: Vec::new(),
+                announcement: LocalAnnouncement::none(),
+            },
+            None => {
+                let wanted = Wanted { listen: self.listen, join: self.join, config: self.config };
+                wanted.open(&self.cluster, &me, &*store, events_sender).await?
+            }
+        };
         let join_until_ms = mono_ms(started) + u64::try_from(JOIN_WAIT.as_millis()).unwrap_or(u64::MAX);
-        let looked_for: Vec<String> = seeds.iter().cloned().collect();
-        let membership =
-            Membership::new(me.clone(), claimed.instance, looked_for.clone(), GRACE_MS, join_until_ms);
+        let looked_for = network.looked_for.clone();
+        let membership = Membership::new(me.clone(), claimed.instance, looked_for, GRACE_MS, join_until_ms);
         let shared = Arc::new(NodeShared::new(
             me.clone(),
-            self.cluster.clone(),
+            self.cluster,
             claimed.instance,
             self.labels,
             self.hosts,
@@ -185,31 +190,110 @@ impl NodeBuilder {
             membership,
             started,
         ));
-        let (events_sender, events) = mpsc::unbounded_channel();
-        let options = ZenohOptions {
-            cluster: self.cluster,
-            me: me.clone(),
-            listen,
-            connect: looked_for.clone(),
-            config: self.config,
-        };
-        let transport: Arc<dyn Transport> = ZenohTransport::open(options, events_sender).await?;
-        shared.set_transport(transport);
+        shared.set_transport(network.transport);
         say_what_is_linked(&shared);
         tokio::spawn(network::run(shared.clone(), events));
-        network::dial_seeds(&shared, looked_for);
-        let node = Node::new(shared.clone(), announcement);
+        network::dial_seeds(&shared, network.looked_for);
+        let node = Node::new(shared.clone(), network.announcement);
 
         let mut introduced = shared.introduced.subscribe();
         let met = timeout(2 * JOIN_WAIT, introduced.wait_for(|now| *now != Introduction::Waiting)).await;
         let taken = matches!(&met, Ok(Ok(now)) if **now == Introduction::IdTaken);
         drop(met);
         if taken {
+            // It never took part: there is nothing that a failed close could lose.
             let _ = node.close().await;
             return Err(StartError::IdTaken { node: me.node });
         }
         Ok(node)
     }
+}
+
+/// What the caller said about the network.
+struct Wanted {
+    listen: Vec<String>,
+    join: Vec<String>,
+    config: Option<zenoh::Config>,
+}
+
+/// An open network.
+struct Network {
+    transport: Arc<dyn Transport>,
+    looked_for: Vec<String>,
+    announcement: LocalAnnouncement,
+}
+
+impl Wanted {
+    /// Listens first, then looks for the others: of two nodes that start at once one finds the other.
+    async fn open(
+        self,
+        cluster: &str,
+        me: &Peer,
+        store: &dyn Store,
+        events: mpsc::UnboundedSender<TransportEvent>,
+    ) -> Result<Network, StartError> {
+        if self.listen.is_empty() && self.config.is_none() {
+            let node = &*me.node;
+            tracing::info!(node, "listening on this machine only; use `.listen(..)` to be reached from others");
+        }
+        let listen = match (&self.config, self.listen.is_empty()) {
+            (None, true) => vec![DEFAULT_LISTEN.to_owned()],
+            _ => self.listen,
+        };
+        let former = identity::endpoints(store)?;
+        // Where any port will do the former one is taken again, so that those who remember it find this node.
+        let reserved = match again(&listen, &former) {
+            Some(listen) => match reserve(&listen).await {
+                Err(TransportError::PortInUse { .. }) => None,
+                other => Some(other?),
+            },
+            None => None,
+        };
+        let reserved = match reserved {
+            Some(reserved) => reserved,
+            None => reserve(&listen).await?,
+        };
+        let dialable = reserved.dialable();
+        let announcement = local::announce(cluster, me, &dialable);
+        let mut looked_for: BTreeSet<String> = self.join.iter().cloned().collect();
+        if self.join.is_empty() {
+            looked_for.extend(local::discover(cluster, me));
+        }
+        looked_for.extend(identity::remembered(store)?.into_values().flatten());
+        for own in &dialable {
+            looked_for.remove(own);
+        }
+        identity::remember_endpoints(store, &dialable).await?;
+        let mut looked_for: Vec<String> = looked_for.into_iter().collect();
+        let own_config = self.config.is_some();
+        let options = ZenohOptions {
+            cluster: cluster.to_owned(),
+            me: me.clone(),
+            listen: reserved.endpoints().to_vec(),
+            connect: looked_for.clone(),
+            config: self.config,
+        };
+        let transport: Arc<dyn Transport> = ZenohTransport::open(options, events).await?;
+        drop(reserved);
+        if own_config {
+            // Whom it makes zenoh find cannot be asked: they are waited for as long as a seed that does not answer.
+            looked_for.push(OWN_CONFIG.to_owned());
+        }
+        Ok(Network { transport, looked_for, announcement })
+    }
+}
+
+/// The endpoints to listen on with the former ports in place of 0.
+fn again(listen: &[String], former: &[String]) -> Option<Vec<String>> {
+    if listen.len() != former.len() || !listen.iter().any(|endpoint| endpoint.ends_with(":0")) {
+        return None;
+    }
+    let port = |endpoint: &str| endpoint.rsplit_once(':').map(|(_, port)| port.to_owned());
+    let with_port = |(wanted, had): (&String, &String)| match wanted.strip_suffix(":0") {
+        Some(address) => Some(format!("{address}:{}", port(had)?)),
+        None => Some(wanted.clone()),
+    };
+    listen.iter().zip(former).map(with_port).collect()
 }
 
 fn say_what_is_linked(shared: &NodeShared) {

@@ -126,9 +126,9 @@ impl<M: Message> Letter<M> {
     fn message(self) -> Result<M, CallError> {
         match self {
             Self::Message(message) => Ok(message),
-            Self::Encoded(payload) => M::CODEC
-                .decode(&payload)
-                .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() }),
+            Self::Encoded(payload) => {
+                M::CODEC.decode(&payload).map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })
+            }
         }
     }
 }
@@ -267,18 +267,20 @@ impl<'a> Way<'a> {
             Ok(Err(_)) => Some(Err(CallError::Stopped)),
             Ok(Ok(Replied::NotHere)) => None,
             Ok(Ok(Replied::Failed(error))) => Some(Err(error)),
-            Ok(Ok(Replied::Done(reply))) => Some(M::Reply::from_bytes(&reply).map_err(|e| {
-                CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() }
-            })),
+            Ok(Ok(Replied::Done(reply))) => Some(
+                M::Reply::from_bytes(&reply)
+                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() }),
+            ),
         }
     }
 
     fn is_present(&self, host: &Peer) -> bool {
         use crate::core::membership::MemberState::{Down, Joining};
         let membership = self.sworm.shared.node.membership();
-        membership.known().get(&host.node).is_some_and(|known| {
-            known.incarnation == host.incarnation && !matches!(known.state, Down | Joining)
-        })
+        membership
+            .known()
+            .get(&host.node)
+            .is_some_and(|known| known.incarnation == host.incarnation && !matches!(known.state, Down | Joining))
     }
 
     fn send<M: Message>(&self, host: &Peer, number: u64, payload: Bytes, cast: bool) -> Result<(), CallError> {

@@ -99,10 +99,10 @@ impl<M: Message> ReplyTo<M> {
             Answerer::Local(sender) => drop(sender.send(LocalAnswer::Reply(reply))),
             Answerer::Remote(mut back) => {
                 back.done = true;
-                let result = reply.to_bytes().map(Bytes::from).map_err(|e| CallError::Undecodable {
-                    what: format!("reply to {}", M::ID),
-                    why: e.to_string(),
-                });
+                let result = reply
+                    .to_bytes()
+                    .map(Bytes::from)
+                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() });
                 back.replies.reply(&back.parcel, result);
             }
         }

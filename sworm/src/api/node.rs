@@ -183,7 +183,11 @@ impl Node {
             let left = timeout_at(deadline, opened.wait_for(|now| matches!(now, Opened::Left { .. }))).await;
             match left.map(|now| now.map(|now| now.clone())) {
                 Ok(Ok(Opened::Left { parked })) if parked > 0 => {
-                    tracing::info!(sworm = &*sworm.name, parked, "workers stay in the store, since nobody could take them");
+                    tracing::info!(
+                        sworm = &*sworm.name,
+                        parked,
+                        "workers stay in the store, since nobody could take them"
+                    );
                 }
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) | Err(_) => in_time = false,

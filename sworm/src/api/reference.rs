@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::call::{self, CallBuilder};
 use super::Sworm;
+use super::call::{self, CallBuilder};
 use crate::core::ids::Pid;
 use crate::error::CallError;
 use crate::worker::{Request, Target};
@@ -100,4 +100,3 @@ impl<W> fmt::Debug for Ref<W> {
         f.debug_struct("Ref").field("sworm", &self.sworm.shared.name).field("name", &self.name).finish()
     }
 }
-

@@ -130,11 +130,7 @@ fn refused(refusal: Refusal, limit: Duration) -> RegisterError {
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), RegisterError> {
-    if (1..=MAX_NAME_BYTES).contains(&name.len()) {
-        Ok(())
-    } else {
-        Err(RegisterError::BadName { bytes: name.len() })
-    }
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) { Ok(()) } else { Err(RegisterError::BadName { bytes: name.len() }) }
 }
 
 /// The spec of a task under a name: there is nothing to start.

@@ -41,11 +41,7 @@ impl Sworm {
     /// # Errors
     ///
     /// See [`RegisterError`]. Waits 10 s at most; see [`register`](Sworm::register) for that and other options.
-    pub async fn register_name<W: Lifecycle>(
-        &self,
-        name: impl AsRef<str>,
-        value: W,
-    ) -> Result<Ref<W>, RegisterError> {
+    pub async fn register_name<W: Lifecycle>(&self, name: impl AsRef<str>, value: W) -> Result<Ref<W>, RegisterError> {
         self.register(name, value).await
     }
 
@@ -97,11 +93,11 @@ impl Sworm {
     ) -> Result<Ref<W>, RegisterError> {
         let name = name.as_ref();
         if let Some(entry) = self.shared.index.get(name).filter(|entry| is_there(entry)) {
-            return self.typed(name, &entry.cell.spec.worker_type, entry.cell.pid(
-                &self.shared.name,
-                &name.into(),
-                &entry.host,
-            ));
+            return self.typed(
+                name,
+                &entry.cell.spec.worker_type,
+                entry.cell.pid(&self.shared.name, &name.into(), &entry.host),
+            );
         }
         match self.register_name(name, value()).await {
             Err(RegisterError::AlreadyRegistered { pid, worker_type }) => self.typed(name, &worker_type, pid),
@@ -207,7 +203,6 @@ impl Sworm {
         let names = self.shared.index.group(group.as_ref());
         names.iter().filter_map(|name| self.whereis(name)).collect()
     }
-
 }
 
 /// Whether a name has a worker that can be found, rather than one that failed.

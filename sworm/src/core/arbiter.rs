@@ -29,12 +29,28 @@ enum Job {
 #[derive(Debug)]
 enum Active {
     /// `confirmed` once the host said that it is durable; then the next job waits until the directory shows it.
-    Granted { to: Peer, epoch: Epoch, confirmed: bool, until_ms: u64 },
-    Ending { request: RequestId, host: Peer, births: BTreeSet<Birth>, until_ms: u64 },
+    Granted {
+        to: Peer,
+        epoch: Epoch,
+        confirmed: bool,
+        until_ms: u64,
+    },
+    Ending {
+        request: RequestId,
+        host: Peer,
+        births: BTreeSet<Birth>,
+        until_ms: u64,
+    },
+    /// The host refused; it may not have come to this view yet.
+    Refused {
+        until_ms: u64,
+    },
 }
 
 /// How long a host may take to answer before the decision is made anew from what the directory says.
 const HOST_WAIT_MS: u64 = 15_000;
+/// How soon a refused grant is decided anew.
+const REFUSED_WAIT_MS: u64 = 50;
 /// How long the receiver of a released name may take to start it before its arbiter lets another adopt it.
 const RELEASE_WAIT_MS: u64 = 5_000;
 /// How soon an adoption without a candidate is tried again.
@@ -106,11 +122,13 @@ impl Core {
     fn still_active(&mut self, name: &Arc<str>, active: Active) -> Option<Active> {
         let now = self.now.mono_ms;
         match &active {
+            Active::Refused { until_ms } => (now < *until_ms).then_some(active),
             Active::Granted { to, epoch, confirmed, until_ms } => {
                 let shown = *confirmed
-                    && self.directory.cells(name).any(|(host, cell)| {
-                        host == to && cell.epoch >= *epoch && cell.state != NameState::Starting
-                    });
+                    && self
+                        .directory
+                        .cells(name)
+                        .any(|(host, cell)| host == to && cell.epoch >= *epoch && cell.state != NameState::Starting);
                 (!shown && now < *until_ms && self.is_live(to)).then_some(active)
             }
             Active::Ending { request, host, births, until_ms } => {
@@ -289,7 +307,9 @@ impl Core {
                     self.answer_to(job.request(), Err(Refusal::StartFailed { reason, timed_out }));
                 }
             }
-            GrantOutcome::Refused => queue.active = None,
+            GrantOutcome::Refused => {
+                queue.active = Some(Active::Refused { until_ms: self.now.mono_ms + REFUSED_WAIT_MS });
+            }
         }
         self.recheck(name);
     }
@@ -316,7 +336,8 @@ impl Core {
     /// Ends births whose host cannot do it.
     fn end_here(&mut self, name: &Arc<str>, request: &RequestId, births: BTreeSet<Birth>) {
         self.directory.ban(name, births.iter().copied());
-        let answer = Message::Answer { number: request.number, answer: Ok(Done::Unregistered { name: name.clone(), births }) };
+        let answer =
+            Message::Answer { number: request.number, answer: Ok(Done::Unregistered { name: name.clone(), births }) };
         self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(answer) });
     }
 
@@ -341,7 +362,10 @@ impl Core {
         let wait = match &cell.state {
             NameState::Failed { .. } => return,
             NameState::Released { to, .. } if self.is_live(to) && settled_for < RELEASE_WAIT_MS => true,
-            _ => self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms,
+            _ => {
+                self.members_are_missing()
+                    || (self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms)
+            }
         };
         if wait {
             self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS);
@@ -377,12 +401,8 @@ impl Core {
     /// view; else weak, so that a lone node that was cut off does not win everything when the cut heals.
     fn adoption_epoch(&mut self, name: &Arc<str>, host: &Peer, cell: &NameCell) -> Epoch {
         let let_go = matches!(cell.state, NameState::Parked) || self.directory.has_ended(host) || self.is_live(host);
-        let known: BTreeSet<&NodeId> = self
-            .directory
-            .lanes()
-            .filter(|(id, _)| !self.directory.has_ended(id))
-            .map(|(id, _)| &id.node)
-            .collect();
+        let known: BTreeSet<&NodeId> =
+            self.directory.lanes().filter(|(id, _)| !self.directory.has_ended(id)).map(|(id, _)| &id.node).collect();
         let seen = self.view.members.len();
         if let_go || seen * 2 > known.len() {
             self.strong_epoch(name)
@@ -392,11 +412,16 @@ impl Core {
         }
     }
 
+    /// Whether this node has just started and some that it remembers are not back yet: they may know of a later
+    /// assignment, or have a later state.
+    fn members_are_missing(&self) -> bool {
+        self.now.mono_ms < self.opened_ms + self.config.recover_wait_ms
+            && self.directory.lanes().any(|(id, _)| self.view.peer(&id.node).is_none())
+    }
+
     /// Whether the state is known to be somewhere, but none of those who hold it are there.
     fn holders_are_missing(&self, cell: &NameCell) -> bool {
-        cell.spec.handoff
-            && !cell.holders.is_empty()
-            && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
+        cell.spec.handoff && !cell.holders.is_empty() && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
     }
 
     /// Prefers a node that holds the newest state.
@@ -440,7 +465,9 @@ impl Core {
             .queues
             .iter()
             .filter(|(_, queue)| match &queue.active {
-                Some(Active::Granted { until_ms, .. } | Active::Ending { until_ms, .. }) => *until_ms <= now,
+                Some(
+                    Active::Granted { until_ms, .. } | Active::Ending { until_ms, .. } | Active::Refused { until_ms },
+                ) => *until_ms <= now,
                 None => true,
             })
             .map(|(name, _)| name.clone())

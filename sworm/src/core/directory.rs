@@ -246,8 +246,12 @@ impl Directory {
         if !raise(&mut self.dropped, node, upto) {
             return Vec::new();
         }
-        let gone: Vec<LaneId> =
-            self.lanes.keys().filter(|id| id.node == *node && id.incarnation <= upto && **id != self.me).cloned().collect();
+        let gone: Vec<LaneId> = self
+            .lanes
+            .keys()
+            .filter(|id| id.node == *node && id.incarnation <= upto && **id != self.me)
+            .cloned()
+            .collect();
         for id in &gone {
             if let Some(lane) = self.lanes.remove(id) {
                 self.touched.extend(lane.live().filter_map(|(key, _)| name_of(key)));
@@ -264,8 +268,7 @@ impl Directory {
             };
             let key = Key::Ban(name.clone());
             let banned = self.lanes.iter().any(|(other, lane)| {
-                !self.has_ended(other)
-                    && matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(&cell.birth))
+                !self.has_ended(other) && matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(&cell.birth))
             });
             cell.attached || banned || self.cells(name).any(better)
         };

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Effect;
 use super::cell::{NameCell, NameState, Revision};
 use super::directory::Standing;
 use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Snapshot};
 use super::state::Core;
-use super::Effect;
 
 /// A worker on its way to another node.
 #[derive(Debug)]
@@ -154,8 +154,7 @@ impl Core {
         let Some((to, epoch)) = to else { return self.park(name) };
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
-        local.phase =
-            LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
+        local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
         self.restate(name, |cell| cell.state = NameState::Leaving { to });
         self.out.push(Effect::Pause { name: name.clone(), since });
     }
@@ -209,14 +208,7 @@ impl Core {
         self.once_durable(Effect::Send { to: from.clone(), message: Box::new(answer) });
     }
 
-    pub(super) fn on_offer_answer(
-        &mut self,
-        from: &Peer,
-        name: &Arc<str>,
-        birth: Birth,
-        epoch: Epoch,
-        accepted: bool,
-    ) {
+    pub(super) fn on_offer_answer(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, epoch: Epoch, accepted: bool) {
         let Some(local) = self.local.get_mut(name).filter(|local| local.birth == birth) else { return };
         let since = local.since;
         let LocalPhase::Moving(moving) = &mut local.phase else { return };

@@ -156,7 +156,8 @@ impl Core {
         let Some(local) = self.local.get_mut(name) else { return };
         local.failures += 1;
         let tries = usize::try_from(local.failures).unwrap_or(usize::MAX).min(64);
-        let again = RestartHistory::new(vec![Duration::ZERO; tries], random).back_off(MAX_DELAY, FIRST_DELAY, MAX_DELAY);
+        let again =
+            RestartHistory::new(vec![Duration::ZERO; tries], random).back_off(MAX_DELAY, FIRST_DELAY, MAX_DELAY);
         local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms + millis(again) };
         let reason = exit.to_string();
         self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
@@ -172,11 +173,8 @@ impl Core {
         if let Some((arbiter, _)) = granted
             && let Some(cell) = self.directory.mine(name).cloned()
         {
-            let granted = Message::Granted {
-                name: name.clone(),
-                epoch: cell.epoch,
-                outcome: GrantOutcome::Running(cell),
-            };
+            let granted =
+                Message::Granted { name: name.clone(), epoch: cell.epoch, outcome: GrantOutcome::Running(cell) };
             self.once_durable(Effect::Send { to: arbiter, message: Box::new(granted) });
         }
     }
@@ -381,7 +379,8 @@ impl Core {
             self.restate(name, |cell| cell.groups = groups);
         }
         let cell = self.directory.mine(name).cloned().unwrap_or(cell);
-        let done = Message::Answer { number: request.number, answer: Ok(Done::Regrouped { name: name.clone(), host, cell }) };
+        let done =
+            Message::Answer { number: request.number, answer: Ok(Done::Regrouped { name: name.clone(), host, cell }) };
         self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(done) });
     }
 }

@@ -18,6 +18,8 @@ pub struct Lane {
     max: u64,
     gc: u64,
     fingerprint: u64,
+    /// How many cells are no tombstones.
+    live: usize,
     cells: BTreeMap<Key, Cell>,
     by_seq: BTreeMap<u64, Key>,
 }
@@ -100,14 +102,7 @@ impl Lane {
             let cell = self.cells.get(key)?;
             (!full || cell.value.is_some()).then(|| (*seq, key.clone(), cell.value.clone()))
         });
-        Delta {
-            lane: lane.clone(),
-            from,
-            to: self.max,
-            full,
-            fingerprint: self.fingerprint,
-            cells: cells.collect(),
-        }
+        Delta { lane: lane.clone(), from, to: self.max, full, fingerprint: self.fingerprint, cells: cells.collect() }
     }
 
     /// Takes a delta in.
@@ -140,8 +135,7 @@ impl Lane {
 
     /// Drops tombstones when they outnumber the live cells: whoever lacks them gets the whole lane.
     pub fn collect(&mut self, spare: usize) {
-        let live = self.cells.values().filter(|cell| cell.value.is_some()).count();
-        if self.cells.len() - live > live + spare {
+        if self.cells.len() - self.live > self.live + spare {
             self.gc = self.max;
             self.cells.retain(|_, cell| cell.value.is_some());
             let cells = &self.cells;
@@ -152,11 +146,13 @@ impl Lane {
     fn set(&mut self, key: Key, seq: u64, value: Option<Value>) {
         if let Some(value) = &value {
             self.fingerprint ^= cell_hash(&key, seq, value);
+            self.live += 1;
         }
         if let Some(old) = self.cells.insert(key.clone(), Cell { seq, value }) {
             self.by_seq.remove(&old.seq);
             if let Some(value) = &old.value {
                 self.fingerprint ^= cell_hash(&key, old.seq, value);
+                self.live -= 1;
             }
         }
         self.by_seq.insert(seq, key);

@@ -49,6 +49,8 @@ pub struct Config {
     pub interval_ms: u64,
     /// How old a heartbeat may be.
     pub grace_ms: u64,
+    /// How long a node that starts waits for the members that it remembers before it starts what they may have.
+    pub recover_wait_ms: u64,
     /// How long to wait for the holders of a state before an older one is taken.
     pub state_wait_ms: u64,
     /// What happens when a worker of a type ends.

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use super::Effect;
 use super::ids::{Peer, RequestId};
 use super::message::{Answer, Ask, Message, Refusal};
 use super::state::Core;
-use super::Effect;
 
 /// A request without an answer.
 #[derive(Clone, Debug)]

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Effect;
 use super::cell::{NameState, Revision};
 use super::directory::Standing;
 use super::host::{LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::{Message, Snapshot};
 use super::state::Core;
-use super::{Effect};
 use crate::strategy::score;
 
 /// What the local store has of a name.
@@ -131,11 +131,8 @@ impl Core {
     /// The peers that hold copies of a name's state: those that would host it next.
     fn replicas(&self, name: &Arc<str>) -> Vec<Peer> {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return Vec::new() };
-        let mut peers: Vec<&Peer> = self
-            .view
-            .up()
-            .filter(|peer| **peer != self.config.me && self.links(peer, &spec.worker_type))
-            .collect();
+        let mut peers: Vec<&Peer> =
+            self.view.up().filter(|peer| **peer != self.config.me && self.links(peer, &spec.worker_type)).collect();
         peers.sort_by_key(|peer| (u64::MAX - score(name, &peer.node), (*peer).clone()));
         peers.into_iter().take(usize::from(spec.replicas)).cloned().collect()
     }
@@ -271,18 +268,18 @@ impl Core {
                 self.send(&to, Message::BestIs { name, birth, snapshot });
             }
             Purpose::Start { name, since } => {
-                let waits = |local: &&super::host::Local| {
-                    local.since == since && matches!(local.phase, LocalPhase::Restoring)
-                };
+                let waits =
+                    |local: &&super::host::Local| local.since == since && matches!(local.phase, LocalPhase::Restoring);
                 if let Some(local) = self.local.get(&name).filter(waits) {
                     let birth = local.birth;
                     self.start(&name, snapshot.filter(|snapshot| snapshot.birth == birth));
                 }
             }
             Purpose::Copy { name, since } => {
-                let current = self.local.get(&name).is_some_and(|local| {
-                    local.since == since && matches!(local.phase, LocalPhase::Running)
-                });
+                let current = self
+                    .local
+                    .get(&name)
+                    .is_some_and(|local| local.since == since && matches!(local.phase, LocalPhase::Running));
                 let stored = self.stored.get(&name).map(|stored| stored.revision);
                 if let Some(snapshot) = snapshot
                     && current

@@ -63,8 +63,7 @@ pub struct Core {
 impl Core {
     /// A core of a node that starts; the store's content is what it had before.
     pub fn new(config: Config, recovered: Recovered, now: Now) -> Self {
-        let mut directory =
-            Directory::new(config.me.clone(), recovered.lanes, recovered.ended, recovered.dropped);
+        let mut directory = Directory::new(config.me.clone(), recovered.lanes, recovered.ended, recovered.dropped);
         directory.end(&config.me.node, super::ids::Incarnation(config.me.incarnation.0.saturating_sub(1)));
         directory.put(Key::Sworm, Value::Sworm(config.agreed.clone()));
         for (name, version) in &config.hosts {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Effect;
 use super::cell::{Key, Value};
 use super::ids::{Incarnation, LaneId, NodeId, Peer};
 use super::lane::{Delta, Joined};
 use super::message::{Beat, Message, Phase, Versions};
 use super::state::Core;
 use super::view::{Member, View};
-use super::Effect;
 
 /// How long a node that opens a sworm waits for a member to say whether it has opened it too.
 const OPEN_WAIT_MS: u64 = 3_000;

@@ -13,7 +13,8 @@ use crate::core::lane::{Delta, Joined};
 use crate::core::message::Snapshot;
 use crate::core::snapshots::Stored;
 use crate::store::{
-    Batch, FrameLog, MAX_BLOB_BYTES, Space, Store, StoreError, Ticket, blob_chunks, chunks_of, delete_blob, get_blob, put_blob, scan_blobs,
+    Batch, FrameLog, MAX_BLOB_BYTES, Space, Store, StoreError, Ticket, blob_chunks, chunks_of, delete_blob, get_blob,
+    put_blob, scan_blobs,
 };
 
 /// A log is written anew when it has grown by this much, and by as much again as it had then.

@@ -63,11 +63,7 @@ impl Driver {
     }
 
     fn now(&self) -> Now {
-        Now {
-            mono_ms: self.shared.node.mono_ms(),
-            unix_ms: super::unix_ms(),
-            random: super::random_u32(),
-        }
+        Now { mono_ms: self.shared.node.mono_ms(), unix_ms: super::unix_ms(), random: super::random_u32() }
     }
 
     fn perform(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
@@ -279,14 +275,22 @@ impl Driver {
     fn tell(&self, notice: &Notice) {
         let sworm = &*self.shared.name;
         match notice {
-            Notice::NoCandidate { name, why } => tracing::warn!(sworm, name = &**name, why, "a name has no node to run on"),
+            Notice::NoCandidate { name, why } => {
+                tracing::warn!(sworm, name = &**name, why, "a name has no node to run on")
+            }
             Notice::RestoredOlder { name } => {
-                tracing::warn!(sworm, name = &**name, "none of those who hold the newest state is there; an older one may be used");
+                tracing::warn!(
+                    sworm,
+                    name = &**name,
+                    "none of those who hold the newest state is there; an older one may be used"
+                );
             }
             Notice::Conflict { name, winner } => {
                 tracing::warn!(sworm, name = &**name, %winner, "two workers had one name; the one here stops");
             }
-            Notice::GaveUp { name, reason } => tracing::error!(sworm, name = &**name, reason, "a worker is not started again"),
+            Notice::GaveUp { name, reason } => {
+                tracing::error!(sworm, name = &**name, reason, "a worker is not started again")
+            }
             Notice::StartFailed { name, reason, again } => {
                 tracing::warn!(sworm, name = &**name, reason, ?again, "a start failed and will be tried again");
             }

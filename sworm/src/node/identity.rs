@@ -15,6 +15,7 @@ use crate::store::{Batch, Space, Store, StoreError, get_blob, put_blob};
 const FORMAT: u32 = 1;
 const IDENTITY: &[u8] = b"identity";
 const PEERS: &[u8] = b"peers";
+const ENDPOINTS: &[u8] = b"endpoints";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stored {
@@ -80,6 +81,16 @@ pub(crate) async fn remember(store: &dyn Store, peers: &BTreeMap<NodeId, Vec<Str
     write(store, PEERS, peers).await
 }
 
+/// Where this node listened when it ran last.
+pub(crate) fn endpoints(store: &dyn Store) -> Result<Vec<String>, StoreError> {
+    Ok(read(store, ENDPOINTS)?.unwrap_or_default())
+}
+
+/// Keeps where this node listens.
+pub(crate) async fn remember_endpoints(store: &dyn Store, endpoints: &[String]) -> Result<(), StoreError> {
+    write(store, ENDPOINTS, endpoints).await
+}
+
 /// A value that cannot be read counts as not there: it is rebuilt.
 fn read<T: DeserializeOwned>(store: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
     let Some(bytes) = get_blob(store, Space::Meta, key)?.and_then(|blob| blob.whole()) else { return Ok(None) };
@@ -92,7 +103,7 @@ fn read<T: DeserializeOwned>(store: &dyn Store, key: &[u8]) -> Result<Option<T>,
     }
 }
 
-async fn write<T: Serialize>(store: &dyn Store, key: &[u8], value: &T) -> Result<(), StoreError> {
+async fn write<T: Serialize + ?Sized>(store: &dyn Store, key: &[u8], value: &T) -> Result<(), StoreError> {
     let bytes = codec::encode(value).map_err(|e| StoreError::Failed(e.to_string()))?;
     let mut batch = Batch::new();
     let former = crate::store::blob_chunks(store, Space::Meta, key)?;

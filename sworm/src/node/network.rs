@@ -25,7 +25,9 @@ pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiv
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut remembered: BTreeMap<NodeId, Vec<String>> = identity::remembered(&*node.store).unwrap_or_default();
     loop {
+        // Biased: who is there is known before time decides that nobody is.
         let event = tokio::select! {
+            biased;
             _ = stopping.changed() => return,
             event = events.recv() => match event {
                 Some(event) => Some(event),
@@ -58,6 +60,9 @@ pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiv
 /// Dials what this node looks for when it starts.
 pub(crate) fn dial_seeds(node: &Arc<NodeShared>, seeds: Vec<String>) {
     for endpoint in seeds {
+        if !endpoint.contains('/') {
+            continue; // nothing that can be dialled: it is waited for
+        }
         let node = node.clone();
         tokio::spawn(async move {
             let Some(transport) = node.transport() else { return };
@@ -166,4 +171,3 @@ fn dial(node: &Arc<NodeShared>, peer: Peer, endpoints: Vec<String>) {
         }
     });
 }
-

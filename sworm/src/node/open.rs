@@ -23,6 +23,8 @@ const DEFAULT_DISTRIBUTION: &str = "rendezvous";
 const DEFAULT_REPLICAS: u8 = 1;
 const DEFAULT_MAILBOX: usize = 1024;
 const DEFAULT_START_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a node that starts waits for the members that it remembers before it starts what they may have.
+const RECOVER_WAIT_MS: u64 = 5_000;
 /// How long the holders of a state are waited for before an older one is used.
 const STATE_WAIT_MS: u64 = 10_000;
 
@@ -98,6 +100,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         },
         interval_ms: u64::try_from(spec.sync_interval.as_millis()).unwrap_or(u64::MAX),
         grace_ms: super::GRACE_MS,
+        recover_wait_ms: RECOVER_WAIT_MS,
         state_wait_ms: STATE_WAIT_MS,
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
         strategies,
@@ -178,4 +181,3 @@ fn hosted_types(
     });
     hosted.collect()
 }
-

@@ -163,12 +163,8 @@ mod tests {
     fn every_strategy_decides_for_every_exit() {
         use RestartDecision::{GiveUp, Remove, Restart as Again};
         let now = Again { after: Duration::ZERO };
-        let failures = [
-            Exit::Error("e".into()),
-            Exit::Panic("p".into()),
-            Exit::StartFailed("s".into()),
-            Exit::StartTimedOut,
-        ];
+        let failures =
+            [Exit::Error("e".into()), Exit::Panic("p".into()), Exit::StartFailed("s".into()), Exit::StartTimedOut];
         assert_eq!(Permanent.decide(&Exit::Normal, &ago(&[])), now);
         assert_eq!(Transient.decide(&Exit::Normal, &ago(&[])), Remove);
         assert_eq!(Temporary.decide(&Exit::Normal, &ago(&[])), Remove);
@@ -177,7 +173,11 @@ mod tests {
             assert_eq!(Transient.decide(&exit, &ago(&[])), now, "{exit}");
             assert_eq!(Temporary.decide(&exit, &ago(&[])), Remove, "{exit}");
             assert_eq!(Transient.decide(&exit, &ago(&[1, 2, 3])), GiveUp, "{exit}");
-            assert_eq!(Transient.decide(&exit, &ago(&[1, 2, 9])), Again { after: Duration::from_millis(100) }, "{exit}");
+            assert_eq!(
+                Transient.decide(&exit, &ago(&[1, 2, 9])),
+                Again { after: Duration::from_millis(100) },
+                "{exit}"
+            );
         }
     }
 

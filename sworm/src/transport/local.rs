@@ -25,6 +25,13 @@ pub(crate) struct LocalAnnouncement {
     file: Option<(PathBuf, File)>,
 }
 
+impl LocalAnnouncement {
+    /// For a node that is not to be found.
+    pub(crate) fn none() -> Self {
+        Self { file: None }
+    }
+}
+
 /// Tells the other nodes on this machine where this one listens. Failing is no error: the node is then found by other ways.
 pub(crate) fn announce(cluster: &str, me: &Peer, endpoints: &[String]) -> LocalAnnouncement {
     announce_in(&std::env::temp_dir(), cluster, me, endpoints)

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::mailbox::{AnyMailbox, LocalCall, LocalParcel};
 use super::task::{self, Start};
-use super::{Storable, Context, Handler, Request, Worker, WorkerOptions};
+use super::{Context, Handler, Request, Storable, Worker, WorkerOptions};
 use crate::error::CallError;
 use crate::plugin::{Duplicate, Place};
 
@@ -20,11 +20,11 @@ pub struct HandlerEntry<W: Worker> {
     pub(crate) id: &'static str,
     pub(crate) run: RunEncoded<W>,
     /// Makes a parcel of a `LocalCall` of this message.
-    pub(crate) wrap: fn(Box<dyn Any + Send>) -> Option<Box<dyn LocalParcel<W>>>,
+    pub(crate) wrap: Wrap<W>,
 }
 
-type RunEncoded<W> =
-    for<'a> fn(&'a mut W, &'a mut Context<W>, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, CallError>>;
+type Wrap<W> = fn(Box<dyn Any + Send>) -> Option<Box<dyn LocalParcel<W>>>;
+type RunEncoded<W> = for<'a> fn(&'a mut W, &'a mut Context<W>, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, CallError>>;
 
 impl<W: Worker> HandlerEntry<W> {
     /// The entry for message `M`.
@@ -55,8 +55,7 @@ where
         let message: M =
             M::CODEC.decode(payload).map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
         let reply = worker.handle(message, ctx).await;
-        reply.to_bytes()
-            .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() })
+        reply.to_bytes().map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() })
     })
 }
 

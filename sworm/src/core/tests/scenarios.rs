@@ -7,8 +7,7 @@ const ABC: [&str; 3] = ["a", "b", "c"];
 
 fn registered(world: &mut World, names: usize) -> Vec<String> {
     let names: Vec<String> = (0..names).map(|n| format!("name-{n}")).collect();
-    let requests: Vec<u64> =
-        names.iter().enumerate().map(|(n, name)| world.register(ABC[n % 3], name, 0)).collect();
+    let requests: Vec<u64> = names.iter().enumerate().map(|(n, name)| world.register(ABC[n % 3], name, 0)).collect();
     for request in requests {
         world.answer(request).expect("registered");
     }

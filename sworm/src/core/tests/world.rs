@@ -1,7 +1,7 @@
 //! Cores, links, stores and workers of a simulated cluster.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -112,6 +112,7 @@ impl World {
             hosts: if hosts { BTreeMap::from([("counter".into(), 1)]) } else { BTreeMap::new() },
             interval_ms: 200,
             grace_ms: 5_000,
+            recover_wait_ms: 5_000,
             state_wait_ms: 10_000,
             restart: BTreeMap::from([("counter".into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),
@@ -121,9 +122,7 @@ impl World {
         let snapshots = disk
             .snapshots
             .iter()
-            .map(|(name, s)| {
-                (name.clone(), Stored { birth: s.birth, revision: s.revision, checkpoint: s.checkpoint })
-            })
+            .map(|(name, s)| (name.clone(), Stored { birth: s.birth, revision: s.revision, checkpoint: s.checkpoint }))
             .collect();
         let recovered = Recovered { lanes: disk.lanes, ended: disk.ended, dropped: disk.dropped, snapshots };
         let mut core = Core::new(config, recovered, self.now());
@@ -142,8 +141,7 @@ impl World {
     fn link(&mut self, a: &Peer, b: &Peer, up: bool) {
         for (x, y) in [(a, b), (b, a)] {
             let peer = x.clone();
-            let input =
-                if up { Input::Present { peer, labels: BTreeMap::new() } } else { Input::Absent { peer } };
+            let input = if up { Input::Present { peer, labels: BTreeMap::new() } } else { Input::Absent { peer } };
             self.push(0, Event::Wake { to: y.clone() }, input);
         }
     }

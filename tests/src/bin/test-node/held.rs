@@ -1,0 +1,53 @@
+//! A worker that tells, independently of the library, whether it runs twice.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sworm::BoxError;
+use sworm::prelude::*;
+
+use crate::workers::*;
+
+/// Holds a lock of the system, named after it, from its start until it is dropped.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "held", handoff, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep))]
+pub struct Held {
+    total: i64,
+    #[serde(skip)]
+    failing: bool,
+    #[serde(skip)]
+    lock: Option<File>,
+}
+
+impl Held {
+    pub fn new(total: i64) -> Self {
+        Self { total, ..Self::default() }
+    }
+}
+
+impl Lifecycle for Held {
+    async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BoxError> {
+        if self.lock.is_some() {
+            return Ok(()); // it goes on after a move that did not come about
+        }
+        let locks = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?);
+        let file = File::create(locks.join(ctx.name()))?;
+        match file.try_lock() {
+            Ok(()) => self.lock = Some(file),
+            Err(TryLockError::WouldBlock) => {
+                let mut overlaps = OpenOptions::new().create(true).append(true).open(locks.join("overlaps"))?;
+                writeln!(overlaps, "{} runs elsewhere too", ctx.pid())?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+        run(self.failing).await
+    }
+}
+
+handlers!(Held);

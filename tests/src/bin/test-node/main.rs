@@ -1,0 +1,9 @@
+//! A node that links all worker types of the tests.
+
+mod held;
+mod typed;
+mod workers;
+
+fn main() {
+    sworm_tests::server::run(typed::Types::default());
+}

@@ -1,0 +1,157 @@
+//! Carries out the commands that need to know a worker type.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use sworm::prelude::*;
+use sworm::{CallError, NodeId, RegisterError};
+use sworm_tests::protocol::{Failure, Kind, Say, TypedCommand};
+use sworm_tests::server::{Typed, call_failure, failure, json, missing};
+
+use crate::held::Held;
+use crate::workers::*;
+
+/// The references that were handed out: a name that is gone can still be called.
+#[derive(Default)]
+pub struct Types {
+    refs: Mutex<HashMap<(String, String, &'static str), Box<dyn std::any::Any + Send>>>,
+}
+
+macro_rules! with_type {
+    ($kind:expr, $worker:ident => $do:expr) => {
+        match $kind {
+            Kind::Counter => { type $worker = Counter; $do }
+            Kind::Temporary => { type $worker = Temporary; $do }
+            Kind::Permanent => { type $worker = Permanent; $do }
+            Kind::NoHandoff => { type $worker = NoHandoff; $do }
+            Kind::Broken => { type $worker = Broken; $do }
+            Kind::Slow => { type $worker = Slow; $do }
+            Kind::Held => { type $worker = Held; $do }
+        }
+    };
+}
+
+impl Typed for Types {
+    async fn typed(&self, sworm: Sworm, command: TypedCommand) -> Result<Value, Failure> {
+        match command {
+            TypedCommand::Register { kind, name, value, on, within_ms, metadata } => with_type!(kind, W => {
+                let mut registering = sworm.register(&name, W::new(value));
+                if let Some(node) = on {
+                    registering = registering.on(&NodeId::new(node).expect("valid"));
+                }
+                if let Some(ms) = within_ms {
+                    registering = registering.timeout(Duration::from_millis(ms));
+                }
+                for (key, value) in metadata {
+                    registering = registering.metadata(key, value);
+                }
+                let registered = registering.await.map_err(register_failure)?;
+                json(self.keep::<W>(registered, &sworm).pid())
+            }),
+            TypedCommand::Race { name, values } => {
+                let all = values.into_iter().map(|value| {
+                    let (sworm, name) = (sworm.clone(), name.clone());
+                    // Tasks of their own, so that they really run at once.
+                    tokio::spawn(async move { sworm.register_name(name, Counter::new(value)).await })
+                });
+                let all: Vec<_> = all.collect();
+                let mut results: Vec<Result<Pid, Failure>> = Vec::new();
+                for one in all {
+                    let result = one.await.expect("it does not panic");
+                    results.push(result.map(|found| found.pid()).map_err(register_failure));
+                }
+                json(results)
+            }
+            TypedCommand::FindTyped { kind, name } => with_type!(kind, W => {
+                json(sworm.whereis_name::<W>(name).map(|found| self.keep(found, &sworm).pid()))
+            }),
+            TypedCommand::FindOrRegister { kind, name, value } => with_type!(kind, W => {
+                let found = sworm.whereis_or_register_name(name, || W::new(value)).await.map_err(register_failure)?;
+                json(self.keep(found, &sworm).pid())
+            }),
+            TypedCommand::Call { kind, name, say, within_ms } => with_type!(kind, W => {
+                let to = self.reference::<W>(&sworm, &name)?;
+                let within = Duration::from_millis(within_ms.unwrap_or(20_000));
+                call::<W>(&to, say, within).await.map_err(call_failure)
+            }),
+            TypedCommand::Cast { kind, name, say } => with_type!(kind, W => {
+                let to = self.reference::<W>(&sworm, &name)?;
+                cast::<W>(&to, say).await.map_err(call_failure)?;
+                json(())
+            }),
+            TypedCommand::Join { kind, group, name } => with_type!(kind, W => {
+                json(sworm.join(group, &self.reference::<W>(&sworm, &name)?).await.map_err(failure)?)
+            }),
+            TypedCommand::LeaveGroup { kind, group, name } => with_type!(kind, W => {
+                json(sworm.leave(group, &self.reference::<W>(&sworm, &name)?).await.map_err(failure)?)
+            }),
+        }
+    }
+}
+
+impl Types {
+    fn keep<W: Worker>(&self, found: Ref<W>, sworm: &Sworm) -> Ref<W> {
+        let key = (sworm.name().to_owned(), found.name().to_owned(), W::NAME);
+        self.refs.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Box::new(found.clone()));
+        found
+    }
+
+    fn reference<W: Worker>(&self, sworm: &Sworm, name: &str) -> Result<Ref<W>, Failure> {
+        if let Some(found) = sworm.whereis_name::<W>(name) {
+            return Ok(self.keep(found, sworm));
+        }
+        let key = (sworm.name().to_owned(), name.to_owned(), W::NAME);
+        let refs = self.refs.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = refs.get(&key).and_then(|kept| kept.downcast_ref::<Ref<W>>()).cloned();
+        kept.ok_or_else(|| missing("a reference to that name"))
+    }
+}
+
+fn register_failure(error: RegisterError) -> Failure {
+    let pid = match &error {
+        RegisterError::AlreadyRegistered { pid, .. } => Some(pid.clone()),
+        _ => None,
+    };
+    let unknown = matches!(error, RegisterError::Timeout { .. } | RegisterError::Stopped);
+    Failure { pid, unknown, ..failure(error) }
+}
+
+async fn call<W>(to: &Ref<W>, say: Say, within: Duration) -> Result<Value, CallError>
+where
+    W: Worker,
+    Add: sworm::Request<W>,
+    AddDurable: sworm::Request<W>,
+    Get: sworm::Request<W>,
+    Where: sworm::Request<W>,
+    Crash: sworm::Request<W>,
+    Fail: sworm::Request<W>,
+    Stop: sworm::Request<W>,
+    Sleep: sworm::Request<W>,
+{
+    let total = match say {
+        Say::Where => return Ok(to.call(Where).timeout(within).await?.into()),
+        Say::Add(n) => to.call(Add(n)).timeout(within).await?,
+        Say::AddDurable(n) => to.call(AddDurable(n)).timeout(within).await?,
+        Say::Get => to.call(Get).timeout(within).await?,
+        Say::Crash => to.call(Crash).timeout(within).await?,
+        Say::Fail => to.call(Fail).timeout(within).await?,
+        Say::Stop => to.call(Stop).timeout(within).await?,
+        Say::Sleep(ms) => to.call(Sleep(ms)).timeout(within).await?,
+    };
+    Ok(total.into())
+}
+
+async fn cast<W>(to: &Ref<W>, say: Say) -> Result<(), CallError>
+where
+    W: Worker,
+    Add: sworm::Request<W>,
+    Sleep: sworm::Request<W>,
+{
+    match say {
+        Say::Add(n) => to.cast(Add(n)).await,
+        Say::Sleep(ms) => to.cast(Sleep(ms)).await,
+        other => panic!("{other:?} is not cast in these tests"),
+    }
+}

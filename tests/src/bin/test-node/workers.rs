@@ -1,0 +1,156 @@
+//! Workers that count, with one attribute different in each.
+
+use std::future::pending;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sworm::BoxError;
+use sworm::prelude::*;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct Add(pub i64);
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct AddDurable(pub i64);
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct Get;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = String)]
+pub struct Where;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct Crash;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct Fail;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct Stop;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct Sleep(pub u64);
+
+/// Writes the handlers of a worker with a `total` and a `failing`.
+macro_rules! handlers {
+    ($($worker:ident)*) => {$(
+        impl Handler<Add> for $worker {
+            async fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) -> i64 {
+                self.total += n;
+                self.total
+            }
+        }
+
+        impl Handler<AddDurable> for $worker {
+            async fn handle(&mut self, AddDurable(n): AddDurable, ctx: &mut Context<Self>) -> i64 {
+                self.total += n;
+                ctx.checkpoint().await.expect("the type has handoff");
+                self.total
+            }
+        }
+
+        impl Handler<Get> for $worker {
+            async fn handle(&mut self, _: Get, _: &mut Context<Self>) -> i64 {
+                self.total
+            }
+        }
+
+        impl Handler<Where> for $worker {
+            async fn handle(&mut self, _: Where, ctx: &mut Context<Self>) -> String {
+                ctx.node().to_string()
+            }
+        }
+
+        impl Handler<Crash> for $worker {
+            async fn handle(&mut self, _: Crash, _: &mut Context<Self>) -> i64 {
+                panic!("told to crash")
+            }
+        }
+
+        impl Handler<Fail> for $worker {
+            async fn handle(&mut self, _: Fail, _: &mut Context<Self>) -> i64 {
+                self.failing = true;
+                self.total
+            }
+        }
+
+        impl Handler<Stop> for $worker {
+            async fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) -> i64 {
+                ctx.stop();
+                self.total
+            }
+        }
+
+        impl Handler<Sleep> for $worker {
+            async fn handle(&mut self, Sleep(ms): Sleep, _: &mut Context<Self>) -> i64 {
+                tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+                self.total
+            }
+        }
+    )*};
+}
+pub(crate) use handlers;
+
+macro_rules! counters {
+    ($($worker:ident, $name:literal, ($($option:tt)*), $started:ident;)*) => {$(
+        #[derive(Worker, Serialize, Deserialize, Default)]
+        #[worker(name = $name, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep), $($option)*)]
+        pub struct $worker {
+            total: i64,
+            #[serde(skip)]
+            failing: bool,
+        }
+
+        impl $worker {
+            pub fn new(total: i64) -> Self {
+                Self { total, failing: false }
+            }
+        }
+
+        impl Lifecycle for $worker {
+            async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+                $started(self.total).await
+            }
+
+            async fn run(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+                run(self.failing).await
+            }
+        }
+
+        handlers!($worker);
+    )*};
+}
+
+counters! {
+    Counter, "counter", (handoff), at_once;
+    Temporary, "temporary", (handoff, restart = "temporary"), at_once;
+    Permanent, "permanent", (handoff, restart = "permanent"), at_once;
+    NoHandoff, "no-handoff", (handoff = false), at_once;
+    Broken, "broken", (handoff), broken;
+    Slow, "slow", (handoff, start_timeout = "2s"), slowly;
+}
+
+async fn at_once(_: i64) -> Result<(), BoxError> {
+    Ok(())
+}
+
+async fn broken(_: i64) -> Result<(), BoxError> {
+    Err("broken on purpose".into())
+}
+
+async fn slowly(ms: i64) -> Result<(), BoxError> {
+    tokio::time::sleep(Duration::from_millis(u64::try_from(ms)?)).await;
+    Ok(())
+}
+
+pub async fn run(failing: bool) -> Result<(), BoxError> {
+    if failing { Err("told to fail".into()) } else { pending().await }
+}

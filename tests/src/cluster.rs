@@ -1,0 +1,190 @@
+//! Several node processes in a directory of their own.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Index;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tempfile::TempDir;
+
+use crate::protocol::{Command, Failure, NodeSpec, Started};
+use crate::{Process, eventually};
+
+/// The sworm that every node of [`Cluster::start`] opens.
+pub const SWORM: &str = "s";
+
+/// A cluster's living node processes. Dropping it kills them; if the test has failed, it shows the ends of their logs.
+pub struct Cluster {
+    program: &'static str,
+    name: String,
+    host: String,
+    directory: TempDir,
+    nodes: BTreeMap<String, Arc<Process>>,
+}
+
+impl Cluster {
+    /// A cluster without nodes.
+    pub fn new(program: &'static str) -> Self {
+        let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
+        for inside in ["tmp", "locks"] {
+            std::fs::create_dir(directory.path().join(inside)).expect("a directory");
+        }
+        let name = directory.path().file_name().expect("it has one").to_string_lossy().into_owned();
+        Self { program, name, host: fresh_host(), directory, nodes: BTreeMap::new() }
+    }
+
+    /// Starts these nodes, each with a store, joined through the first; each has opened [`SWORM`] and sees all others.
+    pub async fn start(program: &'static str, ids: &[&str]) -> Self {
+        let mut cluster = Self::new(program);
+        let (first, others) = ids.split_first().expect("at least one node");
+        cluster.add(first).await;
+        let specs: Vec<NodeSpec> = others.iter().map(|id| cluster.spec(id)).collect();
+        let started = join_all(specs.iter().map(|spec| cluster.open(program, spec))).await;
+        for process in started {
+            let process = process.expect("it starts");
+            cluster.nodes.insert(process.id().to_owned(), Arc::new(process));
+        }
+        cluster.all_see_all().await;
+        cluster
+    }
+
+    /// The cluster's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory of all its nodes' directories and logs.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A port of a machine's loopback address that no other test uses.
+    pub fn listen(&self) -> String {
+        format!("tcp/{}:0", self.host)
+    }
+
+    /// A node with a store of its own that joins one that is there.
+    pub fn spec(&self, id: &str) -> NodeSpec {
+        NodeSpec {
+            id: id.into(),
+            cluster: self.name.clone(),
+            store: Some(self.store(id)),
+            listen: vec![self.listen()],
+            join: self.nodes.values().next().map(|node| node.endpoints.clone()).unwrap_or_default(),
+            client: false,
+        }
+    }
+
+    /// A node's data directory.
+    pub fn store(&self, id: &str) -> PathBuf {
+        self.directory.path().join(id)
+    }
+
+    /// Starts a node, again if it was there before, and opens [`SWORM`] on it.
+    pub async fn add(&mut self, id: &str) -> Arc<Process> {
+        self.launch(self.spec(id)).await.unwrap_or_else(|failure| panic!("{id} does not start: {failure}"))
+    }
+
+    /// Starts a node that is described in full, and opens [`SWORM`] on it.
+    pub async fn launch(&mut self, spec: NodeSpec) -> Result<Arc<Process>, Failure> {
+        self.launch_as(self.program, spec).await
+    }
+
+    /// The same with another program.
+    pub async fn launch_as(&mut self, program: &'static str, spec: NodeSpec) -> Result<Arc<Process>, Failure> {
+        let process = Arc::new(self.open(program, &spec).await?);
+        self.nodes.insert(spec.id, process.clone());
+        Ok(process)
+    }
+
+    /// Starts a node without opening any sworm.
+    pub async fn launch_only(&mut self, spec: NodeSpec) -> Result<Arc<Process>, Failure> {
+        let process = Arc::new(self.process(self.program, &spec).await?);
+        self.nodes.insert(spec.id, process.clone());
+        Ok(process)
+    }
+
+    async fn process(&self, program: &'static str, spec: &NodeSpec) -> Result<Process, Failure> {
+        let mut process = Process::spawn(program, &spec.id, self.directory.path());
+        let started: Started = process.get(Command::Start(spec.clone())).await?;
+        process.endpoints = started.endpoints;
+        Ok(process)
+    }
+
+    async fn open(&self, program: &'static str, spec: &NodeSpec) -> Result<Process, Failure> {
+        let process = self.process(program, spec).await?;
+        process.ask(Command::Open { sworm: SWORM.into(), handoff: None }).await?;
+        Ok(process)
+    }
+
+    /// All living nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Process>> {
+        self.nodes.values()
+    }
+
+    /// SIGKILL; returns when the process is gone.
+    pub async fn kill(&mut self, id: &str) {
+        let node = self.nodes.remove(id).expect("it lives");
+        node.kill().await;
+    }
+
+    /// The node leaves in good order, and its process ends.
+    pub async fn leave(&mut self, id: &str) {
+        let node = self.nodes.remove(id).expect("it lives");
+        let left = node.ask(Command::Leave).await;
+        assert!(left.is_ok(), "{id}: {left:?}\n{}", node.log());
+        node.end().await;
+    }
+
+    /// Waits until every node sees exactly the living ones as up.
+    pub async fn all_see_all(&self) {
+        let all: Vec<String> = self.nodes.keys().cloned().collect();
+        for node in self.nodes.values() {
+            eventually(&format!("{} seeing {all:?}", node.id()), || async { (node.up().await == all).then_some(()) })
+                .await;
+        }
+    }
+
+    /// Workers that ran twice at a time, as the system's locks tell (of type `Held` only).
+    pub fn overlaps(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("locks/overlaps")).unwrap_or_default()
+    }
+}
+
+impl Index<&str> for Cluster {
+    type Output = Arc<Process>;
+
+    fn index(&self, id: &str) -> &Arc<Process> {
+        self.nodes.get(id).unwrap_or_else(|| panic!("{id} does not live"))
+    }
+}
+
+impl Drop for Cluster {
+    #[expect(clippy::print_stderr, reason = "the harness shows it with the failed test")]
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for entry in std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let log = std::fs::read_to_string(&path).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let end = lines.len().saturating_sub(60);
+                eprintln!("--- {} (of {} lines)\n{}", path.display(), lines.len(), lines[end..].join("\n"));
+            }
+        }
+    }
+}
+
+/// A loopback address: on Linux there are millions, so that no other test takes a port that a killed node had. (To
+/// listen on it again would fail then, and whoever dials it would think that the node lives.)
+fn fresh_host() -> String {
+    if !cfg!(target_os = "linux") {
+        return "127.0.0.1".into();
+    }
+    let [a, b, c, ..] = RandomState::new().hash_one(std::process::id()).to_be_bytes();
+    format!("127.{}.{b}.{}", a.max(1), c.clamp(1, 254))
+}

@@ -1,0 +1,202 @@
+//! What a test and a node process say to each other, a line of JSON each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sworm::{Incarnation, Pid};
+
+/// A command; answers carry its id and come in any order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The id.
+    pub id: u64,
+    /// The command.
+    pub command: Command,
+}
+
+/// What came of a command.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// The command's id.
+    pub id: u64,
+    /// The result.
+    pub result: Result<Value, Failure>,
+}
+
+/// An error of the library, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The variant's name.
+    pub kind: String,
+    /// What it says.
+    pub text: String,
+    /// The pid in it, if there is one.
+    pub pid: Option<Pid>,
+    /// Whether the outcome is unknown.
+    pub unknown: bool,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.text)
+    }
+}
+
+/// A node to start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Its id.
+    pub id: String,
+    /// The cluster.
+    pub cluster: String,
+    /// Its directory; none keeps everything in memory.
+    pub store: Option<PathBuf>,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// Whom it joins.
+    pub join: Vec<String>,
+    /// Whether it is a client.
+    pub client: bool,
+}
+
+/// The worker types of the test node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Counts; its state is handed over.
+    Counter,
+    /// The same, `restart = "temporary"`.
+    Temporary,
+    /// The same, `restart = "permanent"`.
+    Permanent,
+    /// The same without handoff.
+    NoHandoff,
+    /// Its start fails.
+    Broken,
+    /// Its start takes as many milliseconds as its value says.
+    Slow,
+    /// Holds a lock of the system while it runs.
+    Held,
+}
+
+/// Messages to these workers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Say {
+    /// Adds; answers the total.
+    Add(i64),
+    /// Adds and makes that durable; answers the total.
+    AddDurable(i64),
+    /// Answers the total.
+    Get,
+    /// Answers the node that it runs on.
+    Where,
+    /// Panics.
+    Crash,
+    /// Ends `run` with an error.
+    Fail,
+    /// Stops normally.
+    Stop,
+    /// Is busy for as many milliseconds.
+    Sleep(u64),
+}
+
+/// What a node can be told.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are the library's functions")]
+pub enum Command {
+    Start(NodeSpec),
+    Open { sworm: String, handoff: Option<bool> },
+    Typed { sworm: String, command: TypedCommand },
+    Unregister { sworm: String, name: String },
+    Find { sworm: String, name: String },
+    Registered { sworm: String },
+    GroupMembers { sworm: String, group: String },
+    Attach { sworm: String, name: String },
+    Detach { name: String },
+    AwaitInboxEnd { name: String },
+    CallInbox { sworm: String, name: String, n: i64 },
+    Members,
+    Leave,
+    Close,
+}
+
+/// What a node can be told about workers of one type.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are the library's functions")]
+pub enum TypedCommand {
+    Register {
+        kind: Kind,
+        name: String,
+        value: i64,
+        on: Option<String>,
+        within_ms: Option<u64>,
+        metadata: BTreeMap<String, String>,
+    },
+    /// Registers counters with all these values at once.
+    Race {
+        name: String,
+        values: Vec<i64>,
+    },
+    FindTyped {
+        kind: Kind,
+        name: String,
+    },
+    FindOrRegister {
+        kind: Kind,
+        name: String,
+        value: i64,
+    },
+    Call {
+        kind: Kind,
+        name: String,
+        say: Say,
+        within_ms: Option<u64>,
+    },
+    Cast {
+        kind: Kind,
+        name: String,
+        say: Say,
+    },
+    Join {
+        kind: Kind,
+        group: String,
+        name: String,
+    },
+    LeaveGroup {
+        kind: Kind,
+        group: String,
+        name: String,
+    },
+}
+
+/// A node that has started.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Started {
+    /// Where it listens.
+    pub endpoints: Vec<String>,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+}
+
+/// A look-up's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are the fields of `sworm::Registration`")]
+pub struct Found {
+    pub name: String,
+    pub pid: Pid,
+    pub worker_type: String,
+    pub state: String,
+    pub metadata: BTreeMap<String, String>,
+    pub groups: BTreeSet<String>,
+    pub attached: bool,
+}
+
+/// A node as another one sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are the fields of `sworm::Member`")]
+pub struct Seen {
+    pub id: String,
+    pub incarnation: Incarnation,
+    pub state: String,
+}

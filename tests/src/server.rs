@@ -1,0 +1,214 @@
+//! The node process: takes commands from its standard input, answers on its standard output, ends with its input.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::io::{BufRead, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sworm::prelude::*;
+use sworm::{CallError, Inbox, Member, Registration};
+use tokio::sync::{mpsc, watch};
+
+use crate::protocol::{Answer, Command, Failure, Found, NodeSpec, Request, Seen, Started, TypedCommand};
+
+/// What an inbox of a node process takes; it answers with the next number.
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub struct Ping {
+    n: i64,
+}
+
+/// The commands about worker types, which only the program that links them knows.
+pub trait Typed: Send + Sync + 'static {
+    /// Carries one out.
+    fn typed(&self, sworm: Sworm, command: TypedCommand) -> impl Future<Output = Result<Value, Failure>> + Send;
+}
+
+/// Takes an error of the library apart.
+pub fn failure<E: std::error::Error>(error: E) -> Failure {
+    // Errors that hold others, such as `Start(NoStore { .. })`, count as what they hold.
+    let debug = format!("{error:?}");
+    let mut kind = debug.as_str();
+    for outer in ["Start(", "Open(", "Call(", "Leave(", "Store(", "Transport("] {
+        kind = kind.strip_prefix(outer).unwrap_or(kind);
+    }
+    let kind = kind.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
+    Failure { kind, text: error.to_string(), pid: None, unknown: false }
+}
+
+/// The same for a call.
+pub fn call_failure(error: CallError) -> Failure {
+    let unknown = error.is_unknown_outcome();
+    Failure { unknown, ..failure(error) }
+}
+
+/// A value as JSON.
+pub fn json(value: impl Serialize) -> Result<Value, Failure> {
+    Ok(serde_json::to_value(value).expect("plain data"))
+}
+
+struct Server<T> {
+    typed: T,
+    node: OnceLock<Node>,
+    sworms: Mutex<HashMap<String, Sworm>>,
+    inboxes: Mutex<HashMap<String, Attached>>,
+}
+
+struct Attached {
+    detach: mpsc::Sender<()>,
+    ended: watch::Receiver<bool>,
+}
+
+/// Runs until the standard input ends.
+pub fn run(typed: impl Typed) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,zenoh=error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (lines, mut received) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let request: Request = serde_json::from_str(&line).expect("a request");
+            let _ = lines.send(request);
+        }
+        // Whoever drives this node is gone: it ends as if it had been killed.
+        std::process::exit(0);
+    });
+    let server =
+        Arc::new(Server { typed, node: OnceLock::new(), sworms: Mutex::default(), inboxes: Mutex::default() });
+    runtime.block_on(async move {
+        while let Some(Request { id, command }) = received.recv().await {
+            let server = server.clone();
+            tokio::spawn(async move {
+                let result = server.command(command).await;
+                let line = serde_json::to_string(&Answer { id, result }).expect("plain data");
+                let mut out = std::io::stdout().lock();
+                let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+            });
+        }
+    });
+}
+
+impl<T: Typed> Server<T> {
+    async fn command(&self, command: Command) -> Result<Value, Failure> {
+        match command {
+            Command::Start(spec) => self.start(spec).await,
+            Command::Open { sworm, handoff } => {
+                let mut spec = SwormSpec::new(&sworm);
+                if let Some(on) = handoff {
+                    spec = spec.handoff(on);
+                }
+                let opened = self.node()?.sworm(spec).await.map_err(failure)?;
+                self.sworms.lock().unwrap_or_else(PoisonError::into_inner).insert(sworm, opened);
+                json(())
+            }
+            Command::Typed { sworm, command } => self.typed.typed(self.sworm(&sworm)?, command).await,
+            Command::Unregister { sworm, name } => {
+                json(self.sworm(&sworm)?.unregister_name(name).await.map_err(failure)?)
+            }
+            Command::Find { sworm, name } => json(self.sworm(&sworm)?.whereis(name).map(found)),
+            Command::Registered { sworm } => {
+                json(self.sworm(&sworm)?.registered().into_iter().map(found).collect::<Vec<_>>())
+            }
+            Command::GroupMembers { sworm, group } => {
+                json(self.sworm(&sworm)?.members(group).into_iter().map(found).collect::<Vec<_>>())
+            }
+            Command::Attach { sworm, name } => self.attach(&self.sworm(&sworm)?, name).await,
+            Command::Detach { name } => {
+                let attached = self.inboxes().remove(&name);
+                let attached = attached.ok_or_else(|| missing("inbox"))?;
+                let _ = attached.detach.send(()).await;
+                json(())
+            }
+            Command::AwaitInboxEnd { name } => {
+                let ended = self.inboxes().get(&name).map(|attached| attached.ended.clone());
+                let mut ended = ended.ok_or_else(|| missing("inbox"))?;
+                let _ = ended.wait_for(|ended| *ended).await;
+                json(())
+            }
+            Command::CallInbox { sworm, name, n } => {
+                let found = self.sworm(&sworm)?.whereis_name::<Inbox<Ping>>(name).ok_or_else(|| missing("name"))?;
+                json(found.call(Ping { n }).await.map_err(call_failure)?)
+            }
+            Command::Members => json(self.node()?.members().into_iter().map(seen).collect::<Vec<_>>()),
+            Command::Leave => json(self.node()?.leave().await.map_err(failure)?),
+            Command::Close => json(self.node()?.close().await.map_err(failure)?),
+        }
+    }
+
+    async fn start(&self, spec: NodeSpec) -> Result<Value, Failure> {
+        let mut builder = Node::builder(spec.id).cluster(spec.cluster).join(spec.join);
+        builder = match spec.store {
+            Some(directory) => builder.store(directory),
+            None => builder.in_memory(),
+        };
+        for endpoint in spec.listen {
+            builder = builder.listen(endpoint);
+        }
+        if spec.client {
+            builder = builder.client();
+        }
+        let node = builder.start().await.map_err(failure)?;
+        let started = Started { endpoints: node.endpoints(), incarnation: node.incarnation() };
+        self.node.set(node).expect("a process has one node");
+        json(started)
+    }
+
+    async fn attach(&self, sworm: &Sworm, name: String) -> Result<Value, Failure> {
+        let mut inbox = sworm.attach_name::<Ping>(&name).await.map_err(failure)?;
+        let pid = inbox.pid().clone();
+        let (detach, mut detached) = mpsc::channel(1);
+        let (end, ended) = watch::channel(false);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    received = inbox.recv() => match received {
+                        Some((Ping { n }, to)) => to.send(n + 1),
+                        None => break,
+                    },
+                    _ = detached.recv() => break,
+                }
+            }
+            end.send_replace(true);
+        });
+        self.inboxes().insert(name, Attached { detach, ended });
+        json(pid)
+    }
+
+    fn node(&self) -> Result<&Node, Failure> {
+        self.node.get().ok_or_else(|| missing("node"))
+    }
+
+    fn sworm(&self, name: &str) -> Result<Sworm, Failure> {
+        let sworms = self.sworms.lock().unwrap_or_else(PoisonError::into_inner);
+        sworms.get(name).cloned().ok_or_else(|| missing("sworm"))
+    }
+
+    fn inboxes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Attached>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A command about something that this process does not have.
+pub fn missing(what: impl Debug) -> Failure {
+    Failure { kind: "Missing".into(), text: format!("{what:?}"), pid: None, unknown: false }
+}
+
+fn found(registration: Registration) -> Found {
+    let Registration { name, pid, worker_type, state, metadata, groups, attached, .. } = registration;
+    Found {
+        name: name.to_string(),
+        pid,
+        worker_type: worker_type.to_string(),
+        state: format!("{state:?}"),
+        metadata,
+        groups: groups.iter().map(|group| group.to_string()).collect(),
+        attached,
+    }
+}
+
+fn seen(member: Member) -> Seen {
+    Seen { id: member.id.to_string(), incarnation: member.incarnation, state: format!("{:?}", member.state) }
+}
