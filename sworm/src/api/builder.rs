@@ -17,7 +17,8 @@ use crate::plugin::{Duplicate, Strategies};
 use crate::store::{MemoryStore, SledStore, Store};
 use crate::transport::local::{self, LocalAnnouncement};
 use crate::transport::{
-    MemoryNetwork, Transport, TransportError, TransportEvent, ZenohOptions, ZenohTransport, reserve,
+    Dialed, MemoryNetwork, Transport, TransportError, TransportEvent, ZenohOptions, ZenohTransport, dial, probe,
+    reserve,
 };
 use crate::worker::WorkerTypes;
 
@@ -264,8 +265,17 @@ impl Wanted {
             looked_for.remove(own);
         }
         identity::remember_endpoints(store, &dialable).await?;
-        let mut looked_for: Vec<String> = looked_for.into_iter().collect();
         let own_config = self.config.is_some();
+        if !own_config {
+            let answering = answering(&looked_for).await;
+            if !answering.is_empty() {
+                looked_for.extend(probe(cluster, &answering).await?);
+                for own in &dialable {
+                    looked_for.remove(own);
+                }
+            }
+        }
+        let mut looked_for: Vec<String> = looked_for.into_iter().collect();
         let options = ZenohOptions {
             cluster: cluster.to_owned(),
             me: me.clone(),
@@ -281,6 +291,17 @@ impl Wanted {
         }
         Ok(Network { transport, looked_for, announcement })
     }
+}
+
+/// Those endpoints at which something listens.
+async fn answering(endpoints: &BTreeSet<String>) -> Vec<String> {
+    let dials = endpoints.iter().map(|endpoint| async move { (endpoint, dial(endpoint).await) });
+    let answers = futures_util::future::join_all(dials).await;
+    answers
+        .into_iter()
+        .filter(|(_, dialed)| *dialed == Dialed::Answered)
+        .map(|(endpoint, _)| endpoint.clone())
+        .collect()
 }
 
 /// The endpoints to listen on with the former ports in place of 0.

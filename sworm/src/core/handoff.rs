@@ -126,6 +126,9 @@ impl Core {
         if !self.local.is_empty() || promised || (released && !alone && !late) {
             return;
         }
+        if !alone && !late && self.is_counted_on() {
+            return; // its copies are being made up for elsewhere
+        }
         if let Some(leaving) = &mut self.leaving {
             leaving.done = true;
         }

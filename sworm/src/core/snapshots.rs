@@ -302,7 +302,7 @@ impl Core {
                     && cell.birth == stored.birth
                     && !cell.holders.is_empty()
                     && !cell.holders.contains(&self.config.me.node)
-                    && cell.since > stored.revision.epoch
+                    && cell.since >= stored.revision.epoch
             }
             Standing::Free | Standing::Source { .. } => false,
         };
@@ -310,6 +310,14 @@ impl Core {
             self.stored.remove(name);
             self.out.push(Effect::DeleteSnapshot { name: name.clone() });
         }
+    }
+
+    /// Whether a worker elsewhere counts on this node for its state.
+    pub(super) fn is_counted_on(&self) -> bool {
+        self.stored.keys().any(|name| match self.standing(name) {
+            Standing::Claimed { host, cell } => host != self.config.me && cell.holders.contains(&self.config.me.node),
+            Standing::Free | Standing::Source { .. } => false,
+        })
     }
 
     pub(super) fn tick_snapshots(&mut self) {
@@ -335,7 +343,7 @@ impl Core {
     }
 
     fn make_up_for_lost_copies(&mut self) {
-        if self.copies_checked == self.view.hash || !self.settled() {
+        if self.phase != super::message::Phase::Up || self.copies_checked == self.view.hash || !self.settled() {
             return;
         }
         let mut room = MAX_COPYING.saturating_sub(self.keeping.len());
@@ -347,7 +355,8 @@ impl Core {
             .collect();
         for name in names {
             let Some(cell) = self.directory.mine(&name) else { continue };
-            let here = cell.holders.iter().filter(|node| self.view.peer(node).is_some()).count();
+            // One that leaves is as good as gone: it waits until nobody counts on it.
+            let here = self.view.up().filter(|peer| cell.holders.contains(&peer.node)).count();
             if cell.holders.is_empty() || here > self.replicas(&name).len() {
                 continue;
             }

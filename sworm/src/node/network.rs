@@ -48,6 +48,10 @@ pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiv
                 && remembered.get(&hello.from.node) != Some(&hello.endpoints)
             {
                 remembered.insert(hello.from.node.clone(), hello.endpoints.clone());
+                if let Some(transport) = node.transport() {
+                    let own = transport.endpoints();
+                    transport.know(remembered.values().flatten().cloned().chain(own).collect());
+                }
                 if let Err(error) = identity::remember(&*node.store, &remembered).await {
                     node.fail(&format!("the store failed: {error}"));
                 }

@@ -11,7 +11,7 @@ mod memory;
 mod zenoh;
 
 pub use self::memory::{MemoryNetwork, MemoryTransport};
-pub(crate) use self::zenoh::{ZenohOptions, ZenohTransport, reserve};
+pub(crate) use self::zenoh::{ZenohOptions, ZenohTransport, dial, probe, reserve};
 
 /// The longest message, in bytes (64 MiB). A longer one is dropped by its sender, with an error in the log: a receiver
 /// would refuse it without a word.
@@ -32,6 +32,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// What this node listens on, as others can dial it: `tcp/127.0.0.1:7447`, with the real port where 0 was asked.
     fn endpoints(&self) -> Vec<String>;
+
+    /// Takes note of where all members of the cluster listen, this node included, so that those who join can be told.
+    fn know(&self, endpoints: Vec<String>) {
+        let _ = endpoints;
+    }
 
     /// Asks whether anything listens at an endpoint, within one second.
     async fn dial(&self, endpoint: &str) -> Dialed;

@@ -137,6 +137,21 @@ fn a_node_that_leaves_hands_everything_over_with_its_state() {
 }
 
 #[test]
+fn a_node_that_leaves_takes_no_copy_away_that_others_count_on() {
+    let mut world = World::new(&ABC);
+    let names = registered(&mut world, 60);
+    for name in &names {
+        world.count(name);
+    }
+    world.leave("a");
+    world.kill("b");
+    let killed = world.now_ms;
+    world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
+    assert!(world.now_ms < killed + 5_000, "a state had to be waited for");
+    assert!(names.iter().all(|name| world.worker(name).expect("runs").1.count == 1));
+}
+
+#[test]
 fn the_last_node_parks_its_workers_and_they_come_back() {
     let mut world = World::new(&["a"]);
     let request = world.register("a", "alice", 0);

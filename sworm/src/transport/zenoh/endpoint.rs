@@ -96,7 +96,7 @@ impl Reserved {
 }
 
 /// Connects by plain TCP.
-pub(super) async fn dial(endpoint: &str) -> Dialed {
+pub(crate) async fn dial(endpoint: &str) -> Dialed {
     timeout(DIAL_LIMIT, dial_all(endpoint)).await.unwrap_or(Dialed::Unreachable)
 }
 

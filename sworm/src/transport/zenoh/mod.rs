@@ -4,14 +4,15 @@ mod config;
 mod endpoint;
 mod keys;
 mod packet;
+mod probe;
 mod queue;
 mod receiver;
 mod sender;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,9 +23,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub(crate) use self::endpoint::reserve;
+pub(crate) use self::endpoint::{dial, reserve};
 use self::keys::Keys;
 pub(crate) use self::keys::hex;
+pub(crate) use self::probe::probe;
 pub(crate) use self::queue::Counters;
 use self::queue::{Item, Queue, queue};
 use self::sender::Sender;
@@ -92,7 +94,9 @@ impl ZenohTransport {
         let sender = Sender::new(keys, queue.shared.clone(), open).map_err(failed)?;
         let thread = std::thread::Builder::new().name("sworm-put".into());
         thread.spawn(move || sender.run(&items)).map_err(failed)?;
-        Ok(Arc::new(Self { queue, endpoints, _tasks: warn_of_silence(connect) }))
+        let transport = Self { queue, endpoints, _tasks: warn_of_silence(connect) };
+        transport.know(transport.endpoints());
+        Ok(Arc::new(transport))
     }
 
     /// What has been counted so far.
@@ -113,6 +117,10 @@ impl Transport for ZenohTransport {
 
     fn endpoints(&self) -> Vec<String> {
         self.endpoints.clone()
+    }
+
+    fn know(&self, endpoints: Vec<String>) {
+        *self.queue.shared.known.lock().unwrap_or_else(PoisonError::into_inner) = endpoints.join("\n");
     }
 
     async fn dial(&self, endpoint: &str) -> Dialed {

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     /// The thread discards what is still queued.
     pub(super) abandoned: AtomicBool,
     pub(super) counters: Counters,
+    /// Where the members of the cluster listen, one a line, for those who ask before they join.
+    pub(super) known: std::sync::Mutex<String>,
     warned: std::sync::Mutex<Option<Instant>>,
 }
 

@@ -1,9 +1,9 @@
 //! The one thread that puts: a worker's task or a thread of zenoh's must never wait for a congested link.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use zenoh::Wait;
@@ -126,7 +126,8 @@ impl Sender {
     }
 
     fn answer(&self, query: &Query) {
-        if let Err(error) = query.reply(query.key_expr(), "").wait() {
+        let known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = query.reply(query.key_expr(), known).wait() {
             tracing::debug!(%error, "a query was not answered");
         }
     }
