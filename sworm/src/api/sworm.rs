@@ -169,6 +169,11 @@ impl Sworm {
         found
     }
 
+    /// The nodes that have opened this sworm and take part in it, as this node sees them, sorted; itself among them.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.shared.index.nodes()
+    }
+
     /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves.
     ///
     /// # Errors

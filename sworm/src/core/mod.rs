@@ -155,6 +155,8 @@ pub enum Effect {
     Answer { number: u64, answer: Answer },
     /// A request has passed its time.
     Expired { number: u64 },
+    /// These nodes have opened the sworm and are in view.
+    Viewed(Vec<Peer>),
     /// This node takes part: it has what the others hold.
     Ready,
     /// Another node opened the sworm with other settings.

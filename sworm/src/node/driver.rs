@@ -136,6 +136,7 @@ impl Driver {
                 shared.asked_is(number, Asked::Answer(answer));
             }
             Effect::Expired { number } => shared.asked_is(number, Asked::Expired),
+            Effect::Viewed(peers) => shared.index.set_nodes(peers.into_iter().map(|peer| peer.node).collect()),
             Effect::Ready => drop(self.opened.send_replace(Opened::Ready)),
             Effect::Disagreed { node, theirs } => {
                 drop(self.opened.send_replace(Opened::Disagreed { node, theirs }));

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 use crate::core::Entry;
+use crate::core::ids::NodeId;
 
 /// Names, groups, and who waits for a change of a name.
 #[derive(Default)]
 pub(crate) struct Index {
     names: papaya::HashMap<Arc<str>, Arc<Entry>>,
     groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
+    nodes: RwLock<Vec<NodeId>>,
     waiters: Mutex<HashMap<Arc<str>, Vec<oneshot::Sender<()>>>>,
 }
 
@@ -30,6 +32,16 @@ impl Index {
     pub(crate) fn group(&self, group: &str) -> Vec<Arc<str>> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         groups.get(group).map(|names| names.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The nodes that take part, sorted.
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The core says that these nodes take part now.
+    pub(crate) fn set_nodes(&self, nodes: Vec<NodeId>) {
+        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
     /// The core says this of a name now.

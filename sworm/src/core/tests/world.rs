@@ -403,7 +403,11 @@ impl World {
             Effect::Left { .. } => self.nodes.get_mut(&name_of_node).expect("it acts").left = true,
             Effect::Expired { number } => panic!("request {number} expired"),
             Effect::Disagreed { node, theirs } => panic!("{node} has {theirs}"),
-            Effect::Resume { .. } | Effect::Checkpointed { .. } | Effect::Ready | Effect::Tell(_) => {}
+            Effect::Resume { .. }
+            | Effect::Checkpointed { .. }
+            | Effect::Ready
+            | Effect::Viewed(_)
+            | Effect::Tell(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! gossip is lost for good when a single link is cut. So each node opens its session with all members in its list, and of
 //! any two nodes at least the later one has the other in it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -20,13 +21,13 @@ const LIMIT: Duration = Duration::from_millis(1500);
 const AGAIN: Duration = Duration::from_millis(30);
 
 /// The endpoints of the members that the nodes at these endpoints know. Empty if none of them belongs to the cluster.
-pub(crate) async fn probe(cluster: &str, connect: &[String]) -> Result<Vec<String>, TransportError> {
+pub(crate) async fn probe(cluster: &str, connect: &[String]) -> Result<BTreeSet<String>, TransportError> {
     let config = config::base(None, Vec::new(), connect.to_vec())?.finish(&[], connect)?;
     let failed = |error: zenoh::Error| TransportError::Failed { why: error.to_string() };
     let session = zenoh::open(config).await.map_err(failed)?;
     let key = Keys::new(cluster).every_flush();
     let deadline = Instant::now() + LIMIT;
-    let mut known = Vec::new();
+    let mut known = BTreeSet::new();
     while known.is_empty() && Instant::now() < deadline {
         known = ask(&session, &key).await;
         if known.is_empty() {
@@ -39,10 +40,10 @@ pub(crate) async fn probe(cluster: &str, connect: &[String]) -> Result<Vec<Strin
     Ok(known)
 }
 
-async fn ask(session: &Session, key: &str) -> Vec<String> {
+async fn ask(session: &Session, key: &str) -> BTreeSet<String> {
     let asked = session.get(key).target(QueryTarget::All).consolidation(ConsolidationMode::None).timeout(LIMIT).await;
-    let Ok(answers) = asked else { return Vec::new() };
-    let mut known = Vec::new();
+    let Ok(answers) = asked else { return BTreeSet::new() };
+    let mut known = BTreeSet::new();
     while let Ok(answer) = answers.recv_async().await {
         if let Ok(sample) = answer.result()
             && let Ok(text) = sample.payload().try_to_string()
