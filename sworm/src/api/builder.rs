@@ -322,7 +322,7 @@ fn say_what_is_linked(shared: &NodeShared) {
     tracing::info!(
         node = %shared.me,
         cluster = shared.cluster,
-        endpoints = ?shared.transport().map(|transport| transport.endpoints()),
+        endpoints = ?shared.endpoints(),
         worker_types = ?types,
         restart = ?shared.strategies.restart_names(),
         distribution = ?shared.strategies.distribution_names(),

@@ -80,7 +80,7 @@ impl Node {
 
     /// Where this node listens, with the real ports.
     pub fn endpoints(&self) -> Vec<String> {
-        self.guard.shared.transport().map(|transport| transport.endpoints()).unwrap_or_default()
+        self.guard.shared.endpoints()
     }
 
     /// Why the node has stopped by itself, if it has: its store failed.
@@ -212,8 +212,9 @@ impl Node {
     /// [`LeaveError::Store`] when the store could not be closed.
     pub async fn close(&self) -> crate::Result<()> {
         let shared = &self.guard.shared;
+        let transport = shared.take_transport();
         shared.stop(None);
-        if let Some(transport) = shared.transport() {
+        if let Some(transport) = transport {
             transport.close().await;
         }
         shared.store.close().await.map_err(|error| LeaveError::Store(error.to_string()).into())

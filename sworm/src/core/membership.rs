@@ -52,6 +52,9 @@ pub struct Known {
     /// Its greeting.
     pub hello: Option<Hello>,
     linked: bool,
+    /// A newer incarnation whose token came up while this one's still lives: its successor, or another instance that
+    /// took the same id. It is let in when this one's token is gone, or when it proves to run on the same directory.
+    next: Option<Incarnation>,
     since_ms: u64,
     greet_ms: u64,
 }
@@ -127,7 +130,21 @@ impl Membership {
             return;
         }
         let known = self.known.entry(peer.node.clone()).or_insert_with(|| Known::new(peer.incarnation, now_ms));
+        if known.incarnation < peer.incarnation && known.linked {
+            known.next = up.then_some(peer.incarnation);
+            if up {
+                want.push(Want::Greet { to: peer, answer: true });
+            }
+            return;
+        }
         if known.incarnation > peer.incarnation || (!up && known.incarnation != peer.incarnation) {
+            return;
+        }
+        if let (false, Some(next)) = (up, known.next) {
+            want.push(Want::Absent { peer: peer.clone() });
+            *known = Known::new(next, now_ms);
+            known.linked = true;
+            want.push(Want::Greet { to: Peer { node: peer.node, incarnation: next }, answer: true });
             return;
         }
         if known.incarnation < peer.incarnation {
@@ -185,10 +202,16 @@ impl Membership {
             return;
         }
         if known.incarnation < peer.incarnation {
+            let same_directory = known.hello.as_ref().is_some_and(|old| old.instance == hello.instance);
+            if known.linked && !same_directory {
+                return; // it waits until the other's token is gone, or is refused
+            }
             if known.state != MemberState::Down {
                 want.push(Want::Absent { peer: Peer { node: peer.node, incarnation: known.incarnation } });
             }
+            let linked = known.next == Some(hello.from.incarnation);
             *known = Known::new(hello.from.incarnation, now_ms);
+            known.linked = linked;
         }
         known.hello = Some(hello.clone());
         if known.state == MemberState::Joining && known.linked {
@@ -261,7 +284,15 @@ impl Membership {
 
 impl Known {
     fn new(incarnation: Incarnation, now_ms: u64) -> Self {
-        Self { incarnation, state: MemberState::Joining, hello: None, linked: false, since_ms: now_ms, greet_ms: 0 }
+        Self {
+            incarnation,
+            state: MemberState::Joining,
+            hello: None,
+            linked: false,
+            next: None,
+            since_ms: now_ms,
+            greet_ms: 0,
+        }
     }
 }
 
@@ -329,10 +360,26 @@ mod tests {
     #[test]
     fn a_successor_takes_the_place_of_its_former_self() {
         let (mut members, mut want) = (with_b(), Vec::new());
+        // Its new token may come before the old one is seen to go.
+        let again = Hello { instance: InstanceId(1), ..hello("b", 2) };
         members.linked(10, peer("b", 2), true, &mut want);
-        assert_eq!(want[0], Want::Absent { peer: peer("b", 1) });
-        members.linked(11, peer("b", 1), false, &mut want);
-        members.hello(12, 0, hello("b", 2), &mut want);
+        members.hello(12, 0, again.clone(), &mut want);
+        assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
+        assert_eq!(want.last(), Some(&Want::Present { hello: again }));
+        want.clear();
+        members.linked(13, peer("b", 1), false, &mut want);
+        assert_eq!(want, []);
+    }
+
+    #[test]
+    fn another_instance_does_not_push_out_a_living_node() {
+        let (mut members, mut want) = (with_b(), Vec::new());
+        members.linked(10, peer("b", 2), true, &mut want);
+        members.hello(11, 0, hello("b", 2), &mut want);
+        assert!(!want.iter().any(|want| matches!(want, Want::Absent { .. } | Want::Present { .. })), "{want:?}");
+        members.linked(12, peer("b", 1), false, &mut want);
+        members.hello(13, 0, hello("b", 2), &mut want);
+        assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
         assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 2) }));
     }
 

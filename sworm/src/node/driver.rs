@@ -1,6 +1,7 @@
 //! Runs one core: feeds it what happens, and performs what it decides.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -47,11 +48,11 @@ impl Driver {
             let now = self.now();
             for _ in 0..BATCH {
                 let Some(next) = input.take() else { break };
-                self.core.handle(now, next);
+                self.take(now, next);
                 input = self.inputs.try_recv().ok();
             }
             if let Some(last) = input {
-                self.core.handle(now, last);
+                self.take(now, last);
             }
             let effects = self.core.flush(self.now());
             if let Err(error) = self.perform(effects) {
@@ -60,6 +61,16 @@ impl Driver {
             }
         }
         self.shared.stopped();
+    }
+
+    fn take(&mut self, now: Now, input: Input) {
+        if let Input::Exited { name, since, .. } | Input::Stopped { name, since } = &input {
+            let mut slots = self.shared.slots();
+            if slots.get(name).is_some_and(|slot| slot.since == *since) {
+                slots.remove(name);
+            }
+        }
+        self.core.handle(now, input);
     }
 
     fn now(&self) -> Now {
@@ -112,14 +123,7 @@ impl Driver {
             Effect::Send { to, message } => self.send(Some(&to), message),
             Effect::Broadcast(message) => self.send(None, message),
             Effect::Start { name, since, spec, state } => self.start(name, since, spec, state),
-            Effect::Pause { name, since } => {
-                if !self.control(&name, since, Control::Pause) {
-                    let state = Err("its task is gone".into());
-                    return shared.input(Input::Paused { name, since, state });
-                }
-                let late = Input::Paused { name: name.clone(), since, state: Err("it did not pause in time".into()) };
-                self.later(STOPPING_LIMIT + GRACE, late);
-            }
+            Effect::Pause { name, since } => self.pause(name, since),
             Effect::Resume { name, since } => {
                 self.control(&name, since, Control::Resume);
             }
@@ -235,24 +239,30 @@ impl Driver {
         });
     }
 
-    fn later(&self, after: Duration, input: Input) {
+    fn pause(&self, name: Arc<str>, since: Epoch) {
+        let answered = Arc::new(AtomicBool::new(false));
         let shared = self.shared.clone();
+        if !self.control(&name, since, Control::Pause(answered.clone())) {
+            let state = Err("its task is gone".into());
+            return shared.input(Input::Paused { name, since, state });
+        }
         tokio::spawn(async move {
-            tokio::time::sleep(after).await;
-            shared.input(input);
+            tokio::time::sleep(STOPPING_LIMIT + GRACE).await;
+            if !answered.swap(true, Relaxed) {
+                let state = Err("it did not pause in time".into());
+                shared.input(Input::Paused { name, since, state });
+            }
         });
     }
 
     /// An attached name that is gone is gone from its task too.
     fn drop_detached(&self, name: &Arc<str>, entry: Option<&Entry>) {
+        let here = |entry: &Entry| entry.host == self.shared.node.me;
+        if entry.is_some_and(here) || !self.shared.index.get(name).is_some_and(|old| here(&old)) {
+            return;
+        }
         let mut slots = self.shared.slots();
-        let mine = entry.is_some_and(|entry| entry.host == self.shared.node.me);
-        let gone = slots.get(name).is_some_and(|slot| match &slot.task {
-            None => !mine && self.shared.index.get(name).is_some_and(|old| old.host == self.shared.node.me),
-            // A task that has ended and whose name is not here any more leaves no slot.
-            Some(task) => !mine && task.is_finished(),
-        });
-        if gone {
+        if slots.get(name).is_some_and(|slot| slot.task.is_none()) {
             slots.remove(name);
         }
     }

@@ -12,10 +12,11 @@ pub(crate) mod sworm;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -50,7 +51,8 @@ pub(crate) struct NodeShared {
     pub(crate) calls: Calls,
     pub(crate) membership: Mutex<Membership>,
     pub(crate) introduced: watch::Sender<Introduction>,
-    transport: OnceLock<Arc<dyn Transport>>,
+    /// Gone once the node has stopped, whoever still holds a handle.
+    transport: RwLock<Option<Arc<dyn Transport>>>,
     sworms: Mutex<HashMap<u64, Arc<SwormShared>>>,
     started: Instant,
     life: watch::Sender<Life>,
@@ -98,7 +100,7 @@ impl NodeShared {
             calls: Calls::default(),
             membership: Mutex::new(membership),
             introduced: watch::Sender::new(Introduction::Waiting),
-            transport: OnceLock::new(),
+            transport: RwLock::default(),
             sworms: Mutex::default(),
             started,
             life: watch::Sender::new(Life::Running),
@@ -106,21 +108,30 @@ impl NodeShared {
     }
 
     pub(crate) fn set_transport(&self, transport: Arc<dyn Transport>) {
-        let _ = self.transport.set(transport);
+        *self.transport.write().unwrap_or_else(PoisonError::into_inner) = Some(transport);
     }
 
-    pub(crate) fn transport(&self) -> Option<&Arc<dyn Transport>> {
-        self.transport.get()
+    pub(crate) fn take_transport(&self) -> Option<Arc<dyn Transport>> {
+        self.transport.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn transport(&self) -> Option<Arc<dyn Transport>> {
+        self.transport.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where this node listens.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.transport().map(|transport| transport.endpoints()).unwrap_or_default()
     }
 
     pub(crate) fn send(&self, to: &Peer, class: Class, frame: Bytes) {
-        if let Some(transport) = self.transport.get() {
+        if let Some(transport) = &*self.transport.read().unwrap_or_else(PoisonError::into_inner) {
             transport.send(to, class, frame);
         }
     }
 
     pub(crate) fn broadcast(&self, class: Class, frame: Bytes) {
-        if let Some(transport) = self.transport.get() {
+        if let Some(transport) = &*self.transport.read().unwrap_or_else(PoisonError::into_inner) {
             transport.broadcast(class, frame);
         }
     }
@@ -130,7 +141,7 @@ impl NodeShared {
         Hello {
             from: self.me.clone(),
             instance: self.instance,
-            endpoints: self.transport.get().map(|transport| transport.endpoints()).unwrap_or_default(),
+            endpoints: self.endpoints(),
             labels: self.labels.clone(),
             unix_ms: unix_ms(),
             answer,
@@ -171,7 +182,8 @@ impl NodeShared {
         }
     }
 
-    /// Stops everything at once: for the others it looks as if the process had ended.
+    /// Stops everything at once: for the others it looks as if the process had ended. The store is closed in the
+    /// background, unless the caller closes it.
     pub(crate) fn stop(&self, why: Option<String>) {
         let first = self.life.send_if_modified(|life| {
             let first = *life == Life::Running;
@@ -180,11 +192,21 @@ impl NodeShared {
             }
             first
         });
-        if first {
-            let sworms: Vec<_> = self.sworms().drain().collect();
-            for (_, sworm) in sworms {
-                sworm.stopped();
-            }
+        drop(self.take_transport());
+        if !first {
+            return;
+        }
+        let sworms: Vec<_> = self.sworms().drain().collect();
+        for (_, sworm) in sworms {
+            sworm.stopped();
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let store = self.store.clone();
+            runtime.spawn(async move {
+                if let Err(error) = store.close().await {
+                    tracing::error!(%error, "the store could not be closed");
+                }
+            });
         }
     }
 

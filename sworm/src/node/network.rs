@@ -144,19 +144,24 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
         }
         Want::IdTaken { other } => {
             tracing::error!(%other, "another node with this node's id is running");
-            node.introduced.send_replace(Introduction::IdTaken);
+            settle(node, Introduction::IdTaken);
         }
         Want::Introduced => {
-            node.introduced.send_if_modified(|now| {
-                let waiting = *now == Introduction::Waiting;
-                if waiting {
-                    *now = Introduction::Done;
-                }
-                waiting
-            });
+            settle(node, Introduction::Done);
             tell_all(&|| Input::Introduced);
         }
     }
+}
+
+/// What came of meeting the others is said once: later news of it does not undo a start.
+fn settle(node: &NodeShared, outcome: Introduction) {
+    node.introduced.send_if_modified(|now| {
+        let waiting = *now == Introduction::Waiting;
+        if waiting {
+            *now = outcome;
+        }
+        waiting
+    });
 }
 
 /// Whether a node whose link was lost still listens: refused on all endpoints, its process is gone.

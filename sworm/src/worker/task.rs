@@ -5,6 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,10 +64,14 @@ pub(crate) trait Replies: Send + Sync + 'static {
 /// What a worker's task is told.
 #[derive(Debug)]
 pub(crate) enum Control {
-    Pause,
+    /// Whoever sets it first answers: the task, or the node when the task takes too long.
+    Pause(Arc<AtomicBool>),
     Resume,
     Stop,
-    Checkpointed { number: u64, result: Result<(), String> },
+    Checkpointed {
+        number: u64,
+        result: Result<(), String>,
+    },
 }
 
 /// Starts the task of a worker and gives the way in.
@@ -201,7 +206,7 @@ impl<W: Lifecycle> Task<W> {
             };
             let end = match next {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
-                Next::Control(Some(Control::Pause)) => self.pause(worker).await,
+                Next::Control(Some(Control::Pause(answered))) => self.pause(worker, &answered).await,
                 Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) => None,
                 Next::Control(Some(Control::Stop) | None) => {
                     self.stopping(worker).await;
@@ -287,7 +292,7 @@ impl<W: Lifecycle> Task<W> {
                     Some(Control::Checkpointed { number: done, result }) if done == number => {
                         return result.map_err(failed);
                     }
-                    Some(Control::Checkpointed { .. } | Control::Pause | Control::Resume) => {}
+                    Some(Control::Checkpointed { .. } | Control::Pause(_) | Control::Resume) => {}
                     Some(Control::Stop) | None => return Err(("the worker was stopped".into(), End::Stopped)),
                 }
             }
@@ -316,16 +321,18 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Saves the state for whoever takes over, and waits for what becomes of that.
-    async fn pause(&mut self, worker: &mut W) -> Option<End> {
+    async fn pause(&mut self, worker: &mut W, answered: &AtomicBool) -> Option<End> {
         self.stopping(worker).await;
         let state = if self.ctx.handoff { self.snapshot(worker).map(Some) } else { Ok(None) };
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-        self.send(Input::Paused { name, since, state });
+        if !answered.swap(true, Relaxed) {
+            self.send(Input::Paused { name, since, state });
+        }
         loop {
             match self.control.recv().await {
                 Some(Control::Resume) => return self.started(worker).await.err().map(End::Exit),
                 Some(Control::Stop) | None => return Some(End::Stopped),
-                Some(Control::Pause | Control::Checkpointed { .. }) => {}
+                Some(Control::Pause(_) | Control::Checkpointed { .. }) => {}
             }
         }
     }
