@@ -260,22 +260,35 @@ impl Directory {
         gone
     }
 
-    /// The lanes that can be given up: ended, and each of their names covered by a lane that is not, or by a ban.
-    pub fn droppable(&self) -> Vec<LaneId> {
-        let covered = |id: &LaneId, name: &Arc<str>, cell: &NameCell| {
-            let better = |(other, theirs): (&LaneId, &Arc<NameCell>)| {
-                other != id && !self.has_ended(other) && theirs.birth == cell.birth && theirs.epoch > cell.epoch
+    /// The lanes that can be given up: ended, and each of their names covered by a durable cell in a lane that is not, or
+    /// by a durable ban. `durable` tells up to which number a lane is on its owner's disk.
+    pub fn droppable(&self, durable: impl Fn(&LaneId) -> u64) -> Vec<LaneId> {
+        let lasting: Vec<(&LaneId, &Lane, u64)> =
+            self.lanes.iter().filter(|(id, _)| !self.has_ended(id)).map(|(id, lane)| (id, lane, durable(id))).collect();
+        let covered = |name: &Arc<str>, cell: &NameCell| {
+            let (own, ban) = (Key::Name(name.clone()), Key::Ban(name.clone()));
+            let covers = |lane: &Lane, key: &Key, upto: u64| {
+                let stands = match lane.get(key) {
+                    Some(Value::Name(theirs)) => theirs.birth == cell.birth && theirs.epoch > cell.epoch,
+                    Some(Value::Ban(births)) => births.contains(&cell.birth),
+                    _ => false,
+                };
+                stands && lane.seq(key).is_some_and(|seq| seq <= upto)
             };
-            let key = Key::Ban(name.clone());
-            let banned = self.lanes.iter().any(|(other, lane)| {
-                !self.has_ended(other) && matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(&cell.birth))
-            });
-            cell.attached || banned || self.cells(name).any(better)
+            cell.attached
+                || lasting.iter().any(|(_, lane, upto)| covers(lane, &own, *upto) || covers(lane, &ban, *upto))
         };
-        let mut found = Vec::new();
+        // To drop an incarnation is to drop all before it: none of them may still say something.
+        let mut found: Vec<LaneId> = Vec::new();
+        let mut kept: Option<&NodeId> = None;
         for (id, lane) in &self.lanes {
-            if self.has_ended(id) && names(lane).all(|(name, cell)| covered(id, name, cell)) {
+            if kept == Some(&id.node) {
+                continue;
+            }
+            if self.has_ended(id) && names(lane).all(|(name, cell)| covered(name, cell)) {
                 found.push(id.clone());
+            } else {
+                kept = Some(&id.node);
             }
         }
         found

@@ -75,6 +75,11 @@ impl Lane {
         self.cells.get(key)?.value.as_ref()
     }
 
+    /// The number at which the fact under a key was written.
+    pub fn seq(&self, key: &Key) -> Option<u64> {
+        self.cells.get(key).map(|cell| cell.seq)
+    }
+
     /// All live facts.
     pub fn live(&self) -> impl Iterator<Item = (&Key, &Value)> {
         self.cells.iter().filter_map(|(key, cell)| Some((key, cell.value.as_ref()?)))

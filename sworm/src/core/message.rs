@@ -66,6 +66,8 @@ pub struct Beat {
     pub view: u64,
     /// The sender's own lane.
     pub max: u64,
+    /// How much of it is on the sender's disk.
+    pub durable: u64,
     /// Hash of all that the sender holds.
     pub holds: u64,
     /// The sender's hybrid time.

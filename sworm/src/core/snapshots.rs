@@ -96,6 +96,8 @@ impl Core {
 
     /// Stores a state under the epoch that was started from it.
     pub(super) fn keep_restored(&mut self, name: &Arc<str>, since: Epoch, restored: Snapshot) {
+        let from = restored.revision;
+        self.restate(name, |cell| cell.restored_from = Some(from));
         let snapshot = Snapshot { revision: first_revision(since), ..restored };
         self.keep(name, since, snapshot, Then::Run);
     }

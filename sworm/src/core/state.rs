@@ -42,6 +42,9 @@ pub struct Core {
     pub(super) after: BTreeMap<u64, Vec<Effect>>,
     pub(super) waiting: Vec<Effect>,
     pub(super) sync_number: u64,
+    /// How much of the own lane is on the disk, and what it will be when a number is durable.
+    pub(super) durable_max: u64,
+    syncing: BTreeMap<u64, u64>,
     // requester
     pub(super) pending: BTreeMap<u64, Pending>,
     // arbiter
@@ -93,6 +96,8 @@ impl Core {
             after: BTreeMap::new(),
             waiting: Vec::new(),
             sync_number: 0,
+            durable_max: 0,
+            syncing: BTreeMap::new(),
             pending: BTreeMap::new(),
             queues: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
@@ -214,7 +219,9 @@ impl Core {
     }
 
     fn publish(&mut self) {
+        let mut sync = !self.waiting.is_empty();
         if let Some(delta) = self.directory.unpublished() {
+            sync = true;
             self.out.push(Effect::Persist(delta.clone()));
             self.out.push(Effect::Broadcast(Box::new(Message::Delta(delta))));
         }
@@ -224,8 +231,10 @@ impl Core {
                 dropped: self.directory.dropped().clone(),
             });
         }
-        if !self.waiting.is_empty() {
+        if sync {
             self.sync_number += 1;
+            let max = self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
+            self.syncing.insert(self.sync_number, max);
             self.after.insert(self.sync_number, std::mem::take(&mut self.waiting));
             self.out.push(Effect::Sync(self.sync_number));
         }
@@ -235,6 +244,10 @@ impl Core {
     }
 
     fn on_durable(&mut self, number: u64) {
+        let unsynced = self.syncing.split_off(&(number + 1));
+        if let Some((_, max)) = std::mem::replace(&mut self.syncing, unsynced).pop_last() {
+            self.durable_max = self.durable_max.max(max);
+        }
         let later = self.after.split_off(&(number + 1));
         for effect in std::mem::replace(&mut self.after, later).into_values().flatten() {
             match effect {

@@ -315,6 +315,7 @@ impl Core {
             phase: self.phase,
             view: self.view.hash,
             max: self.directory.lane(&self.config.me).map_or(0, |lane| lane.max()),
+            durable: self.durable_max,
             holds: self.directory.hash(),
             time,
         };
@@ -337,13 +338,26 @@ impl Core {
         if !alike {
             return;
         }
-        for lane in self.directory.droppable() {
+        let durable = |lane: &LaneId| {
+            if *lane == self.config.me {
+                return self.durable_max;
+            }
+            let member = self.members.get(&lane.node).filter(|member| member.incarnation == lane.incarnation);
+            member.and_then(|member| member.beat.as_ref()).map_or(0, |(beat, _)| beat.durable)
+        };
+        let own_is_durable = self.durable_max == self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
+        for lane in self.directory.droppable(durable) {
             self.drop_upto(&lane);
         }
         if self.known_are_in_view() {
             self.directory.forget_bans();
         }
-        self.tidied = self.directory.hash();
+        // As long as something is on its way to a disk there may be more to tidy up.
+        let all_durable = own_is_durable
+            && self.members.values().all(|m| m.beat.as_ref().is_none_or(|(beat, _)| beat.durable == beat.max));
+        if all_durable {
+            self.tidied = self.directory.hash();
+        }
     }
 
     /// Whether every node that a lane speaks for, and that has not ended, is in view.

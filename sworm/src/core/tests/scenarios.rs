@@ -86,6 +86,7 @@ fn a_crashed_worker_restarts_from_its_checkpoint_at_a_higher_epoch() {
     let mut world = World::new(&ABC);
     registered(&mut world, 1);
     world.count("name-0");
+    world.run(50);
     let (host, before) = world.worker("name-0").expect("runs");
     world.crash("name-0");
     world.run_until("a restart", |world| world.worker("name-0").is_some());
@@ -102,6 +103,7 @@ fn workers_of_a_killed_node_start_elsewhere_with_their_checkpoints_and_no_other_
     for name in &names {
         world.count(name);
     }
+    world.run(50);
     let before: Vec<_> = names.iter().map(|name| world.worker(name).expect("runs")).collect();
     world.kill("b");
     world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
@@ -127,6 +129,7 @@ fn a_node_that_leaves_hands_everything_over_with_its_state() {
     for name in names.iter().step_by(7) {
         world.count(name);
     }
+    world.run(50);
     world.leave("a");
     world.run_until("all there", |world| names.iter().all(|name| world.worker(name).is_some()));
     rest(&mut world);
@@ -143,6 +146,7 @@ fn a_node_that_leaves_takes_no_copy_away_that_others_count_on() {
     for name in &names {
         world.count(name);
     }
+    world.run(50);
     world.leave("a");
     world.kill("b");
     let killed = world.now_ms;
@@ -157,6 +161,7 @@ fn the_last_node_parks_its_workers_and_they_come_back() {
     let request = world.register("a", "alice", 0);
     world.answer(request).expect("free");
     world.count("alice");
+    world.run(50);
     world.leave("a");
     world.start("a");
     world.run_until("it is back", |world| world.worker("alice").is_some());
@@ -172,6 +177,7 @@ fn a_killed_cluster_comes_back_once_each_with_its_checkpoints() {
         for name in &names {
             world.count(name);
         }
+        world.run(50);
         for node in ABC {
             world.kill(node);
         }
@@ -192,6 +198,7 @@ fn after_a_cut_heals_each_name_has_one_worker_and_the_majority_kept_its_own() {
     let mut world = World::new(&ABC);
     let names = registered(&mut world, 30);
     rest(&mut world);
+    world.may_overlap = true;
     world.cut("a", "c");
     world.cut("b", "c");
     world.run(8_000);

@@ -26,6 +26,29 @@ struct Disk {
     snapshots: BTreeMap<Arc<str>, Snapshot>,
 }
 
+/// What a node has asked its disk to keep, and what of it a crash may lose.
+#[derive(Clone, Debug)]
+enum DiskOp {
+    Lane(crate::core::lane::Delta),
+    Ends(BTreeMap<NodeId, Incarnation>, BTreeMap<NodeId, Incarnation>),
+    Forget(LaneId),
+    Snapshot(Arc<str>, Option<Snapshot>),
+}
+
+impl Disk {
+    fn apply(&mut self, op: DiskOp) {
+        match op {
+            DiskOp::Lane(delta) => {
+                self.lanes.entry(delta.lane.clone()).or_default().join(delta);
+            }
+            DiskOp::Ends(ended, dropped) => (self.ended, self.dropped) = (ended, dropped),
+            DiskOp::Forget(lane) => drop(self.lanes.remove(&lane)),
+            DiskOp::Snapshot(name, Some(snapshot)) => drop(self.snapshots.insert(name, snapshot)),
+            DiskOp::Snapshot(name, None) => drop(self.snapshots.remove(&name)),
+        }
+    }
+}
+
 /// A simulated worker: a number that it counts up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Running {
@@ -33,6 +56,8 @@ pub(super) struct Running {
     pub(super) count: u64,
     birth: crate::core::ids::Birth,
     revision: u64,
+    /// Whether it ever asked for a checkpoint, in this life or an earlier one.
+    checkpointed: bool,
 }
 
 struct Node {
@@ -41,6 +66,9 @@ struct Node {
     workers: BTreeMap<Arc<str>, Running>,
     index: BTreeMap<Arc<str>, Entry>,
     left: bool,
+    /// What is not on the disk yet, and how much of it each sync covers.
+    unsynced: Vec<DiskOp>,
+    syncs: BTreeMap<u64, usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +94,31 @@ pub(super) struct World {
     pub(super) broken: BTreeSet<String>,
     pub(super) handoff: bool,
     pub(super) messages: u64,
+    /// Chance, as a hash of the seed and a counter.
+    seed: u64,
+    draws: u64,
+    /// Messages lost and repeated, in thousands, and the most that one is delayed.
+    pub(super) lost: u64,
+    pub(super) repeated: u64,
+    pub(super) delay_ms: u64,
+    /// Counts whose checkpoint was acknowledged.
+    pub(super) acknowledged: BTreeMap<Arc<str>, u64>,
+    counting: BTreeMap<(Arc<str>, Epoch, u64), u64>,
+    /// The epochs at which each name was started, in order.
+    pub(super) starts: BTreeMap<Arc<str>, Vec<Epoch>>,
+    pub(super) restored_older: BTreeSet<Arc<str>>,
+    pub(super) expired: BTreeSet<u64>,
+    pub(super) may_expire: bool,
+    pub(super) may_overlap: bool,
+    pub(super) trace: Vec<String>,
 }
 
 impl World {
     pub(super) fn new(names: &[&str]) -> Self {
+        Self::seeded(names, 0)
+    }
+
+    pub(super) fn seeded(names: &[&str], seed: u64) -> Self {
         let mut world = Self {
             now_ms: 1_000,
             nodes: BTreeMap::new(),
@@ -85,12 +134,36 @@ impl World {
             broken: BTreeSet::new(),
             handoff: true,
             messages: 0,
+            seed,
+            draws: 0,
+            lost: 0,
+            repeated: 0,
+            delay_ms: 0,
+            acknowledged: BTreeMap::new(),
+            counting: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            restored_older: BTreeSet::new(),
+            expired: BTreeSet::new(),
+            may_expire: false,
+            may_overlap: false,
+            trace: Vec::new(),
         };
         for name in names {
             world.start(name);
         }
         world.run(1_000);
         world
+    }
+
+    /// A number below `below`.
+    pub(super) fn draw(&mut self, below: u64) -> u64 {
+        self.draws += 1;
+        let bytes: Vec<u8> = [self.seed.to_be_bytes(), self.draws.to_be_bytes()].concat();
+        xxh3_64(&bytes) % below
+    }
+
+    pub(super) fn alive(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
     }
 
     fn now(&self) -> Now {
@@ -102,6 +175,7 @@ impl World {
     }
 
     pub(super) fn start_hosting(&mut self, name: &str, hosts: bool) {
+        self.trace.push(format!("{} start {name}", self.now_ms));
         let incarnation = self.incarnations.entry(name.to_owned()).or_default();
         *incarnation += 1;
         let me = Peer { node: NodeId::new(name).expect("valid"), incarnation: Incarnation(*incarnation) };
@@ -128,9 +202,18 @@ impl World {
         let mut core = Core::new(config, recovered, self.now());
         core.handle(self.now(), Input::Introduced);
         let peers: Vec<Peer> = self.nodes.values().map(|node| node.me.clone()).collect();
+        // One whose links are cut sees nobody new either.
         self.nodes.insert(
             name.to_owned(),
-            Node { core, me: me.clone(), workers: BTreeMap::new(), index: BTreeMap::new(), left: false },
+            Node {
+                core,
+                me: me.clone(),
+                workers: BTreeMap::new(),
+                index: BTreeMap::new(),
+                left: false,
+                unsynced: Vec::new(),
+                syncs: BTreeMap::new(),
+            },
         );
         for other in peers {
             self.link(&me, &other, true);
@@ -148,7 +231,13 @@ impl World {
 
     /// SIGKILL: the workers are gone, the disk stays.
     pub(super) fn kill(&mut self, name: &str) {
-        let node = self.nodes.remove(name).expect("it runs");
+        self.trace.push(format!("{} kill {name}", self.now_ms));
+        let mut node = self.nodes.remove(name).expect("it runs");
+        // What was not synced is lost from some point on.
+        let kept = self.draw(node.unsynced.len() as u64 + 1);
+        let disk = self.disks.entry(name.to_owned()).or_default();
+        node.unsynced.drain(..).take(usize::try_from(kept).expect("small")).for_each(|op| disk.apply(op));
+        self.cut.retain(|(a, b)| a != name && b != name);
         let others: Vec<Peer> = self.nodes.values().map(|node| node.me.clone()).collect();
         for other in others {
             self.push(2, Event::Wake { to: other }, Input::Absent { peer: node.me.clone() });
@@ -164,7 +253,19 @@ impl World {
         self.kill(name);
     }
 
+    pub(super) fn begin_leave(&mut self, name: &str) {
+        self.trace.push(format!("{} {name} leaves", self.now_ms));
+        let me = self.nodes[name].me.clone();
+        self.push(0, Event::Wake { to: me }, Input::Leave { until_ms: self.now_ms + 10_000 });
+    }
+
+    /// The nodes that have left and are still there.
+    pub(super) fn left(&self) -> Vec<String> {
+        self.nodes.iter().filter(|(_, node)| node.left).map(|(name, _)| name.clone()).collect()
+    }
+
     pub(super) fn cut(&mut self, a: &str, b: &str) {
+        self.trace.push(format!("{} cut {a} {b}", self.now_ms));
         self.cut.insert((a.into(), b.into()));
         self.cut.insert((b.into(), a.into()));
         let (a, b) = (self.nodes[a].me.clone(), self.nodes[b].me.clone());
@@ -173,6 +274,9 @@ impl World {
 
     pub(super) fn heal(&mut self) {
         for (a, b) in std::mem::take(&mut self.cut) {
+            if a > b {
+                continue;
+            }
             let (a, b) = (self.nodes[&a].me.clone(), self.nodes[&b].me.clone());
             self.link(&a, &b, true);
         }
@@ -199,6 +303,7 @@ impl World {
 
     pub(super) fn ask(&mut self, on: &str, ask: Ask) -> u64 {
         self.requests += 1;
+        self.trace.push(format!("{} {on} asks {}: {ask:?}", self.now_ms, self.requests));
         let until_ms = self.now_ms + 20_000;
         let to = self.nodes[on].me.clone();
         self.push(0, Event::Wake { to }, Input::Ask { number: self.requests, ask, until_ms });
@@ -217,14 +322,16 @@ impl World {
         let running = node.workers.get_mut(name).expect("it runs");
         running.count += 1;
         running.revision += 1;
-        let snapshot = snapshot(running, true);
+        running.checkpointed = true;
+        let snapshot = snapshot(running);
         let (to, count) = (node.me.clone(), running.count);
+        self.counting.insert((name.into(), worker.since, snapshot.revision.number), count);
         self.push(0, Event::Wake { to }, Input::Checkpoint { name: name.into(), since: worker.since, snapshot });
-        self.run(10);
         count
     }
 
     pub(super) fn crash(&mut self, name: &str) {
+        self.trace.push(format!("{} {name} crashes", self.now_ms));
         let (host, worker) = self.worker(name).expect("it runs");
         let node = self.nodes.get_mut(&host).expect("it is there");
         node.workers.remove(name);
@@ -257,6 +364,28 @@ impl World {
             .values()
             .map(|node| node.index.get(name).map(|entry| (entry.host.node.clone(), entry.running)))
             .collect()
+    }
+
+    /// What each node holds of a name.
+    pub(super) fn describe(&self, name: &str) -> String {
+        let name: Arc<str> = name.into();
+        let mut text = String::new();
+        for (id, node) in &self.nodes {
+            text += &format!("\n{id} ({:?}, settled {}):", node.core.phase, node.core.settled());
+            for (lane, cell) in node.core.directory.cells(&name) {
+                let ended = node.core.directory.has_ended(lane);
+                text += &format!(
+                    "\n  {lane} ended {ended}: {:?} {:?} {} {:?} {:?}",
+                    cell.birth,
+                    cell.state,
+                    cell.epoch,
+                    cell.holders,
+                    node.core.directory.is_banned(&name, cell.birth)
+                );
+            }
+            text += &format!("\n  local {:?}, stored {:?}", node.core.local.get(&name), node.core.stored.get(&name));
+        }
+        text
     }
 
     /// Whether all directories are equal, every name runs where they say, and nothing else runs.
@@ -319,6 +448,16 @@ impl World {
         let now = self.now();
         let Some(node) = self.nodes.get_mut(to.node.as_str()).filter(|node| node.me == to) else { return true };
         let tick = matches!(input, Input::Tick);
+        if let Input::Durable(number) = &input {
+            // Syncs end in any order here, but each covers all before it.
+            let Some(covered) = node.syncs.remove(number) else { return true };
+            let disk = self.disks.entry(to.node.to_string()).or_default();
+            node.unsynced.drain(..covered).for_each(|op| disk.apply(op));
+            for later in node.syncs.values_mut() {
+                *later = later.saturating_sub(covered);
+            }
+            node.syncs.retain(|other, _| other > number);
+        }
         node.core.handle(now, input);
         let effects = node.core.flush(now);
         if tick {
@@ -342,26 +481,28 @@ impl World {
                     self.deliver(me, &to, &message);
                 }
             }
-            Effect::Persist(delta) => {
-                let disk = self.disks.entry(name_of_node).or_default();
-                disk.lanes.entry(delta.lane.clone()).or_default().join(delta);
-            }
-            Effect::PersistEnds { ended, dropped } => {
-                let disk = self.disks.entry(name_of_node).or_default();
-                (disk.ended, disk.dropped) = (ended, dropped);
-            }
+            Effect::Persist(delta) => self.write(me, DiskOp::Lane(delta)),
+            Effect::PersistEnds { ended, dropped } => self.write(me, DiskOp::Ends(ended, dropped)),
             Effect::ForgetLane(lane) => {
-                self.disks.entry(name_of_node).or_default().lanes.remove(&lane);
+                self.trace.push(format!("{} {me} forgets lane {lane}", self.now_ms));
+                self.write(me, DiskOp::Forget(lane));
             }
-            Effect::Sync(number) => self.push(3, wake, Input::Durable(number)),
-            Effect::StoreSnapshot { name, snapshot } => {
-                self.disks.entry(name_of_node).or_default().snapshots.insert(name, snapshot);
-            }
-            Effect::DeleteSnapshot { name } => {
-                self.disks.entry(name_of_node).or_default().snapshots.remove(&name);
+            Effect::StoreSnapshot { name, snapshot } => self.write(me, DiskOp::Snapshot(name, Some(snapshot))),
+            Effect::DeleteSnapshot { name } => self.write(me, DiskOp::Snapshot(name, None)),
+            Effect::Sync(number) => {
+                let node = self.nodes.get_mut(&name_of_node).expect("it acts");
+                node.syncs.insert(number, node.unsynced.len());
+                let delay = 1 + self.draw(self.delay_ms + 3);
+                self.push(delay, wake, Input::Durable(number));
             }
             Effect::LoadSnapshot { purpose } => {
-                let snapshot = self.disks[&name_of_node].snapshots.get(purpose.name()).cloned();
+                let node = self.nodes.get_mut(&name_of_node).expect("it acts");
+                let written = node.unsynced.iter().rev().find_map(|op| match op {
+                    DiskOp::Snapshot(name, snapshot) if name == purpose.name() => Some(snapshot.clone()),
+                    _ => None,
+                });
+                let snapshot =
+                    written.unwrap_or_else(|| self.disks[&name_of_node].snapshots.get(purpose.name()).cloned());
                 self.push(1, wake, Input::Loaded { purpose, snapshot });
             }
             Effect::Start { name, since, spec, state } => {
@@ -369,11 +510,17 @@ impl World {
                     let result = Err(Exit::StartFailed("broken".into()));
                     return self.push(1, wake, Input::Started { name, since, result });
                 }
+                let checkpointed = state.as_ref().is_some_and(|state| state.checkpoint);
                 let bytes = state.as_ref().map_or(&spec.value, |state| &state.state);
                 let count = u64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
                 let node = self.nodes.get_mut(&name_of_node).expect("it acts");
                 let birth = node.core.directory.mine(&name).expect("stated").birth;
-                node.workers.insert(name.clone(), Running { since, count, birth, revision: 0 });
+                node.workers.insert(name.clone(), Running { since, count, birth, revision: 0, checkpointed });
+                self.trace.push(format!("{} {me} starts {name} {since} at {count}", self.now_ms));
+                self.starts.entry(name.clone()).or_default().push(since);
+                if !self.may_overlap {
+                    assert_eq!(self.places(&name), 1, "{name} runs twice");
+                }
                 self.push(1, wake, Input::Started { name, since, result: Ok(()) });
             }
             Effect::Pause { name, since } => {
@@ -381,13 +528,14 @@ impl World {
                 let node = self.nodes.get_mut(&name_of_node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.revision += 1;
-                    let state = Ok(handoff.then(|| snapshot(worker, false)));
+                    let state = Ok(handoff.then(|| snapshot(worker)));
                     self.push(1, wake, Input::Paused { name, since, state });
                 }
             }
             Effect::Stop { name, since, .. } => {
                 let node = self.nodes.get_mut(&name_of_node).expect("it acts");
                 node.workers.remove(&name);
+                self.trace.push(format!("{} {me} stops {name} {since}", self.now_ms));
                 self.push(1, wake, Input::Stopped { name, since });
             }
             Effect::Index { name, entry } => {
@@ -398,33 +546,49 @@ impl World {
                 };
             }
             Effect::Answer { number, answer } => {
+                self.trace.push(format!("{} {me} is answered {number}: {answer:?}", self.now_ms));
                 self.answers.insert(number, answer);
             }
             Effect::Left { .. } => self.nodes.get_mut(&name_of_node).expect("it acts").left = true,
-            Effect::Expired { number } => panic!("request {number} expired"),
+            Effect::Expired { number } => {
+                assert!(self.may_expire, "request {number} expired");
+                self.expired.insert(number);
+            }
+            Effect::Checkpointed { name, since, number, result } => {
+                if let (Ok(()), Some(count)) = (result, self.counting.remove(&(name.clone(), since, number))) {
+                    let known = self.acknowledged.entry(name).or_default();
+                    *known = count.max(*known);
+                    self.trace.push(format!("{} {me} has {known} of {since} durable", self.now_ms));
+                }
+            }
+            Effect::Tell(crate::core::Notice::RestoredOlder { name }) => drop(self.restored_older.insert(name)),
             Effect::Disagreed { node, theirs } => panic!("{node} has {theirs}"),
-            Effect::Resume { .. }
-            | Effect::Checkpointed { .. }
-            | Effect::Ready
-            | Effect::Viewed(_)
-            | Effect::Tell(_) => {}
+            Effect::Resume { .. } | Effect::Ready | Effect::Viewed(_) | Effect::Tell(_) => {}
         }
+    }
+
+    fn write(&mut self, me: &Peer, op: DiskOp) {
+        self.nodes.get_mut(me.node.as_str()).expect("it acts").unsynced.push(op);
     }
 
     fn deliver(&mut self, from: &Peer, to: &Peer, message: &Message) {
         self.messages += 1;
         let bytes = crate::codec::encode(message).expect("messages encode");
-        let event = Event::Deliver { from: from.clone(), to: to.clone(), bytes };
-        self.push(1, event, Input::Tick);
+        let copies = if self.draw(1_000) < self.lost { 0 } else { 1 + u64::from(self.draw(1_000) < self.repeated) };
+        for _ in 0..copies {
+            let delay = 1 + self.draw(self.delay_ms + 1);
+            let event = Event::Deliver { from: from.clone(), to: to.clone(), bytes: bytes.clone() };
+            self.push(delay, event, Input::Tick);
+        }
     }
 }
 
-fn snapshot(worker: &Running, checkpoint: bool) -> Snapshot {
+fn snapshot(worker: &Running) -> Snapshot {
     let state = Bytes::copy_from_slice(&worker.count.to_be_bytes());
     Snapshot {
         birth: worker.birth,
         revision: Revision { epoch: worker.since, number: worker.revision },
-        checkpoint,
+        checkpoint: worker.checkpointed,
         version: 1,
         checksum: xxh3_64(&state),
         state,
