@@ -281,6 +281,7 @@ impl Core {
                 };
                 format!("{} {why}", peer.node)
             })
+            .chain(on.filter(|node| self.view.peer(node).is_none()).map(|node| format!("{node} is not there")))
             .collect();
         format!("no node can run worker type {:?}: {}", &*spec.worker_type, told.join(", "))
     }
@@ -416,7 +417,10 @@ impl Core {
     /// assignment, or have a later state.
     fn members_are_missing(&self) -> bool {
         self.now.mono_ms < self.opened_ms + self.config.recover_wait_ms
-            && self.directory.lanes().any(|(id, _)| self.view.peer(&id.node).is_none())
+            && self.directory.lanes().any(|(id, _)| {
+                // One that was here in this run and is gone is not waited for.
+                self.view.peer(&id.node).is_none() && !self.members.contains_key(&id.node)
+            })
     }
 
     /// Whether the state is known to be somewhere, but none of those who hold it are there.

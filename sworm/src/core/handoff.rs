@@ -25,6 +25,13 @@ pub struct Moving {
     accepted: bool,
 }
 
+impl Moving {
+    /// Whether the receiver has said that it takes it: then the worker is only to be stopped.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.accepted
+    }
+}
+
 /// An offer that this node accepted.
 #[derive(Debug)]
 pub struct Accepted {
@@ -83,7 +90,6 @@ impl Core {
                     self.restoring.remove(&name);
                     self.restate(&name, |cell| cell.state = NameState::Parked);
                 }
-                LocalPhase::Running if !late && self.keeping.contains_key(&name) => {}
                 LocalPhase::Running if alone || late => self.park(&name),
                 LocalPhase::Parking => {}
                 LocalPhase::Running if in_flight < MAX_MOVES => {
@@ -142,7 +148,6 @@ impl Core {
     fn park(&mut self, name: &Arc<str>) {
         if let Some(local) = self.local.get_mut(name) {
             local.phase = LocalPhase::Parking;
-            self.keeping.remove(name);
             self.out.push(Effect::Pause { name: name.clone(), since: local.since });
         }
     }
@@ -150,8 +155,7 @@ impl Core {
     pub(super) fn on_move_to(&mut self, name: &Arc<str>, birth: Birth, to: Option<(Peer, Epoch)>) {
         let until_ms = self.now.mono_ms + MOVE_WAIT_MS;
         let Some(local) = self.local.get(name).filter(|local| local.birth == birth) else { return };
-        // A checkpoint under way is finished first: its caller waits for it.
-        if !matches!(local.phase, LocalPhase::Running) || self.leaving.is_none() || self.keeping.contains_key(name) {
+        if !matches!(local.phase, LocalPhase::Running) || self.leaving.is_none() {
             return;
         }
         let Some((to, epoch)) = to else { return self.park(name) };
@@ -165,7 +169,17 @@ impl Core {
     pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
         let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
         let birth = local.birth;
-        let snapshot = state.unwrap_or_default();
+        let Ok(snapshot) = state else {
+            // Nothing is given away without its state: it goes on, and is tried again while there is time.
+            let late = self.leaving.as_ref().is_some_and(|leaving| self.now.mono_ms >= leaving.until_ms);
+            match local.phase {
+                LocalPhase::Moving(_) => self.go_on(name),
+                LocalPhase::Parking if late => self.out.push(Effect::Stop { name: name.clone(), since }),
+                LocalPhase::Parking => self.go_on(name),
+                _ => {}
+            }
+            return;
+        };
         let revision = snapshot.as_ref().map(|snapshot| snapshot.revision);
         match &mut local.phase {
             LocalPhase::Moving(moving) => {

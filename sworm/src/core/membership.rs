@@ -57,6 +57,8 @@ pub struct Known {
     next: Option<Incarnation>,
     since_ms: u64,
     greet_ms: u64,
+    /// When a suspect is dialled again.
+    dial_ms: u64,
 }
 
 /// What membership wants done.
@@ -102,6 +104,8 @@ pub struct Membership {
 
 /// How often a node that has not answered is greeted.
 const GREET_MS: u64 = 100;
+/// How often a suspect is dialled: the port of a killed process may be open for a moment longer than its links.
+const DIAL_MS: u64 = 250;
 /// How far ahead a clock may be.
 const MAX_AHEAD_MS: u64 = 60_000;
 
@@ -175,6 +179,7 @@ impl Membership {
             MemberState::Joining | MemberState::Up | MemberState::Suspect => {
                 known.state = MemberState::Suspect;
                 known.since_ms = now_ms;
+                known.dial_ms = now_ms + DIAL_MS;
                 let endpoints = known.hello.as_ref().map_or(Vec::new(), |hello| hello.endpoints.clone());
                 want.push(Want::Dial { peer, endpoints });
             }
@@ -256,6 +261,10 @@ impl Membership {
             if known.state == MemberState::Suspect && now_ms >= known.since_ms + self.grace_ms {
                 known.state = MemberState::Down;
                 want.push(Want::Absent { peer });
+            } else if known.state == MemberState::Suspect && now_ms >= known.dial_ms {
+                known.dial_ms = now_ms + DIAL_MS;
+                let endpoints = known.hello.as_ref().map_or(Vec::new(), |hello| hello.endpoints.clone());
+                want.push(Want::Dial { peer, endpoints });
             }
         }
         if !self.introduced && (now_ms >= self.join_until_ms || self.all_seeds_met()) {
@@ -292,6 +301,7 @@ impl Known {
             next: None,
             since_ms: now_ms,
             greet_ms: 0,
+            dial_ms: 0,
         }
     }
 }

@@ -85,7 +85,15 @@ const MAX_COPYING: usize = 256;
 impl Core {
     pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot) {
         let number = snapshot.revision.number;
-        let runs = self.local.get(name).is_some_and(|l| l.since == since && matches!(l.phase, LocalPhase::Running));
+        // A worker that is told to pause finishes its message first, and that may ask for a checkpoint.
+        let runs = self.local.get(name).is_some_and(|local| {
+            local.since == since
+                && match &local.phase {
+                    LocalPhase::Running | LocalPhase::Parking => true,
+                    LocalPhase::Moving(moving) => !moving.is_accepted(),
+                    _ => false,
+                }
+        });
         if runs {
             self.keep(name, since, snapshot, Then::Tell);
         } else {
@@ -314,11 +322,16 @@ impl Core {
         }
     }
 
-    /// Whether a worker elsewhere counts on this node for its state.
+    /// Whether a worker elsewhere counts on this node for its state: fewer of the others have a copy than could.
     pub(super) fn is_counted_on(&self) -> bool {
         self.stored.keys().any(|name| match self.standing(name) {
-            Standing::Claimed { host, cell } => host != self.config.me && cell.holders.contains(&self.config.me.node),
-            Standing::Free | Standing::Source { .. } => false,
+            Standing::Claimed { host, cell } if host != self.config.me => {
+                let able = || self.view.up().filter(|peer| self.links(peer, &cell.spec.worker_type));
+                let copies = able().filter(|peer| cell.holders.contains(&peer.node)).count();
+                cell.holders.contains(&self.config.me.node)
+                    && copies < able().count().min(1 + usize::from(cell.spec.replicas))
+            }
+            _ => false,
         })
     }
 

@@ -94,6 +94,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         version: start.spec.version,
         ever_checkpointed: start.state.as_ref().is_some_and(|state| state.checkpoint),
         revision: 0,
+        pause_due: None,
         start_timeout: start.start_timeout,
         control: start.control,
         receiver,
@@ -157,6 +158,8 @@ struct Task<W> {
     version: u32,
     ever_checkpointed: bool,
     revision: u64,
+    /// Told to pause while a checkpoint was awaited.
+    pause_due: Option<Arc<AtomicBool>>,
     start_timeout: Duration,
     control: mpsc::UnboundedReceiver<Control>,
     receiver: mpsc::Receiver<Parcel<W>>,
@@ -194,6 +197,11 @@ impl<W: Lifecycle> Task<W> {
             if self.ctx.stop {
                 self.stopping(worker).await;
                 return End::Exit(Exit::Normal);
+            }
+            if let Some(answered) = self.pause_due.take()
+                && let Some(end) = self.pause(worker, &answered).await
+            {
+                return end;
             }
             let next = tokio::select! {
                 biased;
@@ -286,13 +294,15 @@ impl<W: Lifecycle> Task<W> {
             let number = snapshot.revision.number;
             let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
             self.send(Input::Checkpoint { name, since, snapshot });
-            // The core finishes a checkpoint before it pauses a worker, so that only a stop can come in between.
             loop {
                 match self.control.recv().await {
                     Some(Control::Checkpointed { number: done, result }) if done == number => {
                         return result.map_err(failed);
                     }
-                    Some(Control::Checkpointed { .. } | Control::Pause(_) | Control::Resume) => {}
+                    // The message is finished first: its caller waits for it.
+                    Some(Control::Pause(answered)) => self.pause_due = Some(answered),
+                    Some(Control::Resume) => self.pause_due = None,
+                    Some(Control::Checkpointed { .. }) => {}
                     Some(Control::Stop) | None => return Err(("the worker was stopped".into(), End::Stopped)),
                 }
             }
