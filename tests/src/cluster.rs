@@ -20,6 +20,7 @@ pub struct Cluster {
     program: &'static str,
     name: String,
     host: String,
+    strangers: bool,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
@@ -28,11 +29,15 @@ impl Cluster {
     /// A cluster without nodes.
     pub fn new(program: &'static str) -> Self {
         let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
-        for inside in ["tmp", "locks"] {
-            std::fs::create_dir(directory.path().join(inside)).expect("a directory");
-        }
+        std::fs::create_dir(directory.path().join("locks")).expect("a directory");
         let name = directory.path().file_name().expect("it has one").to_string_lossy().into_owned();
-        Self { program, name, host: fresh_host(), directory, nodes: BTreeMap::new() }
+        Self { program, name, host: fresh_host(), strangers: false, directory, nodes: BTreeMap::new() }
+    }
+
+    /// From now on nodes do not find each other by being on one machine.
+    pub fn as_strangers(mut self) -> Self {
+        self.strangers = true;
+        self
     }
 
     /// Starts these nodes, each with a store, joined through the first; each has opened [`SWORM`] and sees all others.
@@ -107,7 +112,10 @@ impl Cluster {
     }
 
     async fn process(&self, program: &'static str, spec: &NodeSpec) -> Result<Process, Failure> {
-        let mut process = Process::spawn(program, &spec.id, self.directory.path());
+        let temporary =
+            self.directory.path().join(if self.strangers { format!("tmp-{}", spec.id) } else { "tmp".into() });
+        std::fs::create_dir_all(&temporary).expect("a directory");
+        let mut process = Process::spawn(program, &spec.id, self.directory.path(), &temporary);
         let started: Started = process.get(Command::Start(spec.clone())).await?;
         process.endpoints = started.endpoints;
         Ok(process)
@@ -115,7 +123,7 @@ impl Cluster {
 
     async fn open(&self, program: &'static str, spec: &NodeSpec) -> Result<Process, Failure> {
         let process = self.process(program, spec).await?;
-        process.ask(Command::Open { sworm: SWORM.into(), handoff: None }).await?;
+        process.open().await?;
         Ok(process)
     }
 
@@ -130,6 +138,12 @@ impl Cluster {
         node.kill().await;
     }
 
+    /// SIGKILL to all at once.
+    pub async fn kill_all(&mut self) {
+        let nodes = std::mem::take(&mut self.nodes);
+        join_all(nodes.values().map(|node| node.kill())).await;
+    }
+
     /// The node leaves in good order, and its process ends.
     pub async fn leave(&mut self, id: &str) {
         let node = self.nodes.remove(id).expect("it lives");
@@ -138,12 +152,17 @@ impl Cluster {
         node.end().await;
     }
 
-    /// Waits until every node sees exactly the living ones as up.
+    /// Waits until every node sees exactly the living ones as up, and in [`SWORM`] those that opened it.
     pub async fn all_see_all(&self) {
-        let all: Vec<String> = self.nodes.keys().cloned().collect();
+        let all: Vec<&str> = self.nodes.values().map(|node| node.id()).collect();
+        let open: Vec<&str> = self.nodes.values().filter(|node| node.has_opened()).map(|node| node.id()).collect();
         for node in self.nodes.values() {
-            eventually(&format!("{} seeing {all:?}", node.id()), || async { (node.up().await == all).then_some(()) })
-                .await;
+            let what = format!("{} seeing {all:?}", node.id());
+            eventually(&what, || async { (node.up().await == all).then_some(()) }).await;
+            if node.has_opened() {
+                let what = format!("{} seeing {open:?} in the sworm", node.id());
+                eventually(&what, || async { (node.sworm_nodes().await == open).then_some(()) }).await;
+            }
         }
     }
 
@@ -179,9 +198,9 @@ impl Drop for Cluster {
     }
 }
 
-/// A loopback address: on Linux there are millions, so that no other test takes a port that a killed node had. (To
-/// listen on it again would fail then, and whoever dials it would think that the node lives.)
-fn fresh_host() -> String {
+/// A loopback address of the test's own. On Linux there are millions, so that no other test takes a port that a killed
+/// node had: to listen on it again would fail then, and whoever dials it would think that the node lives.
+pub fn fresh_host() -> String {
     if !cfg!(target_os = "linux") {
         return "127.0.0.1".into();
     }

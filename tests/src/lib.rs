@@ -5,15 +5,22 @@
 //!
 //! Nothing here waits for a time in the hope that it is enough: [`eventually`] asks until something is so.
 
+use std::hash::{BuildHasher, RandomState};
+
 mod cluster;
 mod process;
 pub mod protocol;
 pub mod server;
 mod wait;
 
-pub use cluster::{Cluster, SWORM};
-pub use process::Process;
+pub use cluster::{Cluster, SWORM, fresh_host};
+pub use process::{Process, Registering};
 pub use wait::{eventually, eventually_within, holds_for};
+
+/// A name for a cluster of nodes in the test's own process.
+pub fn fresh_cluster() -> String {
+    format!("sworm-tests-{:016x}", RandomState::new().hash_one(std::process::id()))
+}
 
 /// The path of a node program, for [`Cluster`]. Only integration tests know it, hence a macro.
 #[macro_export]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,19 +30,44 @@ pub struct Process {
     stdin: AsyncMutex<Option<ChildStdin>>,
     waiting: Waiting,
     next: AtomicU64,
+    opened: AtomicBool,
     /// Where it listens, once it has started.
     pub(crate) endpoints: Vec<String>,
+}
+
+/// A registration with its options.
+#[derive(Clone, Copy)]
+pub struct Registering<'a> {
+    /// The worker type.
+    pub kind: Kind,
+    /// The name.
+    pub name: &'a str,
+    /// The value that it is started from.
+    pub value: i64,
+    /// The node that it is to run on.
+    pub on: Option<&'a str>,
+    /// Its time.
+    pub within_ms: Option<u64>,
+    /// What look-ups tell of it.
+    pub metadata: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Registering<'a> {
+    /// One without options.
+    pub fn new(kind: Kind, name: &'a str, value: i64) -> Self {
+        Self { kind, name, value, on: None, within_ms: None, metadata: &[] }
+    }
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, Failure>>>>>;
 
 impl Process {
-    pub(crate) fn spawn(program: &str, id: &str, directory: &Path) -> Self {
+    pub(crate) fn spawn(program: &str, id: &str, directory: &Path, temporary: &Path) -> Self {
         let log = directory.join(format!("{id}.log"));
         let stderr = OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
         let mut child = tokio::process::Command::new(program)
-            // Nodes of one test find each other on this machine, and no others.
-            .env("TMPDIR", directory.join("tmp"))
+            // Nodes of one cluster find each other on this machine through it.
+            .env("TMPDIR", temporary)
             .env("SWORM_TESTS_LOCKS", directory.join("locks"))
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
@@ -71,6 +96,7 @@ impl Process {
             child: Mutex::new(child),
             waiting,
             next: AtomicU64::new(0),
+            opened: AtomicBool::new(false),
             endpoints: Vec::new(),
         }
     }
@@ -114,21 +140,34 @@ impl Process {
         self.get(Command::Typed { sworm: SWORM.into(), command }).await
     }
 
+    /// Opens [`SWORM`].
+    pub async fn open(&self) -> Result<(), Failure> {
+        self.ask(Command::Open { sworm: SWORM.into(), handoff: None }).await?;
+        self.opened.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Whether it has opened [`SWORM`].
+    pub fn has_opened(&self) -> bool {
+        self.opened.load(Relaxed)
+    }
+
     /// Registers a worker.
     pub async fn register(&self, kind: Kind, name: &str, value: i64) -> Result<Pid, Failure> {
-        self.register_on(kind, name, value, None).await
+        self.register_with(Registering::new(kind, name, value)).await
     }
 
     /// Registers a worker on a node.
-    pub async fn register_on(&self, kind: Kind, name: &str, value: i64, on: Option<&str>) -> Result<Pid, Failure> {
-        let (name, on) = (name.into(), on.map(Into::into));
-        let metadata = BTreeMap::new();
-        self.typed(TypedCommand::Register { kind, name, value, on, within_ms: None, metadata }).await
+    pub async fn register_on(&self, kind: Kind, name: &str, value: i64, on: &str) -> Result<Pid, Failure> {
+        self.register_with(Registering { on: Some(on), ..Registering::new(kind, name, value) }).await
     }
 
     /// Registers with all options.
-    pub async fn register_with(&self, command: TypedCommand) -> Result<Pid, Failure> {
-        self.typed(command).await
+    pub async fn register_with(&self, registering: Registering<'_>) -> Result<Pid, Failure> {
+        let Registering { kind, name, value, on, within_ms, metadata } = registering;
+        let (name, on) = (name.into(), on.map(Into::into));
+        let metadata = metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        self.typed(TypedCommand::Register { kind, name, value, on, within_ms, metadata }).await
     }
 
     /// Registers a counter with each of these values at once.
@@ -163,12 +202,37 @@ impl Process {
 
     /// Calls with another limit.
     pub async fn call_within(&self, kind: Kind, name: &str, say: Say, ms: Option<u64>) -> Result<i64, Failure> {
-        self.typed(TypedCommand::Call { kind, name: name.into(), say, within_ms: ms }).await
+        self.ask_worker(kind, name, say, ms).await
+    }
+
+    /// A worker's total. Where the caller's node has not noticed yet that the worker's is dead, a call to it has an
+    /// unknown outcome; to ask again changes nothing.
+    pub async fn total(&self, kind: Kind, name: &str) -> Result<i64, Failure> {
+        let ask = || async {
+            let total = self.call(kind, name, Say::Get).await;
+            (!total.as_ref().is_err_and(|failure| failure.unknown)).then_some(total)
+        };
+        crate::eventually("an answer of the worker", ask).await
     }
 
     /// Asks a worker where it runs.
     pub async fn whereabouts(&self, kind: Kind, name: &str) -> Result<String, Failure> {
-        self.typed(TypedCommand::Call { kind, name: name.into(), say: Say::Where, within_ms: None }).await
+        self.ask_worker(kind, name, Say::Where, None).await
+    }
+
+    /// What another node registered is known here a moment later: only then there is a reference to call it by.
+    async fn ask_worker<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        name: &str,
+        say: Say,
+        within_ms: Option<u64>,
+    ) -> Result<T, Failure> {
+        let ask = || async {
+            let answer = self.typed(TypedCommand::Call { kind, name: name.into(), say, within_ms }).await;
+            (!answer.as_ref().is_err_and(|failure: &Failure| failure.kind == "Missing")).then_some(answer)
+        };
+        crate::eventually("a reference to the worker", ask).await
     }
 
     /// Casts.
@@ -217,6 +281,11 @@ impl Process {
     /// The ids of the members that are up.
     pub async fn up(&self) -> Vec<String> {
         self.members().await.into_iter().filter(|(_, state)| state == "Up").map(|(id, _)| id).collect()
+    }
+
+    /// The ids of the nodes that take part in the sworm, as this node sees it.
+    pub async fn sworm_nodes(&self) -> Vec<String> {
+        self.get(Command::SwormNodes { sworm: SWORM.into() }).await.expect("look-ups never fail")
     }
 
     /// SIGKILL; returns when the process is gone.

@@ -117,6 +117,7 @@ pub enum Command {
     AwaitInboxEnd { name: String },
     CallInbox { sworm: String, name: String, n: i64 },
     Members,
+    SwormNodes { sworm: String },
     Leave,
     Close,
 }

@@ -76,8 +76,7 @@ pub fn run(typed: impl Typed) {
         // Whoever drives this node is gone: it ends as if it had been killed.
         std::process::exit(0);
     });
-    let server =
-        Arc::new(Server { typed, node: OnceLock::new(), sworms: Mutex::default(), inboxes: Mutex::default() });
+    let server = Arc::new(Server { typed, node: OnceLock::new(), sworms: Mutex::default(), inboxes: Mutex::default() });
     runtime.block_on(async move {
         while let Some(Request { id, command }) = received.recv().await {
             let server = server.clone();
@@ -132,6 +131,7 @@ impl<T: Typed> Server<T> {
                 let found = self.sworm(&sworm)?.whereis_name::<Inbox<Ping>>(name).ok_or_else(|| missing("name"))?;
                 json(found.call(Ping { n }).await.map_err(call_failure)?)
             }
+            Command::SwormNodes { sworm } => json(self.sworm(&sworm)?.nodes()),
             Command::Members => json(self.node()?.members().into_iter().map(seen).collect::<Vec<_>>()),
             Command::Leave => json(self.node()?.leave().await.map_err(failure)?),
             Command::Close => json(self.node()?.close().await.map_err(failure)?),

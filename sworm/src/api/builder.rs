@@ -198,9 +198,9 @@ impl NodeBuilder {
         let node = Node::new(shared.clone(), network.announcement);
 
         let mut introduced = shared.introduced.subscribe();
-        let met = timeout(2 * JOIN_WAIT, introduced.wait_for(|now| *now != Introduction::Waiting)).await;
-        let taken = matches!(&met, Ok(Ok(now)) if **now == Introduction::IdTaken);
-        drop(met);
+        let met = timeout(2 * JOIN_WAIT, introduced.wait_for(|now| *now != Introduction::Waiting));
+        // Cloned at once: what `wait_for` gives is a lock.
+        let taken = met.await.is_ok_and(|met| met.is_ok_and(|now| now.clone() == Introduction::IdTaken));
         if taken {
             // It never took part: there is nothing that a failed close could lose.
             let _ = node.close().await;

@@ -226,3 +226,20 @@ impl fmt::Debug for Node {
         f.debug_struct("Node").field("me", &self.guard.shared.me).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Services spawn these futures.
+    #[allow(dead_code)] // that it compiles is the test
+    fn futures_can_be_sent(builder: NodeBuilder, node: Node) {
+        fn sendable(_: impl Send) {}
+        sendable(builder.start());
+        sendable(async move {
+            let _ = node.sworm("s").await;
+            let _ = node.leave().await;
+            let _ = node.close().await;
+        });
+    }
+}

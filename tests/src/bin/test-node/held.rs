@@ -13,7 +13,7 @@ use crate::workers::*;
 /// Holds a lock of the system, named after it, from its start until it is dropped.
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "held", handoff, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep))]
-pub struct Held {
+pub(crate) struct Held {
     total: i64,
     #[serde(skip)]
     failing: bool,
@@ -22,7 +22,7 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn new(total: i64) -> Self {
+    pub(crate) fn new(total: i64) -> Self {
         Self { total, ..Self::default() }
     }
 }

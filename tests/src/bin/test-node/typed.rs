@@ -15,20 +15,41 @@ use crate::workers::*;
 
 /// The references that were handed out: a name that is gone can still be called.
 #[derive(Default)]
-pub struct Types {
+pub(crate) struct Types {
     refs: Mutex<HashMap<(String, String, &'static str), Box<dyn std::any::Any + Send>>>,
 }
 
 macro_rules! with_type {
     ($kind:expr, $worker:ident => $do:expr) => {
         match $kind {
-            Kind::Counter => { type $worker = Counter; $do }
-            Kind::Temporary => { type $worker = Temporary; $do }
-            Kind::Permanent => { type $worker = Permanent; $do }
-            Kind::NoHandoff => { type $worker = NoHandoff; $do }
-            Kind::Broken => { type $worker = Broken; $do }
-            Kind::Slow => { type $worker = Slow; $do }
-            Kind::Held => { type $worker = Held; $do }
+            Kind::Counter => {
+                type $worker = Counter;
+                $do
+            }
+            Kind::Temporary => {
+                type $worker = Temporary;
+                $do
+            }
+            Kind::Permanent => {
+                type $worker = Permanent;
+                $do
+            }
+            Kind::NoHandoff => {
+                type $worker = NoHandoff;
+                $do
+            }
+            Kind::Broken => {
+                type $worker = Broken;
+                $do
+            }
+            Kind::Slow => {
+                type $worker = Slow;
+                $do
+            }
+            Kind::Held => {
+                type $worker = Held;
+                $do
+            }
         }
     };
 }

@@ -9,35 +9,35 @@ use sworm::prelude::*;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
-pub struct Add(pub i64);
+pub(crate) struct Add(pub(crate) i64);
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
-pub struct AddDurable(pub i64);
+pub(crate) struct AddDurable(pub(crate) i64);
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
-pub struct Get;
+pub(crate) struct Get;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = String)]
-pub struct Where;
+pub(crate) struct Where;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
-pub struct Crash;
+pub(crate) struct Crash;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
-pub struct Fail;
+pub(crate) struct Fail;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
-pub struct Stop;
+pub(crate) struct Stop;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
-pub struct Sleep(pub u64);
+pub(crate) struct Sleep(pub(crate) u64);
 
 /// Writes the handlers of a worker with a `total` and a `failing`.
 macro_rules! handlers {
@@ -103,14 +103,14 @@ macro_rules! counters {
     ($($worker:ident, $name:literal, ($($option:tt)*), $started:ident;)*) => {$(
         #[derive(Worker, Serialize, Deserialize, Default)]
         #[worker(name = $name, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep), $($option)*)]
-        pub struct $worker {
+        pub(crate) struct $worker {
             total: i64,
             #[serde(skip)]
             failing: bool,
         }
 
         impl $worker {
-            pub fn new(total: i64) -> Self {
+            pub(crate) fn new(total: i64) -> Self {
                 Self { total, failing: false }
             }
         }
@@ -151,6 +151,6 @@ async fn slowly(ms: i64) -> Result<(), BoxError> {
     Ok(())
 }
 
-pub async fn run(failing: bool) -> Result<(), BoxError> {
+pub(crate) async fn run(failing: bool) -> Result<(), BoxError> {
     if failing { Err("told to fail".into()) } else { pending().await }
 }

@@ -1,0 +1,121 @@
+//! Runs the example `flights`, real node processes and all, on small files.
+
+use std::collections::BTreeMap;
+use std::env::consts::EXE_SUFFIX;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const HEADER: &str = "time_hour,carrier,flight,tailnum,origin,dest,dep_delay,arr_delay,air_time,distance";
+const ROWS: u64 = 400;
+const AIRCRAFT: u64 = 40;
+
+/// The program, which Cargo builds together with the tests.
+fn flights() -> Command {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let profile = test.ancestors().nth(2).expect("tests are in <profile>/deps");
+    let program = profile.join("examples").join(format!("flights{EXE_SUFFIX}"));
+    assert!(program.exists(), "the example is not built: run `cargo build --examples` or `cargo test` without `--test`");
+    Command::new(program)
+}
+
+fn file(directory: &TempDir, name: &str, content: &str) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, content).expect("a temporary directory can be written");
+    path
+}
+
+fn texts(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Some rows, and what the example must write for them.
+fn rows_and_totals() -> (String, String) {
+    let mut rows = format!("{HEADER}\n");
+    let mut totals: BTreeMap<String, (u64, u64, u64, i64)> = BTreeMap::new();
+    for row in 1..=ROWS {
+        let tail = match row % 25 {
+            0 => "NA".to_owned(),
+            1 => String::new(),
+            _ => format!("N{}", row * 7 % AIRCRAFT),
+        };
+        let delay = i64::try_from(row % 90).expect("it is small") - 20;
+        let (cancelled, distance) = (row % 11 == 0, 100 + row);
+        let dep_delay = if cancelled { "NA".to_owned() } else { delay.to_string() };
+        writeln!(rows, "2013-01-01T10:00:00Z,UA,{row},{tail},EWR,IAH,{dep_delay},NA,NA,{distance}")
+            .expect("a text takes everything");
+        if tail.starts_with("N") && tail != "NA" {
+            let total = totals.entry(tail).or_default();
+            total.0 += 1;
+            total.1 += u64::from(cancelled);
+            if !cancelled {
+                total.2 += distance;
+                total.3 += delay;
+            }
+        }
+    }
+    let mut out = "tailnum,flights,cancelled,distance,dep_delay\n".to_owned();
+    for (tail, (flights, cancelled, distance, dep_delay)) in totals {
+        writeln!(out, "{tail},{flights},{cancelled},{distance},{dep_delay}").expect("a text takes everything");
+    }
+    (rows, out)
+}
+
+#[test]
+fn nodes_that_leave_join_die_and_restart_change_nothing_in_the_totals() {
+    let directory = TempDir::new().expect("there is room for temporary files");
+    let (rows, totals) = rows_and_totals();
+    let (data, out) = (file(&directory, "flights.csv", &rows), directory.path().join("totals.csv"));
+    let output = flights()
+        .args(["--leave-at", "60", "--join-at", "130", "--kill-at", "210", "--restart-at", "300"])
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .expect("the example starts");
+    let said = texts(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("left in good order") && said.contains("n4 joined"), "{said}");
+    assert!(said.contains("killed (SIGKILL)") && said.contains("all nodes are back"), "{said}");
+    assert!(said.contains("exact: "), "{said}");
+    assert_eq!(fs::read_to_string(&out).expect("it was written"), totals, "{said}");
+}
+
+#[test]
+fn a_file_with_other_columns_is_refused_by_name() {
+    let directory = TempDir::new().expect("there is room for temporary files");
+    let data = file(&directory, "flights.csv", "time_hour,tail,dep_delay,distance\n");
+    let output = flights().arg("--data").arg(&data).output().expect("the example starts");
+    let said = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("flights.csv: line 1: there is no column \"tailnum\""), "{said}");
+}
+
+#[test]
+fn a_bad_value_is_refused_with_its_line() {
+    let directory = TempDir::new().expect("there is room for temporary files");
+    let data = file(&directory, "flights.csv", "tailnum,dep_delay,distance\nN1,3,100\nN1,late,100\n");
+    let output = flights().arg("--data").arg(&data).output().expect("the example starts");
+    let said = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("line 3: dep_delay is \"late\""), "{said}");
+}
+
+#[test]
+fn no_nodes_and_impossible_faults_are_wrong_usage() {
+    for (options, why) in [
+        (&["--nodes", "0"][..], "0 is not in 1..=50"),
+        (&["--nodes", "1", "--kill-at", "10"], "--kill-at 10: only one node is there"),
+        (&["--nodes", "2", "--kill-at", "10", "--leave-at", "5"], "--kill-at 10: only one node is there"),
+        (&["--join-at", "27005"], "--join-at 27005: the file has 27004 rows"),
+    ] {
+        let output = flights().args(options).output().expect("the example starts");
+        let said = texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {said}");
+        assert!(said.contains(why), "{options:?}: {said}");
+    }
+}

@@ -1,0 +1,147 @@
+//! All nodes are killed and started again: every name that was acknowledged is back, once, with its state and groups.
+
+use futures_util::future::join_all;
+use sworm_tests::protocol::{Kind, Say};
+use sworm_tests::{Cluster, eventually, program};
+
+const NAMES: usize = 60;
+
+fn kind(n: usize) -> Kind {
+    if n.is_multiple_of(2) { Kind::Held } else { Kind::Counter }
+}
+
+async fn filled(cluster: &Cluster) -> Vec<(String, i64)> {
+    let nodes: Vec<_> = cluster.nodes().cloned().collect();
+    let filled = (0..NAMES).map(|n| {
+        let node = nodes[n % nodes.len()].clone();
+        async move {
+            let name = format!("worker-{n}");
+            let value = i64::try_from(n).expect("small");
+            node.register(kind(n), &name, value).await.expect("free");
+            // A third has a checkpoint, the others are as they were registered.
+            let kept = if n % 3 == 0 {
+                node.call(kind(n), &name, Say::AddDurable(500)).await.expect("it runs")
+            } else {
+                value
+            };
+            node.call(kind(n), &name, Say::Add(10_000)).await.expect("it runs");
+            if n % 2 == 1 {
+                node.join("odd", &name).await.expect("it runs");
+            }
+            (name, kept)
+        }
+    });
+    join_all(filled).await
+}
+
+async fn is_back(cluster: &Cluster, expected: &[(String, i64)]) {
+    for node in cluster.nodes() {
+        let asked = expected.iter().enumerate().map(|(n, (name, kept))| async move {
+            let total = node.call(kind(n), name, Say::Get).await;
+            assert_eq!(total, Ok(*kept), "{name}, asked from {}", node.id());
+        });
+        join_all(asked).await;
+        assert_eq!(node.registered().await.len(), NAMES);
+        eventually("the group", || async { (node.group("odd").await.len() == NAMES / 2).then_some(()) }).await;
+    }
+    // Each node says the same, and so there is one worker of each name.
+    let first = cluster.nodes().next().expect("one lives").registered().await;
+    for node in cluster.nodes() {
+        eventually("one view", || async { (node.registered().await == first).then_some(()) }).await;
+    }
+    assert_eq!(cluster.overlaps(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_cluster_comes_back_in_any_order_with_every_name_once() {
+    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let expected = filled(&cluster).await;
+    for order in [["c", "a", "b"], ["b", "c", "a"]] {
+        cluster.kill_all().await;
+        for id in order {
+            cluster.add(id).await;
+        }
+        cluster.all_see_all().await;
+        is_back(&cluster, &expected).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_a_kill_right_after_the_reply() {
+    let mut cluster = Cluster::start(program!(), &["a"]).await;
+    for round in 1..=8 {
+        let a = cluster["a"].clone();
+        // With old names the checkpoint is the last thing that is acknowledged, with a new one the registration.
+        let kept = (1..round).map(|n| {
+            let (a, name) = (&a, format!("name-{n}"));
+            async move { a.call(Kind::Held, &name, Say::AddDurable(1)).await }
+        });
+        let replies = join_all(kept).await;
+        assert_eq!(replies, (1..round).map(|n| Ok(round - n)).collect::<Vec<_>>());
+        let fresh = format!("name-{round}");
+        if round % 2 == 0 {
+            a.register(Kind::Held, &fresh, 0).await.expect("free");
+        }
+        cluster.kill("a").await;
+        let a = cluster.add("a").await;
+        if round % 2 == 1 {
+            a.register(Kind::Held, &fresh, 0).await.expect("free");
+        }
+        let names: Vec<String> = cluster["a"].registered().await.into_iter().map(|found| found.name).collect();
+        assert_eq!(names, (1..=round).map(|n| format!("name-{n}")).collect::<Vec<_>>());
+    }
+    assert_eq!(cluster.overlaps(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_left_node_by_node_comes_back_with_the_state_of_the_last_handoff() {
+    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let mut expected = filled(&cluster).await;
+    for (_, kept) in &mut expected {
+        *kept += 10_000; // nothing is lost by leaving
+    }
+    for id in ["b", "a", "c"] {
+        cluster.leave(id).await;
+    }
+    // The one that left first has an old view; whoever comes first, the newest state wins.
+    for id in ["b", "c", "a"] {
+        cluster.add(id).await;
+    }
+    cluster.all_see_all().await;
+    is_back(&cluster, &expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_unregistered_does_not_come_back_even_if_only_one_node_does() {
+    for back in ["a", "b"] {
+        let mut cluster = Cluster::start(program!(), &["a", "b"]).await;
+        let a = cluster["a"].clone();
+        for (n, name) in ["gone-1", "gone-2", "stays-1", "stays-2"].into_iter().enumerate() {
+            a.register_on(Kind::Counter, name, 1, ["a", "b"][n % 2]).await.expect("free");
+            a.call(Kind::Counter, name, Say::AddDurable(1)).await.expect("it runs");
+        }
+        for name in ["gone-1", "gone-2"] {
+            a.unregister(name).await.expect("it runs");
+        }
+        cluster.kill_all().await;
+        let alone = cluster.add(back).await;
+        // What comes back at all is back by then: all four are alike but for their end.
+        for name in ["stays-1", "stays-2"] {
+            assert_eq!(alone.call(Kind::Counter, name, Say::Get).await, Ok(2));
+        }
+        let names: Vec<String> = alone.registered().await.into_iter().map(|found| found.name).collect();
+        assert_eq!(names, ["stays-1", "stays-2"], "on {back}");
+        alone.register(Kind::Counter, "gone-1", 7).await.expect("it is free");
+        assert_eq!(alone.call(Kind::Counter, "gone-1", Say::Get).await, Ok(7), "the old state must not come back");
+        cluster.add(if back == "a" { "b" } else { "a" }).await;
+        cluster.all_see_all().await;
+        for node in cluster.nodes() {
+            let names = || async {
+                let names: Vec<String> = node.registered().await.into_iter().map(|found| found.name).collect();
+                (names == ["gone-1", "stays-1", "stays-2"]).then_some(())
+            };
+            eventually("the same on both", names).await;
+            assert_eq!(node.call(Kind::Counter, "gone-1", Say::Get).await, Ok(7));
+        }
+    }
+}
