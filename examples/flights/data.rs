@@ -44,7 +44,11 @@ fn parse(mut source: impl BufRead) -> Result<Vec<Row>, BoxError> {
     let [tail, dep_delay, distance] = columns(&header)?;
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record?;
+        let record = record.map_err(|error| match error.position() {
+            Some(_) => BoxError::from(error),
+            // The file cannot be read on: the error itself does not say where.
+            None => format!("after {} rows: {error}", rows.len()).into(),
+        })?;
         let line = record.position().map_or(0, csv::Position::line);
         let dep_delay = match &record[dep_delay] {
             MISSING => None,

@@ -1,5 +1,6 @@
 //! One run: start the nodes, send the rows, ask the workers, compare.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use sworm::prelude::*;
 use tempfile::TempDir;
 
 use crate::aircraft::SWORM;
-use crate::args::RunArgs;
+use crate::args::{Fault, RunArgs};
 use crate::cluster::Cluster;
 use crate::faults::Faults;
 use crate::feeder::Feeder;
@@ -27,11 +28,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<bool, BoxError> {
     // Now rather than at the end, when a mistake would cost the whole run.
     let out = args.out.as_deref().map(|path| File::create(path).map_err(|error| in_file(path, error))).transpose()?;
     let mut directory = directory(args.dir.as_deref())?;
+    directory.disable_cleanup(args.dir.is_some());
     let done = tokio::select! {
         done = feed_and_compare(&rows, schedule, args.nodes, directory.path(), out) => done,
-        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        _ = tokio::signal::ctrl_c() => return Err("interrupted".into()),
     };
     if !matches!(done, Ok(true)) || args.dir.is_some() {
+        // What went wrong can be looked up there.
         directory.disable_cleanup(true);
         println!("the nodes' stores and logs are in {}", directory.path().display());
     }
@@ -49,7 +52,7 @@ fn directory(inside: Option<&Path>) -> Result<TempDir, BoxError> {
 
 async fn feed_and_compare(
     rows: &[data::Row],
-    schedule: std::collections::VecDeque<(u64, crate::args::Fault)>,
+    schedule: VecDeque<(u64, Fault)>,
     nodes: u32,
     directory: &Path,
     out: Option<File>,

@@ -18,7 +18,10 @@ fn flights() -> Command {
     let test = std::env::current_exe().expect("a running program has a path");
     let profile = test.ancestors().nth(2).expect("tests are in <profile>/deps");
     let program = profile.join("examples").join(format!("flights{EXE_SUFFIX}"));
-    assert!(program.exists(), "the example is not built: run `cargo build --examples` or `cargo test` without `--test`");
+    assert!(
+        program.exists(),
+        "the example is not built: run `cargo build --examples` or `cargo test` without `--test`"
+    );
     Command::new(program)
 }
 

@@ -138,6 +138,11 @@ impl Cluster {
         node.kill().await;
     }
 
+    /// Forgets a process that has ended by itself.
+    pub fn bury(&mut self, id: &str) {
+        self.nodes.remove(id);
+    }
+
     /// SIGKILL to all at once.
     pub async fn kill_all(&mut self) {
         let nodes = std::mem::take(&mut self.nodes);

@@ -205,6 +205,15 @@ impl Process {
         self.ask_worker(kind, name, say, ms).await
     }
 
+    /// Tells the process to do something and to abort as soon as it has answered; returns when it is gone. There is less
+    /// time between the answer and the end than a kill from outside could leave.
+    pub async fn last<T: DeserializeOwned>(&self, command: TypedCommand) -> Result<T, Failure> {
+        let command = Command::Typed { sworm: SWORM.into(), command };
+        let answer = self.get(Command::ThenDie(Box::new(command))).await;
+        self.gone().await;
+        answer
+    }
+
     /// A worker's total. Where the caller's node has not noticed yet that the worker's is dead, a call to it has an
     /// unknown outcome; to ask again changes nothing.
     pub async fn total(&self, kind: Kind, name: &str) -> Result<i64, Failure> {

@@ -106,20 +106,52 @@ pub enum Say {
 #[expect(missing_docs, reason = "they are the library's functions")]
 pub enum Command {
     Start(NodeSpec),
-    Open { sworm: String, handoff: Option<bool> },
-    Typed { sworm: String, command: TypedCommand },
-    Unregister { sworm: String, name: String },
-    Find { sworm: String, name: String },
-    Registered { sworm: String },
-    GroupMembers { sworm: String, group: String },
-    Attach { sworm: String, name: String },
-    Detach { name: String },
-    AwaitInboxEnd { name: String },
-    CallInbox { sworm: String, name: String, n: i64 },
+    Open {
+        sworm: String,
+        handoff: Option<bool>,
+    },
+    Typed {
+        sworm: String,
+        command: TypedCommand,
+    },
+    Unregister {
+        sworm: String,
+        name: String,
+    },
+    Find {
+        sworm: String,
+        name: String,
+    },
+    Registered {
+        sworm: String,
+    },
+    GroupMembers {
+        sworm: String,
+        group: String,
+    },
+    Attach {
+        sworm: String,
+        name: String,
+    },
+    Detach {
+        name: String,
+    },
+    AwaitInboxEnd {
+        name: String,
+    },
+    CallInbox {
+        sworm: String,
+        name: String,
+        n: i64,
+    },
     Members,
-    SwormNodes { sworm: String },
+    SwormNodes {
+        sworm: String,
+    },
     Leave,
     Close,
+    /// Carries it out, answers, and aborts the process at once.
+    ThenDie(Box<Command>),
 }
 
 /// What a node can be told about workers of one type.

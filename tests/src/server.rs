@@ -81,10 +81,17 @@ pub fn run(typed: impl Typed) {
         while let Some(Request { id, command }) = received.recv().await {
             let server = server.clone();
             tokio::spawn(async move {
+                let (command, last) = match command {
+                    Command::ThenDie(command) => (*command, true),
+                    command => (command, false),
+                };
                 let result = server.command(command).await;
                 let line = serde_json::to_string(&Answer { id, result }).expect("plain data");
                 let mut out = std::io::stdout().lock();
                 let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+                if last {
+                    std::process::abort();
+                }
             });
         }
     });
@@ -134,6 +141,7 @@ impl<T: Typed> Server<T> {
             Command::SwormNodes { sworm } => json(self.sworm(&sworm)?.nodes()),
             Command::Members => json(self.node()?.members().into_iter().map(seen).collect::<Vec<_>>()),
             Command::Leave => json(self.node()?.leave().await.map_err(failure)?),
+            Command::ThenDie(_) => Err(missing("a second death")),
             Command::Close => json(self.node()?.close().await.map_err(failure)?),
         }
     }

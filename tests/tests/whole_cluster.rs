@@ -1,7 +1,10 @@
 //! All nodes are killed and started again: every name that was acknowledged is back, once, with its state and groups.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
-use sworm_tests::protocol::{Kind, Say};
+use sworm::Pid;
+use sworm_tests::protocol::{Failure, Kind, Say, TypedCommand};
 use sworm_tests::{Cluster, eventually, program};
 
 const NAMES: usize = 60;
@@ -67,29 +70,27 @@ async fn a_killed_cluster_comes_back_in_any_order_with_every_name_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_a_kill_right_after_the_reply() {
+async fn what_was_acknowledged_survives_the_end_of_the_process_right_after_the_reply() {
     let mut cluster = Cluster::start(program!(), &["a"]).await;
-    for round in 1..=8 {
-        let a = cluster["a"].clone();
-        // With old names the checkpoint is the last thing that is acknowledged, with a new one the registration.
-        let kept = (1..round).map(|n| {
-            let (a, name) = (&a, format!("name-{n}"));
-            async move { a.call(Kind::Held, &name, Say::AddDurable(1)).await }
-        });
-        let replies = join_all(kept).await;
-        assert_eq!(replies, (1..round).map(|n| Ok(round - n)).collect::<Vec<_>>());
-        let fresh = format!("name-{round}");
-        if round % 2 == 0 {
-            a.register(Kind::Held, &fresh, 0).await.expect("free");
-        }
-        cluster.kill("a").await;
+    let kind = Kind::Held;
+    for round in 1..=6 {
+        let name = format!("name-{round}");
+        let (value, on, within_ms, metadata) = (round, None, None, BTreeMap::new());
+        let register = TypedCommand::Register { kind, name: name.clone(), value, on, within_ms, metadata };
+        let registered: Result<Pid, Failure> = cluster["a"].last(register).await;
+        registered.expect("free");
+        cluster.bury("a");
         let a = cluster.add("a").await;
-        if round % 2 == 1 {
-            a.register(Kind::Held, &fresh, 0).await.expect("free");
-        }
-        let names: Vec<String> = cluster["a"].registered().await.into_iter().map(|found| found.name).collect();
-        assert_eq!(names, (1..=round).map(|n| format!("name-{n}")).collect::<Vec<_>>());
+        assert_eq!(a.call(kind, &name, Say::Get).await, Ok(round), "the registration was lost");
+
+        let say = Say::AddDurable(100);
+        let call = TypedCommand::Call { kind, name: name.clone(), say, within_ms: None };
+        assert_eq!(a.last(call).await, Ok(round + 100));
+        cluster.bury("a");
+        let a = cluster.add("a").await;
+        assert_eq!(a.call(kind, &name, Say::Get).await, Ok(round + 100), "the checkpoint was lost");
     }
+    assert_eq!(cluster["a"].registered().await.len(), 6);
     assert_eq!(cluster.overlaps(), "");
 }
 

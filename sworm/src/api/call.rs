@@ -229,7 +229,7 @@ impl<'a> Way<'a> {
             Ok(message) => message,
             Err(error) => return Put::Failed(error),
         };
-        let mut call: Option<Box<dyn Any + Send>> = Some(Box::new(LocalCall { message, reply }));
+        let mut call: Option<Box<dyn Any + Send>> = Some(Box::new(LocalCall::new(message, reply)));
         loop {
             match mailbox.deliver_local(M::ID, &mut call) {
                 Ok(()) => return Put::In,
@@ -238,8 +238,8 @@ impl<'a> Way<'a> {
                 }
                 Err(NotTaken::Closed) => {
                     let back = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok());
-                    return match back {
-                        Some(back) => Put::Back(Letter::Message(back.message)),
+                    return match back.and_then(|back| back.message) {
+                        Some(message) => Put::Back(Letter::Message(message)),
                         None => Put::Failed(CallError::WorkerDied { reason: "it was stopped".into() }),
                     };
                 }

@@ -181,8 +181,9 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
         }
         let room = reserve(&self.sender)?;
         let taken = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok()).ok_or(NotTaken::Unknown)?;
-        let LocalCall { message, reply } = *taken;
-        room.send((message, ReplyTo { to: reply.map_or(Answerer::Nobody, Answerer::Local) }));
+        let LocalCall { message, to, .. } = *taken;
+        let message = message.ok_or(NotTaken::Unknown)?;
+        room.send((message, ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local) }));
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::message::{Ask, Done, Grant, GrantOutcome, Message, Phase, Refusal, Re
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::core::cell::{Key, Spec};
-use crate::strategy::Candidate;
+use crate::strategy::{Candidate, score};
 
 /// What the arbiter of a name has to do, in order.
 #[derive(Debug, Default)]
@@ -29,22 +29,11 @@ enum Job {
 #[derive(Debug)]
 enum Active {
     /// `confirmed` once the host said that it is durable; then the next job waits until the directory shows it.
-    Granted {
-        to: Peer,
-        epoch: Epoch,
-        confirmed: bool,
-        until_ms: u64,
-    },
-    Ending {
-        request: RequestId,
-        host: Peer,
-        births: BTreeSet<Birth>,
-        until_ms: u64,
-    },
+    Granted { to: Peer, epoch: Epoch, confirmed: bool, until_ms: u64 },
+    /// `missing` are those who have not said yet that the end is on their disk: the host, and one node beside it.
+    Ending { request: RequestId, host: Peer, missing: BTreeSet<Peer>, births: BTreeSet<Birth>, until_ms: u64 },
     /// The host refused; it may not have come to this view yet.
-    Refused {
-        until_ms: u64,
-    },
+    Refused { until_ms: u64 },
 }
 
 /// How long a host may take to answer before the decision is made anew from what the directory says.
@@ -131,12 +120,10 @@ impl Core {
                         .any(|(host, cell)| host == to && cell.epoch >= *epoch && cell.state != NameState::Starting);
                 (!shown && now < *until_ms && self.is_live(to)).then_some(active)
             }
-            Active::Ending { request, host, births, until_ms } => {
-                let gone = self
-                    .directory
-                    .cells(name)
-                    .all(|(_, cell)| !births.contains(&cell.birth) || self.directory.is_banned(name, cell.birth));
-                if gone && births.iter().all(|birth| self.directory.is_banned(name, *birth)) {
+            Active::Ending { request, host, missing, births, until_ms } => {
+                let gone = missing.iter().all(|peer| peer != host && !self.is_live(peer))
+                    && births.iter().all(|birth| self.directory.is_banned(name, *birth));
+                if gone {
                     let done = Done::Unregistered { name: name.clone(), births: births.clone() };
                     self.answer_to(&request.clone(), Ok(done));
                     return None;
@@ -323,9 +310,12 @@ impl Core {
                 Step::Done
             }
             Standing::Claimed { host, .. } => {
-                self.send(&host, Message::End { name: name.clone(), births: births.clone() });
+                let missing = self.enders(name, &host);
+                for to in &missing {
+                    self.send(to, Message::End { name: name.clone(), births: births.clone() });
+                }
                 let until_ms = self.now.mono_ms + HOST_WAIT_MS;
-                Step::Active(Active::Ending { request: request.clone(), host, births, until_ms })
+                Step::Active(Active::Ending { request: request.clone(), host, missing, births, until_ms })
             }
             Standing::Source { .. } => {
                 self.end_here(name, request, births);
@@ -342,7 +332,24 @@ impl Core {
         self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(answer) });
     }
 
-    pub(super) fn on_ended(&mut self, name: &Arc<str>, _births: &BTreeSet<Birth>) {
+    /// Who must have the end of a name on disk before it is acknowledged: its host and one node beside it, so that it
+    /// stays ended whichever of them comes back first.
+    fn enders(&self, name: &Arc<str>, host: &Peer) -> BTreeSet<Peer> {
+        let me = &self.config.me;
+        let second = if host == me {
+            self.view.up().filter(|peer| *peer != me).max_by_key(|peer| (score(name, &peer.node), (*peer).clone()))
+        } else {
+            Some(me)
+        };
+        [host].into_iter().chain(second).cloned().collect()
+    }
+
+    pub(super) fn on_ended(&mut self, from: &Peer, name: &Arc<str>, ended: &BTreeSet<Birth>) {
+        if let Some(Queue { active: Some(Active::Ending { missing, births, .. }), .. }) = self.queues.get_mut(name)
+            && births == ended
+        {
+            missing.remove(from);
+        }
         self.recheck(name);
     }
 
@@ -438,7 +445,7 @@ impl Core {
             .view
             .up()
             .filter(|peer| cell.holders.contains(&peer.node) && self.links(peer, &cell.spec.worker_type))
-            .max_by_key(|peer| (crate::strategy::score(name, &peer.node), (*peer).clone()));
+            .max_by_key(|peer| (score(name, &peer.node), (*peer).clone()));
         Ok(holder.cloned().unwrap_or(chosen))
     }
 

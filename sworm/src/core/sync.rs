@@ -66,7 +66,7 @@ impl Core {
             Message::Grant(grant) => self.on_grant(from, *grant),
             Message::Granted { name, epoch, outcome } => self.on_granted(from, &name, epoch, outcome),
             Message::End { name, births } => self.on_end(from, &name, births),
-            Message::Ended { name, births } => self.on_ended(&name, &births),
+            Message::Ended { name, births } => self.on_ended(from, &name, &births),
             Message::Move { name, birth } => self.on_move(from, &name, birth),
             Message::MoveTo { name, birth, to } => self.on_move_to(&name, birth, to),
             Message::Offer { name, birth, epoch, snapshot } => self.on_offer(from, &name, birth, epoch, snapshot),

@@ -33,16 +33,15 @@ pub(crate) struct RemoteParcel {
     pub(crate) payload: Bytes,
 }
 
-/// Sends the reply when it may leave: at once, or when the state that it shows is durable, or this error instead.
-pub(crate) type Release = Box<dyn FnOnce(Option<CallError>) + Send>;
-
 /// A message of a caller on this node.
 pub(crate) trait LocalParcel<W>: Send {
-    /// Lets the worker handle it.
-    fn handle<'a>(self: Box<Self>, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, Release>
+    /// Lets the worker handle it; the reply stays in the parcel.
+    fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()>
     where
         W: Worker;
-    /// Gives it back to the caller, who looks for the worker anew.
+    /// Sends the reply, or this error instead of it.
+    fn release(self: Box<Self>, error: Option<CallError>);
+    /// Gives the message back to the caller, who looks for the worker anew.
     fn give_back(self: Box<Self>);
 }
 
@@ -56,8 +55,17 @@ pub(crate) enum LocalAnswer<M: super::Message> {
 
 /// A call of a caller on this node; without a sender it is a cast.
 pub(crate) struct LocalCall<M: super::Message> {
-    pub(crate) message: M,
-    pub(crate) reply: Option<oneshot::Sender<LocalAnswer<M>>>,
+    /// Until it is handled.
+    pub(crate) message: Option<M>,
+    /// From then on.
+    pub(crate) reply: Option<M::Reply>,
+    pub(crate) to: Option<oneshot::Sender<LocalAnswer<M>>>,
+}
+
+impl<M: super::Message> LocalCall<M> {
+    pub(crate) fn new(message: M, to: Option<oneshot::Sender<LocalAnswer<M>>>) -> Self {
+        Self { message: Some(message), reply: None, to }
+    }
 }
 
 impl<W, M> LocalParcel<W> for LocalCall<M>
@@ -65,23 +73,29 @@ where
     M: Request<W>,
     W: Handler<M>,
 {
-    fn handle<'a>(self: Box<Self>, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, Release> {
+    fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let Self { message, reply: to } = *self;
-            let reply = worker.handle(message, ctx).await;
-            let release: Release = Box::new(move |error| {
-                if let Some(to) = to {
-                    // A caller that has gone away does not want it.
-                    let _ = to.send(error.map_or(LocalAnswer::Reply(reply), LocalAnswer::Failed));
-                }
-            });
-            release
+            if let Some(message) = self.message.take() {
+                self.reply = Some(worker.handle(message, ctx).await);
+            }
         })
     }
 
+    fn release(self: Box<Self>, error: Option<CallError>) {
+        let answer = match (error, self.reply) {
+            (Some(error), _) => LocalAnswer::Failed(error),
+            (None, Some(reply)) => LocalAnswer::Reply(reply),
+            (None, None) => return,
+        };
+        if let Some(to) = self.to {
+            // A caller that has gone away does not want it.
+            let _ = to.send(answer);
+        }
+    }
+
     fn give_back(self: Box<Self>) {
-        if let Some(to) = self.reply {
-            let _ = to.send(LocalAnswer::Back(self.message));
+        if let (Some(to), Some(message)) = (self.to, self.message) {
+            let _ = to.send(LocalAnswer::Back(message));
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::context::Place;
-use super::mailbox::{AnyMailbox, Mailbox, Parcel, Release, RemoteParcel};
+use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
 use super::{Context, Lifecycle};
 use crate::api::Sworm;
 use crate::core::Input;
@@ -80,6 +80,9 @@ pub(crate) fn spawn<W: Lifecycle>(start: Start) -> (Arc<dyn AnyMailbox>, AbortHa
     let task = tokio::spawn(run::<W>(start, receiver));
     (Arc::new(Mailbox { sender }), task.abort_handle())
 }
+
+/// Sends the reply when it may leave: at once, or when the state that it shows is durable, or this error instead.
+type Release = Box<dyn FnOnce(Option<CallError>) + Send>;
 
 /// How a worker's work ended.
 enum End {
@@ -239,8 +242,11 @@ impl<W: Lifecycle> Task<W> {
     }
 
     async fn handle(&mut self, worker: &mut W, parcel: Parcel<W>) -> Option<End> {
-        let handled = match parcel {
-            Parcel::Local(parcel) => guarded(parcel.handle(worker, &mut self.ctx)).await,
+        let (handled, release): (Result<(), String>, Release) = match parcel {
+            Parcel::Local(mut parcel) => {
+                let handled = guarded(parcel.handle(worker, &mut self.ctx)).await;
+                (handled, Box::new(move |error| parcel.release(error)))
+            }
             Parcel::Remote(parcel) => {
                 let replies = self.tell.replies.clone();
                 let Some(entry) = W::handlers().iter().find(|entry| *entry.id == *parcel.message) else {
@@ -248,34 +254,29 @@ impl<W: Lifecycle> Task<W> {
                     replies.reply(&parcel, Err(unknown));
                     return None;
                 };
-                let handled = guarded((entry.run)(worker, &mut self.ctx, &parcel.payload)).await;
-                if let Err(panic) = &handled {
-                    replies.reply(&parcel, Err(CallError::WorkerDied { reason: panic.clone() }));
-                }
-                handled.map(|result| {
-                    let release: Release = Box::new(move |error| {
-                        let result = error.map_or(result.map(Bytes::from), Err);
-                        replies.reply(&parcel, result);
-                    });
-                    release
-                })
+                let (handled, reply) = match guarded((entry.run)(worker, &mut self.ctx, &parcel.payload)).await {
+                    Ok(reply) => (Ok(()), reply.map(Bytes::from)),
+                    Err(panic) => (Err(panic), Ok(Bytes::new())),
+                };
+                (handled, Box::new(move |error| replies.reply(&parcel, error.map_or(reply, Err))))
             }
         };
-        match handled {
-            Err(panic) => Some(End::Exit(Exit::Panic(panic))),
-            Ok(release) if std::mem::take(&mut self.ctx.checkpoint) => match self.checkpoint(worker).await {
-                Ok(()) => {
-                    release(None);
-                    None
-                }
-                Err((reason, end)) => {
-                    release(Some(CallError::NotDurable { reason }));
-                    Some(end)
-                }
-            },
-            Ok(release) => {
+        if let Err(panic) = handled {
+            release(Some(CallError::WorkerDied { reason: panic.clone() }));
+            return Some(End::Exit(Exit::Panic(panic)));
+        }
+        if !std::mem::take(&mut self.ctx.checkpoint) {
+            release(None);
+            return None;
+        }
+        match self.checkpoint(worker).await {
+            Ok(()) => {
                 release(None);
                 None
+            }
+            Err((reason, end)) => {
+                release(Some(CallError::NotDurable { reason }));
+                Some(end)
             }
         }
     }
