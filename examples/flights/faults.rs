@@ -10,17 +10,15 @@ use sworm::prelude::*;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::aircraft::Save;
 use crate::args::Fault;
 use crate::cluster::{Cluster, Gone};
+use crate::delivery::ask_all;
 use crate::progress::Progress;
 
 /// How long the workers may take to run again.
 const HEAL_LIMIT: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How long they must all run before the next fault: copies of states that were lost with a node are made up for in
-/// the background.
-const SETTLED: Duration = Duration::from_millis(500);
-
 /// The nodes, and at most one fault at a time that strikes them.
 pub(crate) struct Faults {
     state: State,
@@ -55,12 +53,12 @@ impl Faults {
         Ok(())
     }
 
-    /// Strikes, in the background: rows are in flight meanwhile.
-    pub(crate) async fn strike(&mut self, row: u64, fault: Fault) -> Result<(), BoxError> {
+    /// Strikes, in the background: rows are in flight meanwhile. If it is not the last one, all is made ready for the next.
+    pub(crate) async fn strike(&mut self, row: u64, fault: Fault, last: bool) -> Result<(), BoxError> {
         self.healed().await?;
         if let State::Quiet(mut cluster) = std::mem::replace(&mut self.state, State::Failed) {
             cluster.check()?;
-            let strike = Strike { row, sworm: self.sworm.clone(), progress: self.progress.clone() };
+            let strike = Strike { row, last, sworm: self.sworm.clone(), progress: self.progress.clone() };
             self.state = State::Striking(tokio::spawn(async move {
                 strike.strike(&mut cluster, fault).await.map_err(|error| format!("row {row}: {error}"))?;
                 Ok(cluster)
@@ -81,6 +79,7 @@ impl Faults {
 
 struct Strike {
     row: u64,
+    last: bool,
     sworm: Sworm,
     progress: Progress,
 }
@@ -116,9 +115,15 @@ impl Strike {
             }
         }
         all_run(&self.sworm, cluster, &names).await?;
-        let (workers, took) = (HumanCount(names.len() as u64), began.elapsed().saturating_sub(SETTLED));
+        let workers = HumanCount(names.len() as u64);
         if fault != Fault::Join {
-            self.say(format_args!("all {workers} workers run after {took:.1?}"));
+            self.say(format_args!("all {workers} workers run after {:.1?}", began.elapsed()));
+        }
+        if !self.last {
+            // The copies of states that went with a node are made up for in the background, and nothing tells when that
+            // is done. A checkpoint does: its reply leaves when as many nodes as can be have the state.
+            ask_all(&self.sworm, names, Save).await?;
+            self.say(format_args!("all {workers} states are on as many nodes as before after {:.1?}", began.elapsed()));
         }
         Ok(())
     }
@@ -145,33 +150,29 @@ pub(crate) fn workers_by_node(sworm: &Sworm) -> BTreeMap<String, usize> {
     workers
 }
 
-/// Waits until all these names have run on nodes that are there, for a while.
+/// Waits until all these names run on nodes that are there.
 async fn all_run(sworm: &Sworm, cluster: &mut Cluster, names: &[Arc<str>]) -> Result<(), BoxError> {
-    let began = Instant::now();
-    let mut since = None;
+    let until = Instant::now() + HEAL_LIMIT;
     loop {
         cluster.check()?;
         let waiting: Vec<&Arc<str>> = names.iter().filter(|name| !runs(sworm, cluster, name)).collect();
-        match (waiting.first(), since) {
-            (None, None) => since = Some(Instant::now()),
-            (None, Some(since)) if since.elapsed() >= SETTLED => return Ok(()),
-            (None, Some(_)) => {}
-            (Some(name), _) if began.elapsed() >= HEAL_LIMIT => {
-                let state = sworm.whereis(name).map(|found| (found.pid, found.state));
-                let left = waiting.len();
-                return Err(format!("{left} workers do not run after {HEAL_LIMIT:?}; {name} is {state:?}").into());
-            }
-            (Some(name), _) => {
-                tracing::debug!(waiting = waiting.len(), first = ?sworm.whereis(name), "not all workers run");
-                since = None;
-            }
+        let Some(first) = waiting.first() else { return Ok(()) };
+        let (count, state) = (waiting.len(), sworm.whereis(first).map(|found| (found.pid, found.state)));
+        if Instant::now() >= until {
+            return Err(format!("{count} workers do not run after {HEAL_LIMIT:?}; {first} is {state:?}").into());
         }
+        tracing::debug!(count, name = &***first, ?state, "not all workers run");
         sleep(LOOK_AGAIN).await;
     }
 }
 
+/// Whether a name runs on a node that is there, with its state on as many nodes as there may be copies: else the next
+/// kill could take the only one along.
 fn runs(sworm: &Sworm, cluster: &Cluster, name: &str) -> bool {
     sworm.whereis(name).is_some_and(|found| {
-        found.state == RegistrationState::Running && cluster.runs(&found.pid.node, found.pid.incarnation)
+        let copies = found.holders.iter().filter(|node| cluster.running().any(|id| **node == id)).count();
+        found.state == RegistrationState::Running
+            && cluster.runs(&found.pid.node, found.pid.incarnation)
+            && (found.holders.is_empty() || copies >= COPIES.min(cluster.running().count()))
     })
 }

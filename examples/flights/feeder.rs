@@ -55,12 +55,12 @@ impl<'a> Feeder<'a> {
         for row in rows {
             // Early enough for the rows in flight to be as many as usual when the next fault strikes.
             if schedule.front().is_some_and(|(at, _)| row.number + IN_FLIGHT >= *at) && self.faults.active() {
-                self.progress.event(row.number, "waiting until all workers run again, before the next fault");
+                self.progress.event(row.number, "waiting until all is well again, before the next fault");
                 self.faults.healed().await?;
             }
             self.send(row).await?;
             while let Some((at, fault)) = schedule.pop_front_if(|(at, _)| *at == row.number) {
-                self.faults.strike(at, fault).await?;
+                self.faults.strike(at, fault, schedule.is_empty()).await?;
             }
         }
         while !self.calls.is_empty() {

@@ -74,7 +74,7 @@ async fn feed_and_compare(
     let sent = sent?;
     let mut cluster = faults.finish().await?;
 
-    let counted = report::ask_all(&sworm).await?;
+    let counted = report::collect(&sworm).await?;
     cluster.check()?;
     if let Some(out) = out {
         report::write(&counted, out)?;

@@ -22,9 +22,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sworm::{
-    Candidate, Distribution, Exit, Restart, RestartDecision, RestartHistory, plugin, score,
-};
+use sworm::{Candidate, Distribution, Exit, Restart, RestartDecision, RestartHistory, plugin, score};
 
 /// The label that names a node's zone. Nodes without it are a zone of their own together.
 pub const ZONE: &str = "zone";
@@ -128,10 +126,7 @@ mod tests {
     fn the_budget_is_used_up_and_then_recovers() {
         let crash = Exit::Panic("boom".into());
         let recent = |count| RestartHistory::new(vec![Duration::from_secs(1); count], 0);
-        assert_eq!(
-            Budget::DEFAULT.decide(&crash, &recent(0)),
-            RestartDecision::Restart { after: Duration::ZERO }
-        );
+        assert_eq!(Budget::DEFAULT.decide(&crash, &recent(0)), RestartDecision::Restart { after: Duration::ZERO });
         assert_eq!(Budget::DEFAULT.decide(&crash, &recent(10)), RestartDecision::GiveUp);
         let old = RestartHistory::new(vec![Duration::from_secs(61); 10], 0);
         assert!(matches!(Budget::DEFAULT.decide(&crash, &old), RestartDecision::Restart { .. }));

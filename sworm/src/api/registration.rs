@@ -23,6 +23,8 @@ pub struct Registration {
     pub metadata: BTreeMap<String, String>,
     /// The groups that it is in.
     pub groups: BTreeSet<Arc<str>>,
+    /// The nodes that hold its last durable state; empty as long as it has saved none. Each of them alone is enough.
+    pub holders: BTreeSet<NodeId>,
     /// Whether it is a task under a name ([`Sworm::attach_name`](crate::Sworm::attach_name)).
     pub attached: bool,
 }
@@ -71,6 +73,7 @@ impl Registration {
             state,
             metadata: cell.metadata.clone(),
             groups: cell.groups.clone(),
+            holders: cell.holders.clone(),
             attached: cell.attached,
         }
     }

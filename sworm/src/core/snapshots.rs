@@ -286,6 +286,7 @@ impl Core {
                 }
             }
             Purpose::Copy { name, since } => {
+                self.copying.remove(&name);
                 let current = self
                     .local
                     .get(&name)
@@ -361,32 +362,24 @@ impl Core {
         if self.phase != super::message::Phase::Up || self.copies_checked == self.view.hash || !self.settled() {
             return;
         }
-        let mut room = MAX_COPYING.saturating_sub(self.keeping.len());
-        let names: Vec<Arc<str>> = self
-            .local
-            .iter()
-            .filter(|(_, local)| matches!(local.phase, LocalPhase::Running))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in names {
+        let mut room = MAX_COPYING.saturating_sub(self.keeping.len() + self.copying.len());
+        let mut all_there = true;
+        let running = self.local.iter().filter(|(_, local)| matches!(local.phase, LocalPhase::Running));
+        let names: Vec<(Arc<str>, Epoch)> = running.map(|(name, local)| (name.clone(), local.since)).collect();
+        for (name, since) in names {
             let Some(cell) = self.directory.mine(&name) else { continue };
             // One that leaves is as good as gone: it waits until nobody counts on it.
             let here = self.view.up().filter(|peer| cell.holders.contains(&peer.node)).count();
             if cell.holders.is_empty() || here > self.replicas(&name).len() {
                 continue;
             }
-            if room == 0 {
-                return;
-            }
-            room -= 1;
-            if let Some(local) = self.local.get(&name)
-                && !self.keeping.contains_key(&name)
-            {
-                let purpose = Purpose::Copy { name: name.clone(), since: local.since };
-                self.out.push(Effect::LoadSnapshot { purpose });
+            all_there = false;
+            if room > 0 && !self.keeping.contains_key(&name) && self.copying.insert(name.clone()) {
+                room -= 1;
+                self.out.push(Effect::LoadSnapshot { purpose: Purpose::Copy { name, since } });
             }
         }
-        if room == MAX_COPYING {
+        if all_there {
             self.copies_checked = self.view.hash;
         }
     }

@@ -35,6 +35,8 @@ pub struct Core {
     pub(super) beaten_ms: u64,
     pub(super) tidied: u64,
     pub(super) copies_checked: u64,
+    /// Whose stored state is being read to be copied.
+    pub(super) copying: BTreeSet<Arc<str>>,
     pub(super) ends_changed: bool,
     /// Messages to this very node.
     pub(super) inbox: VecDeque<Message>,
@@ -91,6 +93,7 @@ impl Core {
             beaten_ms: 0,
             tidied: 0,
             copies_checked: 0,
+            copying: BTreeSet::new(),
             ends_changed: true,
             inbox: VecDeque::new(),
             after: BTreeMap::new(),
