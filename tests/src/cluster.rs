@@ -45,14 +45,19 @@ impl Cluster {
         let mut cluster = Self::new(program);
         let (first, others) = ids.split_first().expect("at least one node");
         cluster.add(first).await;
-        let specs: Vec<NodeSpec> = others.iter().map(|id| cluster.spec(id)).collect();
-        let started = join_all(specs.iter().map(|spec| cluster.open(program, spec))).await;
-        for process in started {
-            let process = process.expect("it starts");
-            cluster.nodes.insert(process.id().to_owned(), Arc::new(process));
-        }
-        cluster.all_see_all().await;
+        cluster.add_all(others).await;
         cluster
+    }
+
+    /// Starts these nodes at once, and waits until all see all. When none was there they find each other.
+    pub async fn add_all(&mut self, ids: &[&str]) {
+        let specs: Vec<NodeSpec> = ids.iter().map(|id| self.spec(id)).collect();
+        let started = join_all(specs.iter().map(|spec| self.open(self.program, spec))).await;
+        for process in started {
+            let process = process.unwrap_or_else(|failure| panic!("it does not start: {failure}"));
+            self.nodes.insert(process.id().to_owned(), Arc::new(process));
+        }
+        self.all_see_all().await;
     }
 
     /// The cluster's name.

@@ -61,10 +61,7 @@ async fn a_killed_cluster_comes_back_in_any_order_with_every_name_once() {
     let expected = filled(&cluster).await;
     for order in [["c", "a", "b"], ["b", "c", "a"]] {
         cluster.kill_all().await;
-        for id in order {
-            cluster.add(id).await;
-        }
-        cluster.all_see_all().await;
+        cluster.add_all(&order).await;
         is_back(&cluster, &expected).await;
     }
 }
@@ -82,13 +79,15 @@ async fn what_was_acknowledged_survives_the_end_of_the_process_right_after_the_r
         cluster.bury("a");
         let a = cluster.add("a").await;
         assert_eq!(a.call(kind, &name, Say::Get).await, Ok(round), "the registration was lost");
+        // Not the first checkpoint: with that one more than the state has to become durable.
+        assert_eq!(a.call(kind, &name, Say::AddDurable(10)).await, Ok(round + 10));
 
         let say = Say::AddDurable(100);
         let call = TypedCommand::Call { kind, name: name.clone(), say, within_ms: None };
-        assert_eq!(a.last(call).await, Ok(round + 100));
+        assert_eq!(a.last(call).await, Ok(round + 110));
         cluster.bury("a");
         let a = cluster.add("a").await;
-        assert_eq!(a.call(kind, &name, Say::Get).await, Ok(round + 100), "the checkpoint was lost");
+        assert_eq!(a.call(kind, &name, Say::Get).await, Ok(round + 110), "the checkpoint was lost");
     }
     assert_eq!(cluster["a"].registered().await.len(), 6);
     assert_eq!(cluster.overlaps(), "");
@@ -104,12 +103,38 @@ async fn a_cluster_that_was_left_node_by_node_comes_back_with_the_state_of_the_l
     for id in ["b", "a", "c"] {
         cluster.leave(id).await;
     }
-    // The one that left first has an old view; whoever comes first, the newest state wins.
-    for id in ["b", "c", "a"] {
-        cluster.add(id).await;
-    }
-    cluster.all_see_all().await;
+    // The ones that left first have old states; they wait for the others for a while.
+    cluster.add_all(&["b", "c", "a"]).await;
     is_back(&cluster, &expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_state_that_comes_back_late_wins_over_an_older_one_that_did_not_wait_for_it() {
+    let mut cluster = Cluster::start(program!(), &["a", "b"]).await;
+    let a = cluster["a"].clone();
+    for n in 0..10 {
+        let name = format!("worker-{n}");
+        a.register_on(Kind::Held, &name, 0, "a").await.expect("free");
+        assert_eq!(a.call(Kind::Held, &name, Say::AddDurable(1)).await, Ok(1));
+    }
+    cluster.leave("a").await;
+    let b = cluster["b"].clone();
+    for n in 0..10 {
+        assert_eq!(b.call(Kind::Held, &format!("worker-{n}"), Say::AddDurable(1)).await, Ok(2));
+    }
+    cluster.leave("b").await;
+    // It has an old state, and after a while it goes on with that: the other one may never come back.
+    let a = cluster.add("a").await;
+    for n in 0..10 {
+        assert_eq!(a.call(Kind::Held, &format!("worker-{n}"), Say::Get).await, Ok(1));
+    }
+    cluster.add("b").await;
+    cluster.all_see_all().await;
+    for n in 0..10 {
+        let name = format!("worker-{n}");
+        eventually("the newer state", || async { (a.total(Kind::Held, &name).await == Ok(2)).then_some(()) }).await;
+    }
+    assert_eq!(cluster.overlaps(), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
