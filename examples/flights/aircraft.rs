@@ -8,9 +8,12 @@ use crate::tally::Totals;
 /// The sworm that the workers live in; they are named by tail number.
 pub(crate) const SWORM: &str = "aircraft";
 
+/// On how many nodes a state is: on the worker's and on as many replicas as the worker asks for.
+pub(crate) const COPIES: usize = 3;
+
 /// What is known of one aircraft. With `replicas = 2` every state is on three disks, so that it survives two kills.
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "aircraft", handles(Flight, Save, Report), handoff, replicas = 2)]
+#[worker(name = "aircraft", handles(Flight, Report), handoff, replicas = 2)]
 pub(crate) struct Aircraft {
     last_row: u64,
     flights: u64,
@@ -36,11 +39,6 @@ pub(crate) enum Counted {
     /// It had been counted already: it was sent again because the first reply was lost.
     Before,
 }
-
-/// Asks an aircraft to see to it that its state is on as many disks as it should be; the reply says that it is.
-#[derive(Message, Serialize, Deserialize, Clone)]
-#[message(reply = ())]
-pub(crate) struct Save;
 
 /// Asks an aircraft for its totals.
 #[derive(Message, Serialize, Deserialize, Clone)]
@@ -73,12 +71,6 @@ impl Aircraft {
             }
         }
         Counted::Now
-    }
-}
-
-impl Handler<Save> for Aircraft {
-    async fn handle(&mut self, _: Save, ctx: &mut Context<Self>) {
-        ctx.checkpoint().await.expect("handoff is on, and this is a handler");
     }
 }
 

@@ -4,15 +4,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use sworm::BoxError;
 use sworm::prelude::*;
 use tokio::time::{Instant, sleep};
 
-use crate::aircraft::{Aircraft, Counted, Flight};
+use crate::aircraft::{Aircraft, Counted, Flight, Report};
+use crate::tally::Totals;
 
-/// How many aircraft are asked at a time.
-const AT_A_TIME: usize = 64;
 /// How long a call is tried.
 const LIMIT: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -53,29 +51,16 @@ pub(crate) async fn deliver(
     }
 }
 
-/// Asks many aircraft's workers the same, several at a time.
-pub(crate) async fn ask_all<M: Request<Aircraft> + Clone>(
-    sworm: &Sworm,
-    tails: Vec<Arc<str>>,
-    message: M,
-) -> Result<Vec<(Arc<str>, M::Reply)>, BoxError> {
-    let asked = tails.into_iter().map(|tail| ask(sworm.clone(), tail, message.clone()));
-    stream::iter(asked).buffer_unordered(AT_A_TIME).try_collect().await
-}
-
-async fn ask<M: Request<Aircraft> + Clone>(
-    sworm: Sworm,
-    tail: Arc<str>,
-    message: M,
-) -> Result<(Arc<str>, M::Reply), BoxError> {
-    let mut patience = Patience::new(format!("{} to {tail}", M::ID));
+/// Asks an aircraft's worker for its totals.
+pub(crate) async fn totals(sworm: &Sworm, tail: &str) -> Result<Totals, BoxError> {
+    let mut patience = Patience::new(format!("the report of {tail}"));
     loop {
-        let Some(aircraft) = sworm.whereis_name::<Aircraft>(&tail) else {
+        let Some(aircraft) = sworm.whereis_name::<Aircraft>(tail) else {
             patience.after(&"it is not registered", true).await?;
             continue;
         };
-        match aircraft.call(message.clone()).await {
-            Ok(reply) => return Ok((tail, reply)),
+        match aircraft.call(Report).await {
+            Ok(totals) => return Ok(totals),
             Err(error) => patience.after(&error, call_again(&error)).await?,
         }
     }

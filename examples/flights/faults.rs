@@ -10,15 +10,15 @@ use sworm::prelude::*;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::aircraft::Save;
+use crate::aircraft::COPIES;
 use crate::args::Fault;
 use crate::cluster::{Cluster, Gone};
-use crate::delivery::ask_all;
 use crate::progress::Progress;
 
-/// How long the workers may take to run again.
+/// How long the workers may take to run again, and to have all copies of their states.
 const HEAL_LIMIT: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// The nodes, and at most one fault at a time that strikes them.
 pub(crate) struct Faults {
     state: State,
@@ -53,12 +53,12 @@ impl Faults {
         Ok(())
     }
 
-    /// Strikes, in the background: rows are in flight meanwhile. If it is not the last one, all is made ready for the next.
-    pub(crate) async fn strike(&mut self, row: u64, fault: Fault, last: bool) -> Result<(), BoxError> {
+    /// Strikes, in the background: rows are in flight meanwhile.
+    pub(crate) async fn strike(&mut self, row: u64, fault: Fault) -> Result<(), BoxError> {
         self.healed().await?;
         if let State::Quiet(mut cluster) = std::mem::replace(&mut self.state, State::Failed) {
             cluster.check()?;
-            let strike = Strike { row, last, sworm: self.sworm.clone(), progress: self.progress.clone() };
+            let strike = Strike { row, sworm: self.sworm.clone(), progress: self.progress.clone() };
             self.state = State::Striking(tokio::spawn(async move {
                 strike.strike(&mut cluster, fault).await.map_err(|error| format!("row {row}: {error}"))?;
                 Ok(cluster)
@@ -79,7 +79,6 @@ impl Faults {
 
 struct Strike {
     row: u64,
-    last: bool,
     sworm: Sworm,
     progress: Progress,
 }
@@ -114,17 +113,13 @@ impl Strike {
                 self.say(format_args!("all nodes are back after {:.1?}", began.elapsed()));
             }
         }
-        all_run(&self.sworm, cluster, &names).await?;
-        let workers = HumanCount(names.len() as u64);
-        if fault != Fault::Join {
-            self.say(format_args!("all {workers} workers run after {:.1?}", began.elapsed()));
-        }
-        if !self.last {
-            // The copies of states that went with a node are made up for in the background, and nothing tells when that
-            // is done. A checkpoint does: its reply leaves when as many nodes as can be have the state.
-            ask_all(&self.sworm, names, Save).await?;
-            self.say(format_args!("all {workers} states are on as many nodes as before after {:.1?}", began.elapsed()));
-        }
+        wait_for(&self.sworm, cluster, &names, "run", runs).await?;
+        let run = began.elapsed();
+        wait_for(&self.sworm, cluster, &names, "have all copies of their states", is_safe).await?;
+        let (workers, safe) = (HumanCount(names.len() as u64), began.elapsed());
+        self.say(format_args!(
+            "all {workers} workers run after {run:.1?}, with all copies of their states after {safe:.1?}"
+        ));
         Ok(())
     }
 
@@ -150,29 +145,37 @@ pub(crate) fn workers_by_node(sworm: &Sworm) -> BTreeMap<String, usize> {
     workers
 }
 
-/// Waits until all these names run on nodes that are there.
-async fn all_run(sworm: &Sworm, cluster: &mut Cluster, names: &[Arc<str>]) -> Result<(), BoxError> {
+/// Waits until something is true of all these names.
+async fn wait_for(
+    sworm: &Sworm,
+    cluster: &mut Cluster,
+    names: &[Arc<str>],
+    what: &str,
+    is_so: impl Fn(&Registration, &Cluster) -> bool,
+) -> Result<(), BoxError> {
     let until = Instant::now() + HEAL_LIMIT;
     loop {
         cluster.check()?;
-        let waiting: Vec<&Arc<str>> = names.iter().filter(|name| !runs(sworm, cluster, name)).collect();
+        let is_so = |name: &str| sworm.whereis(name).is_some_and(|found| is_so(&found, cluster));
+        let waiting: Vec<&Arc<str>> = names.iter().filter(|name| !is_so(name)).collect();
         let Some(first) = waiting.first() else { return Ok(()) };
-        let (count, state) = (waiting.len(), sworm.whereis(first).map(|found| (found.pid, found.state)));
+        let (count, found) = (waiting.len(), sworm.whereis(first));
         if Instant::now() >= until {
-            return Err(format!("{count} workers do not run after {HEAL_LIMIT:?}; {first} is {state:?}").into());
+            return Err(format!("{count} workers do not {what} after {HEAL_LIMIT:?}; {first}: {found:?}").into());
         }
-        tracing::debug!(count, name = &***first, ?state, "not all workers run");
+        tracing::debug!(count, name = &***first, ?found, "not all workers {what}");
         sleep(LOOK_AGAIN).await;
     }
 }
 
-/// Whether a name runs on a node that is there, with its state on as many nodes as there may be copies: else the next
-/// kill could take the only one along.
-fn runs(sworm: &Sworm, cluster: &Cluster, name: &str) -> bool {
-    sworm.whereis(name).is_some_and(|found| {
-        let copies = found.holders.iter().filter(|node| cluster.running().any(|id| **node == id)).count();
-        found.state == RegistrationState::Running
-            && cluster.runs(&found.pid.node, found.pid.incarnation)
-            && (found.holders.is_empty() || copies >= COPIES.min(cluster.running().count()))
-    })
+/// Whether a worker runs on a node that is there.
+fn runs(found: &Registration, cluster: &Cluster) -> bool {
+    found.state == RegistrationState::Running && cluster.runs(&found.pid.node, found.pid.incarnation)
+}
+
+/// Whether its state is on as many nodes as can be too: else the next kill could take the only copy along.
+fn is_safe(found: &Registration, cluster: &Cluster) -> bool {
+    let there = cluster.running().count();
+    let copies = cluster.running().filter(|id| found.holders.iter().any(|holder| holder == id)).count();
+    runs(found, cluster) && (found.holders.is_empty() || copies >= COPIES.min(there))
 }

@@ -60,7 +60,7 @@ impl<'a> Feeder<'a> {
             }
             self.send(row).await?;
             while let Some((at, fault)) = schedule.pop_front_if(|(at, _)| *at == row.number) {
-                self.faults.strike(at, fault, schedule.is_empty()).await?;
+                self.faults.strike(at, fault).await?;
             }
         }
         while !self.calls.is_empty() {

@@ -4,24 +4,27 @@ use std::fs::File;
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::HumanCount;
 use sworm::BoxError;
 use sworm::prelude::*;
 
-use crate::aircraft::Report;
 use crate::cluster::Cluster;
-use crate::delivery::ask_all;
+use crate::delivery;
 use crate::faults::workers_by_node;
 use crate::feeder::Sent;
 use crate::tally::{Tally, Totals};
 
+/// How many aircraft are asked at a time.
+const AT_A_TIME: usize = 64;
 /// How many aircraft the table shows.
 const BUSIEST: usize = 10;
 
 /// Asks every worker for its totals.
 pub(crate) async fn collect(sworm: &Sworm) -> Result<Tally, BoxError> {
-    let tails = sworm.registered().into_iter().map(|found| found.name).collect();
-    Ok(ask_all(sworm, tails, Report).await?.into_iter().collect())
+    let tails = sworm.registered().into_iter().map(|found| found.name);
+    let asked = tails.map(|tail| async move { delivery::totals(sworm, &tail).await.map(|totals| (tail, totals)) });
+    stream::iter(asked).buffer_unordered(AT_A_TIME).try_collect().await
 }
 
 /// Writes the totals of every aircraft, sorted by tail number.

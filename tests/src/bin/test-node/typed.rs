@@ -13,10 +13,13 @@ use sworm_tests::server::{Typed, call_failure, failure, json, missing};
 use crate::held::Held;
 use crate::workers::*;
 
+/// A sworm, a name and a worker type.
+type Key = (String, String, &'static str);
+
 /// The references that were handed out: a name that is gone can still be called.
 #[derive(Default)]
 pub(crate) struct Types {
-    refs: Mutex<HashMap<(String, String, &'static str), Box<dyn std::any::Any + Send>>>,
+    refs: Mutex<HashMap<Key, Box<dyn std::any::Any + Send>>>,
 }
 
 macro_rules! with_type {
