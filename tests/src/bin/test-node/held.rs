@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::BoxError;
@@ -23,7 +24,16 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(total: i64) -> Self {
-        Self { total, ..Self::default() }
+        Self { total, failing: false, lock: None }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Its end takes a moment, so that a successor that does not wait for it is noticed. The lock goes after this.
+        if self.lock.is_some() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
