@@ -425,8 +425,9 @@ impl Core {
     fn members_are_missing(&self) -> bool {
         self.now.mono_ms < self.opened_ms + self.config.recover_wait_ms
             && self.directory.lanes().any(|(id, _)| {
-                // One that was here in this run and is gone is not waited for.
-                self.view.peer(&id.node).is_none() && !self.members.contains_key(&id.node)
+                // One that took part in this run and is gone is not waited for; one that is there and has not joined
+                // yet is.
+                self.view.peer(&id.node).is_none() && !self.took_part.contains(&id.node)
             })
     }
 

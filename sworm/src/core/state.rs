@@ -26,6 +26,8 @@ pub struct Core {
     pub(super) members: BTreeMap<NodeId, Member>,
     pub(super) labels: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(super) view: View,
+    /// Who has been in view in this run.
+    pub(super) took_part: BTreeSet<NodeId>,
     pub(super) phase: Phase,
     pub(super) introduced: bool,
     pub(super) opened_ms: u64,
@@ -84,6 +86,7 @@ impl Core {
             members: BTreeMap::new(),
             labels,
             view: View::default(),
+            took_part: BTreeSet::new(),
             phase: Phase::Joining,
             introduced: false,
             opened_ms: now.mono_ms,

@@ -270,6 +270,7 @@ impl Core {
         let view = View::of(&self.config.me, self.phase, &self.members);
         if view != self.view {
             self.view = view;
+            self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));
             self.out.push(Effect::Viewed(self.view.members.keys().cloned().collect()));
             self.settled_since_ms = None;
             for member in self.members.values_mut() {

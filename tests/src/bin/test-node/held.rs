@@ -43,12 +43,18 @@ impl Lifecycle for Held {
             return Ok(()); // it goes on after a move that did not come about
         }
         let locks = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?);
-        let file = File::create(locks.join(ctx.name()))?;
+        let path = locks.join(ctx.name());
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         match file.try_lock() {
-            Ok(()) => self.lock = Some(file),
+            Ok(()) => {
+                writeln!(file, "{}", ctx.pid())?;
+                self.lock = Some(file);
+            }
             Err(TryLockError::WouldBlock) => {
                 let mut overlaps = OpenOptions::new().create(true).append(true).open(locks.join("overlaps"))?;
-                writeln!(overlaps, "{} runs elsewhere too", ctx.pid())?;
+                let before = std::fs::read_to_string(&path)?;
+                let running = before.lines().last().unwrap_or_default();
+                writeln!(overlaps, "{} starts while {running} runs", ctx.pid())?;
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
