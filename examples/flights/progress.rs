@@ -1,11 +1,11 @@
 //! What the person in front of the screen sees while the rows go out.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-const TEMPLATE: &str = "{elapsed_precise} [{bar:40}] {human_pos}/{human_len} rows, {per_sec}";
+const TEMPLATE: &str = "{elapsed_precise} [{bar:40}] {human_pos}/{human_len} rows, {rate}";
 
 /// A progress bar, which is not drawn unless stderr is a terminal, and lines on stdout.
 #[derive(Clone)]
@@ -16,6 +16,11 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(rows: u64) -> Self {
         let style = ProgressStyle::with_template(TEMPLATE).expect("the template is a constant");
+        let rate = |state: &ProgressState, to: &mut dyn Write| {
+            // It goes into a text in memory, which takes everything.
+            let _ = write!(to, "{:.0}/s", state.per_sec());
+        };
+        let style = style.with_key("rate", rate);
         let bar = ProgressBar::new(rows).with_style(style.progress_chars("=> "));
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar }

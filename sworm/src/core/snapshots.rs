@@ -313,7 +313,7 @@ impl Core {
                     && cell.birth == stored.birth
                     && !cell.holders.is_empty()
                     && !cell.holders.contains(&self.config.me.node)
-                    && cell.since >= stored.revision.epoch
+                    && cell.since > stored.revision.epoch
             }
             Standing::Free | Standing::Source { .. } => false,
         };
