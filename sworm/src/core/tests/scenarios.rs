@@ -253,3 +253,34 @@ fn at_rest_only_heartbeats_are_sent() {
     let sent = world.messages - before;
     assert!((50..=66).contains(&sent), "{sent} messages in two seconds");
 }
+
+#[test]
+fn a_copy_that_is_counted_on_is_not_thrown_away_for_older_news() {
+    for seed in 0..20 {
+        let mut world = World::seeded(&["a"], seed);
+        world.delay_ms = 100;
+
+        let names: Vec<String> = (0..200).map(|n| format!("name-{n}")).collect();
+        for name in &names {
+            let request = world.register("a", name, 0);
+            world.answer(request).expect("free");
+            world.count(name);
+        }
+        world.run(50);
+        world.start("b");
+        for round in 0..6 {
+            world.run(150);
+            for name in names.iter().skip(round * 30).take(30) {
+                world.count(name);
+            }
+        }
+        world.delay_ms = 0;
+        world.run(5_000);
+        let before: Vec<u64> = names.iter().map(|name| world.worker(name).expect("runs").1.count).collect();
+        world.kill("a");
+        world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
+        for (name, before) in names.iter().zip(before) {
+            assert_eq!(world.worker(name).expect("runs").1.count, before, "seed {seed}, {name}");
+        }
+    }
+}
