@@ -33,6 +33,15 @@ pub use worker::{
     BoxError, Context, Handler, Handoff, Lifecycle, Message, Request, Storable, Target, Worker, WorkerOptions,
 };
 
+/// What a simulator needs beside [`core`]: what production puts around a core, as far as it is not tied to a runtime.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::node::disk::Disk;
+    pub use crate::node::frame::{Call, Frame, Replied};
+    pub use crate::node::identity::{Identity, claim};
+    pub use crate::plugin::Strategies;
+}
+
 /// For the code that the macros write.
 #[doc(hidden)]
 pub mod __private {

@@ -11,6 +11,7 @@ mod cluster;
 mod process;
 pub mod protocol;
 pub mod server;
+pub mod sim;
 mod wait;
 
 pub use cluster::{Cluster, SWORM, fresh_host};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cell::{NameCell, NameState};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering};
 use super::state::Core;
@@ -60,7 +61,7 @@ impl Core {
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
         };
-        if !self.is_arbiter(&name) {
+        if !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
         let queue = self.queues.entry(name.clone()).or_default();
@@ -243,7 +244,8 @@ impl Core {
                 names: self.loads.get(&peer.node).copied().unwrap_or(0),
             })
             .collect();
-        let place = strategy.choose(name, &candidates).min(able.len() - 1);
+        let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", spec.value));
+        let place = strategy.choose(by_value.as_deref().unwrap_or(name), &candidates).min(able.len() - 1);
         Ok(able[place].clone())
     }
 
@@ -369,7 +371,7 @@ impl Core {
         let settled_for = self.settled_since_ms.map_or(0, |since| now.saturating_sub(since));
         let wait = match &cell.state {
             NameState::Failed { .. } => return,
-            NameState::Released { to, .. } if self.is_live(to) && settled_for < RELEASE_WAIT_MS => true,
+            NameState::Released { to, .. } if self.is_live(to) && settled_for < RELEASE_WAIT_MS && !planted(Fault::ReleasedIsOrphan) => true,
             _ => {
                 self.members_are_missing()
                     || (self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms)

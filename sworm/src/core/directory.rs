@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cell::{Key, NameCell, NameState, Value};
+use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer};
 use super::lane::{Delta, Joined, Lane};
 use crate::codec;
@@ -124,6 +125,12 @@ impl Directory {
         self.own().remove(key);
     }
 
+    /// What must never be done: only for a planted fault.
+    pub(super) fn remove_from_others(&mut self, name: &Arc<str>) {
+        let key = Key::Name(name.clone());
+        self.lanes.iter_mut().filter(|(id, _)| **id != self.me).for_each(|(_, lane)| lane.remove(&key));
+    }
+
     /// The own statement about a name.
     pub fn mine(&self, name: &Arc<str>) -> Option<&Arc<NameCell>> {
         name_cell(self.lanes.get(&self.me)?, name)
@@ -138,6 +145,9 @@ impl Directory {
     pub fn ban(&mut self, name: &Arc<str>, births: impl IntoIterator<Item = Birth>) {
         let key = Key::Ban(name.clone());
         let mut all: BTreeSet<Birth> = births.into_iter().collect();
+        if planted(Fault::BanOneBirth) {
+            all = all.into_iter().take(1).collect();
+        }
         if let Some(Value::Ban(set)) = self.lanes.get(&self.me).and_then(|lane| lane.get(&key)) {
             all.extend(set);
         }
@@ -194,7 +204,10 @@ impl Directory {
             if self.is_banned(name, cell.birth) || matches!(cell.state, NameState::Declined { .. }) {
                 continue;
             }
-            let up = live(host);
+            let up = live(host) || (planted(Fault::DownHostClaims) && !self.has_ended(host));
+            if !up && planted(Fault::HiddenIsFree) {
+                continue;
+            }
             if cell.attached && !up {
                 continue;
             }
@@ -264,7 +277,11 @@ impl Directory {
     /// by a durable ban. `durable` tells up to which number a lane is on its owner's disk.
     pub fn droppable(&self, durable: impl Fn(&LaneId) -> u64) -> Vec<LaneId> {
         let lasting: Vec<(&LaneId, &Lane, u64)> =
-            self.lanes.iter().filter(|(id, _)| !self.has_ended(id)).map(|(id, lane)| (id, lane, durable(id))).collect();
+            self.lanes
+            .iter()
+            .filter(|(id, _)| !self.has_ended(id) || planted(Fault::DropCoveredByEnded))
+            .map(|(id, lane)| (id, lane, durable(id)))
+            .collect();
         let covered = |name: &Arc<str>, cell: &NameCell| {
             let (own, ban) = (Key::Name(name.clone()), Key::Ban(name.clone()));
             let covers = |lane: &Lane, key: &Key, upto: u64| {
@@ -273,7 +290,7 @@ impl Directory {
                     Some(Value::Ban(births)) => births.contains(&cell.birth),
                     _ => false,
                 };
-                stands && lane.seq(key).is_some_and(|seq| seq <= upto)
+                stands && lane.seq(key).is_some_and(|seq| seq <= upto || planted(Fault::DropCoveredByMemory))
             };
             cell.attached
                 || lasting.iter().any(|(_, lane, upto)| covers(lane, &own, *upto) || covers(lane, &ban, *upto))
@@ -282,7 +299,7 @@ impl Directory {
         let mut found: Vec<LaneId> = Vec::new();
         let mut kept: Option<&NodeId> = None;
         for (id, lane) in &self.lanes {
-            if kept == Some(&id.node) {
+            if kept == Some(&id.node) && !planted(Fault::DropEarlier) {
                 continue;
             }
             if self.has_ended(id) && names(lane).all(|(name, cell)| covered(name, cell)) {
@@ -369,7 +386,11 @@ fn is_claim(state: &NameState) -> bool {
 /// assignment, then the node's id.
 fn beats(a: (&Peer, &Arc<NameCell>), b: (&Peer, &Arc<NameCell>)) -> bool {
     let rank = |(host, cell): (&Peer, &Arc<NameCell>)| {
-        let minor = if cell.epoch.minor == 0 { 0 } else { u32::MAX - cell.epoch.minor + 1 };
+        let minor = match cell.epoch.minor {
+            0 if planted(Fault::WeakBeatsOriginal) => u32::MAX,
+            0 => 0,
+            weak => u32::MAX - weak + 1,
+        };
         (cell.birth, u64::MAX - cell.epoch.major, minor, cell.assigned, host.clone())
     };
     rank(a) < rank(b)

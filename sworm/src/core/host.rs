@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cell::{Key, NameCell, NameState, Revision};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::handoff::Moving;
 use super::ids::{Birth, Epoch, Peer, RequestId};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
@@ -91,8 +92,8 @@ impl Core {
         let refused = view != self.view.hash
             || self.phase != Phase::Up
             || self.local.contains_key(&name)
-            || self.directory.highest_epoch(&name) >= epoch
-            || self.directory.is_banned(&name, cell.birth);
+            || !planted(Fault::TakeAnyGrant)
+                && (self.directory.highest_epoch(&name) >= epoch || self.directory.is_banned(&name, cell.birth));
         if refused {
             return self.send(arbiter, Message::Granted { name, epoch, outcome: GrantOutcome::Refused });
         }
@@ -105,6 +106,9 @@ impl Core {
         let (birth, since, attached) = (cell.birth, cell.since, cell.attached);
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
         self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
+        if planted(Fault::RemoveAnothersCell) {
+            self.directory.remove_from_others(name);
+        }
         let local = Local { birth, since, phase: LocalPhase::Starting, failures: 0, granted, restored: None };
         self.local.insert(name.clone(), local);
         if attached {
@@ -118,7 +122,12 @@ impl Core {
 
     pub(super) fn start(&mut self, name: &Arc<str>, state: Option<Snapshot>) {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return };
+        let busy = self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));
         let Some(local) = self.local.get_mut(name) else { return };
+        if planted(Fault::StartsInOrder) && busy {
+            local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms };
+            return;
+        }
         local.phase = LocalPhase::Starting;
         local.restored = state.clone();
         self.out.push(Effect::Start { name: name.clone(), since: local.since, spec, state });
@@ -355,6 +364,9 @@ impl Core {
                 if !stopping {
                     let winner = host.clone();
                     self.out.push(Effect::Tell(Notice::Conflict { name: name.clone(), winner }));
+                    if planted(Fault::LoserRunsOn) {
+                        return self.after_stop(name, Stopping::Yielded);
+                    }
                     self.stop(name, Stopping::Yielded);
                 }
             }

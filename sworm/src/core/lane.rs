@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cell::{Cell, Key, Value};
+use super::fault::{Fault, planted};
 use super::ids::LaneId;
 use crate::codec;
 
@@ -107,7 +108,13 @@ impl Lane {
             let cell = self.cells.get(key)?;
             (!full || cell.value.is_some()).then(|| (*seq, key.clone(), cell.value.clone()))
         });
-        Delta { lane: lane.clone(), from, to: self.max, full, fingerprint: self.fingerprint, cells: cells.collect() }
+        let mut cells: Vec<_> = cells.collect();
+        let mut to = self.max;
+        if planted(Fault::PageDelta) && cells.len() > 3 {
+            cells.truncate(3);
+            to = cells[2].0;
+        }
+        Delta { lane: lane.clone(), from, to, full, fingerprint: self.fingerprint, cells }
     }
 
     /// Takes a delta in.
@@ -115,11 +122,11 @@ impl Lane {
         if delta.to <= self.max {
             return Joined::Known;
         }
-        if delta.from > self.max {
+        if delta.from > self.max && !planted(Fault::AcceptGap) {
             return Joined::Gap;
         }
         let mut changed = Vec::with_capacity(delta.cells.len());
-        if delta.full {
+        if delta.full && !planted(Fault::FullLaneMerges) {
             changed.extend(self.cells.keys().cloned());
             *self = Self { gc: delta.to, ..Self::default() };
         }
@@ -130,7 +137,11 @@ impl Lane {
             }
         }
         self.max = delta.to;
-        if self.fingerprint != delta.fingerprint {
+        let matches = self.fingerprint == delta.fingerprint
+            || planted(Fault::AcceptGap)
+            || planted(Fault::FullLaneMerges)
+            || planted(Fault::PageDelta);
+        if !matches {
             changed.extend(self.cells.keys().cloned());
             *self = Self::default();
             return Joined::Damaged(changed);

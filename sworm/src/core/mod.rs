@@ -4,6 +4,7 @@
 pub mod arbiter;
 pub mod cell;
 pub mod directory;
+pub mod fault;
 pub mod handoff;
 pub mod host;
 pub mod ids;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Effect;
+use super::fault::{Fault, planted};
 use super::ids::{Peer, RequestId};
 use super::message::{Answer, Ask, Message, Refusal};
 use super::state::Core;
@@ -86,6 +87,9 @@ impl Core {
     fn decider(&self, ask: &Ask) -> Option<Peer> {
         let name: &Arc<str> = ask.name();
         match ask {
+            Ask::Register(r) if planted(Fault::PlaceByValue) => {
+                self.view.arbiter(&format!("{name}{:?}", r.spec.value)).cloned()
+            }
             Ask::Register(_) | Ask::Unregister { .. } => self.view.arbiter(name).cloned(),
             Ask::Join { .. } | Ask::Leave { .. } => match self.standing(name) {
                 super::directory::Standing::Claimed { host, .. } => Some(host),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Effect;
 use super::cell::{NameState, Revision};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::host::{LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::{Message, Snapshot};
@@ -217,8 +218,13 @@ impl Core {
             return;
         }
         let beyond = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
-        let members: BTreeSet<Peer> =
-            self.view.members.keys().filter(|peer| **peer != self.config.me).cloned().collect();
+        let members: BTreeSet<Peer> = self
+            .view
+            .members
+            .keys()
+            .filter(|peer| **peer != self.config.me && !planted(Fault::RestoreWithoutAsking))
+            .cloned()
+            .collect();
         for to in &members {
             self.send(to, Message::Best { name: name.clone(), birth, beyond });
         }
@@ -313,7 +319,8 @@ impl Core {
                     && cell.birth == stored.birth
                     && !cell.holders.is_empty()
                     && !cell.holders.contains(&self.config.me.node)
-                    && cell.since > stored.revision.epoch
+                    && (cell.since > stored.revision.epoch
+                        || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)
             }
             Standing::Free | Standing::Source { .. } => false,
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::arbiter::Queue;
 use super::cell::{Key, Value};
 use super::directory::{Directory, Standing};
+use super::fault::{Fault, planted};
 use super::host::Local;
 use super::ids::{Birth, LaneId, NodeId, Peer};
 use super::lane::Delta;
@@ -175,6 +176,21 @@ impl Core {
         self.local.get(name).map(|local| local.birth)
     }
 
+    /// What it holds.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// How it takes part.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What it does for a name and keeps of it, for people.
+    pub fn describe(&self, name: &Arc<str>) -> String {
+        format!("local {:?}, stored {:?}", self.local.get(name), self.stored.get(name))
+    }
+
     /// When the next tick is useful, in `mono_ms`.
     pub fn next_tick_ms(&self) -> u64 {
         self.beat_due_ms.min(self.now.mono_ms + TICK_MS)
@@ -192,7 +208,8 @@ impl Core {
         self.review_adoption(name);
     }
 
-    pub(super) fn standing(&self, name: &Arc<str>) -> Standing {
+    /// What the lanes say of a name in the present view.
+    pub fn standing(&self, name: &Arc<str>) -> Standing {
         self.directory.standing(name, |peer| self.is_live(peer))
     }
 
@@ -221,7 +238,10 @@ impl Core {
 
     /// Does this once everything stated so far is durable.
     pub(super) fn once_durable(&mut self, effect: Effect) {
-        self.waiting.push(effect);
+        match effect {
+            Effect::Send { to, message } if planted(Fault::AckBeforeDurable) => self.send(&to, *message),
+            effect => self.waiting.push(effect),
+        }
     }
 
     fn publish(&mut self) {

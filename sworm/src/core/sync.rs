@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Effect;
 use super::cell::{Key, Value};
+use super::fault::{Fault, planted};
 use super::ids::{Incarnation, LaneId, NodeId, Peer};
 use super::lane::{Delta, Joined};
 use super::message::{Beat, Message, Phase, Versions};
@@ -38,6 +39,10 @@ impl Core {
         {
             member.present = false;
             member.beat = None;
+        }
+        if planted(Fault::EndOnSuspicion) && self.directory.end(&peer.node, peer.incarnation) {
+            self.ends_changed = true;
+            self.recheck_all();
         }
     }
 
@@ -95,7 +100,7 @@ impl Core {
         }
         let first = member.beat.is_none();
         member.not_open = false;
-        let differs = beat.holds != holds;
+        let differs = beat.holds != holds && !planted(Fault::NoAntiEntropy);
         if !differs && beat.view == view {
             member.synced = Some(view);
         }
@@ -242,11 +247,14 @@ impl Core {
 
     /// Whether this node may decide: every member has acknowledged this very view lately, and what it held then is held
     /// here. Without this a mere join could give one name away twice.
-    pub(super) fn settled(&self) -> bool {
+    pub fn settled(&self) -> bool {
+        if planted(Fault::NoViewBarrier) {
+            return self.phase != Phase::Joining;
+        }
         self.phase != Phase::Joining
             && self.view.members.keys().filter(|peer| **peer != self.config.me).all(|peer| {
                 self.members.get(&peer.node).is_some_and(|member| {
-                    member.synced == Some(self.view.hash)
+                    (member.synced == Some(self.view.hash) || planted(Fault::AdoptIncomplete))
                         && member.beat.as_ref().is_some_and(|(beat, at)| {
                             beat.view == self.view.hash && self.now.mono_ms < at + self.config.grace_ms
                         })
@@ -292,6 +300,9 @@ impl Core {
     /// A node that opens a sworm is in when every present node has said whether it takes part, and all that those
     /// hold has been pulled.
     fn may_take_part(&self) -> bool {
+        if planted(Fault::FoundAlone) {
+            return true;
+        }
         let waited = self.now.mono_ms >= self.opened_ms + OPEN_WAIT_MS;
         self.introduced
             && self.members.values().filter(|member| member.present).all(|member| match &member.beat {
@@ -350,7 +361,7 @@ impl Core {
         for lane in self.directory.droppable(durable) {
             self.drop_upto(&lane);
         }
-        if self.known_are_in_view() {
+        if self.known_are_in_view() || planted(Fault::ForgetBansEarly) {
             self.directory.forget_bans();
         }
         // As long as something is on its way to a disk there may be more to tidy up.

@@ -22,7 +22,7 @@ const SLACK_BYTES: u64 = 256 << 10;
 const LANE_ID_BYTES: usize = 16;
 
 /// What a sworm writes.
-pub(crate) struct Disk {
+pub struct Disk {
     store: Arc<dyn Store>,
     prefix: [u8; 8],
     logs: BTreeMap<LaneId, Log>,
@@ -49,7 +49,7 @@ type Ends = (BTreeMap<NodeId, Incarnation>, BTreeMap<NodeId, Incarnation>);
 
 impl Disk {
     /// Reads what the store has of a sworm. What cannot be read is left out: peers have it.
-    pub(crate) fn open(store: Arc<dyn Store>, sworm: &str) -> Result<(Self, Recovered), StoreError> {
+    pub fn open(store: Arc<dyn Store>, sworm: &str) -> Result<(Self, Recovered), StoreError> {
         let prefix = xxh3_64(sworm.as_bytes()).to_be_bytes();
         let mut recovered = Recovered::default();
         let mut logs = BTreeMap::new();
@@ -93,7 +93,7 @@ impl Disk {
     }
 
     /// Keeps the changes of a lane; `whole` gives all of it when the log is to be written anew.
-    pub(crate) fn persist(&mut self, delta: &Delta, whole: impl FnOnce() -> Option<Delta>) -> Result<(), StoreError> {
+    pub fn persist(&mut self, delta: &Delta, whole: impl FnOnce() -> Option<Delta>) -> Result<(), StoreError> {
         let log = self.logs.entry(delta.lane.clone()).or_insert_with(|| {
             let id = codec::encode(&delta.lane).expect("ids encode");
             let mut prefix = self.prefix.to_vec();
@@ -115,14 +115,14 @@ impl Disk {
     }
 
     /// Forgets a lane.
-    pub(crate) fn forget(&mut self, lane: &LaneId) {
+    pub fn forget(&mut self, lane: &LaneId) {
         if let Some(mut log) = self.logs.remove(lane) {
             log.log.remove(&mut self.batch);
         }
     }
 
     /// Keeps which incarnations have ended.
-    pub(crate) fn persist_ends(
+    pub fn persist_ends(
         &mut self,
         ended: BTreeMap<NodeId, Incarnation>,
         dropped: BTreeMap<NodeId, Incarnation>,
@@ -133,14 +133,14 @@ impl Disk {
     }
 
     /// Keeps a snapshot in place of what there was of that name.
-    pub(crate) fn store_snapshot(&mut self, name: &Arc<str>, snapshot: Snapshot) -> Result<(), StoreError> {
+    pub fn store_snapshot(&mut self, name: &Arc<str>, snapshot: Snapshot) -> Result<(), StoreError> {
         let bytes = codec::encode(&Kept { name: name.clone(), snapshot }).expect("plain data encodes");
         let key = snapshot_key(self.prefix, name);
         self.put(Space::Snapshots, key, &bytes)
     }
 
     /// Forgets the snapshot of a name.
-    pub(crate) fn delete_snapshot(&mut self, name: &Arc<str>) {
+    pub fn delete_snapshot(&mut self, name: &Arc<str>) {
         let key = snapshot_key(self.prefix, name);
         if let Some(chunks) = self.chunks.remove(&key) {
             delete_blob(&mut self.batch, Space::Snapshots, &key, chunks);
@@ -148,7 +148,7 @@ impl Disk {
     }
 
     /// Reads a snapshot. Blocks on the disk.
-    pub(crate) fn load_snapshot(
+    pub fn load_snapshot(
         store: &dyn Store,
         sworm: &str,
         name: &Arc<str>,
@@ -160,7 +160,7 @@ impl Disk {
     }
 
     /// Hands everything since the last call to the store; the ticket covers it.
-    pub(crate) fn write(&mut self) -> Result<Ticket, StoreError> {
+    pub fn write(&mut self) -> Result<Ticket, StoreError> {
         if !self.batch.is_empty() {
             self.last = self.store.write(std::mem::take(&mut self.batch))?;
         }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
+use crate::core::fault::{Fault, planted};
 use crate::core::ids::{Incarnation, InstanceId, NodeId};
 use crate::error::StartError;
 use crate::store::{Batch, Space, Store, StoreError, get_blob, put_blob};
@@ -28,13 +29,15 @@ struct Stored {
 
 /// A node's identity for this run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
-    pub(crate) instance: InstanceId,
-    pub(crate) incarnation: Incarnation,
+pub struct Identity {
+    /// Which data directory it is.
+    pub instance: InstanceId,
+    /// Counts the starts on it.
+    pub incarnation: Incarnation,
 }
 
 /// Claims the store for this node and takes the next incarnation; both are on disk when it returns.
-pub(crate) async fn claim(
+pub async fn claim(
     store: &dyn Store,
     path: Option<&PathBuf>,
     cluster: &str,
@@ -65,7 +68,8 @@ pub(crate) async fn claim(
         Some(stored) => (stored.instance, stored.incarnation.0),
         None => (InstanceId(random), 0),
     };
-    let incarnation = Incarnation(unix_ms.max(last + 1));
+    let reused = last > 0 && planted(Fault::ReuseIncarnation);
+    let incarnation = Incarnation(if reused { last } else { unix_ms.max(last + 1) });
     let stored = Stored { format: FORMAT, cluster: cluster.to_owned(), node: node.clone(), instance, incarnation };
     write(store, IDENTITY, &stored).await?;
     Ok(Identity { instance, incarnation })
