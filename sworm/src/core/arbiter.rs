@@ -30,15 +30,24 @@ enum Job {
 #[derive(Debug)]
 enum Active {
     /// `confirmed` once the host said that it is durable; then the next job waits until the directory shows it.
-    Granted { to: Peer, epoch: Epoch, confirmed: bool, until_ms: u64 },
+    Granted { to: Peer, grant: Box<Grant>, confirmed: bool, until_ms: u64, again_ms: u64 },
     /// `missing` are those who have not said yet that the end is on their disk: the host, and one node beside it.
-    Ending { request: RequestId, host: Peer, missing: BTreeSet<Peer>, births: BTreeSet<Birth>, until_ms: u64 },
+    Ending {
+        request: RequestId,
+        host: Peer,
+        missing: BTreeSet<Peer>,
+        births: BTreeSet<Birth>,
+        until_ms: u64,
+        again_ms: u64,
+    },
     /// The host refused; it may not have come to this view yet.
     Refused { until_ms: u64 },
 }
 
 /// How long a host may take to answer before the decision is made anew from what the directory says.
 const HOST_WAIT_MS: u64 = 15_000;
+/// How long an answer of a host may take before it is told again.
+const TELL_AGAIN_MS: u64 = 1_000;
 /// How soon a refused grant is decided anew.
 const REFUSED_WAIT_MS: u64 = 50;
 /// How long the receiver of a released name may take to start it before its arbiter lets another adopt it.
@@ -113,7 +122,8 @@ impl Core {
         let now = self.now.mono_ms;
         match &active {
             Active::Refused { until_ms } => (now < *until_ms).then_some(active),
-            Active::Granted { to, epoch, confirmed, until_ms } => {
+            Active::Granted { to, grant, confirmed, until_ms, .. } => {
+                let epoch = &grant.cell.epoch;
                 let shown = *confirmed
                     && self
                         .directory
@@ -121,7 +131,7 @@ impl Core {
                         .any(|(host, cell)| host == to && cell.epoch >= *epoch && cell.state != NameState::Starting);
                 (!shown && now < *until_ms && self.is_live(to)).then_some(active)
             }
-            Active::Ending { request, host, missing, births, until_ms } => {
+            Active::Ending { request, host, missing, births, until_ms, .. } => {
                 let gone = missing.iter().all(|peer| peer != host && !self.is_live(peer))
                     && births.iter().all(|birth| self.directory.is_banned(name, *birth));
                 if gone {
@@ -200,10 +210,10 @@ impl Core {
     }
 
     fn grant(&mut self, name: &Arc<str>, to: Peer, cell: NameCell, adoption: bool) -> Active {
-        let epoch = cell.epoch;
-        let grant = Grant { name: name.clone(), view: self.view.hash, cell, adoption };
-        self.send(&to, Message::Grant(Box::new(grant)));
-        Active::Granted { to, epoch, confirmed: false, until_ms: self.now.mono_ms + HOST_WAIT_MS }
+        let grant = Box::new(Grant { name: name.clone(), view: self.view.hash, cell, adoption });
+        self.send(&to, Message::Grant(grant.clone()));
+        let now = self.now.mono_ms;
+        Active::Granted { to, grant, confirmed: false, until_ms: now + HOST_WAIT_MS, again_ms: now + TELL_AGAIN_MS }
     }
 
     pub(super) fn strong_epoch(&mut self, name: &Arc<str>) -> Epoch {
@@ -278,7 +288,7 @@ impl Core {
     pub(super) fn on_granted(&mut self, from: &Peer, name: &Arc<str>, epoch: Epoch, outcome: GrantOutcome) {
         let Some(queue) = self.queues.get_mut(name) else { return };
         let confirmed = match &mut queue.active {
-            Some(Active::Granted { to, epoch: granted, confirmed, .. }) if to == from && *granted == epoch => confirmed,
+            Some(Active::Granted { to, grant, confirmed, .. }) if to == from && grant.cell.epoch == epoch => confirmed,
             _ => return,
         };
         match outcome {
@@ -316,8 +326,9 @@ impl Core {
                 for to in &missing {
                     self.send(to, Message::End { name: name.clone(), births: births.clone() });
                 }
-                let until_ms = self.now.mono_ms + HOST_WAIT_MS;
-                Step::Active(Active::Ending { request: request.clone(), host, missing, births, until_ms })
+                let now = self.now.mono_ms;
+                let (until_ms, again_ms) = (now + HOST_WAIT_MS, now + TELL_AGAIN_MS);
+                Step::Active(Active::Ending { request: request.clone(), host, missing, births, until_ms, again_ms })
             }
             Standing::Source { .. } => {
                 self.end_here(name, request, births);
@@ -355,6 +366,16 @@ impl Core {
         self.recheck(name);
     }
 
+    /// Takes over the bans of incarnations that have ended, as long as there is something to ban.
+    pub(super) fn review_bans(&mut self, name: &Arc<str>) {
+        if self.is_arbiter(name) && self.settled() {
+            let births = self.directory.orphaned_bans(name);
+            if !births.is_empty() {
+                self.directory.ban(name, births);
+            }
+        }
+    }
+
     /// Gives a name without a claim to a new host, if this node decides about it.
     pub(super) fn review_adoption(&mut self, name: &Arc<str>) {
         if !self.is_arbiter(name) || !self.settled() {
@@ -371,7 +392,11 @@ impl Core {
         let settled_for = self.settled_since_ms.map_or(0, |since| now.saturating_sub(since));
         let wait = match &cell.state {
             NameState::Failed { .. } => return,
-            NameState::Released { to, .. } if self.is_live(to) && settled_for < RELEASE_WAIT_MS && !planted(Fault::ReleasedIsOrphan) => true,
+            NameState::Released { to, .. }
+                if self.is_live(to) && settled_for < RELEASE_WAIT_MS && !planted(Fault::ReleasedIsOrphan) =>
+            {
+                true
+            }
             _ => {
                 self.members_are_missing()
                     || (self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms)
@@ -411,15 +436,19 @@ impl Core {
     /// view; else weak, so that a lone node that was cut off does not win everything when the cut heals.
     fn adoption_epoch(&mut self, name: &Arc<str>, host: &Peer, cell: &NameCell) -> Epoch {
         let let_go = matches!(cell.state, NameState::Parked) || self.directory.has_ended(host) || self.is_live(host);
-        let known: BTreeSet<&NodeId> =
-            self.directory.lanes().filter(|(id, _)| !self.directory.has_ended(id)).map(|(id, _)| &id.node).collect();
-        let seen = self.view.members.len();
-        if let_go || seen * 2 > known.len() {
+        if let_go || self.is_majority() {
             self.strong_epoch(name)
         } else {
             let highest = self.directory.highest_epoch(name);
             Epoch { major: highest.major, minor: highest.minor + 1 }
         }
+    }
+
+    /// Whether more than half of the known members are in view.
+    pub(super) fn is_majority(&self) -> bool {
+        let known: BTreeSet<&NodeId> =
+            self.directory.lanes().filter(|(id, _)| !self.directory.has_ended(id)).map(|(id, _)| &id.node).collect();
+        self.view.members.len() * 2 > known.len()
     }
 
     /// Whether this node has just started and some that it remembers are not back yet: they may know of a later
@@ -488,6 +517,30 @@ impl Core {
             .collect();
         for name in late {
             self.recheck(&name);
+        }
+        self.tell_again();
+    }
+
+    /// Tells hosts again what they have not answered.
+    fn tell_again(&mut self) {
+        let now = self.now.mono_ms;
+        let mut messages = Vec::new();
+        for (name, queue) in &mut self.queues {
+            match &mut queue.active {
+                Some(Active::Granted { to, grant, confirmed: false, again_ms, .. }) if *again_ms <= now => {
+                    *again_ms = now + TELL_AGAIN_MS;
+                    messages.push((to.clone(), Message::Grant(grant.clone())));
+                }
+                Some(Active::Ending { missing, births, again_ms, .. }) if *again_ms <= now => {
+                    *again_ms = now + TELL_AGAIN_MS;
+                    let end = |to: &Peer| (to.clone(), Message::End { name: name.clone(), births: births.clone() });
+                    messages.extend(missing.iter().map(end));
+                }
+                _ => {}
+            }
+        }
+        for (to, message) in messages {
+            self.send(&to, message);
         }
     }
 

@@ -168,6 +168,20 @@ impl Directory {
         self.lanes.values().any(|lane| matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(&birth)))
     }
 
+    /// The births of a name that somebody still speaks of and that only incarnations which have ended have banned: to be
+    /// banned again, since those lanes will go.
+    pub fn orphaned_bans(&self, name: &Arc<str>) -> BTreeSet<Birth> {
+        let key = Key::Ban(name.clone());
+        let banned = |birth: &Birth, living: bool| {
+            let lanes = self.lanes.iter().filter(|(id, _)| self.has_ended(id) != living);
+            lanes
+                .map(|(_, lane)| lane)
+                .any(|lane| matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(birth)))
+        };
+        let births = self.births(name);
+        births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
+    }
+
     /// Forgets those own bans that no cell in any lane needs any more. Only while all known members hold the same.
     pub fn forget_bans(&mut self) {
         let Some(own) = self.lanes.get(&self.me) else { return };
@@ -276,24 +290,39 @@ impl Directory {
     /// The lanes that can be given up: ended, and each of their names covered by a durable cell in a lane that is not, or
     /// by a durable ban. `durable` tells up to which number a lane is on its owner's disk.
     pub fn droppable(&self, durable: impl Fn(&LaneId) -> u64) -> Vec<LaneId> {
-        let lasting: Vec<(&LaneId, &Lane, u64)> =
-            self.lanes
+        let lasting: Vec<(&LaneId, &Lane, u64)> = self
+            .lanes
             .iter()
             .filter(|(id, _)| !self.has_ended(id) || planted(Fault::DropCoveredByEnded))
             .map(|(id, lane)| (id, lane, durable(id)))
             .collect();
+        let lasts = |key: &Key, covers: &dyn Fn(&Value) -> bool| {
+            lasting.iter().any(|(_, lane, upto)| {
+                lane.get(key).is_some_and(covers)
+                    && lane.seq(key).is_some_and(|seq| seq <= *upto || planted(Fault::DropCoveredByMemory))
+            })
+        };
+        let banned = |name: &Arc<str>, birth: Birth| {
+            lasts(&Key::Ban(name.clone()), &|value| matches!(value, Value::Ban(births) if births.contains(&birth)))
+        };
         let covered = |name: &Arc<str>, cell: &NameCell| {
-            let (own, ban) = (Key::Name(name.clone()), Key::Ban(name.clone()));
-            let covers = |lane: &Lane, key: &Key, upto: u64| {
-                let stands = match lane.get(key) {
-                    Some(Value::Name(theirs)) => theirs.birth == cell.birth && theirs.epoch > cell.epoch,
-                    Some(Value::Ban(births)) => births.contains(&cell.birth),
-                    _ => false,
-                };
-                stands && lane.seq(key).is_some_and(|seq| seq <= upto || planted(Fault::DropCoveredByMemory))
+            // A later assignment; or a living worker of another lineage, against which this one has lost.
+            let later = |theirs: &NameCell| match theirs.birth == cell.birth {
+                true => theirs.epoch > cell.epoch,
+                false => is_claim(&theirs.state),
             };
             cell.attached
-                || lasting.iter().any(|(_, lane, upto)| covers(lane, &own, *upto) || covers(lane, &ban, *upto))
+                || lasts(&Key::Name(name.clone()), &|value| matches!(value, Value::Name(theirs) if later(theirs)))
+                || banned(name, cell.birth)
+        };
+        // A ban must not go before what it bans.
+        let needless = |lane: &Lane| {
+            lane.live().all(|(key, value)| match (key, value) {
+                (Key::Ban(name), Value::Ban(births)) if !planted(Fault::DropBans) => births
+                    .iter()
+                    .all(|birth| banned(name, *birth) || self.cells(name).all(|(_, cell)| cell.birth != *birth)),
+                _ => true,
+            })
         };
         // To drop an incarnation is to drop all before it: none of them may still say something.
         let mut found: Vec<LaneId> = Vec::new();
@@ -302,7 +331,7 @@ impl Directory {
             if kept == Some(&id.node) && !planted(Fault::DropEarlier) {
                 continue;
             }
-            if self.has_ended(id) && names(lane).all(|(name, cell)| covered(name, cell)) {
+            if self.has_ended(id) && names(lane).all(|(name, cell)| covered(name, cell)) && needless(lane) {
                 found.push(id.clone());
             } else {
                 kept = Some(&id.node);

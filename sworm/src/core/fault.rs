@@ -55,6 +55,8 @@ faults! {
     DropCoveredByEnded = "drop-covered-by-ended",
     /// A lane is given up although what covers its names is not on a disk yet.
     DropCoveredByMemory = "drop-covered-by-memory",
+    /// A lane is given up although its bans still ban something.
+    DropBans = "drop-bans",
     /// To drop an incarnation drops those before it unseen.
     DropEarlier = "drop-earlier",
     /// What must be durable first is said at once.
@@ -73,8 +75,8 @@ faults! {
     StartsInOrder = "starts-in-order",
     /// A host takes a grant whatever epochs and ends it has seen.
     TakeAnyGrant = "take-any-grant",
-    /// Bans are forgotten while somebody who is not there may still hold the name.
-    ForgetBansEarly = "forget-bans-early",
+    /// Bans and lanes are forgotten while somebody who is not there may still hold what they cover.
+    ForgetEarly = "forget-early",
     /// A copy of a state that was just promised is thrown away for older news.
     DropPromisedCopy = "drop-promised-copy",
     /// A released name may be adopted at once by somebody else.

@@ -67,6 +67,8 @@ pub enum Stopping {
     Ended { arbiter: Option<Peer>, births: BTreeSet<Birth> },
     /// Another node's claim is better.
     Yielded,
+    /// A later state of the same lineage has turned up: it is started again from there.
+    Superseded,
 }
 
 /// Restarts that are remembered.
@@ -88,6 +90,9 @@ impl Core {
             let outcome = GrantOutcome::Running(mine.clone());
             let granted = Message::Granted { name, epoch, outcome };
             return self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
+        }
+        if self.local.get(&name).is_some_and(|local| local.birth == cell.birth && local.since == cell.since) {
+            return; // it is being started; the answer follows
         }
         let refused = view != self.view.hash
             || self.phase != Phase::Up
@@ -281,7 +286,12 @@ impl Core {
     }
 
     pub(super) fn on_end(&mut self, arbiter: &Peer, name: &Arc<str>, births: BTreeSet<Birth>) {
-        self.stop(name, Stopping::Ended { arbiter: Some(arbiter.clone()), births });
+        let stopping = self.local.get(name).is_some_and(|local| {
+            matches!(&local.phase, LocalPhase::Stopping(Stopping::Ended { arbiter: Some(to), .. }) if to == arbiter)
+        });
+        if !stopping {
+            self.stop(name, Stopping::Ended { arbiter: Some(arbiter.clone()), births });
+        }
     }
 
     /// Stops a worker of this node, or does at once what follows when there is none.
@@ -329,6 +339,13 @@ impl Core {
                 }
             }
             Stopping::Yielded => self.directory.remove(&Key::Name(name.clone())),
+            Stopping::Superseded => {
+                let Some(cell) = self.directory.mine(name).cloned() else { return };
+                let epoch = self.strong_epoch(name);
+                let assigned = self.hybrid();
+                let granted = Some((self.config.me.clone(), First::Lineage));
+                self.take_in(name, NameCell { epoch, since: epoch, assigned, ..(*cell).clone() }, granted);
+            }
         }
     }
 
@@ -344,8 +361,11 @@ impl Core {
             return;
         }
         let Standing::Claimed { host, cell } = standing else { return };
-        if *host == self.config.me || !self.settled() {
+        if !self.settled() {
             return;
+        }
+        if *host == self.config.me {
+            return self.review_epoch(name, &mine);
         }
         let runs = cell.state == NameState::Running;
         match &mine.state {
@@ -370,6 +390,33 @@ impl Core {
                     self.stop(name, Stopping::Yielded);
                 }
             }
+        }
+    }
+
+    /// A worker of this node has the name. What was assigned weakly is stated anew as strong once nobody can be running
+    /// it elsewhere, or this side is the larger one; unless a later state has turned up meanwhile: then it goes on from
+    /// there. And whoever has won a conflict states itself above all that was seen.
+    fn review_epoch(&mut self, name: &Arc<str>, mine: &Arc<NameCell>) {
+        if !self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running)) {
+            return;
+        }
+        let others: Vec<(&Peer, &Arc<NameCell>)> =
+            self.directory.cells(name).filter(|(host, _)| **host != self.config.me).collect();
+        let weak = mine.epoch.minor > 0;
+        let later = others.iter().any(|(host, cell)| {
+            cell.birth == mine.birth
+                && cell.epoch.major > mine.epoch.major
+                && (cell.state == NameState::Parked || !self.is_live(host))
+                && !matches!(cell.state, NameState::Declined { .. } | NameState::Failed { .. })
+        });
+        if weak && later {
+            return self.stop(name, Stopping::Superseded);
+        }
+        let unseen = others.iter().any(|(host, _)| !self.is_live(host) && !self.directory.has_ended(host));
+        let strengthen = weak && (!unseen || self.is_majority());
+        if strengthen || self.directory.highest_epoch(name).major > mine.epoch.major {
+            let epoch = self.strong_epoch(name);
+            self.restate(name, |cell| cell.epoch = epoch);
         }
     }
 

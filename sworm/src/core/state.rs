@@ -186,6 +186,17 @@ impl Core {
         self.phase
     }
 
+    /// What it thinks of the others, for people.
+    pub fn describe_members(&self) -> String {
+        let members = self.members.iter().map(|(node, member)| {
+            let beat = member.beat.as_ref().map(|(beat, at)| (beat.phase, beat.view == self.view.hash, at));
+            let synced = member.synced == Some(self.view.hash);
+            format!("{node}#{} present {} synced {synced} beat {beat:?}", member.incarnation, member.present)
+        });
+        let members: Vec<String> = members.collect();
+        format!("{} in {:?} at {}: {}", self.config.me, self.view.members, self.now.mono_ms, members.join("; "))
+    }
+
     /// What it does for a name and keeps of it, for people.
     pub fn describe(&self, name: &Arc<str>) -> String {
         format!("local {:?}, stored {:?}", self.local.get(name), self.stored.get(name))
@@ -205,6 +216,7 @@ impl Core {
         if self.queues.contains_key(name) {
             self.run_queue(name);
         }
+        self.review_bans(name);
         self.review_adoption(name);
     }
 

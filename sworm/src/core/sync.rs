@@ -358,11 +358,15 @@ impl Core {
             member.and_then(|member| member.beat.as_ref()).map_or(0, |(beat, _)| beat.durable)
         };
         let own_is_durable = self.durable_max == self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
-        for lane in self.directory.droppable(durable) {
-            self.drop_upto(&lane);
-        }
-        if self.known_are_in_view() || planted(Fault::ForgetBansEarly) {
-            self.directory.forget_bans();
+        if self.known_are_in_view() || planted(Fault::ForgetEarly) {
+            let droppable = self.directory.droppable(durable);
+            // A ban goes only when all have dropped what it bans, and so hold the same again.
+            if droppable.is_empty() || planted(Fault::ForgetEarly) {
+                self.directory.forget_bans();
+            }
+            for lane in droppable {
+                self.drop_upto(&lane);
+            }
         }
         // As long as something is on its way to a disk there may be more to tidy up.
         let all_durable = own_is_durable

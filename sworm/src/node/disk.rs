@@ -148,11 +148,7 @@ impl Disk {
     }
 
     /// Reads a snapshot. Blocks on the disk.
-    pub fn load_snapshot(
-        store: &dyn Store,
-        sworm: &str,
-        name: &Arc<str>,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    pub fn load_snapshot(store: &dyn Store, sworm: &str, name: &Arc<str>) -> Result<Option<Snapshot>, StoreError> {
         let prefix = xxh3_64(sworm.as_bytes()).to_be_bytes();
         let blob = get_blob(store, Space::Snapshots, &snapshot_key(prefix, name))?;
         let kept = blob.and_then(|blob| blob.whole()).and_then(|bytes| codec::decode::<Kept>(&bytes).ok());

@@ -119,10 +119,19 @@ impl World {
 
     /// Why the cluster is not at rest.
     pub(super) fn unrest(&self) -> Option<String> {
+        let waits = |asked: &super::world::Asked| {
+            asked.answer.is_none() && asked.until_ms >= self.now_ms && self.nodes.contains_key(&asked.on)
+        };
+        if let Some((number, _)) = self.asked.iter().find(|(_, asked)| waits(asked)) {
+            return Some(format!("request {number} has no answer"));
+        }
         let mut hashes = BTreeMap::new();
         for (id, node) in &self.nodes {
             if !node.core.settled() {
-                return Some(format!("{id} is not settled"));
+                return Some(format!(
+                    "{id} is not settled: {}",
+                    node.core.describe_members() + &format!("{:?} {:?}", node.membership.known(), node.links)
+                ));
             }
             hashes.entry(node.core.directory().hash()).or_insert_with(Vec::new).push(id);
             for (name, worker) in &node.workers {
@@ -165,7 +174,9 @@ impl World {
 
     fn names_are_wrong(&self) -> Option<String> {
         let names: BTreeSet<Arc<str>> = self.asked.values().map(|asked| asked.ask.name().clone()).collect();
-        names.iter().find_map(|name| self.name_is_wrong(name).map(|what| format!("{name} {what}{}", self.describe(name))))
+        names
+            .iter()
+            .find_map(|name| self.name_is_wrong(name).map(|what| format!("{name} {what}{}", self.describe(name))))
     }
 
     fn name_is_wrong(&self, name: &Arc<str>) -> Option<String> {
@@ -185,9 +196,8 @@ impl World {
         let registered = self.laws.registered.get(name).cloned().unwrap_or_default();
         let ended = self.laws.ended.get(name).cloned().unwrap_or_default();
         let failed = self.nodes.values().any(|node| {
-            let failed = |cell: &sworm::core::cell::NameCell| {
-                matches!(cell.state, sworm::core::cell::NameState::Failed { .. })
-            };
+            let failed =
+                |cell: &sworm::core::cell::NameCell| matches!(cell.state, sworm::core::cell::NameState::Failed { .. });
             node.index.get(name).is_some_and(|entry| failed(&entry.cell))
         });
         if let Some((_, worker)) = places.first()
@@ -233,7 +243,9 @@ impl World {
                 }
                 let forgotten = self.nodes.values().any(|node| node.me == *lane);
                 if !forgotten && self.nodes.len() == self.machines.len() {
-                    return Some(format!("{id} still holds {lane}, which has ended"));
+                    let names: Vec<_> = sworm::core::directory::names(content).map(|(name, _)| name.clone()).collect();
+                    let why: String = names.iter().map(|name| format!("\n{name}:{}", self.describe(name))).collect();
+                    return Some(format!("{id} still holds {lane}, which has ended, with {names:?}{why}"));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sworm::core::ids::Peer;
 use sworm::core::membership::Want;
-use sworm::core::message::{Message, Phase};
+use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
 use sworm::core::{Effect, Input, Notice};
 use sworm::internals::{Disk, Frame};
 use sworm::store::{StoreError, Ticket};
@@ -217,7 +217,7 @@ impl World {
         let mut syncs = Vec::new();
         let mut others = Vec::new();
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
-        let mut loads = Vec::new();
+        let (mut loads, mut forgotten) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Persist(delta) => {
@@ -225,7 +225,10 @@ impl World {
                     node.lanes.persist(&delta, || core.whole_lane(&delta.lane))?;
                 }
                 Effect::PersistEnds { ended, dropped } => node.lanes.persist_ends(ended, dropped)?,
-                Effect::ForgetLane(lane) => node.lanes.forget(&lane),
+                Effect::ForgetLane(lane) => {
+                    node.lanes.forget(&lane);
+                    forgotten.push(lane);
+                }
                 Effect::StoreSnapshot { name, snapshot } => node.lanes.store_snapshot(&name, snapshot)?,
                 Effect::DeleteSnapshot { name } => node.lanes.delete_snapshot(&name),
                 Effect::LoadSnapshot { purpose } => {
@@ -240,6 +243,9 @@ impl World {
         for number in syncs {
             let delay = 1 + self.rng.u64(0..=self.options.sync_ms);
             self.push(delay, Event::Synced { at: at.clone(), number, ticket });
+        }
+        for lane in forgotten {
+            self.note(|| format!("{at} forgets {lane}"));
         }
         for purpose in loads {
             let store: &dyn Store = &self.machines[&*at.node].disk;
@@ -306,7 +312,7 @@ impl World {
                 };
             }
             Effect::Answer { number, answer } => {
-                self.note(|| format!("{at} is answered {number}: {answer:?}"));
+                self.note(|| format!("{at} is answered {number}: {}", brief(&answer)));
                 self.laws.answered(number, &answer);
                 if let Some(asked) = self.asked.get_mut(&number) {
                     asked.answer = Some(Some(answer));
@@ -336,7 +342,9 @@ impl World {
                     self.laws.restored_older(&name);
                 }
             }
-            Effect::Disagreed { node, theirs } => self.laws.broken(format!("{at}: {node} has other settings: {theirs}")),
+            Effect::Disagreed { node, theirs } => {
+                self.laws.broken(format!("{at}: {node} has other settings: {theirs}"))
+            }
             Effect::Ready | Effect::Viewed(_) => {}
             Effect::Persist(_)
             | Effect::PersistEnds { .. }
@@ -348,14 +356,7 @@ impl World {
         }
     }
 
-    fn start_worker(
-        &mut self,
-        at: &Peer,
-        name: Arc<str>,
-        since: sworm::Epoch,
-        count: u64,
-        checkpointed: bool,
-    ) {
+    fn start_worker(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, count: u64, checkpointed: bool) {
         let slow = if self.slow.contains(&name) { SLOW_MS } else { 0 };
         let delay = 1 + slow + self.rng.u64(0..5);
         if self.broken.contains(&name) {
@@ -393,7 +394,11 @@ impl World {
 
     fn count_message(&mut self, message: &Message) {
         self.messages += 1;
-        self.others += u64::from(!matches!(message, Message::Beat(_)));
+        if let Some(others) = &mut self.others
+            && !matches!(message, Message::Beat(_))
+        {
+            others.push(format!("{message:?}"));
+        }
     }
 
     /// Sends a frame over a link that is there.
@@ -427,5 +432,15 @@ impl World {
             }
         }
         bytes.into()
+    }
+}
+
+fn brief(answer: &Answer) -> String {
+    match answer {
+        Ok(Done::Registered { name, host, cell }) => format!("{name} is registered on {host} {}", cell.since),
+        Ok(Done::Unregistered { name, births }) => format!("{name} has ended {births:?}"),
+        Ok(Done::Regrouped { name, .. }) => format!("{name} is regrouped"),
+        Err(Refusal::AlreadyRegistered { pid, .. }) => format!("taken by {pid}"),
+        Err(refusal) => format!("{refusal:?}"),
     }
 }

@@ -143,9 +143,7 @@ impl World {
         self.heal();
         let leaving = |world: &World| world.nodes.values().any(|n| n.core.phase() == super::node::LEAVING);
         // Whoever leaves is let go, and comes again.
-        self.run_while(30_000, |world| {
-            leaving(world) || world.nodes.values().any(|node| node.paused_until.is_some())
-        });
+        self.run_while(30_000, |world| leaving(world) || world.nodes.values().any(|node| node.paused_until.is_some()));
         while self.nodes.len() < self.machines.len() {
             self.start_one();
             let pause = self.rng.u64(0..1_000);

@@ -68,9 +68,10 @@ pub struct World {
     /// All requests so far.
     pub asked: BTreeMap<u64, Asked>,
     pub(super) laws: Laws,
-    /// Messages that were sent, and how many of them were no heartbeats.
+    /// Messages that were sent.
     pub messages: u64,
-    pub(super) others: u64,
+    /// Those that were no heartbeats, while somebody looks.
+    pub(super) others: Option<Vec<String>>,
     /// Frames that were refused.
     pub refused: u64,
     pub(super) slow: BTreeSet<Arc<str>>,
@@ -103,7 +104,7 @@ impl World {
             asked: BTreeMap::new(),
             laws: Laws::default(),
             messages: 0,
-            others: 0,
+            others: None,
             refused: 0,
             slow: BTreeSet::new(),
             broken: BTreeSet::new(),
@@ -164,7 +165,8 @@ impl World {
     pub fn start(&mut self, name: &str) {
         let others: Vec<String> = self.machines.keys().filter(|other| *other != name).cloned().collect();
         let chance = self.rng.u64(..);
-        let machine = self.machines.entry(name.to_owned()).or_insert_with(|| Machine { opens: true, ..Machine::default() });
+        let machine =
+            self.machines.entry(name.to_owned()).or_insert_with(|| Machine { opens: true, ..Machine::default() });
         let node = Node::start(name, machine, others.clone(), self.now_ms, chance);
         let me = node.me.clone();
         self.note(|| format!("start {me}"));
@@ -255,7 +257,14 @@ impl World {
     pub fn ask(&mut self, on: &str, ask: Ask) -> u64 {
         const WITHIN_MS: u64 = 20_000;
         let number = self.asked.len() as u64 + 1;
-        self.note(|| format!("{on} asks {number}: {ask:?}"));
+        self.note(|| {
+            let what = match &ask {
+                Ask::Register(registering) => format!("to register from {:?}", registering.spec.value.last()),
+                Ask::Unregister { .. } => "to unregister".to_owned(),
+                other => format!("{other:?}"),
+            };
+            format!("{on} asks {number}: {what} {}", ask.name())
+        });
         let node = &self.nodes[on];
         let until_ms = node.now(self.now_ms, 0).mono_ms + WITHIN_MS;
         let me = node.me.clone();
