@@ -15,7 +15,7 @@ mod worker;
 pub mod prelude;
 
 pub use api::{
-    CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
+    Ack, CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
     Sworm, SwormSpec,
 };
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};

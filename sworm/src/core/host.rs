@@ -85,8 +85,8 @@ impl Core {
             && mine.epoch >= epoch
         {
             let outcome = GrantOutcome::Running(mine.clone());
-            let granted = Message::Granted { name, epoch, outcome };
-            return self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
+            let first = if adoption { First::Lineage } else { First::Registration };
+            return self.confirm(arbiter, first, Message::Granted { name, epoch, outcome });
         }
         let refused = view != self.view.hash
             || self.phase != Phase::Up
@@ -163,19 +163,28 @@ impl Core {
         self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
     }
 
-    /// States that a worker runs, and tells the arbiter when that is durable.
+    /// States that a worker runs, and tells the arbiter.
     pub(super) fn run(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.get_mut(name) else { return };
         local.phase = LocalPhase::Running;
         local.failures = 0;
         let granted = local.granted.take();
         self.restate(name, |cell| cell.state = NameState::Running);
-        if let Some((arbiter, _)) = granted
+        if let Some((arbiter, first)) = granted
             && let Some(cell) = self.directory.mine(name).cloned()
         {
             let granted =
                 Message::Granted { name: name.clone(), epoch: cell.epoch, outcome: GrantOutcome::Running(cell) };
-            self.once_durable(Effect::Send { to: arbiter, message: Box::new(granted) });
+            self.confirm(&arbiter, first, granted);
+        }
+    }
+
+    /// Tells the arbiter that a worker runs: when that is durable, unless the sworm wants registrations answered sooner.
+    fn confirm(&mut self, arbiter: &Peer, first: First, granted: Message) {
+        if self.config.ack_in_memory && first == First::Registration {
+            self.send(arbiter, granted);
+        } else {
+            self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
         }
     }
 

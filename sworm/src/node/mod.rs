@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::core::ids::{InstanceId, Peer};
 use crate::core::membership::{Hello, Membership};
 use crate::plugin::Strategies;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::transport::{Class, Transport};
 use crate::worker::WorkerTypes;
 use calls::Calls;
@@ -71,6 +71,12 @@ pub(crate) enum Introduction {
 pub(crate) enum Life {
     Running,
     Stopped { why: Option<String> },
+}
+
+impl Life {
+    pub(crate) fn is_over(&self) -> bool {
+        *self != Self::Running
+    }
 }
 
 impl NodeShared {
@@ -171,7 +177,7 @@ impl NodeShared {
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
-        *self.life.borrow() != Life::Running
+        self.life.borrow().is_over()
     }
 
     /// Why the node stopped by itself, if it did.
@@ -180,6 +186,11 @@ impl NodeShared {
             Life::Stopped { why } => why.clone(),
             Life::Running => None,
         }
+    }
+
+    /// The error that says that the node has stopped, with the reason if it did so by itself.
+    pub(crate) fn stopped_as<E>(&self, stopped: E, failed: impl FnOnce(String) -> E) -> E {
+        self.failure().map_or(stopped, failed)
     }
 
     /// Stops everything at once: for the others it looks as if the process had ended. The store is closed in the
@@ -200,6 +211,7 @@ impl NodeShared {
         for (_, sworm) in sworms {
             sworm.stopped();
         }
+        self.calls.stopped();
         if let Ok(runtime) = Handle::try_current() {
             let store = self.store.clone();
             runtime.spawn(async move {
@@ -210,12 +222,18 @@ impl NodeShared {
         }
     }
 
-    /// The node cannot go on.
-    pub(crate) fn fail(&self, why: &str) {
+    /// The node cannot go on without its store: what its workers know could not be made durable, and what others may
+    /// have been promised is on the disk or with them.
+    pub(crate) fn store_failed(&self, error: StoreError) {
+        let why = match error {
+            StoreError::Failed(why) => why,
+            other => other.to_string(),
+        };
+        let why = format!("the store failed: {why}");
         if !self.has_stopped() {
             tracing::error!(node = &*self.me.node, why, "this node stops; its workers are left to the others");
         }
-        self.stop(Some(why.to_owned()));
+        self.stop(Some(why));
     }
 }
 
