@@ -172,13 +172,17 @@ impl NodeBuilder {
         }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
+        let owner = identity::Owner { cluster: &self.cluster, node: &id };
         let (store, path): (Arc<dyn Store>, _) = match self.place {
             None => return Err(StartError::NoStore { node: self.id }),
             Some(Place::Memory) => (Arc::new(MemoryStore::new()), None),
             Some(Place::Own(store)) => (store, None),
-            Some(Place::Directory(path)) => (Arc::new(SledStore::open(&path)?), Some(path)),
+            Some(Place::Directory(path)) => {
+                identity::check(&path, owner)?;
+                (Arc::new(SledStore::open(&path)?), Some(path))
+            }
         };
-        let claimed = identity::claim(&*store, path.as_ref(), &self.cluster, &id, unix_ms(), random_u64()).await?;
+        let claimed = identity::claim(&*store, path.as_deref(), owner, unix_ms(), random_u64()).await?;
         let me = Peer { node: id, incarnation: claimed.incarnation };
 
         let (events_sender, events) = mpsc::unbounded_channel();

@@ -13,7 +13,7 @@ use crate::core::membership::MemberState;
 use crate::error::{LeaveError, OpenError};
 use crate::node::frame::Frame;
 use crate::node::sworm::Opened;
-use crate::node::{Life, NodeShared, open};
+use crate::node::{Life, NodeShared, have_ended, open};
 use crate::transport::Class;
 use crate::transport::local::LocalAnnouncement;
 
@@ -226,7 +226,7 @@ impl Node {
     pub async fn close(&self) -> crate::Result<()> {
         let shared = &self.guard.shared;
         let transport = shared.take_transport();
-        shared.stop(None);
+        have_ended(&shared.end(None)).await;
         if let Some(transport) = transport {
             transport.close().await;
         }

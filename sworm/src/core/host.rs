@@ -27,6 +27,8 @@ pub struct Local {
     pub(super) granted: Option<(Peer, First)>,
     /// The state that it is started from, until it runs.
     pub(super) restored: Option<Snapshot>,
+    /// Those who said that its newest state is durable with them.
+    pub(super) kept_by: BTreeSet<Peer>,
 }
 
 /// Whether a failed start ends the name.
@@ -105,7 +107,15 @@ impl Core {
         let (birth, since, attached) = (cell.birth, cell.since, cell.attached);
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
         self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
-        let local = Local { birth, since, phase: LocalPhase::Starting, failures: 0, granted, restored: None };
+        let local = Local {
+            birth,
+            since,
+            phase: LocalPhase::Starting,
+            failures: 0,
+            granted,
+            restored: None,
+            kept_by: BTreeSet::new(),
+        };
         self.local.insert(name.clone(), local);
         if attached {
             self.run(name);
