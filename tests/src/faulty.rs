@@ -63,6 +63,30 @@ impl FaultyStore {
         self.state().left == Some(0)
     }
 
+    /// Whether anything of that space is on the disk.
+    pub fn has_any(&self, space: Space) -> bool {
+        let mut any = false;
+        let found = self.state().disk.scan(space, b"", &mut |_, _| {
+            any = true;
+            ControlFlow::Break(())
+        });
+        found.is_ok() && any
+    }
+
+    /// Changes a byte in every value of that space.
+    pub fn damage(&self, space: Space) {
+        let mut batch = Batch::new();
+        self.seen
+            .scan(space, b"", &mut |key, value| {
+                let mut damaged = value.to_vec();
+                damaged[value.len() / 2] ^= 1;
+                batch.put(space, key, damaged);
+                ControlFlow::Continue(())
+            })
+            .and_then(|()| self.seen.write(batch))
+            .expect("nobody closes it");
+    }
+
     /// How many batches wait for a sync.
     pub fn unsynced(&self) -> usize {
         self.state().unsynced.len()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
-use sworm::store::Store;
+use sworm::store::{Space, Store};
 use sworm::transport::MemoryNetwork;
 use sworm::{Error, GroupError, LeaveError, OpenError, UnregisterError};
 use sworm_tests::{FaultyStore, eventually, eventually_within};
@@ -16,7 +16,7 @@ const WHY: &str = "no space left on device";
 const NAMES: usize = 4;
 
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "tally", handles(Add, Get), handoff)]
+#[worker(name = "tally", handles(Add, Get, Crash), handoff)]
 struct Tally {
     total: i64,
 }
@@ -35,6 +35,15 @@ impl Handler<Add> for Tally {
         self.total += 1;
         ctx.checkpoint().await.expect("the type has handoff");
         self.total
+    }
+}
+
+#[derive(Message, Serialize, Deserialize)]
+struct Crash;
+
+impl Handler<Crash> for Tally {
+    async fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
+        panic!("told to crash")
     }
 }
 
@@ -159,6 +168,49 @@ async fn calls_and_registrations_that_wait_are_told_when_the_disk_fills_up() {
     let error = remote.await.expect("it does not panic").expect_err("nothing is acknowledged");
     assert!(error.is_unknown_outcome(), "{error}");
     is_stopped(&b, &at_b).await;
+}
+
+/// Two nodes that hold the state of a worker on the first.
+async fn pair(network: &MemoryNetwork) -> [(Node, Sworm, std::sync::Arc<FaultyStore>); 2] {
+    let stores = [FaultyStore::new(), FaultyStore::new()];
+    let (a, at_a) = start("a", network, stores[0].clone()).await;
+    let (b, at_b) = start("b", network, stores[1].clone()).await;
+    eventually("both in the sworm", || async { (at_a.nodes().len() == 2).then_some(()) }).await;
+    let tally = at_a.register("tally", Tally::default()).on(a.id()).await.expect("free");
+    for total in 1..=3 {
+        assert_eq!(tally.call(Add).await, Ok(total));
+    }
+    assert!(stores.iter().all(|store| store.has_any(Space::Snapshots)));
+    let [of_a, of_b] = stores;
+    [(a, at_a, of_a), (b, at_b, of_b)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_node_lost_with_its_store_is_made_up_for_when_it_is_back() {
+    let network = MemoryNetwork::new();
+    let [(a, _, _), (b, ..)] = pair(&network).await;
+    b.close().await.expect("it closes");
+    let empty = FaultyStore::new();
+    let (_b, at_b) = start("b", &network, empty.clone()).await;
+    eventually("the copy", || async { empty.has_any(Space::Snapshots).then_some(()) }).await;
+    a.close().await.expect("it closes");
+    eventually("it running there", || async {
+        at_b.whereis("tally").is_some_and(|found| found.pid.node == "b").then_some(())
+    })
+    .await;
+    assert_eq!(at_b.whereis_name::<Tally>("tally").expect("it is there").call(Get).await, Ok(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_own_copy_is_damaged_starts_from_another_one() {
+    let network = MemoryNetwork::new();
+    let [(_a, at_a, store), (_b, ..)] = pair(&network).await;
+    store.damage(Space::Snapshots);
+    let tally = at_a.whereis_name::<Tally>("tally").expect("it runs");
+    let before = tally.pid();
+    tally.call(Crash).await.expect_err("it crashes");
+    eventually("its next start", || async { (tally.pid() != before).then_some(()) }).await;
+    assert_eq!(tally.call(Get).await, Ok(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
