@@ -74,11 +74,12 @@ fn paths_start_where_the_attribute_says() {
 #[test]
 fn a_sworm_is_built_from_what_was_given() {
     let input: DeriveInput = parse_quote! {
-        #[sworm(name = "carts", restart = "temporary", handoff, sync_interval = "100ms", mode = "available")]
+        #[sworm(name = "carts", restart = "temporary", handoff, ack = "memory", sync_interval = "100ms", mode = "available")]
         struct Carts;
     };
     let text = expand::sworm(&input).to_string();
-    assert!(text.contains(r#"SwormSpec :: new ("carts") . restart ("temporary") . handoff (true) . sync_interval ("#));
+    assert!(text.contains(r#"SwormSpec :: new ("carts") . restart ("temporary") . handoff (true) . ack ("#));
+    assert!(text.contains("Ack :: Memory) . sync_interval ("));
 }
 
 #[test]

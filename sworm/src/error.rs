@@ -185,6 +185,12 @@ pub enum OpenError {
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped).
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a name was not registered.
@@ -255,6 +261,13 @@ pub enum RegisterError {
     /// The node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a name was not unregistered.
@@ -276,6 +289,13 @@ pub enum UnregisterError {
     /// The node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a group was not joined or left.
@@ -303,6 +323,13 @@ pub enum GroupError {
     /// The node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a call did not come back with a reply.
@@ -385,6 +412,13 @@ pub enum CallError {
     /// This node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// This node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl CallError {
@@ -395,7 +429,8 @@ impl CallError {
             | Self::NodeDown
             | Self::WorkerDied { .. }
             | Self::NotDurable { .. }
-            | Self::Stopped => true,
+            | Self::Stopped
+            | Self::NodeFailed { .. } => true,
             Self::Undecodable { what, .. } => what.starts_with("reply"),
             _ => false,
         }
@@ -427,7 +462,7 @@ pub enum LeaveError {
     /// The time is over. What was not handed over is in the store as far as it was saved, and starts elsewhere.
     #[error("not everything was handed over in time")]
     Timeout,
-    /// The store failed at the end. What was acknowledged before is safe.
+    /// The store failed, now or before. What was acknowledged before is safe.
     #[error("the store failed: {0}")]
     Store(String),
 }

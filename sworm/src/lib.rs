@@ -15,7 +15,7 @@ mod worker;
 pub mod prelude;
 
 pub use api::{
-    CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
+    Ack, CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
     Sworm, SwormSpec,
 };
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
@@ -38,7 +38,7 @@ pub use worker::{
 pub mod internals {
     pub use crate::node::disk::Disk;
     pub use crate::node::frame::{Call, Frame, Replied};
-    pub use crate::node::identity::{Identity, claim};
+    pub use crate::node::identity::{Identity, Owner, claim};
     pub use crate::plugin::Strategies;
 }
 

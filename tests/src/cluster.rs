@@ -21,6 +21,7 @@ pub struct Cluster {
     name: String,
     host: String,
     strangers: bool,
+    file_blocks: Option<u64>,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
@@ -31,13 +32,27 @@ impl Cluster {
         let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
         std::fs::create_dir(directory.path().join("locks")).expect("a directory");
         let name = directory.path().file_name().expect("it has one").to_string_lossy().into_owned();
-        Self { program, name, host: fresh_host(), strangers: false, directory, nodes: BTreeMap::new() }
+        Self {
+            program,
+            name,
+            host: fresh_host(),
+            strangers: false,
+            file_blocks: None,
+            directory,
+            nodes: BTreeMap::new(),
+        }
     }
 
     /// From now on nodes do not find each other by being on one machine.
     pub fn as_strangers(mut self) -> Self {
         self.strangers = true;
         self
+    }
+
+    /// Nodes that are started from now on cannot make a file larger than that many blocks of 512 bytes, as if the disk
+    /// were full.
+    pub fn limit_files(&mut self, blocks: Option<u64>) {
+        self.file_blocks = blocks;
     }
 
     /// Starts these nodes, each with a store, joined through the first; each has opened [`SWORM`] and sees all others.
@@ -120,7 +135,7 @@ impl Cluster {
         let temporary =
             self.directory.path().join(if self.strangers { format!("tmp-{}", spec.id) } else { "tmp".into() });
         std::fs::create_dir_all(&temporary).expect("a directory");
-        let mut process = Process::spawn(program, &spec.id, self.directory.path(), &temporary);
+        let mut process = Process::spawn(program, self.file_blocks, &spec.id, self.directory.path(), &temporary);
         let started: Started = process.get(Command::Start(spec.clone())).await?;
         process.endpoints = started.endpoints;
         Ok(process)

@@ -8,6 +8,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 mod cluster;
+mod faulty;
 mod process;
 pub mod protocol;
 pub mod server;
@@ -15,6 +16,7 @@ pub mod sim;
 mod wait;
 
 pub use cluster::{Cluster, SWORM, fresh_host};
+pub use faulty::FaultyStore;
 pub use process::{Process, Registering};
 pub use wait::{eventually, eventually_within, holds_for};
 

@@ -150,6 +150,8 @@ pub enum Command {
     },
     Leave,
     Close,
+    /// Waits until the node has stopped; answers why, if it did so by itself.
+    Stopped,
     /// Carries it out, answers, and aborts the process at once.
     ThenDie(Box<Command>),
 }

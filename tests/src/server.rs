@@ -142,6 +142,7 @@ impl<T: Typed> Server<T> {
             Command::Members => json(self.node()?.members().into_iter().map(seen).collect::<Vec<_>>()),
             Command::Leave => json(self.node()?.leave().await.map_err(failure)?),
             Command::ThenDie(_) => Err(missing("a second death")),
+            Command::Stopped => json(self.node()?.stopped().await),
             Command::Close => json(self.node()?.close().await.map_err(failure)?),
         }
     }

@@ -58,6 +58,7 @@ pub struct NodeBuilder {
 enum Place {
     Directory(PathBuf),
     Memory,
+    Own(Arc<dyn Store>),
 }
 
 impl NodeBuilder {
@@ -90,6 +91,25 @@ impl NodeBuilder {
     /// Keeps nothing on disk: names and states live as long as some node of the cluster does.
     pub fn in_memory(mut self) -> Self {
         self.place = Some(Place::Memory);
+        self
+    }
+
+    /// Keeps names and states in a store of your own. What it owes is written down as tests:
+    /// [`store_laws`](crate::store::store_laws). A node closes its store when it stops.
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> sworm::Result<()> {
+    /// use std::sync::Arc;
+    /// use sworm::prelude::*;
+    /// use sworm::store::MemoryStore;
+    ///
+    /// let node = Node::builder("a").cluster("docs-store").store_with(Arc::new(MemoryStore::new())).start().await?;
+    /// # node.close().await
+    /// # }
+    /// ```
+    pub fn store_with(mut self, store: Arc<dyn Store>) -> Self {
+        self.place = Some(Place::Own(store));
         self
     }
 
@@ -152,12 +172,17 @@ impl NodeBuilder {
         }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
+        let owner = identity::Owner { cluster: &self.cluster, node: &id };
         let (store, path): (Arc<dyn Store>, _) = match self.place {
             None => return Err(StartError::NoStore { node: self.id }),
             Some(Place::Memory) => (Arc::new(MemoryStore::new()), None),
-            Some(Place::Directory(path)) => (Arc::new(SledStore::open(&path)?), Some(path)),
+            Some(Place::Own(store)) => (store, None),
+            Some(Place::Directory(path)) => {
+                identity::check(&path, owner)?;
+                (Arc::new(SledStore::open(&path)?), Some(path))
+            }
         };
-        let claimed = identity::claim(&*store, path.as_ref(), &self.cluster, &id, unix_ms(), random_u64()).await?;
+        let claimed = identity::claim(&*store, path.as_deref(), owner, unix_ms(), random_u64()).await?;
         let me = Peer { node: id, incarnation: claimed.incarnation };
 
         let (events_sender, events) = mpsc::unbounded_channel();

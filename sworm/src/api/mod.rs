@@ -17,5 +17,5 @@ pub use node::{Member, Node};
 pub use reference::Ref;
 pub use register::RegisterBuilder;
 pub use registration::{Registration, RegistrationState};
-pub use spec::SwormSpec;
+pub use spec::{Ack, SwormSpec};
 pub use sworm::Sworm;

@@ -13,7 +13,7 @@ use crate::core::membership::MemberState;
 use crate::error::{LeaveError, OpenError};
 use crate::node::frame::Frame;
 use crate::node::sworm::Opened;
-use crate::node::{NodeShared, open};
+use crate::node::{Life, NodeShared, have_ended, open};
 use crate::transport::Class;
 use crate::transport::local::LocalAnnouncement;
 
@@ -83,6 +83,15 @@ impl Node {
         self.guard.shared.endpoints()
     }
 
+    /// Waits until the node has stopped, and says why if it did so by itself: its store failed, as on a full disk. Then
+    /// nothing is acknowledged any more, its workers are stopped, and the other nodes start them from what was saved. A
+    /// service that waits for this can start the node anew, or end.
+    pub async fn stopped(&self) -> Option<String> {
+        let mut life = self.guard.shared.stopping();
+        drop(life.wait_for(Life::is_over).await);
+        self.failure()
+    }
+
     /// Why the node has stopped by itself, if it has: its store failed.
     pub fn failure(&self) -> Option<String> {
         self.guard.shared.failure()
@@ -102,11 +111,11 @@ impl Node {
         let deadline = Instant::now() + OPEN_LIMIT;
         let settled = tokio::select! {
             settled = timeout_at(deadline, opened.wait_for(|now| *now != Opened::Joining)) => settled,
-            _ = stopping.changed() => return Err(OpenError::Stopped),
+            _ = stopping.wait_for(Life::is_over) => return Err(self.stopped_open()),
         };
         let now = match settled {
             Ok(Ok(now)) => now.clone(),
-            Ok(Err(_)) => return Err(OpenError::Stopped),
+            Ok(Err(_)) => return Err(self.stopped_open()),
             // It goes on joining; what needs the others waits within its own deadline.
             Err(_) => Opened::Ready,
         };
@@ -120,9 +129,13 @@ impl Node {
                     ours: spec.agreed(),
                 })
             }
-            Opened::Left { .. } => Err(OpenError::Stopped),
+            Opened::Left { .. } => Err(self.stopped_open()),
             Opened::Joining | Opened::Ready => Ok(Sworm::new(shared)),
         }
+    }
+
+    fn stopped_open(&self) -> OpenError {
+        self.guard.shared.stopped_as(OpenError::Stopped, |reason| OpenError::NodeFailed { reason })
     }
 
     /// The same as [`sworm`](Node::sworm), for a type with `#[derive(Sworm)]`.
@@ -169,7 +182,7 @@ impl Node {
     pub async fn leave(&self) -> crate::Result<()> {
         let shared = &self.guard.shared;
         if shared.has_stopped() {
-            return Err(LeaveError::Stopped.into());
+            return Err(shared.stopped_as(LeaveError::Stopped, LeaveError::Store).into());
         }
         let until_ms = shared.mono_ms() + u64::try_from(LEAVE_LIMIT.as_millis()).unwrap_or(u64::MAX);
         let sworms: Vec<_> = shared.sworms().values().cloned().collect();
@@ -213,7 +226,7 @@ impl Node {
     pub async fn close(&self) -> crate::Result<()> {
         let shared = &self.guard.shared;
         let transport = shared.take_transport();
-        shared.stop(None);
+        have_ended(&shared.end(None)).await;
         if let Some(transport) = transport {
             transport.close().await;
         }

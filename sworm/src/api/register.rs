@@ -112,7 +112,9 @@ pub(super) async fn ask<W: crate::worker::Target>(
         }
         Ok(Asked::Answer(Err(refusal))) => Err(refused(refusal, limit)),
         Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(RegisterError::Timeout { after: limit }),
-        Err(_) => Err(RegisterError::Stopped),
+        Err(_) => {
+            Err(sworm.shared.node.stopped_as(RegisterError::Stopped, |reason| RegisterError::NodeFailed { reason }))
+        }
     }
 }
 

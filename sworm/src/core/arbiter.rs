@@ -132,8 +132,10 @@ impl Core {
                 (!shown && now < *until_ms && self.is_live(to)).then_some(active)
             }
             Active::Ending { request, host, missing, births, until_ms, .. } => {
+                // The ban of what nobody speaks of any more may be forgotten before it is known to be durable.
+                let spoken_of = self.directory.births(name);
                 let gone = missing.iter().all(|peer| peer != host && !self.is_live(peer))
-                    && births.iter().all(|birth| self.directory.is_banned(name, *birth));
+                    && births.iter().all(|birth| !spoken_of.contains(birth) || self.directory.is_banned(name, *birth));
                 if gone {
                     let done = Done::Unregistered { name: name.clone(), births: births.clone() };
                     self.answer_to(&request.clone(), Ok(done));

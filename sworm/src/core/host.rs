@@ -28,6 +28,8 @@ pub struct Local {
     pub(super) granted: Option<(Peer, First)>,
     /// The state that it is started from, until it runs.
     pub(super) restored: Option<Snapshot>,
+    /// Those who said that its newest state is durable with them.
+    pub(super) kept_by: BTreeSet<Peer>,
 }
 
 /// Whether a failed start ends the name.
@@ -88,8 +90,8 @@ impl Core {
             && mine.epoch >= epoch
         {
             let outcome = GrantOutcome::Running(mine.clone());
-            let granted = Message::Granted { name, epoch, outcome };
-            return self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
+            let first = if adoption { First::Lineage } else { First::Registration };
+            return self.confirm(arbiter, first, Message::Granted { name, epoch, outcome });
         }
         if self.local.get(&name).is_some_and(|local| local.birth == cell.birth && local.since == cell.since) {
             return; // it is being started; the answer follows
@@ -114,7 +116,15 @@ impl Core {
         if planted(Fault::RemoveAnothersCell) {
             self.directory.remove_from_others(name);
         }
-        let local = Local { birth, since, phase: LocalPhase::Starting, failures: 0, granted, restored: None };
+        let local = Local {
+            birth,
+            since,
+            phase: LocalPhase::Starting,
+            failures: 0,
+            granted,
+            restored: None,
+            kept_by: BTreeSet::new(),
+        };
         self.local.insert(name.clone(), local);
         if attached {
             self.run(name);
@@ -177,19 +187,28 @@ impl Core {
         self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
     }
 
-    /// States that a worker runs, and tells the arbiter when that is durable.
+    /// States that a worker runs, and tells the arbiter.
     pub(super) fn run(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.get_mut(name) else { return };
         local.phase = LocalPhase::Running;
         local.failures = 0;
         let granted = local.granted.take();
         self.restate(name, |cell| cell.state = NameState::Running);
-        if let Some((arbiter, _)) = granted
+        if let Some((arbiter, first)) = granted
             && let Some(cell) = self.directory.mine(name).cloned()
         {
             let granted =
                 Message::Granted { name: name.clone(), epoch: cell.epoch, outcome: GrantOutcome::Running(cell) };
-            self.once_durable(Effect::Send { to: arbiter, message: Box::new(granted) });
+            self.confirm(&arbiter, first, granted);
+        }
+    }
+
+    /// Tells the arbiter that a worker runs: when that is durable, unless the sworm wants registrations answered sooner.
+    fn confirm(&mut self, arbiter: &Peer, first: First, granted: Message) {
+        if self.config.ack_in_memory && first == First::Registration {
+            self.send(arbiter, granted);
+        } else {
+            self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
 use super::sworm::{Asked, Opened, Slot, SwormShared};
@@ -41,7 +42,7 @@ impl Driver {
         loop {
             let tick = self.shared.node.instant(self.core.next_tick_ms());
             let mut input = tokio::select! {
-                _ = stopped.changed() => break,
+                _ = stopped.wait_for(Life::is_over) => break,
                 input = self.inputs.recv() => input,
                 () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
             };
@@ -56,7 +57,7 @@ impl Driver {
             }
             let effects = self.core.flush(self.now());
             if let Err(error) = self.perform(effects) {
-                self.shared.node.fail(&format!("the store failed: {error}"));
+                self.shared.node.store_failed(error);
                 break;
             }
         }
@@ -316,7 +317,7 @@ pub(crate) async fn sync(shared: Arc<SwormShared>, mut syncs: mpsc::UnboundedRec
             (number, ticket) = (next, upto.max(ticket));
         }
         if let Err(error) = shared.node.store.sync(ticket).await {
-            return shared.node.fail(&format!("the store failed: {error}"));
+            return shared.node.store_failed(error);
         }
         shared.input(Input::Durable(number));
     }

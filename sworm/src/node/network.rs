@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::frame::{Frame, Replied};
-use super::{Introduction, NodeShared, identity, unix_ms};
+use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
 use crate::core::membership::Want;
@@ -28,7 +28,7 @@ pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiv
         // Biased: who is there is known before time decides that nobody is.
         let event = tokio::select! {
             biased;
-            _ = stopping.changed() => return,
+            _ = stopping.wait_for(Life::is_over) => return,
             event = events.recv() => match event {
                 Some(event) => Some(event),
                 None => return,
@@ -53,7 +53,7 @@ pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiv
                     transport.know(remembered.values().flatten().cloned().chain(own).collect());
                 }
                 if let Err(error) = identity::remember(&*node.store, &remembered).await {
-                    node.fail(&format!("the store failed: {error}"));
+                    node.store_failed(error);
                 }
             }
             perform(&node, want);

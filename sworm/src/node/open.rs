@@ -9,7 +9,7 @@ use super::disk::Disk;
 use super::driver::{self, Driver};
 use super::sworm::{HostedType, Opened, SwormShared};
 use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
-use crate::api::SwormSpec;
+use crate::api::{Ack, SwormSpec};
 use crate::core::ids::{MAX_LABEL_BYTES, Peer};
 use crate::core::membership::MemberState;
 use crate::core::{Config, Core, Input, Now};
@@ -66,7 +66,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     }
     spec.check()?;
     if node.has_stopped() {
-        return Err(OpenError::Stopped);
+        return Err(node.stopped_as(OpenError::Stopped, |reason| OpenError::NodeFailed { reason }));
     }
     let hash = sworm_hash(&spec.name);
     let agreed: Arc<str> = spec.agreed().into();
@@ -93,6 +93,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         sworm: name.clone(),
         me: node.me.clone(),
         agreed: agreed.clone(),
+        ack_in_memory: spec.ack == Ack::Memory,
         hosts: if node.hosts {
             types.values().map(|t| (t.worker.name().into(), t.worker.version())).collect()
         } else {

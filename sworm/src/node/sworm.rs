@@ -158,14 +158,10 @@ impl SwormShared {
         }
     }
 
-    /// The node stops: whoever waits for an answer is told.
-    pub(crate) fn stopped(&self) {
+    /// The node stops: whoever waits for an answer is told, and the workers are aborted; gives their tasks.
+    pub(crate) fn stopped(&self) -> Vec<AbortHandle> {
         self.asked().clear();
-        for (_, slot) in self.slots().drain() {
-            if let Some(task) = slot.task {
-                task.abort();
-            }
-        }
+        self.slots().drain().filter_map(|(_, slot)| slot.task).inspect(AbortHandle::abort).collect()
     }
 
     fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {

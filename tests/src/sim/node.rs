@@ -11,7 +11,7 @@ use sworm::core::ids::{Birth, Epoch, InstanceId, Peer};
 use sworm::core::membership::{Hello, Membership};
 use sworm::core::message::Snapshot;
 use sworm::core::{Config, Core, Entry, Input, Now};
-use sworm::internals::{self, Strategies, claim};
+use sworm::internals::{self, Owner, Strategies, claim};
 use sworm::{Restart, Transient};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -108,7 +108,7 @@ impl Node {
         let disk = machine.disk.clone();
         let store: Arc<dyn sworm::store::Store> = Arc::new(disk);
         let unix_ms = Self::unix_at(machine.clock, now_ms);
-        let identity = claim(&*store, None, CLUSTER, &id, unix_ms, chance)
+        let identity = claim(&*store, None, Owner { cluster: CLUSTER, node: &id }, unix_ms, chance)
             .now_or_never()
             .expect("a simulated disk does not wait")
             .expect("its own disk");
@@ -123,6 +123,7 @@ impl Node {
             grace_ms: GRACE_MS,
             recover_wait_ms: 5_000,
             state_wait_ms: 10_000,
+            ack_in_memory: false,
             restart: BTreeMap::from([(WORKER.into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),
             labels: BTreeMap::new(),

@@ -138,7 +138,8 @@ fn register_failure(error: RegisterError) -> Failure {
         RegisterError::AlreadyRegistered { pid, .. } => Some(pid.clone()),
         _ => None,
     };
-    let unknown = matches!(error, RegisterError::Timeout { .. } | RegisterError::Stopped);
+    let unknown =
+        matches!(error, RegisterError::Timeout { .. } | RegisterError::Stopped | RegisterError::NodeFailed { .. });
     Failure { pid, unknown, ..failure(error) }
 }
 
