@@ -10,7 +10,7 @@ use crate::core::ids::NodeId;
 
 /// Names, groups, and who waits for a change of a name.
 #[derive(Default)]
-pub(crate) struct Index {
+pub struct Index {
     names: papaya::HashMap<Arc<str>, Arc<Entry>>,
     groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
     nodes: RwLock<Vec<NodeId>>,
@@ -19,7 +19,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// What is known of a name.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Entry>> {
+    pub fn get(&self, name: &str) -> Option<Arc<Entry>> {
         self.names.pin().get(name).cloned()
     }
 
@@ -45,7 +45,7 @@ impl Index {
     }
 
     /// The core says this of a name now.
-    pub(crate) fn set(&self, name: &Arc<str>, entry: Option<Entry>) {
+    pub fn set(&self, name: &Arc<str>, entry: Option<Entry>) {
         let names = self.names.pin();
         let new_groups = entry.as_ref().map(|entry| entry.cell.groups.clone()).unwrap_or_default();
         let old = match entry {

@@ -1,0 +1,146 @@
+//! What a node holds in memory for names that run elsewhere.
+//!
+//! Alone in its process: the allocator counts every byte of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use peak_alloc::PeakAlloc;
+use sworm::__private::{decode, encode};
+use sworm::core::cell::{Key, NameCell, NameState, Spec, Value};
+use sworm::core::ids::{Birth, Epoch, Incarnation, NodeId, Peer, RequestId};
+use sworm::core::lane::Lane;
+use sworm::core::message::{Beat, Message, Phase};
+use sworm::core::{Config, Core, Effect, Input, Now, Recovered};
+use sworm::Index;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// Names, each of 16 bytes.
+const NAMES: u64 = 100_000;
+/// The most that one may take.
+const LIMIT: usize = 500;
+
+fn peer(node: &str) -> Peer {
+    Peer { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(1) }
+}
+
+fn name(n: u64) -> Arc<str> {
+    format!("aircraft-{n:07}").into()
+}
+
+/// What a node states of a name that runs there: a value of 8 bytes, handoff on, saved on two nodes if `saved`.
+fn cell(n: u64, saved: bool) -> NameCell {
+    let epoch = Epoch { major: (1_700_000_000_000 + n) << 16, minor: 0 };
+    NameCell {
+        birth: Birth(epoch.major, 77),
+        epoch,
+        since: epoch,
+        assigned: epoch.major + 1,
+        spec: Arc::new(Spec {
+            worker_type: "counter".into(),
+            version: 1,
+            value: n.to_be_bytes().to_vec().into(),
+            distribution: "rendezvous".into(),
+            handoff: true,
+            replicas: 1,
+        }),
+        request: RequestId { from: peer("requester"), number: n },
+        groups: BTreeSet::new(),
+        metadata: BTreeMap::new(),
+        attached: false,
+        restored_from: None,
+        holders: if saved { [peer("host").node, peer("here").node].into() } else { BTreeSet::new() },
+        restarts: Vec::new(),
+        state: NameState::Running,
+    }
+}
+
+/// The messages with which the host tells all its names, so many at a time, in no order of the names.
+fn told(saved: bool, at_a_time: u64) -> Vec<Vec<u8>> {
+    let mut lane = Lane::default();
+    let mut told = Vec::new();
+    for first in (0..NAMES).step_by(usize::try_from(at_a_time).expect("small")) {
+        let max = lane.max();
+        for n in first..first + at_a_time {
+            let n = n * 7_919 % NAMES;
+            lane.put(Key::Name(name(n)), Value::Name(Arc::new(cell(n, saved))));
+        }
+        told.push(encode(&Message::Delta(lane.delta(&peer("host"), max))).expect("plain data"));
+    }
+    told
+}
+
+/// A node beside the host, as far as it holds names: its core, and the index that look-ups read.
+struct Here {
+    core: Core,
+    index: Index,
+    now: Now,
+}
+
+impl Here {
+    /// It has the host in view.
+    fn new() -> Self {
+        let config = Config {
+            sworm: "s".into(),
+            me: peer("here"),
+            agreed: "same".into(),
+            hosts: BTreeMap::from([("counter".into(), 1)]),
+            interval_ms: 200,
+            grace_ms: 5_000,
+            recover_wait_ms: 5_000,
+            state_wait_ms: 10_000,
+            restart: BTreeMap::new(),
+            strategies: Default::default(),
+            labels: BTreeMap::new(),
+        };
+        let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000, random: 7 };
+        let core = Core::new(config, Recovered::default(), now);
+        let mut here = Self { core, index: Index::default(), now };
+        here.takes(Input::Present { peer: peer("host"), labels: BTreeMap::new() });
+        let beat = Beat { counter: 1, phase: Phase::Up, view: 1, max: 0, durable: 0, holds: 1, time: 0 };
+        here.takes(Input::Message { from: peer("host"), message: Box::new(Message::Beat(beat)) });
+        here
+    }
+
+    fn takes(&mut self, input: Input) {
+        self.core.handle(self.now, input);
+        for effect in self.core.flush(self.now) {
+            if let Effect::Index { name, entry } = effect {
+                self.index.set(&name, entry);
+            }
+        }
+    }
+
+    fn hears(&mut self, bytes: &[u8]) {
+        let message: Message = decode(bytes).expect("what was encoded decodes");
+        self.takes(Input::Message { from: peer("host"), message: Box::new(message) });
+    }
+}
+
+/// The bytes per name of a node that has heard all that.
+fn held(told: &[Vec<u8>]) -> usize {
+    let mut here = Here::new();
+    let before = HEAP.current_usage();
+    for bytes in told {
+        here.hears(bytes);
+    }
+    let held = HEAP.current_usage() - before;
+    for n in [0, 1, NAMES / 2, NAMES - 1] {
+        let entry = here.index.get(&name(n)).expect("it was told");
+        assert!(entry.running && entry.host == peer("host") && entry.cell.request.number == n, "{entry:?}");
+    }
+    held / usize::try_from(NAMES).expect("small")
+}
+
+// One test: no other allocates beside it.
+#[test]
+fn a_remote_name_takes_at_most_500_bytes() {
+    let cases = [("told at once", false, NAMES), ("told one by one", false, 1), ("with saved states", true, 1_000)];
+    let held = cases.map(|(case, saved, at_a_time)| (case, held(&told(saved, at_a_time))));
+    println!("bytes per name: {held:?}");
+    for (case, bytes) in held {
+        assert!(bytes <= LIMIT, "{case}: {bytes} bytes per name");
+    }
+}
