@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use peak_alloc::PeakAlloc;
 use sworm::__private::{decode, encode};
-use sworm::core::cell::{Key, NameCell, NameState, Spec, Value};
+use sworm::Index;
+use sworm::core::cell::{Key, Kind, NameCell, NameState, Spec, Value};
 use sworm::core::ids::{Birth, Epoch, Incarnation, NodeId, Peer, RequestId};
 use sworm::core::lane::Lane;
 use sworm::core::message::{Beat, Message, Phase};
+use sworm::core::rare::Rare;
 use sworm::core::{Config, Core, Effect, Input, Now, Recovered};
-use sworm::Index;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -32,27 +33,28 @@ fn name(n: u64) -> Arc<str> {
 
 /// What a node states of a name that runs there: a value of 8 bytes, handoff on, saved on two nodes if `saved`.
 fn cell(n: u64, saved: bool) -> NameCell {
+    let kind = Kind {
+        worker_type: "counter".into(),
+        version: 1,
+        distribution: "rendezvous".into(),
+        handoff: true,
+        replicas: 1,
+    };
+    let holders = [peer("host").node, peer("here").node];
     let epoch = Epoch { major: (1_700_000_000_000 + n) << 16, minor: 0 };
     NameCell {
         birth: Birth(epoch.major, 77),
         epoch,
         since: epoch,
         assigned: epoch.major + 1,
-        spec: Arc::new(Spec {
-            worker_type: "counter".into(),
-            version: 1,
-            value: n.to_be_bytes().to_vec().into(),
-            distribution: "rendezvous".into(),
-            handoff: true,
-            replicas: 1,
-        }),
+        spec: Arc::new(Spec { kind: Arc::new(kind), value: Box::new(n.to_be_bytes()) }),
         request: RequestId { from: peer("requester"), number: n },
-        groups: BTreeSet::new(),
-        metadata: BTreeMap::new(),
+        groups: Rare::default(),
+        metadata: Rare::default(),
         attached: false,
         restored_from: None,
-        holders: if saved { [peer("host").node, peer("here").node].into() } else { BTreeSet::new() },
-        restarts: Vec::new(),
+        holders: BTreeSet::from_iter(holders.into_iter().filter(|_| saved)).into(),
+        restarts: Rare::default(),
         state: NameState::Running,
     }
 }

@@ -241,7 +241,7 @@ impl Core {
             RestartDecision::GiveUp => {
                 self.local.remove(name);
                 let reason = exit.to_string();
-                self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.clone() });
+                self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.as_str().into() });
                 self.out.push(Effect::Tell(Notice::GaveUp { name: name.clone(), reason }));
             }
         }
@@ -340,12 +340,12 @@ impl Core {
         }
         let runs = cell.state == NameState::Running;
         match &mine.state {
-            NameState::Released { epoch, .. } => {
-                if runs && cell.epoch >= *epoch {
+            NameState::Released(release) => {
+                if runs && cell.epoch >= release.epoch {
                     self.directory.remove(&Key::Name(name.clone()));
                 }
             }
-            NameState::Parked | NameState::Failed { .. } | NameState::Declined { .. } => {
+            NameState::Parked | NameState::Failed { .. } | NameState::Declined(_) => {
                 if runs && (cell.epoch > mine.epoch || cell.birth != mine.birth) {
                     self.directory.remove(&Key::Name(name.clone()));
                 }

@@ -195,7 +195,8 @@ impl Core {
         }
     }
 
-    fn on_delta(&mut self, from: &Peer, delta: Delta) {
+    fn on_delta(&mut self, from: &Peer, mut delta: Delta) {
+        self.directory.share(&mut delta);
         let (lane, copy) = (delta.lane.clone(), delta.clone());
         match self.directory.join(delta) {
             Joined::Changed(_) => {
@@ -215,7 +216,7 @@ impl Core {
     fn disagreement(&self) -> Option<(NodeId, Arc<str>)> {
         self.members.iter().filter(|(_, member)| member.present && member.beat.is_some()).find_map(|(node, member)| {
             let lane = Peer { node: node.clone(), incarnation: member.incarnation };
-            match self.directory.lane(&lane)?.get(&Key::Sworm)? {
+            match self.directory.lane(&lane)?.fact(&Key::Sworm)? {
                 Value::Sworm(theirs) if *theirs != self.config.agreed => Some((node.clone(), theirs.clone())),
                 _ => None,
             }
