@@ -26,6 +26,11 @@ pub struct Moving {
 }
 
 impl Moving {
+    /// Until when the receiver may accept, if it has not.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        (!self.accepted).then_some(self.until_ms)
+    }
+
     /// Whether the receiver has said that it takes it: then the worker is only to be stopped.
     pub(super) fn is_accepted(&self) -> bool {
         self.accepted
@@ -162,6 +167,7 @@ impl Core {
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
         local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
+        self.local_due_ms = 0;
         self.restate(name, |cell| cell.state = NameState::Leaving { to: to.into() });
         self.out.push(Effect::Pause { name: name.clone(), since });
     }
@@ -217,6 +223,7 @@ impl Core {
             && snapshot.as_ref().is_none_or(|snapshot| snapshot.is_intact() && snapshot.birth == birth);
         if able {
             self.offers.insert(name.clone(), Accepted { from: from.clone(), epoch });
+            self.local_due_ms = 0;
             if let Some(snapshot) = snapshot {
                 self.store(name, snapshot);
             }

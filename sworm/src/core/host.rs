@@ -29,6 +29,17 @@ pub struct Local {
     pub(super) restored: Option<Snapshot>,
 }
 
+impl Local {
+    /// When it is to be looked at, if time alone changes something.
+    fn due_ms(&self) -> Option<u64> {
+        match &self.phase {
+            LocalPhase::Waiting { due_ms } => Some(*due_ms),
+            LocalPhase::Moving(moving) => moving.due_ms(),
+            _ => None,
+        }
+    }
+}
+
 /// Whether a failed start ends the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
@@ -159,6 +170,7 @@ impl Core {
         let again =
             RestartHistory::new(vec![Duration::ZERO; tries], random).back_off(MAX_DELAY, FIRST_DELAY, MAX_DELAY);
         local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms + millis(again) };
+        self.local_due_ms = 0;
         let reason = exit.to_string();
         self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
     }
@@ -232,6 +244,7 @@ impl Core {
                     cell.state = NameState::Starting;
                 });
                 let due_ms = self.now.mono_ms + millis(after);
+                self.local_due_ms = 0;
                 if let Some(local) = self.local.get_mut(name) {
                     local.since = epoch;
                     local.granted = None;
@@ -249,6 +262,12 @@ impl Core {
 
     pub(super) fn tick_host(&mut self) {
         let now = self.now.mono_ms;
+        if now < self.local_due_ms {
+            return;
+        }
+        // Whatever else may become due sets it to nothing.
+        let dues = self.local.values().filter_map(Local::due_ms).filter(|due_ms| *due_ms > now);
+        self.local_due_ms = dues.min().unwrap_or(u64::MAX);
         let due: Vec<(Arc<str>, bool)> = self
             .local
             .iter()

@@ -56,6 +56,8 @@ pub struct Core {
     pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
     // host
     pub(super) local: BTreeMap<Arc<str>, Local>,
+    /// When a tick is to look at them again: until then it passes them over, however many they are.
+    pub(super) local_due_ms: u64,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
@@ -105,6 +107,7 @@ impl Core {
             queues: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
             local: BTreeMap::new(),
+            local_due_ms: 0,
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
             restoring: BTreeMap::new(),

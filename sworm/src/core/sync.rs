@@ -274,6 +274,7 @@ impl Core {
             self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));
             self.out.push(Effect::Viewed(self.view.members.keys().cloned().collect()));
             self.settled_since_ms = None;
+            self.local_due_ms = 0; // a move may have lost its receiver
             for member in self.members.values_mut() {
                 member.synced = None;
                 member.asked_ms = 0;
