@@ -24,6 +24,8 @@ pub use error::{
     CallError, Error, GroupError, HandoffError, LeaveError, OpenError, RegisterError, Result, StartError,
     UnregisterError,
 };
+#[doc(hidden)] // for measurements
+pub use node::index::Index;
 pub use strategy::{
     Candidate, Distribution, Exit, Permanent, Rendezvous, Restart, RestartDecision, RestartHistory, Strategy,
     Temporary, Transient, score,

@@ -173,7 +173,7 @@ impl<'a> Way<'a> {
                 return Err(self.stopped());
             }
             let entry = shared.index.get(self.name);
-            if let Some(found) = self.reachable(entry.as_deref())? {
+            if let Some(found) = self.reachable(entry.as_ref())? {
                 return Ok(found);
             }
             // Listen first, then look again: no change is missed.
@@ -197,7 +197,7 @@ impl<'a> Way<'a> {
             return Err(CallError::WrongType { name: self.name.to_string(), found });
         }
         if let NameState::Failed { reason } = &entry.cell.state {
-            return Err(CallError::Failed { reason: reason.clone() });
+            return Err(CallError::Failed { reason: reason.to_string() });
         }
         if !entry.running {
             return Ok(None);

@@ -5,12 +5,11 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::sworm::ASK_LIMIT;
 use super::{Ref, Sworm};
-use crate::core::cell::Spec;
+use crate::core::cell::{Kind, Spec};
 use crate::core::ids::{MAX_NAME_BYTES, NodeId};
 use crate::core::message::{Ask, Done, Refusal, Registering};
 use crate::error::RegisterError;
@@ -79,14 +78,14 @@ impl<W: Lifecycle> RegisterBuilder<W> {
             let why = format!("it has {} bytes encoded; at most {MAX_VALUE_BYTES} can be registered", value.len());
             return Err(RegisterError::BadValue { why });
         }
-        let spec = Spec {
+        let kind = Kind {
             worker_type: W::NAME.into(),
             version: W::VERSION,
-            value: value.into(),
             distribution: hosted.distribution.clone(),
             handoff: hosted.handoff,
             replicas: hosted.replicas,
         };
+        let spec = Spec { kind: Arc::new(kind), value: value.into() };
         let registering = Registering {
             name: self.name.clone(),
             spec: Arc::new(spec),
@@ -137,14 +136,14 @@ pub(super) fn check_name(name: &str) -> Result<(), RegisterError> {
 
 /// The spec of a task under a name: there is nothing to start.
 pub(super) fn attached(worker_type: &str) -> Spec {
-    Spec {
+    let kind = Kind {
         worker_type: worker_type.into(),
         version: 1,
-        value: Bytes::new(),
         distribution: "rendezvous".into(),
         handoff: false,
         replicas: 0,
-    }
+    };
+    Spec { kind: Arc::new(kind), value: Box::default() }
 }
 
 impl<W: Lifecycle> IntoFuture for RegisterBuilder<W> {

@@ -57,23 +57,22 @@ impl Registration {
     pub(crate) fn new(sworm: &Arc<str>, name: &Arc<str>, entry: &Entry) -> Self {
         let cell = &entry.cell;
         let state = match &cell.state {
-            NameState::Failed { reason } => RegistrationState::Failed { reason: reason.clone() },
+            NameState::Failed { reason } => RegistrationState::Failed { reason: reason.to_string() },
             NameState::Running if entry.running => RegistrationState::Running,
             NameState::Starting => RegistrationState::Starting,
-            NameState::Leaving { to } | NameState::Released { to, .. } => {
-                RegistrationState::Moving { to: to.node.clone() }
-            }
+            NameState::Leaving { to } => RegistrationState::Moving { to: to.node.clone() },
+            NameState::Released(release) => RegistrationState::Moving { to: release.to.node.clone() },
             NameState::Parked => RegistrationState::Parked,
-            NameState::Running | NameState::Declined { .. } => RegistrationState::Recovering,
+            NameState::Running | NameState::Declined(_) => RegistrationState::Recovering,
         };
         Self {
             name: name.clone(),
             pid: cell.pid(sworm, name, &entry.host),
             worker_type: cell.spec.worker_type.clone(),
             state,
-            metadata: cell.metadata.clone(),
-            groups: cell.groups.clone(),
-            holders: cell.holders.clone(),
+            metadata: (*cell.metadata).clone(),
+            groups: (*cell.groups).clone(),
+            holders: (*cell.holders).clone(),
             attached: cell.attached,
         }
     }

@@ -7,7 +7,9 @@ use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
+use super::lane::Lane;
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering};
+use super::rare::Rare;
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::core::cell::{Key, Spec};
@@ -198,12 +200,12 @@ impl Core {
                     assigned: self.hybrid(),
                     spec: registering.spec.clone(),
                     request: request.clone(),
-                    groups: BTreeSet::new(),
-                    metadata: registering.metadata.clone(),
+                    groups: Rare::default(),
+                    metadata: registering.metadata.clone().into(),
                     attached: registering.attached,
                     restored_from: None,
-                    holders: BTreeSet::new(),
-                    restarts: Vec::new(),
+                    holders: Rare::default(),
+                    restarts: Rare::default(),
                     state: NameState::Starting,
                 };
                 Step::Active(self.grant(name, to, cell, false))
@@ -253,7 +255,7 @@ impl Core {
             .map(|peer| Candidate {
                 node: peer.node.clone(),
                 labels: self.labels.get(&peer.node).cloned().unwrap_or_default(),
-                names: self.loads.get(&peer.node).copied().unwrap_or(0),
+                names: self.directory.lane(peer).map_or(0, Lane::claims),
             })
             .collect();
         let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", spec.value));
@@ -262,7 +264,7 @@ impl Core {
     }
 
     pub(super) fn links(&self, peer: &Peer, worker_type: &Arc<str>) -> bool {
-        self.directory.lane(peer).is_some_and(|lane| lane.get(&Key::WorkerType(worker_type.clone())).is_some())
+        self.directory.lane(peer).is_some_and(|lane| lane.fact(&Key::WorkerType(worker_type.clone())).is_some())
     }
 
     fn why_none(&self, spec: &Spec, on: Option<&NodeId>) -> String {
@@ -394,8 +396,8 @@ impl Core {
         let settled_for = self.settled_since_ms.map_or(0, |since| now.saturating_sub(since));
         let wait = match &cell.state {
             NameState::Failed { .. } => return,
-            NameState::Released { to, .. }
-                if self.is_live(to) && settled_for < RELEASE_WAIT_MS && !planted(Fault::ReleasedIsOrphan) =>
+            NameState::Released(release)
+                if self.is_live(&release.to) && settled_for < RELEASE_WAIT_MS && !planted(Fault::ReleasedIsOrphan) =>
             {
                 true
             }

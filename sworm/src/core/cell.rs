@@ -1,12 +1,13 @@
 //! The facts that stand in a lane: what is stated of a name, a ban, the sworm's settings, a linked worker type.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
+use super::rare::Rare;
 
 /// What a fact is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -34,43 +35,48 @@ pub enum Value {
     WorkerType(u32),
 }
 
-/// A fact with its place in the lane; a tombstone has no value.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cell {
-    /// The lane's `max` when it was written.
-    pub seq: u64,
-    /// The fact; `None` says that there is none any more.
-    pub value: Option<Value>,
-}
-
-/// What one node states of one name.
+/// What one node states of one name. Every node holds one for every name, so it is small: what is rare in it takes one
+/// word, and what many cells say alike is held once ([`Shared`](super::shared::Shared)).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NameCell {
     /// The lineage.
+    #[serde(rename = "b")]
     pub birth: Birth,
     /// The assignment that this cell stands for.
+    #[serde(rename = "e")]
     pub epoch: Epoch,
     /// The epoch at which the present worker started; re-stating raises `epoch`, not this.
+    #[serde(rename = "s")]
     pub since: Epoch,
     /// Hybrid time of the assignment, the last but one tie-breaker between claims.
+    #[serde(rename = "a")]
     pub assigned: u64,
     /// What the worker is started from.
+    #[serde(rename = "p")]
     pub spec: Arc<Spec>,
     /// The request that registered the lineage.
+    #[serde(rename = "q")]
     pub request: RequestId,
     /// The groups that the worker is in.
-    pub groups: BTreeSet<Arc<str>>,
+    #[serde(rename = "g", default, skip_serializing_if = "Rare::is_empty")]
+    pub groups: Rare<BTreeSet<Arc<str>>>,
     /// What the registration said beside the value.
-    pub metadata: BTreeMap<String, String>,
+    #[serde(rename = "m", default, skip_serializing_if = "Rare::is_empty")]
+    pub metadata: Rare<BTreeMap<String, String>>,
     /// A task outside the library under a name: never moved, restarted or adopted.
+    #[serde(rename = "t")]
     pub attached: bool,
     /// The snapshot that the present worker was started from.
-    pub restored_from: Option<Revision>,
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<Box<Revision>>,
     /// Who holds the newest acknowledged snapshot; each of them alone is enough.
-    pub holders: BTreeSet<NodeId>,
+    #[serde(rename = "h", default, skip_serializing_if = "Rare::is_empty")]
+    pub holders: Rare<BTreeSet<NodeId>>,
     /// Hybrid times (ms) of the worker's restarts, newest first; the count moves with the worker.
-    pub restarts: Vec<u64>,
+    #[serde(rename = "r", default, skip_serializing_if = "Rare::is_empty")]
+    pub restarts: Rare<Vec<u64>>,
     /// What the worker does.
+    #[serde(rename = "w")]
     pub state: NameState,
 }
 
@@ -84,31 +90,46 @@ pub enum NameState {
     /// It is being handed to another node.
     Leaving {
         /// Which node.
-        to: Peer,
+        to: Box<Peer>,
     },
     /// It was given away: from now on this node never runs it at an epoch below the one given.
-    Released {
-        /// To whom.
-        to: Peer,
-        /// The epoch at which the receiver starts it.
-        epoch: Epoch,
-        /// The snapshot that went along.
-        snapshot: Option<Revision>,
-    },
+    Released(Box<Release>),
     /// An offer was refused after the release.
-    Declined {
-        /// Who offered.
-        from: Peer,
-        /// The epoch that was offered.
-        epoch: Epoch,
-    },
+    Declined(Box<Declined>),
     /// It was stopped with its state saved, since nobody could take it over.
     Parked,
     /// It is not started again, for this reason.
     Failed {
         /// Why.
-        reason: String,
+        reason: Arc<str>,
     },
+}
+
+/// A worker was given away.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// To whom.
+    pub to: Peer,
+    /// The epoch at which the receiver starts it.
+    pub epoch: Epoch,
+    /// The snapshot that went along.
+    pub snapshot: Option<Revision>,
+}
+
+/// An offer was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Declined {
+    /// Who offered.
+    pub from: Peer,
+    /// The epoch that was offered.
+    pub epoch: Epoch,
+}
+
+impl NameState {
+    /// Whether the host says by it that the name is its own.
+    pub fn is_claim(&self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::Leaving { .. })
+    }
 }
 
 /// The place of a snapshot in a worker's history.
@@ -123,17 +144,39 @@ pub struct Revision {
 /// What a worker can be started from anywhere.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Spec {
+    /// What all workers of a type have in common.
+    #[serde(rename = "k")]
+    pub kind: Arc<Kind>,
+    /// The registered value, encoded.
+    #[serde(rename = "v", with = "serde_bytes")]
+    pub value: Box<[u8]>,
+}
+
+impl Deref for Spec {
+    type Target = Kind;
+
+    fn deref(&self) -> &Kind {
+        &self.kind
+    }
+}
+
+/// What the specs of all workers of one type have in common.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Kind {
     /// The worker type's name.
+    #[serde(rename = "t")]
     pub worker_type: Arc<str>,
     /// The version of the stored form.
+    #[serde(rename = "v")]
     pub version: u32,
-    /// The registered value, encoded.
-    pub value: Bytes,
     /// The distribution strategy's name.
+    #[serde(rename = "d")]
     pub distribution: Arc<str>,
     /// Whether its state is saved when it stops or moves.
+    #[serde(rename = "h")]
     pub handoff: bool,
     /// How many peers hold each checkpoint.
+    #[serde(rename = "r")]
     pub replicas: u8,
 }
 

@@ -9,6 +9,7 @@ use super::cell::{Key, NameCell, NameState, Value};
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer};
 use super::lane::{Delta, Joined, Lane};
+use super::shared::Shared;
 use crate::codec;
 
 /// A tombstone costs less than a whole lane for a laggard: keep this many.
@@ -23,6 +24,7 @@ pub struct Directory {
     dropped: BTreeMap<NodeId, Incarnation>,
     touched: BTreeSet<Arc<str>>,
     published: u64,
+    shared: Shared,
 }
 
 /// What the lanes say together of a name.
@@ -60,13 +62,15 @@ impl Directory {
     /// The directory of a node that starts: what its store kept, with its own new lane.
     pub fn new(
         me: LaneId,
-        lanes: BTreeMap<LaneId, Lane>,
+        mut lanes: BTreeMap<LaneId, Lane>,
         ended: BTreeMap<NodeId, Incarnation>,
         dropped: BTreeMap<NodeId, Incarnation>,
     ) -> Self {
-        let touched = lanes.values().flat_map(|lane| lane.live()).filter_map(|(key, _)| name_of(key)).collect();
-        let mut directory = Self { me: me.clone(), lanes, ended, dropped, touched, published: 0 };
-        directory.lanes.entry(me).or_default();
+        let mut shared = Shared::default();
+        lanes.values_mut().for_each(|lane| lane.share(&mut shared));
+        lanes.entry(me.clone()).or_default();
+        let mut directory = Self { me, lanes, ended, dropped, touched: BTreeSet::new(), published: 0, shared };
+        directory.touch_all();
         directory
     }
 
@@ -115,7 +119,8 @@ impl Directory {
     }
 
     /// States a name in the own lane.
-    pub fn put_name(&mut self, name: &Arc<str>, cell: NameCell) {
+    pub fn put_name(&mut self, name: &Arc<str>, mut cell: NameCell) {
+        self.shared.share(&mut cell);
         self.put(Key::Name(name.clone()), Value::Name(Arc::new(cell)));
     }
 
@@ -133,12 +138,17 @@ impl Directory {
 
     /// The own statement about a name.
     pub fn mine(&self, name: &Arc<str>) -> Option<&Arc<NameCell>> {
-        name_cell(self.lanes.get(&self.me)?, name)
+        self.lanes.get(&self.me)?.name(name).map(|(_, cell)| cell)
     }
 
     /// All names in the own lane.
     pub fn my_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
-        self.lanes.get(&self.me).into_iter().flat_map(names)
+        self.lanes.get(&self.me).into_iter().flat_map(Lane::names)
+    }
+
+    /// A name of a lane as it is held there: so that an index beside it need not hold the text again.
+    pub fn as_held(&self, lane: &LaneId, name: &Arc<str>) -> Option<&Arc<str>> {
+        self.lanes.get(lane)?.name(name).map(|(name, _)| name)
     }
 
     /// Ends these births of a name for good, and takes the own statement of it back if it is one of them.
@@ -148,7 +158,7 @@ impl Directory {
         if planted(Fault::BanOneBirth) {
             all = all.into_iter().take(1).collect();
         }
-        if let Some(Value::Ban(set)) = self.lanes.get(&self.me).and_then(|lane| lane.get(&key)) {
+        if let Some(Value::Ban(set)) = self.lanes.get(&self.me).and_then(|lane| lane.fact(&key)) {
             all.extend(set);
         }
         if self.mine(name).is_some_and(|cell| all.contains(&cell.birth)) {
@@ -165,7 +175,7 @@ impl Directory {
     /// Whether a birth of a name has ended for good.
     pub fn is_banned(&self, name: &Arc<str>, birth: Birth) -> bool {
         let key = Key::Ban(name.clone());
-        self.lanes.values().any(|lane| matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(&birth)))
+        self.lanes.values().any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(&birth)))
     }
 
     /// The births of a name that somebody still speaks of and that only incarnations which have ended have banned: to be
@@ -176,7 +186,7 @@ impl Directory {
             let lanes = self.lanes.iter().filter(|(id, _)| self.has_ended(id) != living);
             lanes
                 .map(|(_, lane)| lane)
-                .any(|lane| matches!(lane.get(&key), Some(Value::Ban(set)) if set.contains(birth)))
+                .any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(birth)))
         };
         let births = self.births(name);
         births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
@@ -186,7 +196,7 @@ impl Directory {
     pub fn forget_bans(&mut self) {
         let Some(own) = self.lanes.get(&self.me) else { return };
         let idle: Vec<Key> = own
-            .live()
+            .facts()
             .filter_map(|(key, value)| match (key, value) {
                 (Key::Ban(name), Value::Ban(set)) => Some((key, name, set)),
                 _ => None,
@@ -203,7 +213,8 @@ impl Directory {
     pub fn highest_epoch(&self, name: &Arc<str>) -> Epoch {
         self.cells(name)
             .map(|(_, cell)| match &cell.state {
-                NameState::Released { epoch, .. } | NameState::Declined { epoch, .. } => cell.epoch.max(*epoch),
+                NameState::Released(release) => cell.epoch.max(release.epoch),
+                NameState::Declined(declined) => cell.epoch.max(declined.epoch),
                 _ => cell.epoch,
             })
             .max()
@@ -225,7 +236,7 @@ impl Directory {
             if cell.attached && !up {
                 continue;
             }
-            if up && is_claim(&cell.state) {
+            if up && cell.state.is_claim() {
                 if claim.is_none_or(|best| beats((host, cell), best)) {
                     claim = Some((host, cell));
                 }
@@ -242,11 +253,16 @@ impl Directory {
 
     /// Every statement about a name, with the lane that it stands in.
     pub fn cells(&self, name: &Arc<str>) -> impl Iterator<Item = (&LaneId, &Arc<NameCell>)> {
-        let key = Key::Name(name.clone());
-        self.lanes.iter().filter_map(move |(id, lane)| match lane.get(&key) {
-            Some(Value::Name(cell)) => Some((id, cell)),
-            _ => None,
-        })
+        self.lanes.iter().filter_map(|(id, lane)| Some((id, lane.name(name)?.1)))
+    }
+
+    /// Holds once what the cells of a delta that was just decoded say alike.
+    pub fn share(&mut self, delta: &mut Delta) {
+        for (_, _, value) in &mut delta.cells {
+            if let Some(Value::Name(cell)) = value {
+                self.shared.share(Arc::make_mut(cell));
+            }
+        }
     }
 
     /// Takes a delta of another node's lane in.
@@ -281,7 +297,7 @@ impl Directory {
             .collect();
         for id in &gone {
             if let Some(lane) = self.lanes.remove(id) {
-                self.touched.extend(lane.live().filter_map(|(key, _)| name_of(key)));
+                self.touched.extend(names_of(&lane));
             }
         }
         gone
@@ -296,14 +312,15 @@ impl Directory {
             .filter(|(id, _)| !self.has_ended(id) || planted(Fault::DropCoveredByEnded))
             .map(|(id, lane)| (id, lane, durable(id)))
             .collect();
-        let lasts = |key: &Key, covers: &dyn Fn(&Value) -> bool| {
-            lasting.iter().any(|(_, lane, upto)| {
-                lane.get(key).is_some_and(covers)
-                    && lane.seq(key).is_some_and(|seq| seq <= *upto || planted(Fault::DropCoveredByMemory))
-            })
+        let durable_at = |lane: &Lane, key: &Key, upto: u64| {
+            lane.seq(key).is_some_and(|seq| seq <= upto) || planted(Fault::DropCoveredByMemory)
         };
         let banned = |name: &Arc<str>, birth: Birth| {
-            lasts(&Key::Ban(name.clone()), &|value| matches!(value, Value::Ban(births) if births.contains(&birth)))
+            let key = Key::Ban(name.clone());
+            lasting.iter().any(|(_, lane, upto)| {
+                matches!(lane.fact(&key), Some(Value::Ban(births)) if births.contains(&birth))
+                    && durable_at(lane, &key, *upto)
+            })
         };
         let covered = |name: &Arc<str>, cell: &NameCell| {
             // A later assignment; or a living worker of another lineage, against which this one has lost.
@@ -311,18 +328,21 @@ impl Directory {
                 true => theirs.epoch > cell.epoch,
                 false => is_claim(&theirs.state),
             };
-            cell.attached
-                || lasts(&Key::Name(name.clone()), &|value| matches!(value, Value::Name(theirs) if later(theirs)))
-                || banned(name, cell.birth)
+            let key = Key::Name(name.clone());
+            let lasts = lasting.iter().any(|(_, lane, upto)| {
+                lane.name(name).is_some_and(|(_, theirs)| later(theirs)) && durable_at(lane, &key, *upto)
+            });
+            cell.attached || lasts || banned(name, cell.birth)
         };
         // A ban must not go before what it bans.
         let needless = |lane: &Lane| {
-            lane.live().all(|(key, value)| match (key, value) {
-                (Key::Ban(name), Value::Ban(births)) if !planted(Fault::DropBans) => births
-                    .iter()
-                    .all(|birth| banned(name, *birth) || self.cells(name).all(|(_, cell)| cell.birth != *birth)),
-                _ => true,
-            })
+            planted(Fault::DropBans)
+                || lane.facts().all(|(key, value)| match (key, value) {
+                    (Key::Ban(name), Value::Ban(births)) => births
+                        .iter()
+                        .all(|birth| banned(name, *birth) || self.cells(name).all(|(_, cell)| cell.birth != *birth)),
+                    _ => true,
+                })
         };
         // To drop an incarnation is to drop all before it: none of them may still say something.
         let mut found: Vec<LaneId> = Vec::new();
@@ -331,7 +351,7 @@ impl Directory {
             if kept == Some(&id.node) && !planted(Fault::DropEarlier) {
                 continue;
             }
-            if self.has_ended(id) && names(lane).all(|(name, cell)| covered(name, cell)) && needless(lane) {
+            if self.has_ended(id) && lane.names().all(|(name, cell)| covered(name, cell)) && needless(lane) {
                 found.push(id.clone());
             } else {
                 kept = Some(&id.node);
@@ -359,7 +379,7 @@ impl Directory {
 
     /// Marks all names as changed, as when the view changed.
     pub fn touch_all(&mut self) {
-        self.touched = self.lanes.values().flat_map(|lane| lane.live()).filter_map(|(key, _)| name_of(key)).collect();
+        self.touched = self.lanes.values().flat_map(names_of).collect();
     }
 
     fn own(&mut self) -> &mut Lane {
@@ -371,19 +391,9 @@ impl Directory {
     }
 }
 
-/// The names of a lane.
-pub fn names(lane: &Lane) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
-    lane.live().filter_map(|(key, value)| match (key, value) {
-        (Key::Name(name), Value::Name(cell)) => Some((name, cell)),
-        _ => None,
-    })
-}
-
-fn name_cell<'a>(lane: &'a Lane, name: &Arc<str>) -> Option<&'a Arc<NameCell>> {
-    match lane.get(&Key::Name(name.clone())) {
-        Some(Value::Name(cell)) => Some(cell),
-        _ => None,
-    }
+/// The names that a lane speaks of.
+fn names_of(lane: &Lane) -> impl Iterator<Item = Arc<str>> {
+    lane.names().map(|(name, _)| name.clone()).chain(lane.facts().filter_map(|(key, _)| name_of(key)))
 }
 
 fn name_of(key: &Key) -> Option<Arc<str>> {
@@ -405,10 +415,6 @@ fn raise(map: &mut BTreeMap<NodeId, Incarnation>, node: &NodeId, upto: Incarnati
             true
         }
     }
-}
-
-fn is_claim(state: &NameState) -> bool {
-    matches!(state, NameState::Starting | NameState::Running | NameState::Leaving { .. })
 }
 
 /// The conflict rule: earliest birth; then higher major; then minor 0 first, then higher minor; then the earlier

@@ -3,11 +3,11 @@
 //! The source pauses the worker, makes its state durable, offers it, and gives the name away only when the receiver has
 //! said that the state is durable there. The release is a cell in the source's lane; messages are only hints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Effect;
-use super::cell::{NameCell, NameState, Revision};
+use super::cell::{NameCell, NameState, Release, Revision};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::host::{First, LocalPhase};
@@ -27,6 +27,11 @@ pub struct Moving {
 }
 
 impl Moving {
+    /// Until when the receiver may accept, if it has not.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        (!self.accepted).then_some(self.until_ms)
+    }
+
     /// Whether the receiver has said that it takes it: then the worker is only to be stopped.
     pub(super) fn is_accepted(&self) -> bool {
         self.accepted
@@ -127,7 +132,7 @@ impl Core {
     }
 
     fn finish_leaving(&mut self, alone: bool, late: bool) {
-        let released = self.directory.my_names().any(|(_, cell)| matches!(cell.state, NameState::Released { .. }));
+        let released = self.directory.my_names().any(|(_, cell)| matches!(cell.state, NameState::Released(_)));
         // What was promised to this node and is not here yet must be started or let go first.
         let promised = !late && !self.offers.is_empty();
         if !self.local.is_empty() || promised || (released && !alone && !late) {
@@ -163,7 +168,8 @@ impl Core {
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
         local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
-        self.restate(name, |cell| cell.state = NameState::Leaving { to });
+        self.local_due_ms = 0;
+        self.restate(name, |cell| cell.state = NameState::Leaving { to: to.into() });
         self.out.push(Effect::Pause { name: name.clone(), since });
     }
 
@@ -200,7 +206,7 @@ impl Core {
                 if let Some(snapshot) = snapshot {
                     self.store(name, snapshot);
                     let me = self.config.me.node.clone();
-                    self.restate(name, |cell| cell.holders = [me].into());
+                    self.restate(name, |cell| cell.holders = BTreeSet::from([me]).into());
                 }
                 self.out.push(Effect::Stop { name: name.clone(), since });
             }
@@ -222,6 +228,7 @@ impl Core {
             && snapshot.as_ref().is_none_or(|snapshot| snapshot.is_intact() && snapshot.birth == birth);
         if able {
             self.offers.insert(name.clone(), Accepted { from: from.clone(), epoch });
+            self.local_due_ms = 0;
             if let Some(snapshot) = snapshot {
                 self.store(name, snapshot);
             }
@@ -257,7 +264,9 @@ impl Core {
     pub(super) fn on_handed_over(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.remove(name) else { return };
         let state = match local.phase {
-            LocalPhase::Moving(Moving { to, epoch, snapshot, .. }) => NameState::Released { to, epoch, snapshot },
+            LocalPhase::Moving(Moving { to, epoch, snapshot, .. }) => {
+                NameState::Released(Box::new(Release { to, epoch, snapshot }))
+            }
             _ => NameState::Parked,
         };
         self.restate(name, |cell| cell.state = state);
@@ -297,11 +306,11 @@ impl Core {
         let mut highest = Epoch::default();
         for (_, cell) in self.directory.cells(name) {
             match &cell.state {
-                NameState::Released { to, epoch, .. } if to == me => {
-                    released = Some((*epoch, cell.clone()));
+                NameState::Released(release) if release.to == *me => {
+                    released = Some((release.epoch, cell.clone()));
                     highest = highest.max(cell.epoch);
                 }
-                NameState::Leaving { to } if to == me => return,
+                NameState::Leaving { to } if **to == *me => return,
                 _ => highest = highest.max(cell.epoch),
             }
         }

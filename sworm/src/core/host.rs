@@ -32,6 +32,17 @@ pub struct Local {
     pub(super) kept_by: BTreeSet<Peer>,
 }
 
+impl Local {
+    /// When it is to be looked at, if time alone changes something.
+    fn due_ms(&self) -> Option<u64> {
+        match &self.phase {
+            LocalPhase::Waiting { due_ms } => Some(*due_ms),
+            LocalPhase::Moving(moving) => moving.due_ms(),
+            _ => None,
+        }
+    }
+}
+
 /// Whether a failed start ends the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
@@ -183,6 +194,7 @@ impl Core {
         let again =
             RestartHistory::new(vec![Duration::ZERO; tries], random).back_off(MAX_DELAY, FIRST_DELAY, MAX_DELAY);
         local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms + millis(again) };
+        self.local_due_ms = 0;
         let reason = exit.to_string();
         self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
     }
@@ -265,6 +277,7 @@ impl Core {
                     cell.state = NameState::Starting;
                 });
                 let due_ms = self.now.mono_ms + millis(after);
+                self.local_due_ms = 0;
                 if let Some(local) = self.local.get_mut(name) {
                     local.since = epoch;
                     local.granted = None;
@@ -274,7 +287,7 @@ impl Core {
             RestartDecision::GiveUp => {
                 self.local.remove(name);
                 let reason = exit.to_string();
-                self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.clone() });
+                self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.as_str().into() });
                 self.out.push(Effect::Tell(Notice::GaveUp { name: name.clone(), reason }));
             }
         }
@@ -282,6 +295,12 @@ impl Core {
 
     pub(super) fn tick_host(&mut self) {
         let now = self.now.mono_ms;
+        if now < self.local_due_ms {
+            return;
+        }
+        // Whatever else may become due sets it to nothing.
+        let dues = self.local.values().filter_map(Local::due_ms).filter(|due_ms| *due_ms > now);
+        self.local_due_ms = dues.min().unwrap_or(u64::MAX);
         let due: Vec<(Arc<str>, bool)> = self
             .local
             .iter()
@@ -388,12 +407,12 @@ impl Core {
         }
         let runs = cell.state == NameState::Running;
         match &mine.state {
-            NameState::Released { epoch, .. } => {
-                if runs && cell.epoch >= *epoch {
+            NameState::Released(release) => {
+                if runs && cell.epoch >= release.epoch {
                     self.directory.remove(&Key::Name(name.clone()));
                 }
             }
-            NameState::Parked | NameState::Failed { .. } | NameState::Declined { .. } => {
+            NameState::Parked | NameState::Failed { .. } | NameState::Declined(_) => {
                 if runs && (cell.epoch > mine.epoch || cell.birth != mine.birth) {
                     self.directory.remove(&Key::Name(name.clone()));
                 }

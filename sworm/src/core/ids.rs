@@ -28,6 +28,11 @@ impl NodeId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The text, for sharing it with others.
+    pub(super) fn text(&mut self) -> &mut Arc<str> {
+        &mut self.0
+    }
 }
 
 impl<'de> Deserialize<'de> for NodeId {

@@ -4,13 +4,15 @@
 //! that the other does: joining them is commutative, associative and idempotent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cell::{Cell, Key, Value};
+use super::cell::{Key, NameCell, Value};
 use super::fault::{Fault, planted};
 use super::ids::LaneId;
+use super::shared::Shared;
 use crate::codec;
 
 /// One node's facts, in one copy.
@@ -21,9 +23,27 @@ pub struct Lane {
     fingerprint: u64,
     /// How many cells are no tombstones.
     live: usize,
-    cells: BTreeMap<Key, Cell>,
-    by_seq: BTreeMap<u64, Key>,
+    /// How many names the owner says to be its own.
+    claims: u64,
+    names: BTreeMap<Arc<str>, Cell<Arc<NameCell>>>,
+    /// All other facts. Names have a map of their own since there are so many of them.
+    facts: BTreeMap<Key, Cell<Value>>,
+    /// The newest changes: all after `recent_after`.
+    recent: BTreeMap<u64, Key>,
+    recent_after: u64,
 }
+
+/// A fact with its place in the lane; a tombstone has no value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Cell<T> {
+    /// The lane's `max` when it was written.
+    seq: u64,
+    /// The fact; `None` says that there is none any more.
+    value: Option<T>,
+}
+
+/// So many changes are found without looking at every cell.
+const RECENT: usize = 1024;
 
 /// The changes of a lane after `from` up to `to`: the newest version of each cell. Joined whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,19 +91,45 @@ impl Lane {
         self.fingerprint
     }
 
-    /// The live fact under a key.
-    pub fn get(&self, key: &Key) -> Option<&Value> {
-        self.cells.get(key)?.value.as_ref()
+    /// How many names the owner says to be its own.
+    pub fn claims(&self) -> u64 {
+        self.claims
     }
 
-    /// The number at which the fact under a key was written.
+    /// The statement about a name, with the name as it is held here.
+    pub fn name(&self, name: &str) -> Option<(&Arc<str>, &Arc<NameCell>)> {
+        let (name, cell) = self.names.get_key_value(name)?;
+        Some((name, cell.value.as_ref()?))
+    }
+
+    /// All names with what is stated of them.
+    pub fn names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
+        self.names.iter().filter_map(|(name, cell)| Some((name, cell.value.as_ref()?)))
+    }
+
+    /// The live fact under a key that is not a name.
+    pub fn fact(&self, key: &Key) -> Option<&Value> {
+        self.facts.get(key)?.value.as_ref()
+    }
+
+    /// All live facts but the names.
+    pub fn facts(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.facts.iter().filter_map(|(key, cell)| Some((key, cell.value.as_ref()?)))
+    }
+
+    /// The number at which the fact under a key was written, or taken back.
     pub fn seq(&self, key: &Key) -> Option<u64> {
-        self.cells.get(key).map(|cell| cell.seq)
+        match key {
+            Key::Name(name) => self.names.get(name).map(|cell| cell.seq),
+            _ => self.facts.get(key).map(|cell| cell.seq),
+        }
     }
 
-    /// All live facts.
-    pub fn live(&self) -> impl Iterator<Item = (&Key, &Value)> {
-        self.cells.iter().filter_map(|(key, cell)| Some((key, cell.value.as_ref()?)))
+    /// Holds once what many cells say alike.
+    pub fn share(&mut self, shared: &mut Shared) {
+        for cell in self.names.values_mut().filter_map(|cell| cell.value.as_mut()) {
+            shared.share(Arc::make_mut(cell));
+        }
     }
 
     /// States a fact. Only the owner does this.
@@ -94,27 +140,38 @@ impl Lane {
 
     /// Takes a fact back. Only the owner does this.
     pub fn remove(&mut self, key: &Key) {
-        if self.get(key).is_some() {
+        if self.value(key).is_some() {
             self.max += 1;
             self.set(key.clone(), self.max, None);
         }
     }
 
-    /// The changes that a copy at `peer_max` lacks.
+    /// The changes that a copy at `peer_max` lacks, in their order.
     pub fn delta(&self, lane: &LaneId, peer_max: u64) -> Delta {
         let full = peer_max < self.gc;
         let from = if full { 0 } else { peer_max };
-        let cells = self.by_seq.range(from + 1..).filter_map(|(seq, key)| {
-            let cell = self.cells.get(key)?;
-            (!full || cell.value.is_some()).then(|| (*seq, key.clone(), cell.value.clone()))
-        });
-        let mut cells: Vec<_> = cells.collect();
+        let mut cells: Vec<(u64, Key, Option<Value>)> = if from >= self.recent_after {
+            self.recent.range(from + 1..).map(|(seq, key)| (*seq, key.clone(), self.value(key))).collect()
+        } else {
+            self.cells_after(from)
+        };
+        cells.retain(|(_, _, value)| !full || value.is_some());
         let mut to = self.max;
         if planted(Fault::PageDelta) && cells.len() > 3 {
             cells.truncate(3);
             to = cells[2].0;
         }
         Delta { lane: lane.clone(), from, to, full, fingerprint: self.fingerprint, cells }
+    }
+
+    fn cells_after(&self, from: u64) -> Vec<(u64, Key, Option<Value>)> {
+        let names = self.names.iter().filter(|(_, cell)| cell.seq > from);
+        let names = names.map(|(name, cell)| (cell.seq, Key::Name(name.clone()), cell.value.clone().map(Value::Name)));
+        let facts = self.facts.iter().filter(|(_, cell)| cell.seq > from);
+        let facts = facts.map(|(key, cell)| (cell.seq, key.clone(), cell.value.clone()));
+        let mut cells: Vec<_> = names.chain(facts).collect();
+        cells.sort_by_key(|(seq, _, _)| *seq);
+        cells
     }
 
     /// Takes a delta in.
@@ -127,11 +184,11 @@ impl Lane {
         }
         let mut changed = Vec::with_capacity(delta.cells.len());
         if delta.full && !planted(Fault::FullLaneMerges) {
-            changed.extend(self.cells.keys().cloned());
+            changed.extend(self.keys());
             *self = Self { gc: delta.to, ..Self::default() };
         }
         for (seq, key, value) in delta.cells {
-            if self.cells.get(&key).is_none_or(|cell| cell.seq < seq) {
+            if self.seq(&key).is_none_or(|known| known < seq) {
                 self.set(key.clone(), seq, value);
                 changed.push(key);
             }
@@ -142,7 +199,7 @@ impl Lane {
             || planted(Fault::FullLaneMerges)
             || planted(Fault::PageDelta);
         if !matches {
-            changed.extend(self.cells.keys().cloned());
+            changed.extend(self.keys());
             *self = Self::default();
             return Joined::Damaged(changed);
         }
@@ -151,28 +208,73 @@ impl Lane {
 
     /// Drops tombstones when they outnumber the live cells: whoever lacks them gets the whole lane.
     pub fn collect(&mut self, spare: usize) {
-        if self.cells.len() - self.live > self.live + spare {
+        if self.names.len() + self.facts.len() - self.live > self.live + spare {
             self.gc = self.max;
-            self.cells.retain(|_, cell| cell.value.is_some());
-            let cells = &self.cells;
-            self.by_seq.retain(|_, key| cells.contains_key(key));
+            self.names.retain(|_, cell| cell.value.is_some());
+            self.facts.retain(|_, cell| cell.value.is_some());
+            self.recent.clear();
+            self.recent_after = self.max;
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.names.keys().cloned().map(Key::Name).chain(self.facts.keys().cloned())
+    }
+
+    fn value(&self, key: &Key) -> Option<Value> {
+        match key {
+            Key::Name(name) => self.name(name).map(|(_, cell)| Value::Name(cell.clone())),
+            _ => self.fact(key).cloned(),
         }
     }
 
     fn set(&mut self, key: Key, seq: u64, value: Option<Value>) {
+        // What does not fit its key is nothing.
+        let value = value.filter(|value| matches!(key, Key::Name(_)) == matches!(value, Value::Name(_)));
         if let Some(value) = &value {
             self.fingerprint ^= cell_hash(&key, seq, value);
             self.live += 1;
+            self.claims += u64::from(is_claim(value));
         }
-        if let Some(old) = self.cells.insert(key.clone(), Cell { seq, value }) {
-            self.by_seq.remove(&old.seq);
-            if let Some(value) = &old.value {
-                self.fingerprint ^= cell_hash(&key, old.seq, value);
+        if let Some((old_seq, old)) = self.replace(&key, seq, value) {
+            self.recent.remove(&old_seq);
+            if let Some(old) = &old {
+                self.fingerprint ^= cell_hash(&key, old_seq, old);
                 self.live -= 1;
+                self.claims -= u64::from(is_claim(old));
             }
         }
-        self.by_seq.insert(seq, key);
+        if seq > self.recent_after {
+            self.recent.insert(seq, key);
+        }
+        while self.recent.len() > RECENT
+            && let Some((oldest, _)) = self.recent.pop_first()
+        {
+            self.recent_after = oldest;
+        }
     }
+
+    /// Puts a cell in its place, and gives the one that was there.
+    fn replace(&mut self, key: &Key, seq: u64, value: Option<Value>) -> Option<(u64, Option<Value>)> {
+        match (key, value) {
+            (Key::Name(name), value) => {
+                let value = match value {
+                    Some(Value::Name(cell)) => Some(cell),
+                    _ => None,
+                };
+                let old = self.names.insert(name.clone(), Cell { seq, value })?;
+                Some((old.seq, old.value.map(Value::Name)))
+            }
+            (key, value) => {
+                let old = self.facts.insert(key.clone(), Cell { seq, value })?;
+                Some((old.seq, old.value))
+            }
+        }
+    }
+}
+
+fn is_claim(value: &Value) -> bool {
+    matches!(value, Value::Name(cell) if cell.state.is_claim())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
 use super::cell::{NameCell, Revision, Spec};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, RequestId};
@@ -55,8 +56,9 @@ pub enum Message {
     Goodbye { max: u64 },
 }
 
-/// A heartbeat.
+/// A heartbeat. Encoded it has the same size whatever it says: see [`BEAT_BYTES`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "ByteArray<BEAT_BYTES>", try_from = "ByteArray<BEAT_BYTES>")]
 pub struct Beat {
     /// Counts the heartbeats of the sender.
     pub counter: u64,
@@ -72,6 +74,35 @@ pub struct Beat {
     pub holds: u64,
     /// The sender's hybrid time.
     pub time: u64,
+}
+
+/// A heartbeat's size: six numbers and the phase. It is all that is sent when nothing happens.
+pub const BEAT_BYTES: usize = 6 * 8 + 1;
+
+impl From<Beat> for ByteArray<BEAT_BYTES> {
+    fn from(beat: Beat) -> Self {
+        let Beat { counter, phase, view, max, durable, holds, time } = beat;
+        let mut bytes = [0; BEAT_BYTES];
+        for (place, number) in bytes.chunks_exact_mut(8).zip([counter, view, max, durable, holds, time]) {
+            place.copy_from_slice(&number.to_be_bytes());
+        }
+        bytes[BEAT_BYTES - 1] = phase as u8;
+        Self::new(bytes)
+    }
+}
+
+impl TryFrom<ByteArray<BEAT_BYTES>> for Beat {
+    type Error = &'static str;
+
+    fn try_from(bytes: ByteArray<BEAT_BYTES>) -> Result<Self, Self::Error> {
+        let [numbers @ .., phase] = bytes.into_array();
+        let phase = [Phase::Joining, Phase::Up, Phase::Leaving].into_iter().find(|known| *known as u8 == phase);
+        let mut numbers =
+            numbers.chunks_exact(8).map(|place| place.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
+        let mut next = || numbers.next().expect("there are six");
+        let (counter, view, max, durable, holds, time) = (next(), next(), next(), next(), next(), next());
+        Ok(Self { counter, phase: phase.ok_or("no such phase")?, view, max, durable, holds, time })
+    }
 }
 
 /// How a node takes part in a sworm.
@@ -227,5 +258,38 @@ impl Snapshot {
     /// Whether the state is what was saved.
     pub fn is_intact(&self) -> bool {
         xxhash_rust::xxh3::xxh3_64(&self.state) == self.checksum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{decode, encode};
+
+    fn beat(number: u64, phase: Phase) -> Beat {
+        let [counter, view, max, durable, holds, time] = [0, 1, 2, 3, 4, 5].map(|n: u64| number.wrapping_sub(n));
+        Beat { counter, phase, view, max, durable, holds, time }
+    }
+
+    #[test]
+    fn heartbeats_come_back_and_all_have_one_size() {
+        let phases = [Phase::Joining, Phase::Up, Phase::Leaving];
+        for (number, phase) in [5, 30, 300, 70_000, 1 << 40, u64::MAX].into_iter().zip(phases.into_iter().cycle()) {
+            let bytes = encode(&beat(number, phase)).expect("plain data");
+            assert_eq!(bytes.len(), BEAT_BYTES + 2);
+            assert_eq!(decode(&bytes), Ok(beat(number, phase)));
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_of_another_size_or_phase_is_refused() {
+        let bytes: ByteArray<BEAT_BYTES> = beat(7, Phase::Up).into();
+        for size in [0, 8, BEAT_BYTES - 1, BEAT_BYTES + 1] {
+            let other: Vec<u8> = bytes.iter().copied().cycle().take(size).collect();
+            assert!(decode::<Beat>(&encode(serde_bytes::Bytes::new(&other)).expect("plain data")).is_err());
+        }
+        let mut other = bytes.to_vec();
+        other[BEAT_BYTES - 1] = 3;
+        assert!(decode::<Beat>(&encode(serde_bytes::Bytes::new(&other)).expect("plain data")).is_err());
     }
 }

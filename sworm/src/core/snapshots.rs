@@ -106,7 +106,7 @@ impl Core {
     /// Stores a state under the epoch that was started from it.
     pub(super) fn keep_restored(&mut self, name: &Arc<str>, since: Epoch, restored: Snapshot) {
         let from = restored.revision;
-        self.restate(name, |cell| cell.restored_from = Some(from));
+        self.restate(name, |cell| cell.restored_from = Some(from.into()));
         let snapshot = Snapshot { revision: first_revision(since), ..restored };
         self.keep(name, since, snapshot, Then::Run);
     }
@@ -190,7 +190,7 @@ impl Core {
         }
         let changed = self.directory.mine(name).is_some_and(|cell| cell.holders != holders);
         if changed {
-            self.restate(name, |cell| cell.holders = holders);
+            self.restate(name, |cell| cell.holders = holders.into());
         }
         match then {
             Then::Run => self.run(name),
@@ -214,7 +214,7 @@ impl Core {
         let (birth, since) = (local.birth, local.since);
         // What came with a release is the newest there is: nobody need be asked.
         let released = self.directory.cells(name).find_map(|(_, cell)| match &cell.state {
-            NameState::Released { to, snapshot, .. } if *to == self.config.me => *snapshot,
+            NameState::Released(release) if release.to == self.config.me => release.snapshot,
             _ => None,
         });
         if released.is_some() && self.stored.get(name).map(|stored| stored.revision) == released {

@@ -57,14 +57,13 @@ pub struct Core {
     pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
     // host
     pub(super) local: BTreeMap<Arc<str>, Local>,
+    /// When a tick is to look at them again: until then it passes them over, however many they are.
+    pub(super) local_due_ms: u64,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
     pub(super) offers: BTreeMap<Arc<str>, super::handoff::Accepted>,
     pub(super) leaving: Option<super::handoff::Leaving>,
-    /// How many names each node runs, for the distribution strategies.
-    pub(super) loads: BTreeMap<NodeId, u64>,
-    pub(super) indexed: BTreeMap<Arc<str>, NodeId>,
     recheck: BTreeSet<Arc<str>>,
 }
 
@@ -109,13 +108,12 @@ impl Core {
             queues: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
             local: BTreeMap::new(),
+            local_due_ms: 0,
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
             restoring: BTreeMap::new(),
             offers: BTreeMap::new(),
             leaving: None,
-            loads: BTreeMap::new(),
-            indexed: BTreeMap::new(),
             recheck: BTreeSet::new(),
         };
         core.observe_directory();
@@ -296,29 +294,21 @@ impl Core {
     }
 
     fn index(&mut self, name: &Arc<str>, standing: &Standing) {
-        if let Some(node) = self.indexed.remove(name)
-            && let Some(load) = self.loads.get_mut(&node)
-        {
-            *load -= 1;
-        }
         let entry = standing.cell().map(|(host, cell)| Entry {
             host: host.clone(),
             cell: cell.clone(),
             running: matches!(standing, Standing::Claimed { .. })
                 && matches!(cell.state, super::cell::NameState::Running),
         });
-        if let Some(entry) = &entry {
-            self.indexed.insert(name.clone(), entry.host.node.clone());
-            *self.loads.entry(entry.host.node.clone()).or_default() += 1;
-        }
-        self.out.push(Effect::Index { name: name.clone(), entry });
+        let held = entry.as_ref().and_then(|entry| self.directory.as_held(&entry.host, name));
+        self.out.push(Effect::Index { name: held.unwrap_or(name).clone(), entry });
     }
 
     /// Notes the times that the directory speaks of, so that new ones are later.
     fn observe_directory(&mut self) {
         let mut newest = 0;
         for (_, lane) in self.directory.lanes() {
-            for (_, cell) in super::directory::names(lane) {
+            for (_, cell) in lane.names() {
                 newest = newest.max(cell.assigned).max(cell.epoch.major).max(cell.birth.0);
             }
         }

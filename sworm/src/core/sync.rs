@@ -200,7 +200,8 @@ impl Core {
         }
     }
 
-    fn on_delta(&mut self, from: &Peer, delta: Delta) {
+    fn on_delta(&mut self, from: &Peer, mut delta: Delta) {
+        self.directory.share(&mut delta);
         let (lane, copy) = (delta.lane.clone(), delta.clone());
         match self.directory.join(delta) {
             Joined::Changed(_) => {
@@ -220,7 +221,7 @@ impl Core {
     fn disagreement(&self) -> Option<(NodeId, Arc<str>)> {
         self.members.iter().filter(|(_, member)| member.present && member.beat.is_some()).find_map(|(node, member)| {
             let lane = Peer { node: node.clone(), incarnation: member.incarnation };
-            match self.directory.lane(&lane)?.get(&Key::Sworm)? {
+            match self.directory.lane(&lane)?.fact(&Key::Sworm)? {
                 Value::Sworm(theirs) if *theirs != self.config.agreed => Some((node.clone(), theirs.clone())),
                 _ => None,
             }
@@ -281,6 +282,7 @@ impl Core {
             self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));
             self.out.push(Effect::Viewed(self.view.members.keys().cloned().collect()));
             self.settled_since_ms = None;
+            self.local_due_ms = 0; // a move may have lost its receiver
             for member in self.members.values_mut() {
                 member.synced = None;
                 member.asked_ms = 0;

@@ -10,8 +10,8 @@ use crate::core::ids::NodeId;
 
 /// Names, groups, and who waits for a change of a name.
 #[derive(Default)]
-pub(crate) struct Index {
-    names: papaya::HashMap<Arc<str>, Arc<Entry>>,
+pub struct Index {
+    names: papaya::HashMap<Arc<str>, Entry>,
     groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
     nodes: RwLock<Vec<NodeId>>,
     waiters: Mutex<HashMap<Arc<str>, Vec<oneshot::Sender<()>>>>,
@@ -19,12 +19,12 @@ pub(crate) struct Index {
 
 impl Index {
     /// What is known of a name.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Entry>> {
+    pub fn get(&self, name: &str) -> Option<Entry> {
         self.names.pin().get(name).cloned()
     }
 
     /// Everything that is known.
-    pub(crate) fn all(&self) -> Vec<(Arc<str>, Arc<Entry>)> {
+    pub(crate) fn all(&self) -> Vec<(Arc<str>, Entry)> {
         self.names.pin().iter().map(|(name, entry)| (name.clone(), entry.clone())).collect()
     }
 
@@ -45,16 +45,15 @@ impl Index {
     }
 
     /// The core says this of a name now.
-    pub(crate) fn set(&self, name: &Arc<str>, entry: Option<Entry>) {
+    pub fn set(&self, name: &Arc<str>, entry: Option<Entry>) {
         let names = self.names.pin();
         let new_groups = entry.as_ref().map(|entry| entry.cell.groups.clone()).unwrap_or_default();
         let old = match entry {
-            Some(entry) => names.insert(name.clone(), Arc::new(entry)),
+            Some(entry) => names.insert(name.clone(), entry),
             None => names.remove(name),
         };
-        let no_groups = BTreeSet::new();
-        let old_groups = old.map_or(&no_groups, |old| &old.cell.groups);
-        if *old_groups != new_groups {
+        let old_groups = old.map(|old| old.cell.groups.clone()).unwrap_or_default();
+        if old_groups != new_groups {
             let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
             for left in old_groups.difference(&new_groups) {
                 if let Some(members) = groups.get_mut(left) {
@@ -64,7 +63,7 @@ impl Index {
                     }
                 }
             }
-            for joined in &new_groups {
+            for joined in &*new_groups {
                 groups.entry(joined.clone()).or_default().insert(name.clone());
             }
         }
@@ -74,7 +73,7 @@ impl Index {
     /// What an answer said of a name, until the core says more: a caller reads its own writes. Never puts an older
     /// assignment in the place of a newer one.
     pub(crate) fn overlay(&self, name: &Arc<str>, entry: Entry) {
-        let older = |known: &Arc<Entry>| {
+        let older = |known: &Entry| {
             (known.cell.birth, known.cell.epoch, known.running) <= (entry.cell.birth, entry.cell.epoch, entry.running)
         };
         if self.get(name).is_none_or(|known| older(&known)) {

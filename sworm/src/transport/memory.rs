@@ -32,6 +32,17 @@ struct Hub {
     /// Pairs of node ids, the smaller one first: a cut outlives restarts, as that of a real cable does.
     cuts: BTreeSet<(String, String)>,
     connections: u64,
+    /// By sender and receiver.
+    traffic: BTreeMap<(NodeId, NodeId), Traffic>,
+}
+
+/// What was sent over a link in one direction.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Traffic {
+    /// How many messages.
+    pub messages: u64,
+    /// All their bytes.
+    pub bytes: u64,
 }
 
 struct Node {
@@ -70,6 +81,12 @@ impl MemoryNetwork {
         }
     }
 
+    /// What one node has sent to another one so far, in all their incarnations.
+    pub fn traffic(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Traffic {
+        let ids = NodeId::new(from).zip(NodeId::new(to));
+        ids.and_then(|ids| lock(&self.hub).traffic.get(&ids).copied()).unwrap_or_default()
+    }
+
     /// Makes the link between two nodes again.
     pub fn heal(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
         let mut hub = lock(&self.hub);
@@ -93,6 +110,16 @@ impl Hub {
         if let Some(node) = self.nodes.get(to) {
             // A node that has stopped listening loses its events, as one whose process hangs would.
             let _ = node.events.send(event);
+        }
+    }
+
+    /// Hands a message over, if the receiver is there.
+    fn carry(&mut self, from: &Peer, to: &Peer, message: Bytes) {
+        if self.nodes.contains_key(to) {
+            let traffic = self.traffic.entry((from.node.clone(), to.node.clone())).or_default();
+            traffic.messages += 1;
+            traffic.bytes += message.len() as u64;
+            self.tell(to, TransportEvent::Message(message));
         }
     }
 
@@ -131,17 +158,18 @@ impl MemoryTransport {
 #[async_trait]
 impl Transport for MemoryTransport {
     fn send(&self, to: &Peer, _class: Class, message: Bytes) {
-        let hub = lock(&self.hub);
+        let mut hub = lock(&self.hub);
         if *to != self.me && hub.linked(&to.node, &self.me.node) && hub.holds(self) && fits(&message) {
-            hub.tell(to, TransportEvent::Message(message));
+            hub.carry(&self.me, to, message);
         }
     }
 
     fn broadcast(&self, _class: Class, message: Bytes) {
-        let hub = lock(&self.hub);
+        let mut hub = lock(&self.hub);
         if hub.holds(self) && fits(&message) {
-            for (_, other) in hub.reachable(&self.me) {
-                let _ = other.events.send(TransportEvent::Message(message.clone()));
+            let others: Vec<Peer> = hub.reachable(&self.me).map(|(peer, _)| peer.clone()).collect();
+            for other in &others {
+                hub.carry(&self.me, other, message.clone());
             }
         }
     }

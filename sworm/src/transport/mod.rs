@@ -10,7 +10,7 @@ pub(crate) mod local;
 mod memory;
 mod zenoh;
 
-pub use self::memory::{MemoryNetwork, MemoryTransport};
+pub use self::memory::{MemoryNetwork, MemoryTransport, Traffic};
 pub(crate) use self::zenoh::{ZenohOptions, ZenohTransport, dial, probe, reserve};
 
 /// The longest message, in bytes (64 MiB). A longer one is dropped by its sender, with an error in the log: a receiver

@@ -31,7 +31,7 @@ fn owner(ops: &[(u8, Option<u32>, bool)]) -> (Lane, Vec<Lane>) {
 }
 
 fn live(lane: &Lane) -> Vec<(Key, Value)> {
-    lane.live().map(|(k, v)| (k.clone(), v.clone())).collect()
+    lane.facts().map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 fn ops() -> impl Strategy<Value = Vec<(u8, Option<u32>, bool)>> {

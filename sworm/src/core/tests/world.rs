@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::core::cell::{Revision, Spec};
+use crate::core::cell::{Kind, Revision, Spec};
 use crate::core::directory::Standing;
 use crate::core::ids::{Epoch, Incarnation, LaneId, NodeId, Peer};
 use crate::core::lane::Lane;
@@ -284,14 +284,14 @@ impl World {
     }
 
     pub(super) fn register(&mut self, on: &str, name: &str, value: u64) -> u64 {
-        let spec = Spec {
+        let kind = Kind {
             worker_type: "counter".into(),
             version: 1,
-            value: Bytes::copy_from_slice(&value.to_be_bytes()),
             distribution: "rendezvous".into(),
             handoff: self.handoff,
             replicas: 1,
         };
+        let spec = Spec { kind: Arc::new(kind), value: Box::new(value.to_be_bytes()) };
         let registering = Registering {
             name: name.into(),
             spec: Arc::new(spec),
@@ -512,7 +512,7 @@ impl World {
                     return self.push(1, wake, Input::Started { name, since, result });
                 }
                 let checkpointed = state.as_ref().is_some_and(|state| state.checkpoint);
-                let bytes = state.as_ref().map_or(&spec.value, |state| &state.state);
+                let bytes = state.as_ref().map_or(&spec.value[..], |state| &state.state[..]);
                 let count = u64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
                 let node = self.nodes.get_mut(&name_of_node).expect("it acts");
                 let birth = node.core.directory.mine(&name).expect("stated").birth;

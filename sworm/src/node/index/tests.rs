@@ -1,35 +1,26 @@
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
 use super::*;
-use crate::core::cell::{NameCell, NameState, Spec};
+use crate::core::cell::{Kind, NameCell, NameState, Spec};
 use crate::core::ids::{Birth, Epoch, Incarnation, NodeId, Peer, RequestId};
+use crate::core::rare::Rare;
 
 fn entry(major: u64, groups: &[&str]) -> Entry {
     let host = Peer { node: NodeId::new("a").expect("valid"), incarnation: Incarnation(1) };
     let epoch = Epoch { major, minor: 0 };
-    let spec = Spec {
-        worker_type: "t".into(),
-        version: 1,
-        value: Bytes::new(),
-        distribution: "rendezvous".into(),
-        handoff: false,
-        replicas: 1,
-    };
+    let kind =
+        Kind { worker_type: "t".into(), version: 1, distribution: "rendezvous".into(), handoff: false, replicas: 1 };
     let cell = NameCell {
         birth: Birth(1, 1),
         epoch,
         since: epoch,
         assigned: major,
-        spec: Arc::new(spec),
+        spec: Arc::new(Spec { kind: Arc::new(kind), value: Box::default() }),
         request: RequestId { from: host.clone(), number: 1 },
-        groups: groups.iter().map(|group| Arc::from(*group)).collect(),
-        metadata: BTreeMap::new(),
+        groups: groups.iter().map(|group| Arc::from(*group)).collect::<BTreeSet<_>>().into(),
+        metadata: Rare::default(),
         attached: false,
         restored_from: None,
-        holders: BTreeSet::new(),
-        restarts: Vec::new(),
+        holders: Rare::default(),
+        restarts: Rare::default(),
         state: NameState::Running,
     };
     Entry { host, cell: Arc::new(cell), running: true }

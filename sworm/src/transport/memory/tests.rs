@@ -47,6 +47,9 @@ fn nodes_see_each_other_and_messages_arrive_in_order_but_not_at_the_sender() {
     assert_eq!(all(&mut at_a), []);
     assert_eq!(all(&mut at_b), [message("1"), message("2"), message("3")]);
     assert_eq!(all(&mut at_c), [message("2")]);
+    assert_eq!(network.traffic("a", "b"), Traffic { messages: 3, bytes: 3 });
+    assert_eq!(network.traffic("a", "c"), Traffic { messages: 1, bytes: 1 });
+    assert_eq!((network.traffic("b", "a"), network.traffic("a", "a")), (Traffic::default(), Traffic::default()));
 }
 
 #[tokio::test]
