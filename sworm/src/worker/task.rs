@@ -1,11 +1,13 @@
 //! The task of one worker: starts it, lets it handle one message after the other, saves its state, ends it.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::context::Place;
+use super::context::{Asked, Place};
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
 use super::{Context, Lifecycle};
 use crate::api::Sworm;
@@ -107,8 +109,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
             sworm: start.sworm,
             handoff: start.spec.handoff,
             place: Place::Hook,
-            checkpoint: false,
-            stop: false,
+            asked: Arc::default(),
             worker: PhantomData,
         },
     };
@@ -174,8 +175,12 @@ struct Task<W> {
 enum Next<W> {
     Message(Parcel<W>),
     Control(Option<Control>),
-    Ran(Result<Result<(), super::BoxError>, Box<dyn Any + Send>>),
+    Ran(Ran),
+    /// `run` asked for something that it has to be dropped for.
+    Asked,
 }
+
+type Ran = Result<Result<(), super::BoxError>, Box<dyn Any + Send>>;
 
 impl<W: Lifecycle> Task<W> {
     fn send(&self, input: Input) {
@@ -196,8 +201,9 @@ impl<W: Lifecycle> Task<W> {
     }
 
     async fn work(&mut self, worker: &mut W) -> End {
+        let asked = self.ctx.asked.clone();
         loop {
-            if self.ctx.stop {
+            if self.ctx.asked.stop() {
                 self.stopping(worker).await;
                 return End::Exit(Exit::Normal);
             }
@@ -213,12 +219,17 @@ impl<W: Lifecycle> Task<W> {
                     Some(parcel) => Next::Message(parcel),
                     None => Next::Control(None),
                 },
-                ran = AssertUnwindSafe(worker.run(&mut self.ctx)).catch_unwind() => Next::Ran(ran),
+                ran = run_until_asked(&asked, worker.run(&mut self.ctx)) => ran.map_or(Next::Asked, Next::Ran),
             };
+            if matches!(next, Next::Ran(Ok(_)))
+                && let Err((_, end)) = self.checkpoint_if_asked(worker).await
+            {
+                return end;
+            }
             let end = match next {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
                 Next::Control(Some(Control::Pause(answered))) => self.pause(worker, &answered).await,
-                Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) => None,
+                Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) | Next::Asked => None,
                 Next::Control(Some(Control::Stop) | None) => {
                     self.stopping(worker).await;
                     Some(End::Stopped)
@@ -233,10 +244,8 @@ impl<W: Lifecycle> Task<W> {
             if let Some(end) = end {
                 return end;
             }
-            if std::mem::take(&mut self.ctx.checkpoint)
-                && let Err(end) = self.checkpoint(worker).await
-            {
-                return end.1;
+            if let Err((_, end)) = self.checkpoint_if_asked(worker).await {
+                return end;
             }
         }
     }
@@ -265,11 +274,7 @@ impl<W: Lifecycle> Task<W> {
             release(Some(CallError::WorkerDied { reason: panic.clone() }));
             return Some(End::Exit(Exit::Panic(panic)));
         }
-        if !std::mem::take(&mut self.ctx.checkpoint) {
-            release(None);
-            return None;
-        }
-        match self.checkpoint(worker).await {
+        match self.checkpoint_if_asked(worker).await {
             Ok(()) => {
                 release(None);
                 None
@@ -279,6 +284,10 @@ impl<W: Lifecycle> Task<W> {
                 Some(end)
             }
         }
+    }
+
+    async fn checkpoint_if_asked(&mut self, worker: &mut W) -> Result<(), (String, End)> {
+        if self.ctx.asked.take_checkpoint() { self.checkpoint(worker).await } else { Ok(()) }
     }
 
     /// Saves the state and waits until it is durable.
@@ -370,6 +379,17 @@ impl<W: Lifecycle> Task<W> {
             }
         }
     }
+}
+
+/// Runs `run` to its end, or to its first wait after it has asked for something.
+async fn run_until_asked(asked: &Asked, run: impl Future<Output = Result<(), super::BoxError>>) -> Option<Ran> {
+    let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
+    poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Ready(ran) => Poll::Ready(Some(ran)),
+        Poll::Pending if asked.anything() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// Runs people's code; a panic in it becomes its text.
