@@ -22,7 +22,7 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq)]
 enum Job {
     Register { request: RequestId, registering: Box<Registering> },
-    Unregister { request: RequestId },
+    Unregister { request: RequestId, birth: Option<Birth> },
 }
 
 /// What was decided and is not yet seen in the directory.
@@ -56,7 +56,7 @@ impl Core {
         let name = ask.name().clone();
         let job = match ask {
             Ask::Register(registering) => Job::Register { request, registering },
-            Ask::Unregister { .. } => Job::Unregister { request },
+            Ask::Unregister { birth, .. } => Job::Unregister { request, birth },
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
         };
@@ -141,7 +141,7 @@ impl Core {
     fn run_job(&mut self, name: &Arc<str>, job: &Job) -> Step {
         match job {
             Job::Register { request, registering } => self.run_register(name, request, registering),
-            Job::Unregister { request } => self.run_unregister(name, request),
+            Job::Unregister { request, birth } => self.run_unregister(name, request, *birth),
         }
     }
 
@@ -302,9 +302,15 @@ impl Core {
         self.recheck(name);
     }
 
-    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId) -> Step {
-        let births = self.directory.births(name);
-        match self.standing(name) {
+    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId, only: Option<Birth>) -> Step {
+        let births = only.map_or_else(|| self.directory.births(name), |birth| BTreeSet::from([birth]));
+        let standing = self.standing(name);
+        let another = standing.cell().is_some_and(|(_, cell)| only.is_some_and(|birth| cell.birth != birth));
+        match standing {
+            _ if another => {
+                self.answer_to(request, Err(Refusal::NotRegistered));
+                Step::Done
+            }
             Standing::Free => {
                 self.answer_to(request, Err(Refusal::NotRegistered));
                 Step::Done
@@ -517,7 +523,7 @@ enum Step {
 impl Job {
     fn request(&self) -> &RequestId {
         match self {
-            Self::Register { request, .. } | Self::Unregister { request } => request,
+            Self::Register { request, .. } | Self::Unregister { request, .. } => request,
         }
     }
 }

@@ -1,10 +1,17 @@
 //! Nodes in the test's own process, over a network in memory: what needs no process of its own.
 
+use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
 
+mod names;
 mod run;
+
+/// A worker that does nothing.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "room")]
+struct Room;
 
 /// A node on that network.
 async fn node(network: &MemoryNetwork, id: &str) -> Node {
