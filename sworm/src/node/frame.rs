@@ -51,6 +51,9 @@ pub(crate) struct Call {
     /// Whether no reply is wanted.
     #[serde(rename = "c")]
     pub(crate) cast: bool,
+    /// How often it was sent on.
+    #[serde(rename = "h", default)]
+    pub(crate) hops: u8,
     /// The message.
     #[serde(rename = "p")]
     pub(crate) payload: Bytes,

@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod disk;
 pub(crate) mod driver;
+mod forward;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod index;

@@ -105,7 +105,9 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
             let shared = node.sworms().get(&call.sworm).cloned();
             match shared {
                 Some(shared) => shared.deliver(call),
-                None if call.cast => {}
+                None if call.cast => {
+                    tracing::debug!(name = &*call.name, from = %call.from, "a cast is lost: its sworm is not open here");
+                }
                 None => send(node, &call.from.clone(), &Frame::Reply(call.number, Replied::NotHere)),
             }
         }

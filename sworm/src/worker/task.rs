@@ -22,7 +22,7 @@ use super::{Context, Lifecycle};
 use crate::api::Sworm;
 use crate::core::Input;
 use crate::core::cell::{Revision, Spec};
-use crate::core::ids::{Birth, Pid};
+use crate::core::ids::{Birth, Peer, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
 use crate::strategy::Exit;
@@ -59,8 +59,8 @@ pub(crate) struct Tell {
 pub(crate) trait Replies: Send + Sync + 'static {
     /// Sends the reply to a call of another node.
     fn reply(&self, parcel: &RemoteParcel, result: Result<Bytes, CallError>);
-    /// Sends a message that was not handled back to where its worker is looked for anew.
-    fn give_back(&self, parcel: RemoteParcel);
+    /// Sends a message that was not handled to where its worker is looked for anew.
+    fn give_back(self: Arc<Self>, name: &Arc<str>, parcel: RemoteParcel);
 }
 
 /// What a worker's task is told.
@@ -369,15 +369,29 @@ impl<W: Lifecycle> Task<W> {
         }
     }
 
-    /// What was not handled goes back to its callers, who look for the worker anew.
+    /// What was not handled goes back to its callers, who look for the worker anew; casts are sent on.
     fn give_everything_back(&mut self) {
         self.receiver.close();
         while let Ok(parcel) = self.receiver.try_recv() {
-            match parcel {
-                Parcel::Local(parcel) => parcel.give_back(),
-                Parcel::Remote(parcel) => self.tell.replies.give_back(parcel),
-            }
+            let parcel = match parcel {
+                Parcel::Remote(parcel) => parcel,
+                Parcel::Local(parcel) => match parcel.give_back() {
+                    None => continue,
+                    Some((message, Ok(payload))) => self.own_cast(message, payload),
+                    Some((message, Err(error))) => {
+                        tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
+                        continue;
+                    }
+                },
+            };
+            self.tell.replies.clone().give_back(&self.ctx.pid.name, parcel);
         }
+    }
+
+    /// A cast of this node, as one of another node would be.
+    fn own_cast(&self, message: &'static str, payload: Vec<u8>) -> RemoteParcel {
+        let from = Peer { node: self.ctx.pid.node.clone(), incarnation: self.ctx.pid.incarnation };
+        RemoteParcel { from, number: 0, cast: true, hops: 0, message: message.into(), payload: payload.into() }
     }
 }
 

@@ -5,6 +5,7 @@ use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
 
+mod casts;
 mod names;
 mod run;
 
