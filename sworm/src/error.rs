@@ -182,6 +182,16 @@ pub enum OpenError {
         /// What is wrong and what is allowed.
         what: String,
     },
+    /// The node did not come to know what the others know of the sworm: one of them does not answer, or the node has not
+    /// met those that it looks for. The sworm is not open. Try again; the log and [`Node::members`](crate::Node::members)
+    /// tell who is missing.
+    #[error("sworm {sworm:?} was not opened within {after:?}: another node does not answer")]
+    Timeout {
+        /// The sworm.
+        sworm: String,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,

@@ -35,13 +35,14 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the node stops.
+    /// Runs until the node stops, or the sworm is closed because it could not be opened.
     pub(crate) async fn run(mut self) {
         let mut stopped = self.shared.node.stopping();
         loop {
             let tick = self.shared.node.instant(self.core.next_tick_ms());
             let mut input = tokio::select! {
                 _ = stopped.changed() => break,
+                () = self.shared.closing.notified() => break,
                 input = self.inputs.recv() => input,
                 () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
             };

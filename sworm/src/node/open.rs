@@ -7,15 +7,18 @@ use tokio::sync::{mpsc, watch};
 
 use super::disk::Disk;
 use super::driver::{self, Driver};
+use super::frame::Frame;
 use super::sworm::{HostedType, Opened, SwormShared};
 use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
 use crate::api::SwormSpec;
 use crate::core::ids::{MAX_LABEL_BYTES, Peer};
 use crate::core::membership::MemberState;
+use crate::core::message::Message;
 use crate::core::{Config, Core, Input, Now};
 use crate::error::{OpenError, StartError};
 use crate::plugin::Strategies;
 use crate::strategy::{Restart, Strategy};
+use crate::transport::Class;
 use crate::worker::{AnyWorkerType, WorkerTypes};
 
 const DEFAULT_RESTART: &str = "transient";
@@ -125,6 +128,30 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     tokio::spawn(driver.run());
     tokio::spawn(driver::sync(shared.clone(), syncs_receiver));
     Ok(shared)
+}
+
+/// Ends a sworm that could not be opened, so that it can be opened anew.
+pub(crate) async fn close(shared: &Arc<SwormShared>) {
+    shared.closing.notify_one();
+    // The other end is the driver's: it goes when that has ended.
+    let _ = shared.opened.clone().wait_for(|_| false).await;
+    let node = &shared.node;
+    let mut sworms = node.sworms();
+    if !sworms.get(&shared.hash).is_some_and(|open| Arc::ptr_eq(open, shared)) {
+        return; // somebody else was faster
+    }
+    match Frame::Core(shared.hash, node.me.clone(), Box::new(Message::NotOpen)).encode() {
+        Ok(frame) => node.broadcast(Class::Important, frame),
+        Err(error) => tracing::error!(%error, "a message could not be encoded"),
+    }
+    sworms.remove(&shared.hash);
+}
+
+/// A sworm that was refused and that nobody has closed, since whoever opened it did not wait.
+pub(crate) fn refused(node: &NodeShared, name: &str) -> Option<Arc<SwormShared>> {
+    let open = node.sworms().get(&sworm_hash(name)).cloned()?;
+    let refused = matches!(*open.opened.borrow(), Opened::Disagreed { .. });
+    refused.then_some(open)
 }
 
 /// Attribute before sworm before default.

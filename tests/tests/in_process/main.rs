@@ -7,6 +7,7 @@ use sworm_tests::eventually;
 
 mod casts;
 mod names;
+mod opening;
 mod run;
 
 /// A worker that does nothing.
