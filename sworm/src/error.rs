@@ -90,13 +90,14 @@ pub enum StartError {
         /// The newest format that this version reads.
         known: u32,
     },
-    /// The network could not be used. Its variants say why.
+    /// The network could not be used. Its variants say why. What is wrong with the arguments is found before the data
+    /// directory is touched; if the network itself fails after that, the directory is this node's by then.
     #[error("{0}")]
     Transport(#[from] TransportError),
     /// `memory_network` was used together with `listen`, `join` or `zenoh`. Choose one network.
     #[error("choose one network: `.memory_network(..)`, or `.listen(..)`, `.join(..)` and `.zenoh(..)`")]
     TwoNetworks,
-    /// Another living node has this id. Give each node an id of its own.
+    /// Another living node has this id. Give each node an id of its own. The data directory is this node's by then.
     #[error("another node with the id {node:?} is running in this cluster; give each node an id of its own")]
     IdTaken {
         /// The id.
