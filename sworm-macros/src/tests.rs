@@ -105,6 +105,16 @@ fn a_sworm_is_built_from_what_was_given() {
 }
 
 #[test]
+fn the_interval_has_the_limits_that_opening_has() {
+    for (interval, fits) in [("19ms", false), ("20ms", true), ("2s", true), ("2001ms", false)] {
+        let input: DeriveInput = parse_quote! { #[sworm(sync_interval = #interval)] struct S; };
+        let wrong = errors(&items(expand::sworm(&input)));
+        let expected: &[&str] = if fits { &[] } else { &["`sync_interval` must be from 20ms to 2s"] };
+        assert_eq!(wrong, expected, "{interval}");
+    }
+}
+
+#[test]
 fn a_message_replies_nothing_unless_told() {
     let input: DeriveInput = parse_quote! { struct Reset; };
     let text = expand::message(&input).to_string();

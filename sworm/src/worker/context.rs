@@ -58,8 +58,8 @@ impl<W: Worker> Context<W> {
         &self.pid
     }
 
-    /// The epoch at which it started: higher at every start of this name, so that what it writes elsewhere can be
-    /// fenced.
+    /// The epoch at which it started: higher at every start of this name while the nodes agree on who is in. In a network
+    /// cut both sides start it with epochs of their own, so it is no fencing token across one.
     pub fn epoch(&self) -> Epoch {
         self.pid.epoch
     }
