@@ -154,12 +154,13 @@ impl NodeBuilder {
             Place::Memory => (Arc::new(MemoryStore::new()), None),
             Place::Directory(path) => (Arc::new(SledStore::open(&path)?), Some(path)),
         };
+        let remembered = identity::remembered(&*store)?;
         let claimed = identity::claim(&*store, path.as_ref(), &self.cluster, &id, unix_ms(), random_u64()).await?;
         let me = Peer { node: id, incarnation: claimed.incarnation };
 
         let (events_sender, events) = mpsc::unbounded_channel();
         let started = Instant::now();
-        let network = wanted.open(&self.cluster, &me, &*store, events_sender).await?;
+        let network = wanted.open(&self.cluster, &me, &*store, &remembered, events_sender).await?;
         let join_until_ms = mono_ms(started) + u64::try_from(JOIN_WAIT.as_millis()).unwrap_or(u64::MAX);
         let looked_for = network.looked_for.clone();
         let membership = Membership::new(me.clone(), claimed.instance, looked_for, GRACE_MS, join_until_ms);
@@ -177,7 +178,7 @@ impl NodeBuilder {
         ));
         shared.set_transport(network.transport);
         say_what_is_linked(&shared);
-        tokio::spawn(network::run(shared.clone(), events));
+        tokio::spawn(network::run(shared.clone(), remembered, events));
         network::dial_seeds(&shared, network.looked_for);
         let node = Node::new(shared.clone(), network.announcement);
 

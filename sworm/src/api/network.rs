@@ -1,11 +1,11 @@
 //! The network that a node is started on: checked first, opened when nothing else can be wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::core::ids::Peer;
+use crate::core::ids::{NodeId, Peer};
 use crate::error::StartError;
 use crate::node::identity;
 use crate::store::Store;
@@ -63,6 +63,7 @@ impl Wanted {
         cluster: &str,
         me: &Peer,
         store: &dyn Store,
+        remembered: &BTreeMap<NodeId, Vec<String>>,
         events: mpsc::UnboundedSender<TransportEvent>,
     ) -> Result<Network, StartError> {
         match self {
@@ -71,7 +72,7 @@ impl Wanted {
                 looked_for: Vec::new(),
                 announcement: LocalAnnouncement::none(),
             }),
-            Self::Zenoh(checked) => checked.open(cluster, me, store, events).await,
+            Self::Zenoh(checked) => checked.open(cluster, me, store, remembered, events).await,
         }
     }
 }
@@ -83,6 +84,7 @@ impl Checked {
         cluster: &str,
         me: &Peer,
         store: &dyn Store,
+        remembered: &BTreeMap<NodeId, Vec<String>>,
         events: mpsc::UnboundedSender<TransportEvent>,
     ) -> Result<Network, StartError> {
         let listen = self.listen;
@@ -112,7 +114,7 @@ impl Checked {
         if self.join.is_empty() {
             looked_for.extend(local::discover(cluster, me));
         }
-        looked_for.extend(identity::remembered(store)?.into_values().flatten());
+        looked_for.extend(remembered.values().flatten().cloned());
         for own in &dialable {
             looked_for.remove(own);
         }

@@ -234,7 +234,12 @@ impl Driver {
                 if let Some(Slot { task: Some(task), .. }) = shared.slots().get(&name) {
                     task.abort();
                 }
-                let _ = timeout(GRACE, control.closed()).await;
+                if timeout(GRACE, control.closed()).await.is_err() {
+                    tracing::error!(
+                        name = &*name,
+                        "a worker blocks its thread and cannot be ended; its name counts as free and may start elsewhere"
+                    );
+                }
             }
             shared.input(Input::Stopped { name, since });
         });

@@ -29,7 +29,9 @@ pub trait Lifecycle: Worker {
         pending()
     }
 
-    /// Runs before an orderly stop or move, before the state is saved. It has 5 seconds.
+    /// Runs before an orderly stop or move, before the state is saved. It has 5 seconds; a worker that has not stopped 3 s
+    /// after them is aborted at its current await. One that never awaits (it blocks its thread) cannot be ended: after 3 s
+    /// more it counts as stopped, which the log says at level error, and its name may start elsewhere while it still runs.
     fn stopping(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = ctx;
         async {}
