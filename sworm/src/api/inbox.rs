@@ -18,6 +18,7 @@ use crate::core::ids::{Birth, Pid};
 use crate::core::message::{Ask, Registering};
 use crate::error::{CallError, RegisterError};
 use crate::node::sworm::Slot;
+use crate::panics;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken, RemoteParcel, reserve};
 use crate::worker::task::Replies;
 use crate::worker::{Message, Request, Storable, Target};
@@ -165,13 +166,14 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
             Ok(room) => room,
             Err(why) => return Err((parcel, why)),
         };
-        match M::CODEC.decode(&parcel.payload) {
+        // People's code, in the node's own task.
+        match panics::guarded(|| M::CODEC.decode(&parcel.payload).map_err(|error| error.to_string())).flatten() {
             Ok(message) => {
                 let back = RemoteReply { done: parcel.cast, parcel, replies: self.replies.clone() };
                 room.send((message, ReplyTo { to: Answerer::Remote(back) }));
             }
-            Err(error) => {
-                let error = CallError::Undecodable { what: M::ID.into(), why: error.to_string() };
+            Err(why) => {
+                let error = CallError::Undecodable { what: M::ID.into(), why };
                 self.replies.reply(&parcel, Err(error));
             }
         }

@@ -10,7 +10,7 @@ use super::message::{Ask, Done, Grant, GrantOutcome, Message, Phase, Refusal, Re
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::core::cell::{Key, Spec};
-use crate::strategy::{Candidate, score};
+use crate::strategy::{Candidate, choose, score};
 
 /// What the arbiter of a name has to do, in order.
 #[derive(Debug, Default)]
@@ -243,12 +243,22 @@ impl Core {
                 names: self.loads.get(&peer.node).copied().unwrap_or(0),
             })
             .collect();
-        let place = strategy.choose(name, &candidates).min(able.len() - 1);
-        Ok(able[place].clone())
+        match choose(strategy, name, &candidates) {
+            Ok(place) => Ok(able[place.min(able.len() - 1)].clone()),
+            Err(panic) => {
+                let why = format!("the distribution strategy {:?} panicked: {panic}", &*spec.distribution);
+                Err(Refusal::NoCandidate { why })
+            }
+        }
     }
 
     pub(super) fn links(&self, peer: &Peer, worker_type: &Arc<str>) -> bool {
         self.directory.lane(peer).is_some_and(|lane| lane.get(&Key::WorkerType(worker_type.clone())).is_some())
+    }
+
+    fn runs_nothing(&self, peer: &Peer) -> bool {
+        let is_type = |(key, _): (&Key, _)| matches!(key, Key::WorkerType(_));
+        !self.directory.lane(peer).is_some_and(|lane| lane.live().any(is_type))
     }
 
     fn why_none(&self, spec: &Spec, on: Option<&NodeId>) -> String {
@@ -261,6 +271,8 @@ impl Core {
                     "is not the one asked for"
                 } else if *phase != Phase::Up {
                     "is leaving"
+                } else if self.runs_nothing(peer) {
+                    "is a client, or links no worker type"
                 } else if !self.links(peer, &spec.worker_type) {
                     "does not link the worker type"
                 } else {

@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Context, Handler, Request, Worker};
-use crate::codec::CodecError;
 use crate::core::ids::Peer;
 use crate::error::CallError;
+use crate::panics;
 
 /// One message for a worker of type `W`.
 pub(crate) enum Parcel<W> {
@@ -46,7 +46,7 @@ pub(crate) trait LocalParcel<W>: Send {
     fn release(self: Box<Self>, error: Option<CallError>);
     /// Gives the message back to the caller, who looks for the worker anew. A cast, which nobody waits for, comes out
     /// encoded, with its id.
-    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, CodecError>)>;
+    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, String>)>;
 }
 
 /// What a local caller gets.
@@ -97,14 +97,17 @@ where
         }
     }
 
-    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, CodecError>)> {
+    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, String>)> {
         let message = self.message?;
         match self.to {
             Some(to) => {
                 let _ = to.send(LocalAnswer::Back(message));
                 None
             }
-            None => Some((M::ID, M::CODEC.encode(&message))),
+            None => {
+                let encoded = panics::guarded(|| M::CODEC.encode(&message).map_err(|error| error.to_string()));
+                Some((M::ID, encoded.flatten()))
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::core::cell::{Revision, Spec};
 use crate::core::ids::{Birth, Peer, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
+use crate::panics;
 use crate::strategy::Exit;
 
 /// How long `stopping` may take.
@@ -125,7 +126,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
             task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
             let end = task.work(&mut worker).await;
             // A destructor that panics is the worker's business too.
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(worker)));
+            let _ = panics::guarded(|| drop(worker));
             match end {
                 End::Exit(exit) => Input::Exited { name, since, exit },
                 End::Stopped => Input::Stopped { name, since },
@@ -143,7 +144,7 @@ fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit
         let why = format!("has version {}, this program has {}", spec.version, W::VERSION);
         return Err(failed("the registered value", why));
     }
-    let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let decoded = panics::guarded(|| {
         let registered: W = W::CODEC.decode(&spec.value).map_err(|e| failed("the registered value", e.to_string()))?;
         match state {
             Some(state) if state.version != W::VERSION => {
@@ -153,8 +154,8 @@ fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit
             Some(state) => W::restore(registered, &state.state).map_err(|e| failed("the saved state", e.to_string())),
             None => Ok(registered),
         }
-    }));
-    decoded.unwrap_or_else(|panic| Err(failed("decoding", format!("panicked: {}", panic_text(&*panic)))))
+    });
+    decoded.unwrap_or_else(|panic| Err(failed("decoding", format!("panicked: {panic}"))))
 }
 
 struct Task<W> {
@@ -239,7 +240,7 @@ impl<W: Lifecycle> Task<W> {
                     Some(End::Exit(Exit::Normal))
                 }
                 Next::Ran(Ok(Err(error))) => Some(End::Exit(Exit::Error(error.to_string()))),
-                Next::Ran(Err(panic)) => Some(End::Exit(Exit::Panic(panic_text(&*panic)))),
+                Next::Ran(Err(panic)) => Some(End::Exit(Exit::Panic(panics::text(&*panic)))),
             };
             if let Some(end) = end {
                 return end;
@@ -320,11 +321,10 @@ impl<W: Lifecycle> Task<W> {
     }
 
     fn snapshot(&mut self, worker: &W) -> Result<Snapshot, String> {
-        let saved = std::panic::catch_unwind(AssertUnwindSafe(|| worker.save()));
-        let state: Bytes = match saved {
+        let state: Bytes = match panics::guarded(|| worker.save()) {
             Ok(Ok(state)) => state.into(),
             Ok(Err(error)) => return Err(format!("the state {error}")),
-            Err(panic) => return Err(format!("saving panicked: {}", panic_text(&*panic))),
+            Err(panic) => return Err(format!("saving panicked: {panic}")),
         };
         if state.len() > MAX_SNAPSHOT_BYTES {
             return Err(format!("the state has {} bytes; at most {MAX_SNAPSHOT_BYTES} are saved", state.len()));
@@ -408,15 +408,5 @@ async fn run_until_asked(asked: &Asked, run: impl Future<Output = Result<(), sup
 
 /// Runs people's code; a panic in it becomes its text.
 async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a value that is no text".to_owned()
-    }
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panics::text(&*panic))
 }
