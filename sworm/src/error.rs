@@ -148,7 +148,8 @@ pub enum OpenError {
         /// What was given.
         name: String,
     },
-    /// Another node, or this one before, opened the sworm with other settings. All nodes must agree.
+    /// Another node opened the sworm with another `handoff`, on which all nodes must agree, or this node has it open with
+    /// other settings of any kind. Nothing was changed.
     #[error("sworm {sworm:?} was opened on {node} with {theirs}, here with {ours}; all nodes must open it alike")]
     Disagreed {
         /// The sworm.
@@ -363,7 +364,8 @@ pub enum CallError {
         /// Why.
         why: String,
     },
-    /// The message is larger than 16 MiB encoded. It was not sent.
+    /// The message is larger than 16 MiB encoded, and its worker is on another node. It was not sent. Within a node nothing
+    /// is encoded, so there it would have been handled: do not rely on that, since workers move.
     #[error("the message has {bytes} bytes; at most {limit} can be sent")]
     TooLarge {
         /// Its size.

@@ -93,7 +93,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Disagreed`] when another node opened it with other settings, [`OpenError::Timeout`] after 30 s, and
+    /// [`OpenError::Disagreed`] when another node, or this one before, opened it with other settings, [`OpenError::Timeout`] after 30 s, and
     /// the others of [`OpenError`]. The sworm is not open then and can be opened anew.
     pub async fn sworm(&self, spec: impl Into<SwormSpec>) -> Result<Sworm, OpenError> {
         self.open_within(&spec.into(), OPEN_LIMIT).await
@@ -249,6 +249,17 @@ mod tests {
         let sworm = node.open_within(&spec, OPEN_LIMIT).await.expect("it can now");
         assert_eq!(sworm.nodes(), [node.id().clone()]);
         node.close().await.expect("closes");
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_driver_panics_stops_and_says_why() {
+        let node = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        open::watched(sworm.shared.clone(), async {}).await;
+        assert_eq!(node.failure(), None);
+        open::watched(sworm.shared.clone(), async { panic!("told to") }).await;
+        assert!(node.failure().is_some_and(|why| why.contains("\"s\"") && why.contains("told to")));
+        assert!(matches!(node.sworm("s").await, Err(OpenError::Stopped)));
     }
 
     /// Services spawn these futures.

@@ -62,7 +62,8 @@ pub(crate) enum Asked {
 pub(crate) struct SwormShared {
     pub(crate) name: Arc<str>,
     pub(crate) hash: u64,
-    pub(crate) agreed: Arc<str>,
+    /// How it was opened, as text.
+    pub(crate) settings: String,
     pub(crate) node: Arc<NodeShared>,
     pub(crate) types: BTreeMap<&'static str, HostedType>,
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
@@ -79,7 +80,7 @@ impl SwormShared {
     pub(crate) fn new(
         node: Arc<NodeShared>,
         name: Arc<str>,
-        agreed: Arc<str>,
+        settings: String,
         types: BTreeMap<&'static str, HostedType>,
         inputs: mpsc::UnboundedSender<Input>,
         opened: watch::Receiver<Opened>,
@@ -88,7 +89,7 @@ impl SwormShared {
         Self {
             name,
             hash,
-            agreed,
+            settings,
             node,
             types,
             inputs,

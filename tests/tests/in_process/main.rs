@@ -6,9 +6,12 @@ use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
 
 mod casts;
+mod lookups;
 mod names;
 mod opening;
+mod options;
 mod run;
+mod strategies;
 
 /// A worker that does nothing.
 #[derive(Worker, Serialize, Deserialize)]
