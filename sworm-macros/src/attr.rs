@@ -37,14 +37,14 @@ pub(crate) fn read<K: Keys>(attrs: &[Attribute], errors: &mut Errors) -> K {
 
 fn read_list<K: Keys>(input: ParseStream<'_>, keys: &mut K, seen: &mut Vec<Ident>, errors: &mut Errors) -> Result<()> {
     while !input.is_empty() {
-        let outcome = read_key(input, keys, seen, errors);
-        let stopped_early = !input.is_empty() && !input.peek(Token![,]);
-        match outcome {
-            Err(error) => errors.push(error),
-            Ok(()) if stopped_early => errors.at_span(input.span(), "expected `,`"),
-            Ok(()) => {}
+        let outcome = read_key(input, keys, seen, errors).and_then(|()| {
+            let ended = input.is_empty() || input.peek(Token![,]);
+            if ended { Ok(()) } else { Err(Error::new(input.span(), "expected `,`")) }
+        });
+        if let Err(error) = outcome {
+            errors.push(error);
+            skip_value(input)?;
         }
-        skip_value(input)?;
         input.parse::<Option<Token![,]>>()?;
     }
     Ok(())

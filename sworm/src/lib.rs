@@ -6,6 +6,7 @@ mod codec;
 pub mod core;
 mod error;
 mod node;
+mod panics;
 mod plugin;
 pub mod store;
 mod strategy;

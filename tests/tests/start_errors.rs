@@ -52,11 +52,21 @@ async fn ids_and_cluster_names_have_limits() {
 }
 
 #[test]
-fn a_current_thread_runtime_is_refused_with_the_way_out() {
+fn a_current_thread_runtime_is_refused_with_the_way_out_also_when_a_peer_answers() {
+    let threads = tokio::runtime::Runtime::new().expect("a runtime");
+    let cluster = fresh_cluster();
+    let of = |id: &str| Node::builder(id).cluster(&cluster);
+    let peer = threads.block_on(of("b").in_memory().start()).expect("it starts");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("never");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let error = runtime.block_on(refused(builder("a").in_memory()));
-    assert!(matches!(error, StartError::Transport(TransportError::CurrentThreadRuntime)), "{error}");
-    says(&error, &["multi-thread", "multi_thread"]);
+    for alone in [of("a").store(&path), of("a").store(&path).join(peer.endpoints())] {
+        let error = runtime.block_on(refused(alone));
+        assert!(matches!(error, StartError::Transport(TransportError::CurrentThreadRuntime)), "{error}");
+        says(&error, &["multi-thread", "multi_thread"]);
+    }
+    assert!(!path.exists());
+    threads.block_on(peer.close()).expect("it closes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,19 +138,20 @@ async fn read_only(_: &Path) {}
 async fn a_port_in_use_and_an_endpoint_that_is_none_are_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = format!("tcp/{}", listener.local_addr().expect("bound"));
-    let (directory, cluster) = (tempfile::tempdir().expect("a directory"), fresh_cluster());
-    let error = refused(Node::builder("a").cluster(&cluster).store(directory.path()).listen(&taken)).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("never");
+    let error = refused(builder("a").store(&path).listen(&taken)).await;
     assert!(matches!(error, StartError::Transport(TransportError::PortInUse { .. })), "{error}");
     says(&error, &[&taken, "in use"]);
-    for wrong in [builder("a").in_memory().listen("nonsense"), builder("a").in_memory().join(["nonsense"])] {
+    for wrong in [builder("a").store(&path).listen("nonsense"), builder("a").store(&path).join(["nonsense"])] {
         let error = refused(wrong).await;
         assert!(matches!(error, StartError::Transport(TransportError::BadEndpoint { .. })), "{error}");
         says(&error, &["nonsense"]);
     }
-    // Nothing is left of it: its directory is free.
+    assert!(!path.exists(), "nothing is left on disk");
     drop(listener);
-    let again = Node::builder("a").cluster(&cluster).store(directory.path()).start().await.expect("not locked");
-    again.close().await.expect("it closes");
+    let free = builder("a").store(&path).listen(&taken).start().await.expect("the port is free now");
+    free.close().await.expect("it closes");
 }
 
 #[test]

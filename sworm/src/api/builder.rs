@@ -1,6 +1,6 @@
 //! How a node is built and started.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,24 +9,17 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Node;
+use super::network::Wanted;
 use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
 use crate::core::membership::Membership;
 use crate::error::StartError;
 use crate::node::{GRACE_MS, Introduction, NodeShared, identity, mono_ms, network, open, random_u64, unix_ms};
 use crate::plugin::{Duplicate, Strategies};
 use crate::store::{MemoryStore, SledStore, Store};
-use crate::transport::local::{self, LocalAnnouncement};
-use crate::transport::{
-    Dialed, MemoryNetwork, Transport, TransportError, TransportEvent, ZenohOptions, ZenohTransport, dial, probe,
-    reserve,
-};
+use crate::transport::MemoryNetwork;
 use crate::worker::WorkerTypes;
 
-/// Where nodes listen when they are not told: this machine only, any free port.
-const DEFAULT_LISTEN: &str = "tcp/127.0.0.1:0";
 const DEFAULT_CLUSTER: &str = "default";
-/// Stands among the looked-for endpoints for what a zenoh configuration of the caller's finds.
-const OWN_CONFIG: &str = "zenoh configuration";
 /// How long a starter waits for those that answered its dial.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -143,14 +136,15 @@ impl NodeBuilder {
         self
     }
 
-    /// The zenoh configuration that everything else is put on top of: TLS, authentication, scouting, routers.
+    /// The zenoh configuration that everything else is put on top of: TLS, authentication, scouting, routers. If neither
+    /// it nor `listen` says where to listen, that is this machine's loopback.
     pub fn zenoh(mut self, config: zenoh::Config) -> Self {
         self.config = Some(config);
         self
     }
 
     /// Connects through a network inside this process instead of sockets, for tests of services: `listen`, `join` and
-    /// `zenoh` must not be used with it.
+    /// `zenoh` must not be used with it. Clusters with other names do not see each other there either.
     pub fn memory_network(mut self, network: &MemoryNetwork) -> Self {
         self.network = Some(network.clone());
         self
@@ -160,7 +154,8 @@ impl NodeBuilder {
     ///
     /// # Errors
     ///
-    /// See [`StartError`]; nothing runs then. Must be called in tokio's multi-thread runtime.
+    /// See [`StartError`]; nothing runs then. Must be called in tokio's multi-thread runtime (with `memory_network` in
+    /// any).
     pub async fn start(self) -> crate::Result<Node> {
         Ok(self.start_node().await?)
     }
@@ -172,35 +167,25 @@ impl NodeBuilder {
         }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
+        let Some(place) = self.place else { return Err(StartError::NoStore { node: self.id }) };
+        let wanted = Wanted::check(self.network, self.listen, self.join, self.config).await?;
+        // What can be wrong with the arguments has been looked at: only now something is changed.
         let owner = identity::Owner { cluster: &self.cluster, node: &id };
-        let (store, path): (Arc<dyn Store>, _) = match self.place {
-            None => return Err(StartError::NoStore { node: self.id }),
-            Some(Place::Memory) => (Arc::new(MemoryStore::new()), None),
-            Some(Place::Own(store)) => (store, None),
-            Some(Place::Directory(path)) => {
+        let (store, path): (Arc<dyn Store>, _) = match place {
+            Place::Memory => (Arc::new(MemoryStore::new()), None),
+            Place::Own(store) => (store, None),
+            Place::Directory(path) => {
                 identity::check(&path, owner)?;
                 (Arc::new(SledStore::open(&path)?), Some(path))
             }
         };
+        let remembered = identity::remembered(&*store)?;
         let claimed = identity::claim(&*store, path.as_deref(), owner, unix_ms(), random_u64()).await?;
         let me = Peer { node: id, incarnation: claimed.incarnation };
 
         let (events_sender, events) = mpsc::unbounded_channel();
         let started = Instant::now();
-        let network = match &self.network {
-            Some(_) if !(self.listen.is_empty() && self.join.is_empty() && self.config.is_none()) => {
-                return Err(StartError::TwoNetworks);
-            }
-            Some(network) => Network {
-                transport: network.connect(me.clone(), events_sender),
-                looked_for: Vec::new(),
-                announcement: LocalAnnouncement::none(),
-            },
-            None => {
-                let wanted = Wanted { listen: self.listen, join: self.join, config: self.config };
-                wanted.open(&self.cluster, &me, &*store, events_sender).await?
-            }
-        };
+        let network = wanted.open(&self.cluster, &me, &*store, &remembered, events_sender).await?;
         let join_until_ms = mono_ms(started) + u64::try_from(JOIN_WAIT.as_millis()).unwrap_or(u64::MAX);
         let looked_for = network.looked_for.clone();
         let membership = Membership::new(me.clone(), claimed.instance, looked_for, GRACE_MS, join_until_ms);
@@ -218,7 +203,7 @@ impl NodeBuilder {
         ));
         shared.set_transport(network.transport);
         say_what_is_linked(&shared);
-        tokio::spawn(network::run(shared.clone(), events));
+        tokio::spawn(network::run(shared.clone(), remembered, events));
         network::dial_seeds(&shared, network.looked_for);
         let node = Node::new(shared.clone(), network.announcement);
 
@@ -233,113 +218,6 @@ impl NodeBuilder {
         }
         Ok(node)
     }
-}
-
-/// What the caller said about the network.
-struct Wanted {
-    listen: Vec<String>,
-    join: Vec<String>,
-    config: Option<zenoh::Config>,
-}
-
-/// An open network.
-struct Network {
-    transport: Arc<dyn Transport>,
-    looked_for: Vec<String>,
-    announcement: LocalAnnouncement,
-}
-
-impl Wanted {
-    /// Listens first, then looks for the others: of two nodes that start at once one finds the other.
-    async fn open(
-        self,
-        cluster: &str,
-        me: &Peer,
-        store: &dyn Store,
-        events: mpsc::UnboundedSender<TransportEvent>,
-    ) -> Result<Network, StartError> {
-        if self.listen.is_empty() && self.config.is_none() {
-            let node = &*me.node;
-            tracing::info!(node, "listening on this machine only; use `.listen(..)` to be reached from others");
-        }
-        let listen = match (&self.config, self.listen.is_empty()) {
-            (None, true) => vec![DEFAULT_LISTEN.to_owned()],
-            _ => self.listen,
-        };
-        let former = identity::endpoints(store)?;
-        // Where any port will do the former one is taken again, so that those who remember it find this node.
-        let reserved = match again(&listen, &former) {
-            Some(listen) => match reserve(&listen).await {
-                Err(TransportError::PortInUse { .. }) => None,
-                other => Some(other?),
-            },
-            None => None,
-        };
-        let reserved = match reserved {
-            Some(reserved) => reserved,
-            None => reserve(&listen).await?,
-        };
-        let dialable = reserved.dialable();
-        let announcement = local::announce(cluster, me, &dialable);
-        let mut looked_for: BTreeSet<String> = self.join.iter().cloned().collect();
-        if self.join.is_empty() {
-            looked_for.extend(local::discover(cluster, me));
-        }
-        looked_for.extend(identity::remembered(store)?.into_values().flatten());
-        for own in &dialable {
-            looked_for.remove(own);
-        }
-        identity::remember_endpoints(store, &dialable).await?;
-        let own_config = self.config.is_some();
-        if !own_config {
-            let answering = answering(&looked_for).await;
-            if !answering.is_empty() {
-                looked_for.extend(probe(cluster, &answering).await?);
-                for own in &dialable {
-                    looked_for.remove(own);
-                }
-            }
-        }
-        let mut looked_for: Vec<String> = looked_for.into_iter().collect();
-        let options = ZenohOptions {
-            cluster: cluster.to_owned(),
-            me: me.clone(),
-            listen: reserved.endpoints().to_vec(),
-            connect: looked_for.clone(),
-            config: self.config,
-        };
-        let transport: Arc<dyn Transport> = ZenohTransport::open(options, events).await?;
-        drop(reserved);
-        if own_config {
-            // Whom it makes zenoh find cannot be asked: they are waited for as long as a seed that does not answer.
-            looked_for.push(OWN_CONFIG.to_owned());
-        }
-        Ok(Network { transport, looked_for, announcement })
-    }
-}
-
-/// Those endpoints at which something listens.
-async fn answering(endpoints: &BTreeSet<String>) -> Vec<String> {
-    let dials = endpoints.iter().map(|endpoint| async move { (endpoint, dial(endpoint).await) });
-    let answers = futures_util::future::join_all(dials).await;
-    answers
-        .into_iter()
-        .filter(|(_, dialed)| *dialed == Dialed::Answered)
-        .map(|(endpoint, _)| endpoint.clone())
-        .collect()
-}
-
-/// The endpoints to listen on with the former ports in place of 0.
-fn again(listen: &[String], former: &[String]) -> Option<Vec<String>> {
-    if listen.len() != former.len() || !listen.iter().any(|endpoint| endpoint.ends_with(":0")) {
-        return None;
-    }
-    let port = |endpoint: &str| endpoint.rsplit_once(':').map(|(_, port)| port.to_owned());
-    let with_port = |(wanted, had): (&String, &String)| match wanted.strip_suffix(":0") {
-        Some(address) => Some(format!("{address}:{}", port(had)?)),
-        None => Some(wanted.clone()),
-    };
-    listen.iter().zip(former).map(with_port).collect()
 }
 
 fn say_what_is_linked(shared: &NodeShared) {
@@ -370,3 +248,6 @@ fn duplicate_plugin(duplicate: Duplicate) -> StartError {
         second: duplicate.second.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

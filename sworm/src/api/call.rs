@@ -300,6 +300,7 @@ impl<'a> Way<'a> {
             name: self.name.clone(),
             message: M::ID.into(),
             cast,
+            hops: 0,
             payload,
         };
         let frame = Frame::Call(call)

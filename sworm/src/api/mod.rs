@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod inbox;
+mod network;
 mod node;
 mod reference;
 mod register;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{NodeBuilder, Sworm, SwormSpec};
 use crate::core::Input;
@@ -102,36 +102,37 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Disagreed`] when another node opened it with other settings, and the others of [`OpenError`].
+    /// [`OpenError::Disagreed`] when another node, or this one before, opened it with other settings, [`OpenError::Timeout`] after 30 s, and
+    /// the others of [`OpenError`]. The sworm is not open then and can be opened anew.
     pub async fn sworm(&self, spec: impl Into<SwormSpec>) -> Result<Sworm, OpenError> {
-        let spec = spec.into();
-        let shared = open::open(&self.guard.shared, &spec)?;
+        self.open_within(&spec.into(), OPEN_LIMIT).await
+    }
+
+    async fn open_within(&self, spec: &SwormSpec, limit: Duration) -> Result<Sworm, OpenError> {
+        let node = &self.guard.shared;
+        if let Some(refused) = open::refused(node, &spec.name) {
+            open::close(&refused).await;
+        }
+        let shared = open::open(node, spec)?;
         let mut opened = shared.opened.clone();
-        let mut stopping = self.guard.shared.stopping();
-        let deadline = Instant::now() + OPEN_LIMIT;
+        let mut stopping = node.stopping();
         let settled = tokio::select! {
-            settled = timeout_at(deadline, opened.wait_for(|now| *now != Opened::Joining)) => settled,
+            settled = timeout(limit, opened.wait_for(|now| *now != Opened::Joining)) => settled,
             _ = stopping.wait_for(Life::is_over) => return Err(self.stopped_open()),
         };
-        let now = match settled {
-            Ok(Ok(now)) => now.clone(),
-            Ok(Err(_)) => return Err(self.stopped_open()),
-            // It goes on joining; what needs the others waits within its own deadline.
-            Err(_) => Opened::Ready,
-        };
-        match now {
-            Opened::Disagreed { node, theirs } => {
-                self.guard.shared.sworms().remove(&shared.hash);
-                Err(OpenError::Disagreed {
-                    sworm: spec.name.clone(),
-                    node,
-                    theirs: theirs.to_string(),
-                    ours: spec.agreed(),
-                })
+        let sworm = spec.name.clone();
+        let error = match settled.map(|now| now.map(|now| now.clone())) {
+            Ok(Ok(Opened::Ready)) => return Ok(Sworm::new(shared)),
+            Ok(Ok(Opened::Left { .. })) => return Err(self.stopped_open()),
+            Ok(Err(_)) if node.has_stopped() => return Err(self.stopped_open()),
+            Ok(Ok(Opened::Disagreed { node, theirs })) => {
+                OpenError::Disagreed { sworm, node, theirs: theirs.to_string(), ours: spec.agreed() }
             }
-            Opened::Left { .. } => Err(self.stopped_open()),
-            Opened::Joining | Opened::Ready => Ok(Sworm::new(shared)),
-        }
+            // An error: somebody else who waited for it has given up, and ended it.
+            Ok(Ok(Opened::Joining) | Err(_)) | Err(_) => OpenError::Timeout { sworm, after: limit },
+        };
+        open::close(&shared).await;
+        Err(error)
     }
 
     fn stopped_open(&self) -> OpenError {
@@ -243,6 +244,36 @@ impl fmt::Debug for Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Introduction;
+    use crate::transport::MemoryNetwork;
+
+    #[tokio::test]
+    async fn a_sworm_that_cannot_join_in_time_is_not_open_and_can_be_opened_anew() {
+        let node = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("starts");
+        // As if those that it looks for were not met yet.
+        let met = node.guard.shared.introduced.send_replace(Introduction::Waiting);
+        let limit = Duration::from_millis(50);
+        let (spec, other) = (SwormSpec::new("s"), SwormSpec::new("s").handoff(true));
+        for spec in [&spec, &other] {
+            let error = node.open_within(spec, limit).await.expect_err("it cannot join");
+            assert!(matches!(&error, OpenError::Timeout { after, .. } if *after == limit), "{error}");
+        }
+        node.guard.shared.introduced.send_replace(met);
+        let sworm = node.open_within(&spec, OPEN_LIMIT).await.expect("it can now");
+        assert_eq!(sworm.nodes(), [node.id().clone()]);
+        node.close().await.expect("closes");
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_driver_panics_stops_and_says_why() {
+        let node = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        open::watched(sworm.shared.clone(), async {}).await;
+        assert_eq!(node.failure(), None);
+        open::watched(sworm.shared.clone(), async { panic!("told to") }).await;
+        assert!(node.failure().is_some_and(|why| why.contains("\"s\"") && why.contains("told to")));
+        assert!(matches!(node.sworm("s").await, Err(OpenError::Stopped)));
+    }
 
     /// Services spawn these futures.
     #[allow(dead_code)] // that it compiles is the test

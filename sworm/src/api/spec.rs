@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::OpenError;
+use crate::node::open::{DEFAULT_DISTRIBUTION, DEFAULT_RESTART};
 use crate::strategy::{Distribution, Restart, Strategy};
 
 /// A sworm's name and settings. All nodes must open it alike; `#[derive(Sworm)]` makes one of a unit struct.
@@ -111,6 +112,15 @@ impl SwormSpec {
         }
         let what = format!("sync_interval is {:?}; it must be 20 ms to 2 s", self.sync_interval);
         Err(OpenError::BadSetting { sworm: self.name.clone(), what })
+    }
+
+    /// All settings as text, to tell whether a sworm is opened a second time in the same way. Of strategies that are given
+    /// by value only that is known.
+    pub(crate) fn settings(&self) -> String {
+        let restart = self.restart.unwrap_or(Strategy::Named(DEFAULT_RESTART));
+        let distribution = self.distribution.unwrap_or(Strategy::Named(DEFAULT_DISTRIBUTION));
+        let (agreed, interval) = (self.agreed(), self.sync_interval);
+        format!("{agreed}, restart = {restart:?}, distribution = {distribution:?}, sync_interval = {interval:?}")
     }
 
     /// The settings that all nodes must share, as text.

@@ -125,7 +125,8 @@ impl Sworm {
     /// See [`UnregisterError`].
     pub async fn unregister_name(&self, name: impl AsRef<str>) -> Result<(), UnregisterError> {
         let name: Arc<str> = name.as_ref().into();
-        match self.shared.ask(Ask::Unregister { name: name.clone() }, ASK_LIMIT).await {
+        let ask = Ask::Unregister { name: name.clone(), birth: None };
+        match self.shared.ask(ask, ASK_LIMIT).await {
             Ok(Asked::Answer(Ok(_))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
                 Err(UnregisterError::NotRegistered { name: name.to_string() })

@@ -13,7 +13,7 @@ use super::rare::Rare;
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::core::cell::{Key, Spec};
-use crate::strategy::{Candidate, score};
+use crate::strategy::{Candidate, choose, score};
 
 /// What the arbiter of a name has to do, in order.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq)]
 enum Job {
     Register { request: RequestId, registering: Box<Registering> },
-    Unregister { request: RequestId },
+    Unregister { request: RequestId, birth: Option<Birth> },
 }
 
 /// What was decided and is not yet seen in the directory.
@@ -68,7 +68,7 @@ impl Core {
         let name = ask.name().clone();
         let job = match ask {
             Ask::Register(registering) => Job::Register { request, registering },
-            Ask::Unregister { .. } => Job::Unregister { request },
+            Ask::Unregister { birth, .. } => Job::Unregister { request, birth },
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
         };
@@ -156,7 +156,7 @@ impl Core {
     fn run_job(&mut self, name: &Arc<str>, job: &Job) -> Step {
         match job {
             Job::Register { request, registering } => self.run_register(name, request, registering),
-            Job::Unregister { request } => self.run_unregister(name, request),
+            Job::Unregister { request, birth } => self.run_unregister(name, request, *birth),
         }
     }
 
@@ -259,12 +259,22 @@ impl Core {
             })
             .collect();
         let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", spec.value));
-        let place = strategy.choose(by_value.as_deref().unwrap_or(name), &candidates).min(able.len() - 1);
-        Ok(able[place].clone())
+        match choose(strategy, by_value.as_deref().unwrap_or(name), &candidates) {
+            Ok(place) => Ok(able[place.min(able.len() - 1)].clone()),
+            Err(panic) => {
+                let why = format!("the distribution strategy {:?} panicked: {panic}", &*spec.kind.distribution);
+                Err(Refusal::NoCandidate { why })
+            }
+        }
     }
 
     pub(super) fn links(&self, peer: &Peer, worker_type: &Arc<str>) -> bool {
         self.directory.lane(peer).is_some_and(|lane| lane.fact(&Key::WorkerType(worker_type.clone())).is_some())
+    }
+
+    fn runs_nothing(&self, peer: &Peer) -> bool {
+        let is_type = |(key, _): (&Key, _)| matches!(key, Key::WorkerType(_));
+        !self.directory.lane(peer).is_some_and(|lane| lane.facts().any(is_type))
     }
 
     fn why_none(&self, spec: &Spec, on: Option<&NodeId>) -> String {
@@ -277,6 +287,8 @@ impl Core {
                     "is not the one asked for"
                 } else if *phase != Phase::Up {
                     "is leaving"
+                } else if self.runs_nothing(peer) {
+                    "is a client, or links no worker type"
                 } else if !self.links(peer, &spec.worker_type) {
                     "does not link the worker type"
                 } else {
@@ -318,9 +330,15 @@ impl Core {
         self.recheck(name);
     }
 
-    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId) -> Step {
-        let births = self.directory.births(name);
-        match self.standing(name) {
+    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId, only: Option<Birth>) -> Step {
+        let births = only.map_or_else(|| self.directory.births(name), |birth| BTreeSet::from([birth]));
+        let standing = self.standing(name);
+        let another = standing.cell().is_some_and(|(_, cell)| only.is_some_and(|birth| cell.birth != birth));
+        match standing {
+            _ if another => {
+                self.answer_to(request, Err(Refusal::NotRegistered));
+                Step::Done
+            }
             Standing::Free => {
                 self.answer_to(request, Err(Refusal::NotRegistered));
                 Step::Done
@@ -576,7 +594,7 @@ enum Step {
 impl Job {
     fn request(&self) -> &RequestId {
         match self {
-            Self::Register { request, .. } | Self::Unregister { request } => request,
+            Self::Register { request, .. } | Self::Unregister { request, .. } => request,
         }
     }
 }

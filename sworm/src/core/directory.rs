@@ -326,7 +326,7 @@ impl Directory {
             // A later assignment; or a living worker of another lineage, against which this one has lost.
             let later = |theirs: &NameCell| match theirs.birth == cell.birth {
                 true => theirs.epoch > cell.epoch,
-                false => is_claim(&theirs.state),
+                false => theirs.state.is_claim(),
             };
             let key = Key::Name(name.clone());
             let lasts = lasting.iter().any(|(_, lane, upto)| {

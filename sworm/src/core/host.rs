@@ -14,7 +14,7 @@ use super::snapshots::Purpose;
 use super::state::Core;
 use super::time::to_ms;
 use super::{Effect, Notice};
-use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient};
+use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient, decide};
 
 /// A worker of this node, from the grant until it is gone.
 #[derive(Debug)]
@@ -259,7 +259,11 @@ impl Core {
         let ago = cell.restarts.iter().map(|at| Duration::from_millis(now.saturating_sub(*at))).collect();
         let history = RestartHistory::new(ago, self.now.random);
         let strategy = self.config.restart.get(&cell.spec.worker_type).copied().unwrap_or(&Transient);
-        match strategy.decide(&exit, &history) {
+        let (decision, reason) = match decide(strategy, &exit, &history) {
+            Ok(decision) => (decision, exit.to_string()),
+            Err(panic) => (RestartDecision::GiveUp, format!("{exit}; its restart strategy panicked: {panic}")),
+        };
+        match decision {
             RestartDecision::Remove => {
                 self.local.remove(name);
                 let births = self.directory.births(name);
@@ -276,7 +280,7 @@ impl Core {
                     cell.restarts.truncate(MAX_RESTARTS);
                     cell.state = NameState::Starting;
                 });
-                let due_ms = self.now.mono_ms + millis(after);
+                let due_ms = self.now.mono_ms.saturating_add(millis(after));
                 self.local_due_ms = 0;
                 if let Some(local) = self.local.get_mut(name) {
                     local.since = epoch;
@@ -286,7 +290,6 @@ impl Core {
             }
             RestartDecision::GiveUp => {
                 self.local.remove(name);
-                let reason = exit.to_string();
                 self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.as_str().into() });
                 self.out.push(Effect::Tell(Notice::GaveUp { name: name.clone(), reason }));
             }

@@ -91,7 +91,8 @@ impl Core {
             introduced: false,
             opened_ms: now.mono_ms,
             settled_since_ms: None,
-            beat_counter: 0,
+            // Of one incarnation only newer ones count: a sworm that is opened anew goes on above those of before.
+            beat_counter: now.mono_ms,
             beat_due_ms: 0,
             beaten_ms: 0,
             tidied: 0,

@@ -36,13 +36,14 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the node stops.
+    /// Runs until the node stops, or the sworm is closed because it could not be opened.
     pub(crate) async fn run(mut self) {
         let mut stopped = self.shared.node.stopping();
         loop {
             let tick = self.shared.node.instant(self.core.next_tick_ms());
             let mut input = tokio::select! {
                 _ = stopped.wait_for(Life::is_over) => break,
+                () = self.shared.closing.notified() => break,
                 input = self.inputs.recv() => input,
                 () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
             };
@@ -234,7 +235,12 @@ impl Driver {
                 if let Some(Slot { task: Some(task), .. }) = shared.slots().get(&name) {
                     task.abort();
                 }
-                let _ = timeout(GRACE, control.closed()).await;
+                if timeout(GRACE, control.closed()).await.is_err() {
+                    tracing::error!(
+                        name = &*name,
+                        "a worker blocks its thread and cannot be ended; its name counts as free and may start elsewhere"
+                    );
+                }
             }
             shared.input(Input::Stopped { name, since });
         });

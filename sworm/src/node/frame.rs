@@ -54,6 +54,9 @@ pub struct Call {
     /// Whether no reply is wanted.
     #[serde(rename = "c")]
     pub cast: bool,
+    /// How often it was sent on.
+    #[serde(rename = "h", default)]
+    pub hops: u8,
     /// The message.
     #[serde(rename = "p")]
     pub payload: Bytes,

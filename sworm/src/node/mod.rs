@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod disk;
 pub(crate) mod driver;
+mod forward;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod index;
@@ -241,11 +242,15 @@ impl NodeShared {
             StoreError::Failed(why) => why,
             other => other.to_string(),
         };
-        let why = format!("the store failed: {why}");
+        self.fail(&format!("the store failed: {why}"));
+    }
+
+    /// The node cannot go on.
+    pub(crate) fn fail(&self, why: &str) {
         if !self.has_stopped() {
             tracing::error!(node = &*self.me.node, why, "this node stops; its workers are left to the others");
         }
-        self.stop(Some(why));
+        self.stop(Some(why.to_owned()));
     }
 }
 

@@ -31,7 +31,8 @@ impl Candidate {
     label = "not a distribution strategy"
 )]
 pub trait Distribution: Send + Sync + 'static {
-    /// Returns the place in `candidates` (never empty, sorted by node id) of the node to run `name`.
+    /// Returns the place in `candidates` (never empty, sorted by node id) of the node to run `name`; too high a place means
+    /// the last one. A panic counts as if there were no candidate.
     fn choose(&self, name: &str, candidates: &[Candidate]) -> usize;
 }
 

@@ -11,7 +11,7 @@ mod memory;
 mod zenoh;
 
 pub use self::memory::{MemoryNetwork, MemoryTransport, Traffic};
-pub(crate) use self::zenoh::{ZenohOptions, ZenohTransport, dial, probe, reserve};
+pub(crate) use self::zenoh::{DEFAULT_LISTEN, ZenohOptions, ZenohTransport, check, dial, probe, reserve};
 
 /// The longest message, in bytes (64 MiB). A longer one is dropped by its sender, with an error in the log: a receiver
 /// would refuse it without a word.

@@ -235,7 +235,7 @@ impl World {
         let mut seen = BTreeMap::new();
         for (id, node) in &self.nodes {
             for (lane, content) in node.core.directory().lanes() {
-                let cells: Vec<_> = content.live().collect();
+                let cells = (content.names().collect::<Vec<_>>(), content.facts().collect::<Vec<_>>());
                 let key = (lane.clone(), content.max());
                 let (first, known) = seen.entry(key).or_insert_with(|| (id, cells.clone()));
                 if *known != cells {
@@ -243,7 +243,7 @@ impl World {
                 }
                 let forgotten = self.nodes.values().any(|node| node.me == *lane);
                 if !forgotten && self.nodes.len() == self.machines.len() {
-                    let names: Vec<_> = sworm::core::directory::names(content).map(|(name, _)| name.clone()).collect();
+                    let names: Vec<_> = content.names().map(|(name, _)| name.clone()).collect();
                     let why: String = names.iter().map(|name| format!("\n{name}:{}", self.describe(name))).collect();
                     return Some(format!("{id} still holds {lane}, which has ended, with {names:?}{why}"));
                 }

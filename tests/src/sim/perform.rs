@@ -275,7 +275,7 @@ impl World {
             }
             Effect::Start { name, since, spec, state } => {
                 let checkpointed = state.as_ref().is_some_and(|state| state.checkpoint);
-                let bytes = state.as_ref().map_or(&spec.value, |state| &state.state);
+                let bytes = state.as_ref().map_or(&*spec.value, |state| &*state.state);
                 let count = u64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
                 self.start_worker(at, name, since, count, checkpointed);
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fastrand::Rng;
 use sworm::core::Input;
-use sworm::core::cell::Spec;
+use sworm::core::cell::{Kind, Spec};
 use sworm::core::ids::{Birth, Epoch, Peer};
 use sworm::core::message::{Answer, Ask, Registering};
 use sworm::store::Ticket;
@@ -231,12 +231,14 @@ impl World {
     /// Asks a node to start a worker that counts from a number.
     pub fn register(&mut self, on: &str, name: &str, from: u64) -> u64 {
         let spec = Spec {
-            worker_type: WORKER.into(),
-            version: 1,
-            value: Bytes::copy_from_slice(&from.to_be_bytes()),
-            distribution: "rendezvous".into(),
-            handoff: self.handoff,
-            replicas: 1,
+            kind: Arc::new(Kind {
+                worker_type: WORKER.into(),
+                version: 1,
+                distribution: "rendezvous".into(),
+                handoff: self.handoff,
+                replicas: 1,
+            }),
+            value: from.to_be_bytes().into(),
         };
         let registering = Registering {
             name: name.into(),
@@ -250,7 +252,7 @@ impl World {
 
     /// Asks a node to end a name.
     pub fn unregister(&mut self, on: &str, name: &str) -> u64 {
-        self.ask(on, Ask::Unregister { name: name.into() })
+        self.ask(on, Ask::Unregister { name: name.into(), birth: None })
     }
 
     /// Asks a node for something; the number is that of the request.

@@ -150,14 +150,16 @@ async fn a_panic_in_a_sync_fails_the_store() {
 async fn a_disk_that_hangs_fails_the_store_and_is_not_believed_later() {
     let dir = dir();
     let (release, gate) = mpsc::channel::<()>();
+    let (begins, begun) = mpsc::channel();
     let store = open_with(&dir, Duration::from_millis(100), move || {
+        let _ = begins.send(());
         let _ = gate.recv();
         Ok(())
     });
     let ticket = store.write(put("a", "1")).unwrap();
     let waiting = store.sync(ticket);
     // A batch behind the hanging sync: its reader must not wait for ever either.
-    std::thread::sleep(Duration::from_millis(20));
+    begun.recv().unwrap();
     store.write(put("b", "1")).unwrap();
     assert!(matches!(store.get(Space::Lanes, b"b"), Err(StoreError::Failed(_))));
     let failed = waiting.await.unwrap_err();

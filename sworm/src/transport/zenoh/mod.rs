@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use self::config::DEFAULT_LISTEN;
 pub(crate) use self::endpoint::{dial, reserve};
 use self::keys::Keys;
 pub(crate) use self::keys::hex;
@@ -53,6 +54,29 @@ pub(crate) struct ZenohOptions {
     pub(crate) config: Option<zenoh::Config>,
 }
 
+/// Refuses a runtime, a configuration and endpoints that cannot be used, and says what will be listened on.
+pub(crate) fn check(
+    config: Option<&zenoh::Config>,
+    listen: Vec<String>,
+    connect: &[String],
+) -> Result<Vec<String>, TransportError> {
+    check_runtime()?;
+    let base = config::base(config.cloned(), listen, connect.to_vec())?;
+    let (listen, connect) = (base.listen.clone(), base.connect.clone());
+    listen.iter().chain(&connect).try_for_each(|endpoint| endpoint::parse(endpoint).map(drop))?;
+    base.finish(&listen, &connect)?;
+    Ok(listen)
+}
+
+/// zenoh panics inside a current-thread runtime.
+fn check_runtime() -> Result<(), TransportError> {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::CurrentThread) => Err(TransportError::CurrentThreadRuntime),
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 /// A zenoh session that carries one node's messages.
 pub(crate) struct ZenohTransport {
     queue: Queue,
@@ -67,11 +91,7 @@ impl ZenohTransport {
         options: ZenohOptions,
         events: UnboundedSender<TransportEvent>,
     ) -> Result<Arc<Self>, TransportError> {
-        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            Ok(RuntimeFlavor::CurrentThread) => return Err(TransportError::CurrentThreadRuntime),
-            Ok(_) => {}
-            Err(error) => return Err(failed(error)),
-        }
+        check_runtime()?;
         config::warn_of_linger();
         let base = config::base(options.config, options.listen, options.connect)?;
         let reserved = reserve(&base.listen).await?;
