@@ -15,6 +15,11 @@ mod worker;
 
 pub mod prelude;
 
+/// The code in the README must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use api::{
     Ack, CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
     Sworm, SwormSpec,

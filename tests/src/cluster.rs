@@ -169,6 +169,12 @@ impl Cluster {
         join_all(nodes.values().map(|node| node.kill())).await;
     }
 
+    /// SIGKILL to these at once: none of them sees another one go.
+    pub async fn kill_these(&mut self, ids: &[&str]) {
+        let nodes: Vec<_> = ids.iter().map(|id| self.nodes.remove(*id).expect("it lives")).collect();
+        join_all(nodes.iter().map(|node| node.kill())).await;
+    }
+
     /// The node leaves in good order, and its process ends.
     pub async fn leave(&mut self, id: &str) {
         let node = self.nodes.remove(id).expect("it lives");

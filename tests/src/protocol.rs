@@ -125,6 +125,11 @@ pub enum Command {
     Registered {
         sworm: String,
     },
+    /// The nodes that have a name's newest state.
+    Holders {
+        sworm: String,
+        name: String,
+    },
     GroupMembers {
         sworm: String,
         group: String,

@@ -118,6 +118,10 @@ impl<T: Typed> Server<T> {
             Command::Registered { sworm } => {
                 json(self.sworm(&sworm)?.registered().into_iter().map(found).collect::<Vec<_>>())
             }
+            Command::Holders { sworm, name } => {
+                let found = self.sworm(&sworm)?.whereis(name).ok_or_else(|| missing("name"))?;
+                json(found.holders)
+            }
             Command::GroupMembers { sworm, group } => {
                 json(self.sworm(&sworm)?.members(group).into_iter().map(found).collect::<Vec<_>>())
             }

@@ -89,6 +89,11 @@ impl Process {
         self.get(Command::Find { sworm: SWORM.into(), name: name.into() }).await.expect("look-ups never fail")
     }
 
+    /// The nodes that have a name's newest state; none if the name is not known.
+    pub async fn holders(&self, name: &str) -> Vec<String> {
+        self.get(Command::Holders { sworm: SWORM.into(), name: name.into() }).await.unwrap_or_default()
+    }
+
     /// `registered`.
     pub async fn registered(&self) -> Vec<Found> {
         self.get(Command::Registered { sworm: SWORM.into() }).await.expect("look-ups never fail")
