@@ -93,7 +93,7 @@ pub enum StartError {
     /// The network could not be used. Its variants say why.
     #[error("{0}")]
     Transport(#[from] TransportError),
-    /// `memory_network` was used together with `listen`, `join` or `zenoh`. Choose one network.
+    /// `memory_network` was used together with `listen`, `advertise`, `join` or `zenoh`. Choose one network.
     #[error("choose one network: `.memory_network(..)`, or `.listen(..)`, `.join(..)` and `.zenoh(..)`")]
     TwoNetworks,
     /// Another living node has this id. Give each node an id of its own.

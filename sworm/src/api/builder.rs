@@ -48,6 +48,7 @@ pub struct NodeBuilder {
     cluster: String,
     place: Option<Place>,
     listen: Vec<String>,
+    advertise: Vec<String>,
     join: Vec<String>,
     labels: BTreeMap<String, String>,
     hosts: bool,
@@ -67,6 +68,7 @@ impl NodeBuilder {
             cluster: DEFAULT_CLUSTER.to_owned(),
             place: None,
             listen: Vec::new(),
+            advertise: Vec::new(),
             join: Vec::new(),
             labels: BTreeMap::new(),
             hosts: true,
@@ -100,6 +102,19 @@ impl NodeBuilder {
         self
     }
 
+    /// Tells the other nodes to reach this one there, as `tcp/host:port`, where that is not what it listens on: behind
+    /// address translation, in a container with a published port. It must be refused when this node's process is gone,
+    /// else its death is noticed only when the grace time is over. Gossip of zenoh's, which is on without
+    /// [`zenoh`](Self::zenoh), tells where the node listens all the same.
+    pub fn advertise<I>(mut self, endpoints: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.advertise.extend(endpoints.into_iter().map(Into::into));
+        self
+    }
+
     /// Joins the cluster through these nodes, as `tcp/host:port`. Those that are not there are tried for ever. Without
     /// any, the nodes of the cluster on this machine are found, and those remembered on disk.
     pub fn join<I>(mut self, endpoints: I) -> Self
@@ -129,8 +144,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Connects through a network inside this process instead of sockets, for tests of services: `listen`, `join` and
-    /// `zenoh` must not be used with it.
+    /// Connects through a network inside this process instead of sockets, for tests of services: `listen`, `advertise`,
+    /// `join` and `zenoh` must not be used with it.
     pub fn memory_network(mut self, network: &MemoryNetwork) -> Self {
         self.network = Some(network.clone());
         self
@@ -163,7 +178,12 @@ impl NodeBuilder {
         let (events_sender, events) = mpsc::unbounded_channel();
         let started = Instant::now();
         let network = match &self.network {
-            Some(_) if !(self.listen.is_empty() && self.join.is_empty() && self.config.is_none()) => {
+            Some(_)
+                if !(self.listen.is_empty()
+                    && self.advertise.is_empty()
+                    && self.join.is_empty()
+                    && self.config.is_none()) =>
+            {
                 return Err(StartError::TwoNetworks);
             }
             Some(network) => Network {
@@ -172,7 +192,8 @@ impl NodeBuilder {
                 announcement: LocalAnnouncement::none(),
             },
             None => {
-                let wanted = Wanted { listen: self.listen, join: self.join, config: self.config };
+                let wanted =
+                    Wanted { listen: self.listen, advertise: self.advertise, join: self.join, config: self.config };
                 wanted.open(&self.cluster, &me, &*store, events_sender).await?
             }
         };
@@ -213,6 +234,7 @@ impl NodeBuilder {
 /// What the caller said about the network.
 struct Wanted {
     listen: Vec<String>,
+    advertise: Vec<String>,
     join: Vec<String>,
     config: Option<zenoh::Config>,
 }
@@ -261,7 +283,7 @@ impl Wanted {
             looked_for.extend(local::discover(cluster, me));
         }
         looked_for.extend(identity::remembered(store)?.into_values().flatten());
-        for own in &dialable {
+        for own in dialable.iter().chain(&self.advertise) {
             looked_for.remove(own);
         }
         identity::remember_endpoints(store, &dialable).await?;
@@ -270,7 +292,7 @@ impl Wanted {
             let answering = answering(&looked_for).await;
             if !answering.is_empty() {
                 looked_for.extend(probe(cluster, &answering).await?);
-                for own in &dialable {
+                for own in dialable.iter().chain(&self.advertise) {
                     looked_for.remove(own);
                 }
             }
@@ -280,6 +302,7 @@ impl Wanted {
             cluster: cluster.to_owned(),
             me: me.clone(),
             listen: reserved.endpoints().to_vec(),
+            advertise: self.advertise,
             connect: looked_for.clone(),
             config: self.config,
         };

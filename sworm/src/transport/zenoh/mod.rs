@@ -47,6 +47,8 @@ pub(crate) struct ZenohOptions {
     pub(crate) me: Peer,
     /// What to listen on; this machine only, at any port, if empty and the configuration has nothing.
     pub(crate) listen: Vec<String>,
+    /// What to tell others instead of that, if anything.
+    pub(crate) advertise: Vec<String>,
     /// Whom to connect to, for ever; own endpoints are left out.
     pub(crate) connect: Vec<String>,
     /// The base of everything else.
@@ -72,6 +74,9 @@ impl ZenohTransport {
             Ok(_) => {}
             Err(error) => return Err(failed(error)),
         }
+        for endpoint in &options.advertise {
+            endpoint::parse(endpoint)?; // nobody else could do anything with a bad one
+        }
         config::warn_of_linger();
         let base = config::base(options.config, options.listen, options.connect)?;
         let reserved = reserve(&base.listen).await?;
@@ -87,7 +92,10 @@ impl ZenohTransport {
                 return Err(failed(error));
             }
         };
-        let endpoints = reserved.dialable();
+        let endpoints = match options.advertise {
+            given if !given.is_empty() => given,
+            _ => reserved.dialable(),
+        };
         let (queue, items) = queue();
         let keys = Keys::new(&options.cluster);
         let open = receiver::declare(session, &keys, &options.me, &queue, &events).await.map_err(failed)?;
