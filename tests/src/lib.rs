@@ -8,8 +8,10 @@
 use std::hash::{BuildHasher, RandomState};
 
 mod cluster;
+pub mod living;
 mod process;
 pub mod protocol;
+pub mod relay;
 pub mod server;
 mod wait;
 
