@@ -94,7 +94,7 @@ pub enum StartError {
     /// directory is touched; if the network itself fails after that, the directory is this node's by then.
     #[error("{0}")]
     Transport(#[from] TransportError),
-    /// `memory_network` was used together with `listen`, `join` or `zenoh`. Choose one network.
+    /// `memory_network` was used together with `listen`, `advertise`, `join` or `zenoh`. Choose one network.
     #[error("choose one network: `.memory_network(..)`, or `.listen(..)`, `.join(..)` and `.zenoh(..)`")]
     TwoNetworks,
     /// Another living node has this id. Give each node an id of its own. The data directory is this node's by then.

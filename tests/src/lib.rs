@@ -9,8 +9,10 @@ use std::hash::{BuildHasher, RandomState};
 
 mod cluster;
 mod faulty;
+pub mod living;
 mod process;
 pub mod protocol;
+pub mod relay;
 pub mod server;
 pub mod sim;
 mod wait;

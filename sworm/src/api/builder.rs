@@ -41,6 +41,7 @@ pub struct NodeBuilder {
     cluster: String,
     place: Option<Place>,
     listen: Vec<String>,
+    advertise: Vec<String>,
     join: Vec<String>,
     labels: BTreeMap<String, String>,
     hosts: bool,
@@ -61,6 +62,7 @@ impl NodeBuilder {
             cluster: DEFAULT_CLUSTER.to_owned(),
             place: None,
             listen: Vec::new(),
+            advertise: Vec::new(),
             join: Vec::new(),
             labels: BTreeMap::new(),
             hosts: true,
@@ -113,6 +115,19 @@ impl NodeBuilder {
         self
     }
 
+    /// Tells the other nodes to reach this one there, as `tcp/host:port`, where that is not what it listens on: behind
+    /// address translation, in a container with a published port. It must be refused when this node's process is gone,
+    /// else its death is noticed only when the grace time is over. Gossip of zenoh's, which is on without
+    /// [`zenoh`](Self::zenoh), tells where the node listens all the same.
+    pub fn advertise<I>(mut self, endpoints: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.advertise.extend(endpoints.into_iter().map(Into::into));
+        self
+    }
+
     /// Joins the cluster through these nodes, as `tcp/host:port`. Those that are not there are tried for ever. Without
     /// any, the nodes of the cluster on this machine are found, and those remembered on disk.
     pub fn join<I>(mut self, endpoints: I) -> Self
@@ -143,8 +158,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Connects through a network inside this process instead of sockets, for tests of services: `listen`, `join` and
-    /// `zenoh` must not be used with it. Clusters with other names do not see each other there either.
+    /// Connects through a network inside this process instead of sockets, for tests of services: `listen`, `advertise`,
+    /// `join` and `zenoh` must not be used with it. Clusters with other names do not see each other there either.
     pub fn memory_network(mut self, network: &MemoryNetwork) -> Self {
         self.network = Some(network.clone());
         self
@@ -168,7 +183,7 @@ impl NodeBuilder {
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
         let Some(place) = self.place else { return Err(StartError::NoStore { node: self.id }) };
-        let wanted = Wanted::check(self.network, self.listen, self.join, self.config).await?;
+        let wanted = Wanted::check(self.network, self.listen, self.advertise, self.join, self.config).await?;
         // What can be wrong with the arguments has been looked at: only now something is changed.
         let owner = identity::Owner { cluster: &self.cluster, node: &id };
         let (store, path): (Arc<dyn Store>, _) = match place {

@@ -28,6 +28,8 @@ pub(super) enum Wanted {
 pub(super) struct Checked {
     /// All that will be listened on.
     listen: Vec<String>,
+    /// What others are told instead of that, if anything.
+    advertise: Vec<String>,
     join: Vec<String>,
     config: Option<zenoh::Config>,
 }
@@ -44,16 +46,18 @@ impl Wanted {
     pub(super) async fn check(
         network: Option<MemoryNetwork>,
         listen: Vec<String>,
+        advertise: Vec<String>,
         join: Vec<String>,
         config: Option<zenoh::Config>,
     ) -> Result<Self, StartError> {
+        let no_zenoh = listen.is_empty() && advertise.is_empty() && join.is_empty() && config.is_none();
         match network {
-            Some(_) if !(listen.is_empty() && join.is_empty() && config.is_none()) => Err(StartError::TwoNetworks),
+            Some(_) if !no_zenoh => Err(StartError::TwoNetworks),
             Some(network) => Ok(Self::Memory(network)),
             None => {
-                let listen = check(config.as_ref(), listen, &join)?;
+                let listen = check(config.as_ref(), listen, &advertise, &join)?;
                 reserve(&listen).await?;
-                Ok(Self::Zenoh(Checked { listen, join, config }))
+                Ok(Self::Zenoh(Checked { listen, advertise, join, config }))
             }
         }
     }
@@ -115,7 +119,7 @@ impl Checked {
             looked_for.extend(local::discover(cluster, me));
         }
         looked_for.extend(remembered.values().flatten().cloned());
-        for own in &dialable {
+        for own in dialable.iter().chain(&self.advertise) {
             looked_for.remove(own);
         }
         let own_config = self.config.is_some();
@@ -123,7 +127,7 @@ impl Checked {
             let answering = answering(&looked_for).await;
             if !answering.is_empty() {
                 looked_for.extend(probe(cluster, &answering).await?);
-                for own in &dialable {
+                for own in dialable.iter().chain(&self.advertise) {
                     looked_for.remove(own);
                 }
             }
@@ -133,6 +137,7 @@ impl Checked {
             cluster: cluster.to_owned(),
             me: me.clone(),
             listen: reserved.endpoints().to_vec(),
+            advertise: self.advertise,
             connect: looked_for.clone(),
             config: self.config,
         };

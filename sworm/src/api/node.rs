@@ -54,7 +54,7 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// What is thought of it.
     pub state: MemberState,
-    /// Where it listens, as far as it said.
+    /// Where it is reached, as far as it said.
     pub endpoints: Vec<String>,
 }
 
@@ -78,7 +78,7 @@ impl Node {
         self.guard.shared.me.incarnation
     }
 
-    /// Where this node listens, with the real ports.
+    /// Where others reach this node: what it advertises, else where it listens, with the real ports.
     pub fn endpoints(&self) -> Vec<String> {
         self.guard.shared.endpoints()
     }

@@ -67,7 +67,7 @@ impl Core {
             Message::Pull(wanted) => self.on_pull(from, &wanted),
             Message::Delta(delta) => self.on_delta(from, delta),
             Message::Ask { request, ask } => self.on_asked(request, ask),
-            Message::Answer { number, answer } => self.on_answer(number, answer),
+            Message::Answer { number, answer } => self.on_answer(from, number, answer),
             Message::Grant(grant) => self.on_grant(from, *grant),
             Message::Granted { name, epoch, outcome } => self.on_granted(from, &name, epoch, outcome),
             Message::End { name, births } => self.on_end(from, &name, births),

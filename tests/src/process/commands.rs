@@ -8,7 +8,7 @@ use sworm::Pid;
 
 use super::Process;
 use crate::SWORM;
-use crate::protocol::{Command, Failure, Found, Kind, Say, Seen, TypedCommand};
+use crate::protocol::{Census, Command, Failure, Found, Kind, Say, Seen, TypedCommand};
 
 /// A registration with its options.
 #[derive(Clone, Copy)]
@@ -59,6 +59,21 @@ impl Process {
     /// Registers a worker on a node.
     pub async fn register_on(&self, kind: Kind, name: &str, value: i64, on: &str) -> Result<Pid, Failure> {
         self.register_with(Registering { on: Some(on), ..Registering::new(kind, name, value) }).await
+    }
+
+    /// Registers workers at once; gives the names that failed.
+    pub async fn register_all(&self, kind: Kind, names: Vec<String>) -> Result<Vec<(String, Failure)>, Failure> {
+        self.typed(TypedCommand::RegisterAll { kind, names }).await
+    }
+
+    /// What its directory says and what lives in its process, in short.
+    pub async fn census(&self) -> Result<Census, Failure> {
+        self.get(Command::Census { sworm: SWORM.into() }).await
+    }
+
+    /// The workers that exist in its process, whatever the library says.
+    pub async fn living(&self) -> Vec<Pid> {
+        self.get(Command::Living { sworm: SWORM.into() }).await.expect("it answers")
     }
 
     /// Registers with all options.

@@ -59,6 +59,27 @@ fn names_are_seen_on_every_node_and_disappear_everywhere() {
 }
 
 #[test]
+fn an_end_that_was_asked_for_while_the_view_changed_is_not_called_a_failure() {
+    for ms in 0..10 {
+        let mut world = World::seeded(&ABC, ms);
+        let names = registered(&mut world, 60);
+        rest(&mut world);
+        let requests: Vec<u64> = names
+            .iter()
+            .map(|name| world.ask("b", Ask::Unregister { name: name.as_str().into(), birth: None }))
+            .collect();
+        world.run(ms);
+        world.kill("c");
+        for (name, request) in names.iter().zip(requests) {
+            let answer = world.answer(request);
+            assert!(matches!(answer, Ok(Done::Unregistered { .. })), "{name}, killed after {ms} ms: {answer:?}");
+        }
+        rest(&mut world);
+        assert!(names.iter().all(|name| world.places(name) == 0));
+    }
+}
+
+#[test]
 fn a_name_can_be_registered_again_after_its_end() {
     let mut world = World::new(&ABC);
     for round in 0..5 {

@@ -116,6 +116,7 @@ async fn dial_all(endpoint: &str) -> Dialed {
     dialed
 }
 
+/// What an endpoint says, if it is one.
 pub(super) fn parse(endpoint: &str) -> Result<EndPoint, TransportError> {
     let bad = |why: String| TransportError::BadEndpoint { endpoint: endpoint.into(), why };
     if endpoint.chars().any(|c| c.is_control() || c == '"' || c == '\\') {

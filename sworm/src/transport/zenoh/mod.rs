@@ -48,6 +48,8 @@ pub(crate) struct ZenohOptions {
     pub(crate) me: Peer,
     /// What to listen on; this machine only, at any port, if empty and the configuration has nothing.
     pub(crate) listen: Vec<String>,
+    /// What to tell others instead of that, if anything.
+    pub(crate) advertise: Vec<String>,
     /// Whom to connect to, for ever; own endpoints are left out.
     pub(crate) connect: Vec<String>,
     /// The base of everything else.
@@ -58,12 +60,13 @@ pub(crate) struct ZenohOptions {
 pub(crate) fn check(
     config: Option<&zenoh::Config>,
     listen: Vec<String>,
+    advertise: &[String],
     connect: &[String],
 ) -> Result<Vec<String>, TransportError> {
     check_runtime()?;
     let base = config::base(config.cloned(), listen, connect.to_vec())?;
     let (listen, connect) = (base.listen.clone(), base.connect.clone());
-    listen.iter().chain(&connect).try_for_each(|endpoint| endpoint::parse(endpoint).map(drop))?;
+    listen.iter().chain(advertise).chain(&connect).try_for_each(|endpoint| endpoint::parse(endpoint).map(drop))?;
     base.finish(&listen, &connect)?;
     Ok(listen)
 }
@@ -92,6 +95,9 @@ impl ZenohTransport {
         events: UnboundedSender<TransportEvent>,
     ) -> Result<Arc<Self>, TransportError> {
         check_runtime()?;
+        for endpoint in &options.advertise {
+            endpoint::parse(endpoint)?; // nobody else could do anything with a bad one
+        }
         config::warn_of_linger();
         let base = config::base(options.config, options.listen, options.connect)?;
         let reserved = reserve(&base.listen).await?;
@@ -107,7 +113,10 @@ impl ZenohTransport {
                 return Err(failed(error));
             }
         };
-        let endpoints = reserved.dialable();
+        let endpoints = match options.advertise {
+            given if !given.is_empty() => given,
+            _ => reserved.dialable(),
+        };
         let (queue, items) = queue();
         let keys = Keys::new(&options.cluster);
         let open = receiver::declare(session, &keys, &options.me, &queue, &events).await.map_err(failed)?;
