@@ -73,9 +73,14 @@ pub struct Restoring {
     birth: Birth,
     missing: BTreeSet<Peer>,
     best: Option<Snapshot>,
+    /// Until when those are waited for that are not known to hold a copy, and until when those that are.
     until_ms: u64,
+    holders_until_ms: u64,
+    again_ms: u64,
 }
 
+/// How soon a member is asked again for its best snapshot.
+const BEST_AGAIN_MS: u64 = 500;
 /// How long a replica may take before it is left out.
 const REPLICA_WAIT_MS: u64 = 2_000;
 /// How long a member may take to tell its best snapshot.
@@ -222,19 +227,46 @@ impl Core {
             return;
         }
         let beyond = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
-        let members: BTreeSet<Peer> = self
-            .view
-            .members
-            .keys()
-            .filter(|peer| **peer != self.config.me && !planted(Fault::RestoreWithoutAsking))
-            .cloned()
-            .collect();
+        // Also those that are about to join: the newest copy may be theirs.
+        let members: BTreeSet<Peer> =
+            self.present().into_iter().filter(|_| !planted(Fault::RestoreWithoutAsking)).collect();
         for to in &members {
             self.send(to, Message::Best { name: name.clone(), birth, beyond });
         }
-        let until_ms = self.now.mono_ms + BEST_WAIT_MS;
-        self.restoring.insert(name.clone(), Restoring { birth, missing: members, best: None, until_ms });
+        let now = self.now.mono_ms;
+        let restoring = Restoring {
+            birth,
+            missing: members,
+            best: None,
+            until_ms: now + BEST_WAIT_MS,
+            holders_until_ms: now + self.config.state_wait_ms,
+            again_ms: now + BEST_AGAIN_MS,
+        };
+        self.restoring.insert(name.clone(), restoring);
         self.restored_if_all_answered(name);
+    }
+
+    /// The others that are there, whether they take part already or not.
+    fn present(&self) -> BTreeSet<Peer> {
+        let present = self.members.iter().filter(|(_, member)| member.present && !member.not_open);
+        present.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation }).collect()
+    }
+
+    /// Asks those again for their best snapshot that have not answered.
+    fn ask_for_best_again(&mut self) {
+        let now = self.now.mono_ms;
+        let mut messages = Vec::new();
+        for (name, restoring) in self.restoring.iter_mut().filter(|(_, restoring)| restoring.again_ms <= now) {
+            restoring.again_ms = now + BEST_AGAIN_MS;
+            let birth = restoring.birth;
+            let stored = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
+            let beyond = restoring.best.as_ref().map(|best| best.revision).max(stored);
+            let best = |to: &Peer| (to.clone(), Message::Best { name: name.clone(), birth, beyond });
+            messages.extend(restoring.missing.iter().map(best));
+        }
+        for (to, message) in messages {
+            self.send(&to, message);
+        }
     }
 
     pub(super) fn on_best(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, beyond: Option<Revision>) {
@@ -260,10 +292,15 @@ impl Core {
 
     fn restored_if_all_answered(&mut self, name: &Arc<str>) {
         let now = self.now.mono_ms;
+        let present = self.present();
+        let cell = self.directory.mine(name);
+        let holds = |peer: &Peer| cell.is_some_and(|cell| cell.holders.contains(&peer.node));
         let Some(restoring) = self.restoring.get_mut(name) else { return };
-        let view = &self.view;
-        restoring.missing.retain(|peer| view.contains(peer));
-        if !restoring.missing.is_empty() && now < restoring.until_ms {
+        let (until_ms, holders_until_ms) = (restoring.until_ms, restoring.holders_until_ms);
+        restoring.missing.retain(|peer| {
+            present.contains(peer) && now < if holds(peer) { holders_until_ms } else { until_ms }
+        });
+        if !restoring.missing.is_empty() {
             return;
         }
         let Some(Restoring { birth, best, .. }) = self.restoring.remove(name) else { return };
@@ -368,6 +405,7 @@ impl Core {
         for name in done {
             self.kept_by_all(&name);
         }
+        self.ask_for_best_again();
         let waiting: Vec<Arc<str>> = self.restoring.keys().cloned().collect();
         for name in waiting {
             self.restored_if_all_answered(&name);

@@ -52,11 +52,11 @@ impl Laws {
         options: &Options,
     ) {
         let starts = self.starts.entry(name.clone()).or_default();
-        let same = starts.iter().any(|(epoch, peer)| *epoch == since && peer == at);
         let last = starts.last().map(|(epoch, _)| *epoch);
+        let before = starts.iter().filter(|(_, peer)| peer == at).map(|(epoch, _)| *epoch).max();
         starts.push((since, at.clone()));
-        if same {
-            self.broken(format!("{name} starts twice at {since} on {at}"));
+        if before.is_some_and(|before| before >= since) {
+            self.broken(format!("{name} starts at {since} on {at}, which had it at {before:?}"));
         }
         if options.may_part() {
             return;
@@ -64,7 +64,8 @@ impl Laws {
         if places.len() > 1 {
             self.broken(format!("{name} runs on {places:?} at once"));
         }
-        if last.is_some_and(|last| last >= since) {
+        // An assignment of which only those knew who are gone cannot be outdone.
+        if last.is_some_and(|last| last >= since) && !options.may_lose() {
             self.broken(format!("{name} starts at {since} after {last:?}"));
         }
         if self.ended.get(name).is_some_and(|ended| ended.contains(&birth)) && !options.may_lose() {
@@ -142,11 +143,12 @@ impl World {
             }
             for (name, entry) in &node.index {
                 if entry.running && self.places(name).is_empty() {
-                    return Some(format!("{id} says that {name} runs on {}, and it does not", entry.host));
+                    let why = self.describe(name);
+                    return Some(format!("{id} says that {name} runs on {}, and it does not{why}", entry.host));
                 }
                 let failed = matches!(entry.cell.state, sworm::core::cell::NameState::Failed { .. });
                 if !entry.running && !failed && !self.broken.contains(name) {
-                    return Some(format!("{name} does not run: {:?}", entry.cell.state));
+                    return Some(format!("{name} does not run: {:?}{}", entry.cell.state, self.describe(name)));
                 }
             }
         }

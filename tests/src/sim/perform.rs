@@ -305,6 +305,10 @@ impl World {
                 self.tell(delay, at, Input::Stopped { name, since });
             }
             Effect::Index { name, entry } => {
+                self.note(|| match &entry {
+                    Some(entry) => format!("{at} looks {name} up on {} {:?} {}", entry.host, entry.cell.state, entry.running),
+                    None => format!("{at} looks {name} up nowhere"),
+                });
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 match entry {
                     Some(entry) => node.index.insert(name, entry),
