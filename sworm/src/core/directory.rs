@@ -402,7 +402,7 @@ impl Directory {
 
     /// Marks all names as changed, as when the view changed.
     pub fn touch_all(&mut self) {
-        self.touched = self.lanes.values().flat_map(names_of).collect();
+        self.touched.extend(self.lanes.values().flat_map(names_of));
     }
 
     fn own(&mut self) -> &mut Lane {
