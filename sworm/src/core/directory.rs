@@ -71,8 +71,8 @@ impl Directory {
         let mut shared = Shared::default();
         lanes.values_mut().for_each(|lane| lane.share(&mut shared));
         lanes.entry(me.clone()).or_default();
-        let mut directory = Self { me, lanes, ended, dropped, finals: BTreeMap::new(),
-            touched: BTreeSet::new(), published: 0, shared };
+        let mut directory =
+            Self { me, lanes, ended, dropped, finals: BTreeMap::new(), touched: BTreeSet::new(), published: 0, shared };
         directory.touch_all();
         directory
     }

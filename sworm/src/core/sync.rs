@@ -210,6 +210,7 @@ impl Core {
         match self.directory.join(delta) {
             Joined::Changed(_) => {
                 self.out.push(Effect::Persist(copy));
+                self.unsynced_ms.get_or_insert(self.now.mono_ms);
                 self.check_target(from);
             }
             Joined::Gap => {
