@@ -195,6 +195,11 @@ impl Directory {
         births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
     }
 
+    /// Whether a lineage that was ended still stands in the lane of a host that is there: it has not stopped it yet.
+    pub fn is_ending(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> bool {
+        self.cells(name).any(|(host, cell)| live(host) && cell.state.is_claim() && self.is_banned(name, cell.birth))
+    }
+
     /// Forgets those own bans that no cell in any lane needs any more. Only while all known members hold the same.
     pub fn forget_bans(&mut self) {
         let Some(own) = self.lanes.get(&self.me) else { return };

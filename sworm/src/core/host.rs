@@ -84,6 +84,8 @@ pub enum Stopping {
     Superseded,
 }
 
+/// How long a grant may come again after it was carried out.
+const REPEATS_MS: u64 = 60_000;
 /// Restarts that are remembered.
 const MAX_RESTARTS: usize = 32;
 /// Back-off between failed starts of a lineage.
@@ -111,7 +113,9 @@ impl Core {
             || self.phase != Phase::Up
             || self.local.contains_key(&name)
             || !planted(Fault::TakeAnyGrant)
-                && (self.directory.highest_epoch(&name) >= epoch || self.directory.is_banned(&name, cell.birth));
+                && (self.directory.highest_epoch(&name) >= epoch
+                    || self.taken_in.get(&name).is_some_and(|(taken, _)| *taken >= epoch)
+                    || self.directory.is_banned(&name, cell.birth));
         if refused {
             return self.send(arbiter, Message::Granted { name, epoch, outcome: GrantOutcome::Refused });
         }
@@ -122,6 +126,7 @@ impl Core {
     /// States a name as starting here and begins to start it.
     pub(super) fn take_in(&mut self, name: &Arc<str>, cell: NameCell, granted: Option<(Peer, First)>) {
         let (birth, since, attached) = (cell.birth, cell.since, cell.attached);
+        self.taken_in.insert(name.clone(), (cell.epoch, self.now.mono_ms));
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
         self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
         if planted(Fault::RemoveAnothersCell) {
@@ -298,6 +303,10 @@ impl Core {
 
     pub(super) fn tick_host(&mut self) {
         let now = self.now.mono_ms;
+        if now >= self.forget_taken_ms {
+            self.forget_taken_ms = now + REPEATS_MS / 4;
+            self.taken_in.retain(|_, (_, at)| now < *at + REPEATS_MS);
+        }
         if now < self.local_due_ms {
             return;
         }

@@ -8,7 +8,7 @@ use super::cell::{Key, Value};
 use super::directory::{Directory, Standing};
 use super::fault::{Fault, planted};
 use super::host::Local;
-use super::ids::{Birth, LaneId, NodeId, Peer};
+use super::ids::{Birth, Epoch, LaneId, NodeId, Peer};
 use super::lane::Delta;
 use super::message::{Message, Phase};
 use super::requests::Pending;
@@ -61,6 +61,10 @@ pub struct Core {
     pub(super) local: BTreeMap<Arc<str>, Local>,
     /// When a tick is to look at them again: until then it passes them over, however many they are.
     pub(super) local_due_ms: u64,
+    /// The newest assignment of each name that was carried out here, and when: its grant may come again after its worker
+    /// has ended.
+    pub(super) taken_in: BTreeMap<Arc<str>, (Epoch, u64)>,
+    pub(super) forget_taken_ms: u64,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
@@ -113,6 +117,8 @@ impl Core {
             adopt_retry_ms: BTreeMap::new(),
             local: BTreeMap::new(),
             local_due_ms: 0,
+            taken_in: BTreeMap::new(),
+            forget_taken_ms: 0,
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
             restoring: BTreeMap::new(),
