@@ -70,8 +70,8 @@ async fn start(id: &str, network: &MemoryNetwork) -> sworm::Result<(Node, Sworm)
 
 /// Names of 16 bytes.
 async fn register(sworm: &Sworm, names: usize) -> Result<(), Failure> {
-    for first in (0..names).step_by(1_000) {
-        let some = first..names.min(first + 1_000);
+    for first in (0..names).step_by(200) {
+        let some = first..names.min(first + 200);
         try_join_all(some.map(|n| sworm.register_name(format!("aircraft-{n:07}"), Idler::default()))).await?;
     }
     Ok(())

@@ -92,6 +92,10 @@ impl Store for MemoryStore {
         }
     }
 
+    fn is_volatile(&self) -> bool {
+        true
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         Box::pin(std::future::ready(Ok(())))
