@@ -182,6 +182,7 @@ impl Pair {
             interval_ms: 200,
             grace_ms: 5_000,
             recover_wait_ms: 0,
+            ack_in_memory: false,
             state_wait_ms: 0,
             restart: BTreeMap::new(),
             strategies: Default::default(),

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
@@ -22,9 +23,12 @@ async fn main() -> sworm::Result<()> {
     let rooms = a.sworm("rooms").await?;
     b.sworm("rooms").await?;
     c.sworm("rooms").await?;
-    while rooms.nodes().len() < 3 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    let all_there = async {
+        while rooms.nodes().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all_there).await.expect("the nodes find each other");
     for n in 0..1_000 {
         rooms.register_name(format!("room-{n}"), Room).await?;
     }
@@ -32,6 +36,13 @@ async fn main() -> sworm::Result<()> {
     for room in rooms.registered() {
         *counts.entry(room.pid.node.to_string()).or_default() += 1;
     }
-    println!("east: a runs {}, b runs {}; west: c runs {}", counts["a"], counts["b"], counts["c"]);
+    let [in_a, in_b, in_c] = ["a", "b", "c"].map(|id| counts.get(id).copied().unwrap_or(0));
+    println!("east: a runs {in_a}, b runs {in_b}; west: c runs {in_c}");
+    assert_eq!(in_a + in_b + in_c, 1_000);
+    assert!((450..=550).contains(&in_c), "a zone gets half, whatever its size");
+    assert!((200..=300).contains(&in_a), "and its nodes share that");
+    for node in [a, b, c] {
+        node.close().await?;
+    }
     Ok(())
 }

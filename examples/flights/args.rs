@@ -51,6 +51,9 @@ pub(crate) struct RunArgs {
     /// Where the nodes keep their stores and logs, in a new directory that stays [default: a temporary one]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) dir: Option<PathBuf>,
+    /// Sends this row with a mile too many: the run must end with a difference (for the tests)
+    #[arg(long, value_name = "ROW", hide = true)]
+    pub(crate) falsify: Option<u64>,
 }
 
 /// What a node process is started with.

@@ -158,7 +158,8 @@ async fn start_again(launch: Launch) -> Result<Process, BoxError> {
     let elsewhere = Launch { listen: ANY_PORT.to_owned(), ..launch.clone() };
     match Process::start(launch).await {
         Ok(process) => Ok(process),
-        Err(_) => {
+        Err(error) => {
+            tracing::warn!(%error, "a node is started again, on another port");
             tokio::time::sleep(PORT_WAIT).await;
             Process::start(elsewhere).await
         }

@@ -35,6 +35,8 @@ pub(crate) struct Feeder<'a> {
     sworm: Sworm,
     faults: &'a mut Faults,
     progress: Progress,
+    /// The row that is sent with a mile too many.
+    falsify: Option<u64>,
     /// The aircraft that have acknowledged a row.
     known: HashMap<Arc<str>, Ref<Aircraft>>,
     /// The aircraft with a row in flight.
@@ -44,9 +46,9 @@ pub(crate) struct Feeder<'a> {
 }
 
 impl<'a> Feeder<'a> {
-    pub(crate) fn new(sworm: Sworm, faults: &'a mut Faults, progress: Progress) -> Self {
+    pub(crate) fn new(sworm: Sworm, faults: &'a mut Faults, progress: Progress, falsify: Option<u64>) -> Self {
         let (known, busy, calls, sent) = Default::default();
-        Self { sworm, faults, progress, known, busy, calls, sent }
+        Self { sworm, faults, progress, falsify, known, busy, calls, sent }
     }
 
     /// Sends all rows, and lets the faults strike when their rows are sent.
@@ -81,7 +83,8 @@ impl<'a> Feeder<'a> {
         }
         self.busy.insert(tail.clone());
         self.sent.rows += 1;
-        let flight = Flight { row: row.number, distance: row.distance, dep_delay: row.dep_delay };
+        let distance = row.distance + u32::from(self.falsify == Some(row.number));
+        let flight = Flight { row: row.number, distance, dep_delay: row.dep_delay };
         let known = self.known.get(tail).cloned();
         self.calls.spawn(deliver(self.sworm.clone(), tail.clone(), known, flight));
         Ok(())

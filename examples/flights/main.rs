@@ -1,5 +1,6 @@
-//! 27,004 real flights, one worker per aircraft, three node processes: every row is a call, and whatever happens to the
-//! nodes meanwhile, every aircraft's worker ends up with the count that a plain loop over the file has.
+//! 27,004 real flights, one worker per aircraft, three node processes: every row that names its aircraft is a call, and
+//! whatever happens to the nodes meanwhile, every aircraft's worker ends up with the count that a plain loop over the
+//! file has.
 //!
 //! ```text
 //! cargo run --release --example flights

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<bool, BoxError> {
     let mut directory = directory(args.dir.as_deref())?;
     directory.disable_cleanup(args.dir.is_some());
     let done = tokio::select! {
-        done = feed_and_compare(&rows, schedule, args.nodes, directory.path(), out) => done,
+        done = feed_and_compare(&rows, schedule, &args, directory.path(), out) => done,
         _ = tokio::signal::ctrl_c() => return Err("interrupted".into()),
     };
     if !matches!(done, Ok(true)) || args.dir.is_some() {
@@ -53,23 +53,24 @@ fn directory(inside: Option<&Path>) -> Result<TempDir, BoxError> {
 async fn feed_and_compare(
     rows: &[data::Row],
     schedule: VecDeque<(u64, Fault)>,
-    nodes: u32,
+    args: &RunArgs,
     directory: &Path,
     out: Option<File>,
 ) -> Result<bool, BoxError> {
     let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut cluster = Cluster::start(name, directory, nodes).await?;
+    let mut cluster = Cluster::start(name, directory, args.nodes).await?;
     // A client looks up, registers and calls like every node, but workers never run on it.
     let node =
         Node::builder("feeder").cluster(cluster.name()).in_memory().client().join(cluster.endpoints()).start().await?;
     cluster.feeder_is_at(node.endpoints());
     let sworm = node.sworm(SWORM).await?;
     let count = HumanCount(rows.len() as u64);
-    println!("{count} rows, {nodes} nodes: {}", cluster.running().collect::<Vec<_>>().join(", "));
+    println!("{count} rows, {} nodes: {}", args.nodes, cluster.running().collect::<Vec<_>>().join(", "));
 
     let progress = Progress::new(rows.len() as u64);
     let mut faults = Faults::new(cluster, sworm.clone(), progress.clone());
-    let sent = Feeder::new(sworm.clone(), &mut faults, progress.clone()).feed(rows, schedule).await;
+    let feeder = Feeder::new(sworm.clone(), &mut faults, progress.clone(), args.falsify);
+    let sent = feeder.feed(rows, schedule).await;
     progress.finish();
     let sent = sent?;
     let mut cluster = faults.finish().await?;

@@ -1,38 +1,29 @@
 //! Runs the example `flights`, real node processes and all, on small files.
 
 use std::collections::BTreeMap;
-use std::env::consts::EXE_SUFFIX;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use tempfile::TempDir;
+
+mod program;
+
+use program::{program, texts};
 
 const HEADER: &str = "time_hour,carrier,flight,tailnum,origin,dest,dep_delay,arr_delay,air_time,distance";
 const ROWS: u64 = 400;
 const AIRCRAFT: u64 = 40;
 
-/// The program, which Cargo builds together with the tests.
 fn flights() -> Command {
-    let test = std::env::current_exe().expect("a running program has a path");
-    let profile = test.ancestors().nth(2).expect("tests are in <profile>/deps");
-    let program = profile.join("examples").join(format!("flights{EXE_SUFFIX}"));
-    assert!(
-        program.exists(),
-        "the example is not built: run `cargo build --examples` or `cargo test` without `--test`"
-    );
-    Command::new(program)
+    program("flights")
 }
 
 fn file(directory: &TempDir, name: &str, content: &str) -> PathBuf {
     let path = directory.path().join(name);
     fs::write(&path, content).expect("a temporary directory can be written");
     path
-}
-
-fn texts(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 /// Some rows, and what the example must write for them.
@@ -67,13 +58,20 @@ fn rows_and_totals() -> (String, String) {
     (rows, out)
 }
 
+/// The rows, those that were sent, and those without tail number, as the example's last table has them.
+fn sent(said: &str) -> Vec<u64> {
+    let mut lines = said.lines().skip_while(|line| !line.contains("without tail number"));
+    let cells = lines.nth(2).expect("a line between").split(|c: char| c.is_whitespace() || c == '│');
+    cells.filter_map(|cell| cell.parse().ok()).take(3).collect()
+}
+
 #[test]
 fn nodes_that_leave_join_die_and_restart_change_nothing_in_the_totals() {
     let directory = TempDir::new().expect("there is room for temporary files");
     let (rows, totals) = rows_and_totals();
     let (data, out) = (file(&directory, "flights.csv", &rows), directory.path().join("totals.csv"));
     let output = flights()
-        .args(["--leave-at", "60", "--join-at", "130", "--kill-at", "210", "--restart-at", "300"])
+        .args(["--leave-at", "60", "--join-at", "130", "--kill-at", "210", "--join-at", "260", "--restart-at", "300"])
         .arg("--data")
         .arg(&data)
         .arg("--out")
@@ -82,10 +80,41 @@ fn nodes_that_leave_join_die_and_restart_change_nothing_in_the_totals() {
         .expect("the example starts");
     let said = texts(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("left in good order") && said.contains("n4 joined"), "{said}");
+    assert!(said.contains("400 rows, 3 nodes: n1, n2, n3\n"), "{said}");
+    assert!(said.contains("left in good order"), "{said}");
+    assert!(said.contains("n4 joined") && said.contains("n5 joined"), "{said}");
     assert!(said.contains("killed (SIGKILL)") && said.contains("all nodes are back"), "{said}");
     assert!(said.contains("exact: "), "{said}");
     assert_eq!(fs::read_to_string(&out).expect("it was written"), totals, "{said}");
+    assert_eq!(sent(&said), [ROWS, ROWS - 32, 32], "{said}");
+}
+
+#[test]
+fn a_count_that_is_wrong_by_one_mile_ends_the_run_with_the_aircraft_that_differs() {
+    let directory = TempDir::new().expect("there is room for temporary files");
+    let (rows, totals) = rows_and_totals();
+    let data = file(&directory, "flights.csv", &rows);
+    let (row, tail) = (2, "N14");
+    assert!(rows.lines().nth(row).is_some_and(|line| line.contains(tail)), "it is of another aircraft");
+    let output = flights()
+        .args(["--nodes", "2", "--falsify", &row.to_string()])
+        .arg("--data")
+        .arg(&data)
+        .arg("--dir")
+        .arg(directory.path())
+        .output()
+        .expect("the example starts");
+    let said = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("400 rows, 2 nodes: n1, n2\n"), "{said}");
+    assert!(said.contains(&format!("not exact: 1 of {} aircraft differ\n", totals.lines().count() - 1)), "{said}");
+    let expected = totals.lines().find_map(|line| line.strip_prefix(&format!("{tail},"))).expect("it has flights");
+    let expected: Vec<i64> = expected.split(',').map(|number| number.parse().expect("a number")).collect();
+    let [flights, cancelled, distance, dep_delay] = expected[..] else { panic!("{expected:?}") };
+    let as_said =
+        |distance| format!("{flights} flights, {cancelled} cancelled, distance {distance}, dep_delay {dep_delay}");
+    let (has, should) = (as_said(distance + 1), as_said(distance));
+    assert!(said.contains(&format!("  {tail}: its worker has {has}; the file has {should}\n")), "{said}");
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(crate) struct SwormAttrs {
     pub(crate) restart: Option<Strategy>,
     pub(crate) distribution: Option<Strategy>,
     pub(crate) handoff: Option<bool>,
+    pub(crate) ack: Option<Ack>,
     pub(crate) sync_interval: Option<Length>,
 }
 
@@ -53,6 +54,12 @@ pub(crate) struct Handles {
 pub(crate) enum Handoff {
     Whole(bool),
     Part(Box<Type>),
+}
+
+/// When a registration is acknowledged.
+pub(crate) enum Ack {
+    Durable,
+    Memory,
 }
 
 /// A strategy by the name of its plugin, or as a value.

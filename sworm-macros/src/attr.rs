@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Error, Meta, Result, Token};
 
-use crate::ast::{MessageAttrs, SwormAttrs, WorkerAttrs};
+use crate::ast::{Ack, MessageAttrs, SwormAttrs, WorkerAttrs};
 use crate::errors::Errors;
 use crate::value::{Arg, skip_value};
 
@@ -37,14 +37,14 @@ pub(crate) fn read<K: Keys>(attrs: &[Attribute], errors: &mut Errors) -> K {
 
 fn read_list<K: Keys>(input: ParseStream<'_>, keys: &mut K, seen: &mut Vec<Ident>, errors: &mut Errors) -> Result<()> {
     while !input.is_empty() {
-        let outcome = read_key(input, keys, seen, errors);
-        let stopped_early = !input.is_empty() && !input.peek(Token![,]);
-        match outcome {
-            Err(error) => errors.push(error),
-            Ok(()) if stopped_early => errors.at_span(input.span(), "expected `,`"),
-            Ok(()) => {}
+        let outcome = read_key(input, keys, seen, errors).and_then(|()| {
+            let ended = input.is_empty() || input.peek(Token![,]);
+            if ended { Ok(()) } else { Err(Error::new(input.span(), "expected `,`")) }
+        });
+        if let Err(error) = outcome {
+            errors.push(error);
+            skip_value(input)?;
         }
-        skip_value(input)?;
         input.parse::<Option<Token![,]>>()?;
     }
     Ok(())
@@ -128,9 +128,10 @@ impl Keys for SwormAttrs {
             "distribution" => self.distribution = Some(arg.strategy("distribution = \"rendezvous\"")?),
             "handoff" => self.handoff = Some(arg.switch("handoff = false")?),
             "mode" => mode(arg)?,
+            "ack" => self.ack = Some(ack(arg)?),
             "sync_interval" => self.sync_interval = Some(arg.length("sync_interval = \"100ms\"")?),
             "crate" => self.krate = Some(arg.path(CRATE)?),
-            "ack" | "rebalance" => return Err(arg.not_there_yet("leave it out")),
+            "rebalance" => return Err(arg.not_there_yet("leave it out")),
             _ => {
                 return Err(arg.unknown(&[
                     "name",
@@ -138,12 +139,25 @@ impl Keys for SwormAttrs {
                     "distribution",
                     "handoff",
                     "mode",
+                    "ack",
                     "sync_interval",
                     "crate",
                 ]));
             }
         }
         Ok(())
+    }
+}
+
+fn ack(arg: Arg<'_>) -> Result<Ack> {
+    let ack = arg.text("ack = \"durable\"")?;
+    match ack.value().as_str() {
+        "durable" => Ok(Ack::Durable),
+        "memory" => Ok(Ack::Memory),
+        other => {
+            let text = format!("there is no ack \"{other}\"; write \"durable\", which is the default, or \"memory\"");
+            Err(Error::new(ack.span(), text))
+        }
     }
 }
 

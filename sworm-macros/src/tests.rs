@@ -45,8 +45,31 @@ fn a_mistake_takes_nothing_else_away() {
     let text = tokens.to_string();
     assert!(text.contains("replicas (2)") && text.contains("handoff (true)") && !text.contains("mailbox ("));
     let items = items(tokens);
-    assert_eq!(errors(&items).len(), 3);
+    let errors = errors(&items);
+    assert!(errors.iter().any(|error| error == "expected the name of an attribute"), "{errors:?}");
+    assert_eq!(errors.len(), 4);
     assert_eq!(traits(&items), ["Target", "Worker", "Request", "Request", "Lifecycle"]);
+}
+
+#[test]
+fn what_follows_a_key_is_never_passed_over_in_silence() {
+    let after = |given: &[&str], expected: &[&str]| {
+        for text in given {
+            let list: proc_macro2::TokenStream = text.parse().expect("tokens");
+            let worker: DeriveInput = parse_quote! { #[worker(#list)] struct Counter; };
+            let sworm: DeriveInput = parse_quote! { #[sworm(#list)] struct Counters; };
+            assert_eq!(errors(&items(expand::worker(&worker))), expected, "{text}");
+            if !text.contains("mailbox") && !text.contains("replicas") {
+                assert_eq!(errors(&items(expand::sworm(&sworm))), expected, "{text}");
+            }
+        }
+    };
+    after(&["handoff, mailbox: 3", "mailbox: 3", "handoff, mailbox"], &["expected `mailbox = 64`"]);
+    after(&["name = \"c\", \"x\", 17", "name = \"c\", 17"], &["expected the name of an attribute"]);
+    after(&["name = \"c\" 17, handoff", "handoff = false true"], &["expected `,`"]);
+    after(&["name = \"b\", replicas 2, mailbox 3"], &["expected `replicas = 2`", "expected `mailbox = 64`"]);
+    let sworm: DeriveInput = parse_quote! { #[sworm(name = "d", handoff: false)] struct D; };
+    assert_eq!(errors(&items(expand::sworm(&sworm))), ["expected `handoff = false`"]);
 }
 
 #[test]
@@ -74,11 +97,22 @@ fn paths_start_where_the_attribute_says() {
 #[test]
 fn a_sworm_is_built_from_what_was_given() {
     let input: DeriveInput = parse_quote! {
-        #[sworm(name = "carts", restart = "temporary", handoff, sync_interval = "100ms", mode = "available")]
+        #[sworm(name = "carts", restart = "temporary", handoff, ack = "memory", sync_interval = "100ms", mode = "available")]
         struct Carts;
     };
     let text = expand::sworm(&input).to_string();
-    assert!(text.contains(r#"SwormSpec :: new ("carts") . restart ("temporary") . handoff (true) . sync_interval ("#));
+    assert!(text.contains(r#"SwormSpec :: new ("carts") . restart ("temporary") . handoff (true) . ack ("#));
+    assert!(text.contains("Ack :: Memory) . sync_interval ("));
+}
+
+#[test]
+fn the_interval_has_the_limits_that_opening_has() {
+    for (interval, fits) in [("19ms", false), ("20ms", true), ("2s", true), ("2001ms", false)] {
+        let input: DeriveInput = parse_quote! { #[sworm(sync_interval = #interval)] struct S; };
+        let wrong = errors(&items(expand::sworm(&input)));
+        let expected: &[&str] = if fits { &[] } else { &["`sync_interval` must be from 20ms to 2s"] };
+        assert_eq!(wrong, expected, "{interval}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Checks what was read. A value that is refused is taken out, so that the rest still makes impls.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use quote::ToTokens;
@@ -11,7 +12,9 @@ use crate::errors::Errors;
 const MAX_NAME_BYTES: usize = 255;
 const MAX_REPLICAS: u64 = 16;
 const MAX_MAILBOX: u64 = 1_000_000;
-const MAX_LENGTH: Duration = Duration::from_secs(3600);
+const START_TIMEOUT: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_secs(3600);
+/// As `SwormSpec` checks it when a sworm is opened.
+const SYNC_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(2);
 
 pub(crate) fn worker(input: &DeriveInput, attrs: &mut WorkerAttrs, errors: &mut Errors) {
     not_a_union(input, "a worker", errors);
@@ -25,7 +28,7 @@ pub(crate) fn worker(input: &DeriveInput, attrs: &mut WorkerAttrs, errors: &mut 
     number(&mut attrs.version, |version| (version != 1).then(|| version_text(version)), errors);
     number(&mut attrs.replicas, |n| outside(n, 0, MAX_REPLICAS, "`replicas`"), errors);
     number(&mut attrs.mailbox, |n| outside(n, 1, MAX_MAILBOX, "`mailbox`"), errors);
-    length(&mut attrs.start_timeout, "`start_timeout`", errors);
+    length(&mut attrs.start_timeout, &START_TIMEOUT, "`start_timeout` must be above 0 and at most 1h", errors);
     strategy(&mut attrs.restart, "restart = \"transient\"", errors);
     strategy(&mut attrs.distribution, "distribution = \"rendezvous\"", errors);
     listed_once(attrs, errors);
@@ -49,7 +52,7 @@ pub(crate) fn sworm(input: &DeriveInput, attrs: &mut SwormAttrs, errors: &mut Er
         errors.at(ident, format!("a sworm is declared by a unit struct: write `struct {ident};`"));
     }
     name(&mut attrs.name, "`name`", errors);
-    length(&mut attrs.sync_interval, "`sync_interval`", errors);
+    length(&mut attrs.sync_interval, &SYNC_INTERVAL, "`sync_interval` must be from 20ms to 2s", errors);
     strategy(&mut attrs.restart, "restart = \"temporary\"", errors);
     strategy(&mut attrs.distribution, "distribution = \"rendezvous\"", errors);
 }
@@ -123,15 +126,8 @@ fn number(slot: &mut Option<LitInt>, wrong: impl Fn(u64) -> Option<String>, erro
     check(slot, |number| wrong(number.base10_parse().unwrap_or(u64::MAX)), errors);
 }
 
-fn length(slot: &mut Option<Length>, what: &str, errors: &mut Errors) {
-    check(
-        slot,
-        |length| {
-            let fits = !length.time.is_zero() && length.time <= MAX_LENGTH;
-            (!fits).then(|| format!("{what} must be above 0 and at most 1h"))
-        },
-        errors,
-    );
+fn length(slot: &mut Option<Length>, limits: &RangeInclusive<Duration>, text: &str, errors: &mut Errors) {
+    check(slot, |length| (!limits.contains(&length.time)).then(|| text.to_owned()), errors);
 }
 
 fn strategy(slot: &mut Option<Strategy>, form: &str, errors: &mut Errors) {

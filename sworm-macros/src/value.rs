@@ -5,7 +5,7 @@ use proc_macro2::{Ident, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::discouraged::Speculative;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, LitBool, LitInt, LitStr, Path, Result, Token, Type, parenthesized, token};
+use syn::{Error, Lit, LitBool, LitInt, LitStr, Path, Result, Token, Type, parenthesized, token};
 
 use crate::ast::{Handles, Handoff, Length, Strategy};
 use crate::errors::Errors;
@@ -162,7 +162,7 @@ fn types(content: ParseStream<'_>, form: &str, errors: &mut Errors) -> Result<Ve
     Ok(all)
 }
 
-/// Passes over what is left of one key, up to the comma before the next.
+/// Passes over what is left of one key that could not be read, up to the comma before the next.
 pub(crate) fn skip_value(input: ParseStream<'_>) -> Result<()> {
     while !input.is_empty() && !before_next_key(input) {
         input.parse::<TokenTree>()?;
@@ -176,7 +176,10 @@ fn before_next_key(input: ParseStream<'_>) -> bool {
     if ahead.parse::<Token![,]>().is_err() {
         return false;
     }
-    ahead.is_empty()
-        || Ident::parse_any(&ahead).is_ok()
-            && (ahead.is_empty() || ahead.peek(Token![=]) || ahead.peek(Token![,]) || ahead.peek(token::Paren))
+    let key_follows = |ahead: ParseStream<'_>| {
+        // What stands where `=` belongs makes a key of it too: it is reported as such.
+        let nearly = ahead.peek(Lit) || ahead.peek(Token![:]) && !ahead.peek(Token![::]);
+        ahead.is_empty() || ahead.peek(Token![=]) || ahead.peek(Token![,]) || ahead.peek(token::Paren) || nearly
+    };
+    ahead.is_empty() || Ident::parse_any(&ahead).is_ok() && key_follows(&ahead)
 }

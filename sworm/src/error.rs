@@ -90,13 +90,14 @@ pub enum StartError {
         /// The newest format that this version reads.
         known: u32,
     },
-    /// The network could not be used. Its variants say why.
+    /// The network could not be used. Its variants say why. What is wrong with the arguments is found before the data
+    /// directory is touched; if the network itself fails after that, the directory is this node's by then.
     #[error("{0}")]
     Transport(#[from] TransportError),
-    /// `memory_network` was used together with `listen`, `join` or `zenoh`. Choose one network.
+    /// `memory_network` was used together with `listen`, `advertise`, `join` or `zenoh`. Choose one network.
     #[error("choose one network: `.memory_network(..)`, or `.listen(..)`, `.join(..)` and `.zenoh(..)`")]
     TwoNetworks,
-    /// Another living node has this id. Give each node an id of its own.
+    /// Another living node has this id. Give each node an id of its own. The data directory is this node's by then.
     #[error("another node with the id {node:?} is running in this cluster; give each node an id of its own")]
     IdTaken {
         /// The id.
@@ -147,7 +148,8 @@ pub enum OpenError {
         /// What was given.
         name: String,
     },
-    /// Another node, or this one before, opened the sworm with other settings. All nodes must agree.
+    /// Another node opened the sworm with another `handoff`, on which all nodes must agree, or this node has it open with
+    /// other settings of any kind. Nothing was changed.
     #[error("sworm {sworm:?} was opened on {node} with {theirs}, here with {ours}; all nodes must open it alike")]
     Disagreed {
         /// The sworm.
@@ -182,9 +184,25 @@ pub enum OpenError {
         /// What is wrong and what is allowed.
         what: String,
     },
+    /// The node did not come to know what the others know of the sworm: one of them does not answer, or the node has not
+    /// met those that it looks for. The sworm is not open. Try again; the log and [`Node::members`](crate::Node::members)
+    /// tell who is missing.
+    #[error("sworm {sworm:?} was not opened within {after:?}: another node does not answer")]
+    Timeout {
+        /// The sworm.
+        sworm: String,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped).
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a name was not registered.
@@ -255,6 +273,13 @@ pub enum RegisterError {
     /// The node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a name was not unregistered.
@@ -276,6 +301,13 @@ pub enum UnregisterError {
     /// The node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a group was not joined or left.
@@ -303,6 +335,13 @@ pub enum GroupError {
     /// The node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a call did not come back with a reply.
@@ -352,7 +391,8 @@ pub enum CallError {
         /// Why.
         why: String,
     },
-    /// The message is larger than 16 MiB encoded. It was not sent.
+    /// The message is larger than 16 MiB encoded, and its worker is on another node. It was not sent. Within a node nothing
+    /// is encoded, so there it would have been handled: do not rely on that, since workers move.
     #[error("the message has {bytes} bytes; at most {limit} can be sent")]
     TooLarge {
         /// Its size.
@@ -385,6 +425,13 @@ pub enum CallError {
     /// This node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
+    /// This node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl CallError {
@@ -395,7 +442,8 @@ impl CallError {
             | Self::NodeDown
             | Self::WorkerDied { .. }
             | Self::NotDurable { .. }
-            | Self::Stopped => true,
+            | Self::Stopped
+            | Self::NodeFailed { .. } => true,
             Self::Undecodable { what, .. } => what.starts_with("reply"),
             _ => false,
         }
@@ -427,7 +475,7 @@ pub enum LeaveError {
     /// The time is over. What was not handed over is in the store as far as it was saved, and starts elsewhere.
     #[error("not everything was handed over in time")]
     Timeout,
-    /// The store failed at the end. What was acknowledged before is safe.
+    /// The store failed, now or before. What was acknowledged before is safe.
     #[error("the store failed: {0}")]
     Store(String),
 }

@@ -6,6 +6,7 @@ mod codec;
 pub mod core;
 mod error;
 mod node;
+mod panics;
 mod plugin;
 pub mod store;
 mod strategy;
@@ -14,8 +15,13 @@ mod worker;
 
 pub mod prelude;
 
+/// The code in the README must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use api::{
-    CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
+    Ack, CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
     Sworm, SwormSpec,
 };
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
@@ -34,6 +40,15 @@ pub use sworm_macros::{Message, Sworm, Worker};
 pub use worker::{
     BoxError, Context, Handler, Handoff, Lifecycle, Message, Request, Storable, Target, Worker, WorkerOptions,
 };
+
+/// What a simulator needs beside [`core`]: what production puts around a core, as far as it is not tied to a runtime.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::node::disk::Disk;
+    pub use crate::node::frame::{Call, Frame, Replied};
+    pub use crate::node::identity::{Identity, Owner, claim};
+    pub use crate::plugin::Strategies;
+}
 
 /// For the code that the macros write.
 #[doc(hidden)]

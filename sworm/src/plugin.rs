@@ -95,15 +95,18 @@ pub struct Strategies {
 
 /// Two plugins of one kind have one name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Duplicate {
-    pub(crate) name: &'static str,
-    pub(crate) first: Place,
-    pub(crate) second: Place,
+pub struct Duplicate {
+    /// The name.
+    pub name: &'static str,
+    /// Where it was registered first.
+    pub first: Place,
+    /// Where again.
+    pub second: Place,
 }
 
 impl Strategies {
     /// Collects everything that is linked.
-    pub(crate) fn linked() -> Result<Self, Duplicate> {
+    pub fn linked() -> Result<Self, Duplicate> {
         Self::collect(inventory::iter::<Plugin>.into_iter().copied())
     }
 

@@ -10,7 +10,7 @@ struct A;
 struct B;
 
 #[derive(Sworm)]
-#[sworm(mode = "majority", ack = 1, rebalance = "off")]
+#[sworm(mode = "majority", rebalance = "off")]
 struct C;
 
 #[derive(Message, Serialize, Deserialize)]

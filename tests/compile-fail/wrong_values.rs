@@ -30,8 +30,12 @@ struct Pot;
 struct D;
 
 #[derive(Sworm)]
-#[sworm(mode = "quick")]
+#[sworm(mode = "quick", ack = "soon")]
 struct E;
+
+#[derive(Sworm)]
+#[sworm(ack = memory)]
+struct F;
 
 impl Handler<Pot> for C {
     async fn handle(&mut self, _pot: Pot, _ctx: &mut Context<Self>) {}

@@ -21,6 +21,7 @@ pub struct Cluster {
     name: String,
     host: String,
     strangers: bool,
+    file_blocks: Option<u64>,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
@@ -31,13 +32,27 @@ impl Cluster {
         let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
         std::fs::create_dir(directory.path().join("locks")).expect("a directory");
         let name = directory.path().file_name().expect("it has one").to_string_lossy().into_owned();
-        Self { program, name, host: fresh_host(), strangers: false, directory, nodes: BTreeMap::new() }
+        Self {
+            program,
+            name,
+            host: fresh_host(),
+            strangers: false,
+            file_blocks: None,
+            directory,
+            nodes: BTreeMap::new(),
+        }
     }
 
     /// From now on nodes do not find each other by being on one machine.
     pub fn as_strangers(mut self) -> Self {
         self.strangers = true;
         self
+    }
+
+    /// Nodes that are started from now on cannot make a file larger than that many blocks of 512 bytes, as if the disk
+    /// were full.
+    pub fn limit_files(&mut self, blocks: Option<u64>) {
+        self.file_blocks = blocks;
     }
 
     /// Starts these nodes, each with a store, joined through the first; each has opened [`SWORM`] and sees all others.
@@ -52,12 +67,17 @@ impl Cluster {
     /// Starts these nodes at once, and waits until all see all. When none was there they find each other.
     pub async fn add_all(&mut self, ids: &[&str]) {
         let specs: Vec<NodeSpec> = ids.iter().map(|id| self.spec(id)).collect();
+        self.launch_all(&specs).await;
+        self.all_see_all().await;
+    }
+
+    /// Starts these nodes at once.
+    pub async fn launch_all(&mut self, specs: &[NodeSpec]) {
         let started = join_all(specs.iter().map(|spec| self.open(self.program, spec))).await;
         for process in started {
             let process = process.unwrap_or_else(|failure| panic!("it does not start: {failure}"));
             self.nodes.insert(process.id().to_owned(), Arc::new(process));
         }
-        self.all_see_all().await;
     }
 
     /// The cluster's name.
@@ -68,6 +88,11 @@ impl Cluster {
     /// The directory of all its nodes' directories and logs.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// A loopback address that no other test uses.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// A port of a machine's loopback address that no other test uses.
@@ -84,6 +109,8 @@ impl Cluster {
             listen: vec![self.listen()],
             join: self.nodes.values().next().map(|node| node.endpoints.clone()).unwrap_or_default(),
             client: false,
+            advertise: Vec::new(),
+            zenoh: None,
         }
     }
 
@@ -120,7 +147,7 @@ impl Cluster {
         let temporary =
             self.directory.path().join(if self.strangers { format!("tmp-{}", spec.id) } else { "tmp".into() });
         std::fs::create_dir_all(&temporary).expect("a directory");
-        let mut process = Process::spawn(program, &spec.id, self.directory.path(), &temporary);
+        let mut process = Process::spawn(program, self.file_blocks, &spec.id, self.directory.path(), &temporary);
         let started: Started = process.get(Command::Start(spec.clone())).await?;
         process.endpoints = started.endpoints;
         Ok(process)
@@ -154,12 +181,25 @@ impl Cluster {
         join_all(nodes.values().map(|node| node.kill())).await;
     }
 
+    /// SIGKILL to these at once: none of them sees another one go.
+    pub async fn kill_these(&mut self, ids: &[&str]) {
+        let nodes: Vec<_> = ids.iter().map(|id| self.nodes.remove(*id).expect("it lives")).collect();
+        join_all(nodes.iter().map(|node| node.kill())).await;
+    }
+
     /// The node leaves in good order, and its process ends.
     pub async fn leave(&mut self, id: &str) {
+        let log = self[id].clone();
+        let left = self.try_leave(id).await;
+        assert!(left.is_ok(), "{id}: {left:?}\n{}", log.log());
+    }
+
+    /// The same where faults may keep it from handing everything over; its process ends all the same.
+    pub async fn try_leave(&mut self, id: &str) -> Result<(), Failure> {
         let node = self.nodes.remove(id).expect("it lives");
         let left = node.ask(Command::Leave).await;
-        assert!(left.is_ok(), "{id}: {left:?}\n{}", node.log());
         node.end().await;
+        left.map(drop)
     }
 
     /// Waits until every node sees exactly the living ones as up, and in [`SWORM`] those that opened it.

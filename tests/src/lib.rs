@@ -8,12 +8,17 @@
 use std::hash::{BuildHasher, RandomState};
 
 mod cluster;
+mod faulty;
+pub mod living;
 mod process;
 pub mod protocol;
+pub mod relay;
 pub mod server;
+pub mod sim;
 mod wait;
 
 pub use cluster::{Cluster, SWORM, fresh_host};
+pub use faulty::FaultyStore;
 pub use process::{Process, Registering};
 pub use wait::{eventually, eventually_within, holds_for};
 

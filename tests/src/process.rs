@@ -40,10 +40,10 @@ pub struct Process {
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, Failure>>>>>;
 
 impl Process {
-    pub(crate) fn spawn(program: &str, id: &str, directory: &Path, temporary: &Path) -> Self {
+    pub(crate) fn spawn(program: &str, file_blocks: Option<u64>, id: &str, directory: &Path, temporary: &Path) -> Self {
         let log = directory.join(format!("{id}.log"));
         let stderr = OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
-        let mut child = tokio::process::Command::new(program)
+        let mut child = limited(program, file_blocks)
             // Nodes of one cluster find each other on this machine through it.
             .env("TMPDIR", temporary)
             .env("SWORM_TESTS_LOCKS", directory.join("locks"))
@@ -145,6 +145,14 @@ impl Process {
         let sent = std::process::Command::new("kill").args([signal, &self.pid.to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill {signal} {}", self.pid);
     }
+}
+
+/// A program that cannot make a file larger than that. The signal that comes with it is ignored: the write fails.
+fn limited(program: &str, file_blocks: Option<u64>) -> tokio::process::Command {
+    let Some(blocks) = file_blocks else { return tokio::process::Command::new(program) };
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ && ulimit -f \"$1\" && exec \"$0\"", program, &blocks.to_string()]);
+    shell
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,6 +1,8 @@
 //! What a test and a node process say to each other, a line of JSON each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::iter::Sum;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,10 @@ pub struct NodeSpec {
     pub join: Vec<String>,
     /// Whether it is a client.
     pub client: bool,
+    /// Where the others are told to reach it, if not where it listens.
+    pub advertise: Vec<String>,
+    /// A zenoh configuration.
+    pub zenoh: Option<String>,
 }
 
 /// The worker types of the test node.
@@ -125,6 +131,11 @@ pub enum Command {
     Registered {
         sworm: String,
     },
+    /// The nodes that have a name's newest state.
+    Holders {
+        sworm: String,
+        name: String,
+    },
     GroupMembers {
         sworm: String,
         group: String,
@@ -148,8 +159,16 @@ pub enum Command {
     SwormNodes {
         sworm: String,
     },
+    Census {
+        sworm: String,
+    },
+    Living {
+        sworm: String,
+    },
     Leave,
     Close,
+    /// Waits until the node has stopped; answers why, if it did so by itself.
+    Stopped,
     /// Carries it out, answers, and aborts the process at once.
     ThenDie(Box<Command>),
 }
@@ -191,6 +210,11 @@ pub enum TypedCommand {
         name: String,
         say: Say,
     },
+    /// Registers all these names at once; answers with those that failed.
+    RegisterAll {
+        kind: Kind,
+        names: Vec<String>,
+    },
     Join {
         kind: Kind,
         group: String,
@@ -223,6 +247,42 @@ pub struct Found {
     pub metadata: BTreeMap<String, String>,
     pub groups: BTreeSet<String>,
     pub attached: bool,
+}
+
+/// What a node's directory says and what really lives in its process, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    /// The names that are registered and run, by their pids.
+    pub running: Digest,
+    /// Those that are registered and do not run.
+    pub idle: usize,
+    /// Those of which `whereis` says something else than `registered`.
+    pub odd: usize,
+    /// The workers that exist in this process, whatever the library says.
+    pub living: Digest,
+}
+
+/// A set of pids in short: equal sets, equal digests. Those of disjoint sets can be added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// How many.
+    pub count: usize,
+    /// The sum of their hashes.
+    pub sum: u64,
+}
+
+impl Digest {
+    /// The digest of these.
+    pub fn of<'a>(pids: impl IntoIterator<Item = &'a Pid>) -> Self {
+        let one = |pid: &Pid| Self { count: 1, sum: BuildHasherDefault::<DefaultHasher>::new().hash_one(pid) };
+        pids.into_iter().map(one).sum()
+    }
+}
+
+impl Sum for Digest {
+    fn sum<I: Iterator<Item = Self>>(digests: I) -> Self {
+        digests.fold(Self::default(), |a, b| Self { count: a.count + b.count, sum: a.sum.wrapping_add(b.sum) })
+    }
 }
 
 /// A node as another one sees it.

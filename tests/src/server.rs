@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sworm::prelude::*;
-use sworm::{CallError, Inbox, Member, Registration};
+use sworm::{CallError, Inbox, Member, Registration, RegistrationState};
 use tokio::sync::{mpsc, watch};
 
-use crate::protocol::{Answer, Command, Failure, Found, NodeSpec, Request, Seen, Started, TypedCommand};
+use crate::living;
+use crate::protocol::{
+    Answer, Census, Command, Digest, Failure, Found, NodeSpec, Request, Seen, Started, TypedCommand,
+};
 
 /// What an inbox of a node process takes; it answers with the next number.
 #[derive(Message, Serialize, Deserialize)]
@@ -118,6 +121,10 @@ impl<T: Typed> Server<T> {
             Command::Registered { sworm } => {
                 json(self.sworm(&sworm)?.registered().into_iter().map(found).collect::<Vec<_>>())
             }
+            Command::Holders { sworm, name } => {
+                let found = self.sworm(&sworm)?.whereis(name).ok_or_else(|| missing("name"))?;
+                json(found.holders)
+            }
             Command::GroupMembers { sworm, group } => {
                 json(self.sworm(&sworm)?.members(group).into_iter().map(found).collect::<Vec<_>>())
             }
@@ -139,9 +146,12 @@ impl<T: Typed> Server<T> {
                 json(found.call(Ping { n }).await.map_err(call_failure)?)
             }
             Command::SwormNodes { sworm } => json(self.sworm(&sworm)?.nodes()),
+            Command::Census { sworm } => json(census(&self.sworm(&sworm)?)),
+            Command::Living { sworm } => json(living::pids(&sworm)),
             Command::Members => json(self.node()?.members().into_iter().map(seen).collect::<Vec<_>>()),
             Command::Leave => json(self.node()?.leave().await.map_err(failure)?),
             Command::ThenDie(_) => Err(missing("a second death")),
+            Command::Stopped => json(self.node()?.stopped().await),
             Command::Close => json(self.node()?.close().await.map_err(failure)?),
         }
     }
@@ -154,6 +164,10 @@ impl<T: Typed> Server<T> {
         };
         for endpoint in spec.listen {
             builder = builder.listen(endpoint);
+        }
+        builder = builder.advertise(spec.advertise);
+        if let Some(config) = spec.zenoh {
+            builder = builder.zenoh(zenoh::Config::from_json5(&config).expect("a configuration"));
         }
         if spec.client {
             builder = builder.client();
@@ -214,6 +228,18 @@ fn found(registration: Registration) -> Found {
         metadata,
         groups: groups.iter().map(|group| group.to_string()).collect(),
         attached,
+    }
+}
+
+fn census(sworm: &Sworm) -> Census {
+    let registered = sworm.registered();
+    let running = || registered.iter().filter(|found| found.state == RegistrationState::Running);
+    let odd = |found: &&Registration| sworm.whereis(&found.name).is_none_or(|other| other.pid != found.pid);
+    Census {
+        running: Digest::of(running().map(|found| &found.pid)),
+        idle: registered.len() - running().count(),
+        odd: registered.iter().filter(odd).count(),
+        living: Digest::of(&living::pids(sworm.name())),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sworm_tests::protocol::{Kind, Say};
-use sworm_tests::{Cluster, eventually, eventually_within, program};
+use sworm_tests::{Cluster, eventually, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_nodes_workers_start_elsewhere_and_no_other_worker_is_disturbed() {
@@ -77,20 +77,21 @@ async fn a_killed_process_is_noticed_at_once() {
     let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
     let mut took = Vec::new();
     for _ in 0..3 {
+        let started = Instant::now();
         cluster.kill("b").await;
-        let killed = Instant::now();
         for survivor in ["a", "c"] {
             let survivor = &cluster[survivor];
-            eventually_within(Duration::from_secs(2), "the death being noticed", || async {
-                (survivor.members().await["b"] == "Down").then_some(())
-            })
-            .await;
+            eventually("the death being noticed", || async { (survivor.members().await["b"] == "Down").then_some(()) })
+                .await;
         }
-        took.push(killed.elapsed());
+        took.push(started.elapsed());
         cluster.add("b").await;
         cluster.all_see_all().await;
     }
     println!("noticed on both survivors after {took:?}");
+    // A silent node is given up after a lease of 2 s: it must not have come to that.
+    let best = took.iter().min().expect("three rounds");
+    assert!(*best < Duration::from_millis(800), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,6 +96,7 @@ impl Here {
             interval_ms: 200,
             grace_ms: 5_000,
             recover_wait_ms: 5_000,
+            ack_in_memory: false,
             state_wait_ms: 10_000,
             restart: BTreeMap::new(),
             strategies: Default::default(),

@@ -95,14 +95,24 @@ async fn a_worker_that_crashes_too_often_stays_visible_as_failed_until_it_is_rep
         };
         both([&a, &b], name, "the failure being visible", says_why).await;
     }
+    // On a node that comes later, too; nor does its coming start them again.
+    let c = cluster.add("c").await;
+    cluster.all_see_all().await;
+    for name in ["replaced", "ended"] {
+        let failed = |found: &Found| found.state.starts_with("Failed") && found.state.contains("told to crash");
+        let found = eventually("the failure being visible", || async { c.find(name).await.filter(failed) }).await;
+        assert_eq!(Some(found), a.find(name).await);
+        let refused = c.call(Kind::Counter, name, Say::Get).await.expect_err("it has failed");
+        assert_eq!((refused.kind.as_str(), refused.unknown), ("Failed", false), "{refused}");
+    }
     a.unregister("ended").await.expect("it can be ended");
-    both([&a, &b], "ended", "its end", |found| found.is_none()).await;
+    for node in [&a, &b, &c] {
+        eventually("its end", || async { node.find("ended").await.is_none().then_some(()) }).await;
+    }
     a.register(Kind::Counter, "replaced", 2).await.expect("a failed one may be replaced");
     assert_eq!(b.call(Kind::Counter, "replaced", Say::Get).await, Ok(2));
     assert_eq!(b.find("bystander").await.map(|found| found.pid), Some(bystander), "a bystander was disturbed");
     assert_eq!(b.call(Kind::Counter, "bystander", Say::Get).await, Ok(7));
-    // It is visible on a node that comes later, too.
-    cluster.add("c").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 use syn::DeriveInput;
 
 use super::{SwormPath, constant, duration, name_or_ident};
-use crate::ast::{Strategy, SwormAttrs};
+use crate::ast::{Ack, Strategy, SwormAttrs};
 use crate::errors::Errors;
 use crate::{attr, valid};
 
@@ -20,6 +20,10 @@ pub(crate) fn sworm(input: &DeriveInput) -> TokenStream {
     spec.extend(strategy("restart", &quote!(#sworm::Restart), attrs.restart.as_ref()));
     spec.extend(strategy("distribution", &quote!(#sworm::Distribution), attrs.distribution.as_ref()));
     spec.extend(attrs.handoff.map(|on| quote!(.handoff(#on))));
+    spec.extend(attrs.ack.map(|ack| match ack {
+        Ack::Durable => quote!(.ack(#sworm::Ack::Durable)),
+        Ack::Memory => quote!(.ack(#sworm::Ack::Memory)),
+    }));
     spec.extend(attrs.sync_interval.map(|every| {
         let every = duration(every.time);
         quote!(.sync_interval(#every))

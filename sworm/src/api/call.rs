@@ -170,7 +170,7 @@ impl<'a> Way<'a> {
         let shared = &self.sworm.shared;
         loop {
             if shared.node.has_stopped() {
-                return Err(CallError::Stopped);
+                return Err(self.stopped());
             }
             let entry = shared.index.get(self.name);
             if let Some(found) = self.reachable(entry.as_ref())? {
@@ -258,13 +258,17 @@ impl<'a> Way<'a> {
         if let Err(error) = self.send::<M>(host, waiting.number, payload, false) {
             return Some(Err(error));
         }
+        // This node may have stopped meanwhile; then nobody ends the wait.
+        if self.sworm.shared.node.has_stopped() {
+            return Some(Err(self.stopped()));
+        }
         // A node that went away while this was being sent has been told of already.
         if !self.is_present(host) {
             return Some(Err(CallError::NodeDown));
         }
         match timeout_at(self.deadline, &mut waiting.reply).await {
             Err(_) => Some(Err(CallError::Timeout { after: self.limit })),
-            Ok(Err(_)) => Some(Err(CallError::Stopped)),
+            Ok(Err(_)) => Some(Err(self.stopped())),
             Ok(Ok(Replied::NotHere)) => None,
             Ok(Ok(Replied::Failed(error))) => Some(Err(error)),
             Ok(Ok(Replied::Done(reply))) => Some(
@@ -272,6 +276,10 @@ impl<'a> Way<'a> {
                     .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() }),
             ),
         }
+    }
+
+    fn stopped(&self) -> CallError {
+        self.sworm.shared.node.stopped_as(CallError::Stopped, |reason| CallError::NodeFailed { reason })
     }
 
     fn is_present(&self, host: &Peer) -> bool {
@@ -292,6 +300,7 @@ impl<'a> Way<'a> {
             name: self.name.clone(),
             message: M::ID.into(),
             cast,
+            hops: 0,
             payload,
         };
         let frame = Frame::Call(call)
@@ -311,6 +320,7 @@ async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, letter: 
     }
     match timeout_at(way.deadline, answer).await {
         Err(_) => Local::Done(Err(CallError::Timeout { after: way.limit })),
+        Ok(Err(_)) if way.sworm.shared.node.has_stopped() => Local::Done(Err(way.stopped())),
         Ok(Err(_)) => Local::Done(Err(CallError::WorkerDied { reason: "it panicked or was stopped".into() })),
         Ok(Ok(LocalAnswer::Reply(reply))) => Local::Done(Ok(reply)),
         Ok(Ok(LocalAnswer::Failed(error))) => Local::Done(Err(error)),

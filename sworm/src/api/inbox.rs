@@ -14,10 +14,11 @@ use super::register;
 use super::sworm::ASK_LIMIT;
 use super::{Ref, Sworm};
 use crate::core::cell::INBOX_PREFIX;
-use crate::core::ids::Pid;
+use crate::core::ids::{Birth, Pid};
 use crate::core::message::{Ask, Registering};
 use crate::error::{CallError, RegisterError};
 use crate::node::sworm::Slot;
+use crate::panics;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken, RemoteParcel, reserve};
 use crate::worker::task::Replies;
 use crate::worker::{Message, Request, Storable, Target};
@@ -28,6 +29,7 @@ const CAPACITY: usize = 1024;
 /// The messages to a name that a task of yours has taken with [`Sworm::attach_name`]. Dropping it takes the name away.
 pub struct Inbox<M: Message> {
     pid: Pid,
+    birth: Birth,
     sworm: Sworm,
     receiver: mpsc::Receiver<Received<M>>,
 }
@@ -112,7 +114,9 @@ impl<M: Message> ReplyTo<M> {
 impl<M: Message> Drop for Inbox<M> {
     fn drop(&mut self) {
         // The answer is of no interest: nobody is left to hear it, and the request is repeated until it is answered.
-        drop(self.sworm.shared.ask(Ask::Unregister { name: self.pid.name.clone() }, ASK_LIMIT));
+        // The name may be somebody else's by now: only this lineage of it ends.
+        let ask = Ask::Unregister { name: self.pid.name.clone(), birth: Some(self.birth) };
+        drop(self.sworm.shared.ask(ask, ASK_LIMIT));
     }
 }
 
@@ -139,13 +143,13 @@ pub(super) async fn attach<M: Message>(sworm: &Sworm, name: Arc<str>) -> Result<
         metadata: BTreeMap::new(),
         attached: true,
     };
-    let taken: Ref<Inbox<M>> = register::ask(sworm, registering, ASK_LIMIT).await?;
+    let (host, cell) = register::ask(sworm, registering, ASK_LIMIT).await?;
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let (control, _) = mpsc::unbounded_channel();
-    let pid = taken.pid();
+    let pid = cell.pid(&shared.name, &name, &host);
     let mailbox = Arc::new(InboxMailbox { sender, replies: shared.clone() as Arc<dyn Replies> });
     shared.slots().insert(name, Slot { since: pid.epoch, mailbox, control, task: None });
-    Ok(Inbox { pid, sworm: sworm.clone(), receiver })
+    Ok(Inbox { pid, birth: cell.birth, sworm: sworm.clone(), receiver })
 }
 
 struct InboxMailbox<M: Message> {
@@ -162,13 +166,14 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
             Ok(room) => room,
             Err(why) => return Err((parcel, why)),
         };
-        match M::CODEC.decode(&parcel.payload) {
+        // People's code, in the node's own task.
+        match panics::guarded(|| M::CODEC.decode(&parcel.payload).map_err(|error| error.to_string())).flatten() {
             Ok(message) => {
                 let back = RemoteReply { done: parcel.cast, parcel, replies: self.replies.clone() };
                 room.send((message, ReplyTo { to: Answerer::Remote(back) }));
             }
-            Err(error) => {
-                let error = CallError::Undecodable { what: M::ID.into(), why: error.to_string() };
+            Err(why) => {
+                let error = CallError::Undecodable { what: M::ID.into(), why };
                 self.replies.reply(&parcel, Err(error));
             }
         }

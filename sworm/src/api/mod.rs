@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod inbox;
+mod network;
 mod node;
 mod reference;
 mod register;
@@ -17,5 +18,5 @@ pub use node::{Member, Node};
 pub use reference::Ref;
 pub use register::RegisterBuilder;
 pub use registration::{Registration, RegistrationState};
-pub use spec::SwormSpec;
+pub use spec::{Ack, SwormSpec};
 pub use sworm::Sworm;

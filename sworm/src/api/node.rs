@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{NodeBuilder, Sworm, SwormSpec};
 use crate::core::Input;
@@ -13,7 +13,7 @@ use crate::core::membership::MemberState;
 use crate::error::{LeaveError, OpenError};
 use crate::node::frame::Frame;
 use crate::node::sworm::Opened;
-use crate::node::{NodeShared, open};
+use crate::node::{Life, NodeShared, have_ended, open};
 use crate::transport::Class;
 use crate::transport::local::LocalAnnouncement;
 
@@ -54,7 +54,7 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// What is thought of it.
     pub state: MemberState,
-    /// Where it listens, as far as it said.
+    /// Where it is reached, as far as it said.
     pub endpoints: Vec<String>,
 }
 
@@ -78,9 +78,18 @@ impl Node {
         self.guard.shared.me.incarnation
     }
 
-    /// Where this node listens, with the real ports.
+    /// Where others reach this node: what it advertises, else where it listens, with the real ports.
     pub fn endpoints(&self) -> Vec<String> {
         self.guard.shared.endpoints()
+    }
+
+    /// Waits until the node has stopped, and says why if it did so by itself: its store failed, as on a full disk. Then
+    /// nothing is acknowledged any more, its workers are stopped, and the other nodes start them from what was saved. A
+    /// service that waits for this can start the node anew, or end.
+    pub async fn stopped(&self) -> Option<String> {
+        let mut life = self.guard.shared.stopping();
+        drop(life.wait_for(Life::is_over).await);
+        self.failure()
     }
 
     /// Why the node has stopped by itself, if it has: its store failed.
@@ -93,36 +102,41 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Disagreed`] when another node opened it with other settings, and the others of [`OpenError`].
+    /// [`OpenError::Disagreed`] when another node, or this one before, opened it with other settings, [`OpenError::Timeout`] after 30 s, and
+    /// the others of [`OpenError`]. The sworm is not open then and can be opened anew.
     pub async fn sworm(&self, spec: impl Into<SwormSpec>) -> Result<Sworm, OpenError> {
-        let spec = spec.into();
-        let shared = open::open(&self.guard.shared, &spec)?;
-        let mut opened = shared.opened.clone();
-        let mut stopping = self.guard.shared.stopping();
-        let deadline = Instant::now() + OPEN_LIMIT;
-        let settled = tokio::select! {
-            settled = timeout_at(deadline, opened.wait_for(|now| *now != Opened::Joining)) => settled,
-            _ = stopping.changed() => return Err(OpenError::Stopped),
-        };
-        let now = match settled {
-            Ok(Ok(now)) => now.clone(),
-            Ok(Err(_)) => return Err(OpenError::Stopped),
-            // It goes on joining; what needs the others waits within its own deadline.
-            Err(_) => Opened::Ready,
-        };
-        match now {
-            Opened::Disagreed { node, theirs } => {
-                self.guard.shared.sworms().remove(&shared.hash);
-                Err(OpenError::Disagreed {
-                    sworm: spec.name.clone(),
-                    node,
-                    theirs: theirs.to_string(),
-                    ours: spec.agreed(),
-                })
-            }
-            Opened::Left { .. } => Err(OpenError::Stopped),
-            Opened::Joining | Opened::Ready => Ok(Sworm::new(shared)),
+        self.open_within(&spec.into(), OPEN_LIMIT).await
+    }
+
+    async fn open_within(&self, spec: &SwormSpec, limit: Duration) -> Result<Sworm, OpenError> {
+        let node = &self.guard.shared;
+        if let Some(refused) = open::refused(node, &spec.name) {
+            open::close(&refused).await;
         }
+        let shared = open::open(node, spec)?;
+        let mut opened = shared.opened.clone();
+        let mut stopping = node.stopping();
+        let settled = tokio::select! {
+            settled = timeout(limit, opened.wait_for(|now| *now != Opened::Joining)) => settled,
+            _ = stopping.wait_for(Life::is_over) => return Err(self.stopped_open()),
+        };
+        let sworm = spec.name.clone();
+        let error = match settled.map(|now| now.map(|now| now.clone())) {
+            Ok(Ok(Opened::Ready)) => return Ok(Sworm::new(shared)),
+            Ok(Ok(Opened::Left { .. })) => return Err(self.stopped_open()),
+            Ok(Err(_)) if node.has_stopped() => return Err(self.stopped_open()),
+            Ok(Ok(Opened::Disagreed { node, theirs })) => {
+                OpenError::Disagreed { sworm, node, theirs: theirs.to_string(), ours: spec.agreed() }
+            }
+            // An error: somebody else who waited for it has given up, and ended it.
+            Ok(Ok(Opened::Joining) | Err(_)) | Err(_) => OpenError::Timeout { sworm, after: limit },
+        };
+        open::close(&shared).await;
+        Err(error)
+    }
+
+    fn stopped_open(&self) -> OpenError {
+        self.guard.shared.stopped_as(OpenError::Stopped, |reason| OpenError::NodeFailed { reason })
     }
 
     /// The same as [`sworm`](Node::sworm), for a type with `#[derive(Sworm)]`.
@@ -169,7 +183,7 @@ impl Node {
     pub async fn leave(&self) -> crate::Result<()> {
         let shared = &self.guard.shared;
         if shared.has_stopped() {
-            return Err(LeaveError::Stopped.into());
+            return Err(shared.stopped_as(LeaveError::Stopped, LeaveError::Store).into());
         }
         let until_ms = shared.mono_ms() + u64::try_from(LEAVE_LIMIT.as_millis()).unwrap_or(u64::MAX);
         let sworms: Vec<_> = shared.sworms().values().cloned().collect();
@@ -213,7 +227,7 @@ impl Node {
     pub async fn close(&self) -> crate::Result<()> {
         let shared = &self.guard.shared;
         let transport = shared.take_transport();
-        shared.stop(None);
+        have_ended(&shared.end(None)).await;
         if let Some(transport) = transport {
             transport.close().await;
         }
@@ -230,6 +244,36 @@ impl fmt::Debug for Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Introduction;
+    use crate::transport::MemoryNetwork;
+
+    #[tokio::test]
+    async fn a_sworm_that_cannot_join_in_time_is_not_open_and_can_be_opened_anew() {
+        let node = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("starts");
+        // As if those that it looks for were not met yet.
+        let met = node.guard.shared.introduced.send_replace(Introduction::Waiting);
+        let limit = Duration::from_millis(50);
+        let (spec, other) = (SwormSpec::new("s"), SwormSpec::new("s").handoff(true));
+        for spec in [&spec, &other] {
+            let error = node.open_within(spec, limit).await.expect_err("it cannot join");
+            assert!(matches!(&error, OpenError::Timeout { after, .. } if *after == limit), "{error}");
+        }
+        node.guard.shared.introduced.send_replace(met);
+        let sworm = node.open_within(&spec, OPEN_LIMIT).await.expect("it can now");
+        assert_eq!(sworm.nodes(), [node.id().clone()]);
+        node.close().await.expect("closes");
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_driver_panics_stops_and_says_why() {
+        let node = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        open::watched(sworm.shared.clone(), async {}).await;
+        assert_eq!(node.failure(), None);
+        open::watched(sworm.shared.clone(), async { panic!("told to") }).await;
+        assert!(node.failure().is_some_and(|why| why.contains("\"s\"") && why.contains("told to")));
+        assert!(matches!(node.sworm("s").await, Err(OpenError::NodeFailed { .. })));
+    }
 
     /// Services spawn these futures.
     #[allow(dead_code)] // that it compiles is the test

@@ -66,8 +66,15 @@ impl<W: Target> Ref<W> {
         CallBuilder::new(self.sworm.clone(), self.name.clone(), W::type_name(), message)
     }
 
-    /// Sends a message without waiting for it to be handled. `Ok` means that it is on its way: it may still be lost with
-    /// its node or the link. While the name moves or starts it waits for up to 5 s.
+    /// Sends a message without waiting for it to be handled. While the name moves or starts it waits for up to 5 s; `Ok`
+    /// means that it is on its way.
+    ///
+    /// It is handled at most once. If the worker moves, restarts or leaves before it takes the message, the message is
+    /// sent on to where the worker is then, up to three times, each time within 30 s; it may then come after later ones.
+    /// It is lost, which only the log says (at level debug), when the link to the worker's node or that node fails, when
+    /// the mailbox of a worker on another node is full or the worker does not know the message, when the name ends or
+    /// has failed, when its worker had to be aborted since it did not stop in time, or in an
+    /// [`Inbox`](crate::Inbox) that nobody empties.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 
 use super::sworm::ASK_LIMIT;
 use super::{Ref, Sworm};
-use crate::core::cell::{Kind, Spec};
-use crate::core::ids::{MAX_NAME_BYTES, NodeId};
+use crate::core::cell::{Kind, NameCell, Spec};
+use crate::core::ids::{MAX_NAME_BYTES, NodeId, Peer};
 use crate::core::message::{Ask, Done, Refusal, Registering};
 use crate::error::RegisterError;
 use crate::node::sworm::Asked;
@@ -93,25 +93,25 @@ impl<W: Lifecycle> RegisterBuilder<W> {
             metadata: self.metadata,
             attached: false,
         };
-        ask(&self.sworm, registering, self.timeout).await
+        let (host, cell) = ask(&self.sworm, registering, self.timeout).await?;
+        let pid = cell.pid(&self.sworm.shared.name, &self.name, &host);
+        Ok(Ref::new(self.sworm, self.name, pid))
     }
 }
 
-/// Asks for a registration and says what came of it.
-pub(super) async fn ask<W: crate::worker::Target>(
+/// Asks for a registration and says what came of it: who runs it, and what it states of it.
+pub(super) async fn ask(
     sworm: &Sworm,
     registering: Registering,
     limit: Duration,
-) -> Result<Ref<W>, RegisterError> {
-    let name = registering.name.clone();
+) -> Result<(Peer, Arc<NameCell>), RegisterError> {
     match sworm.shared.ask(Ask::Register(Box::new(registering)), limit).await {
-        Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => {
-            let pid = cell.pid(&sworm.shared.name, &name, &host);
-            Ok(Ref::new(sworm.clone(), name, pid))
-        }
+        Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => Ok((host, cell)),
         Ok(Asked::Answer(Err(refusal))) => Err(refused(refusal, limit)),
         Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(RegisterError::Timeout { after: limit }),
-        Err(_) => Err(RegisterError::Stopped),
+        Err(_) => {
+            Err(sworm.shared.node.stopped_as(RegisterError::Stopped, |reason| RegisterError::NodeFailed { reason }))
+        }
     }
 }
 

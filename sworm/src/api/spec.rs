@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::OpenError;
+use crate::node::open::{DEFAULT_DISTRIBUTION, DEFAULT_RESTART};
 use crate::strategy::{Distribution, Restart, Strategy};
 
 /// A sworm's name and settings. All nodes must open it alike; `#[derive(Sworm)]` makes one of a unit struct.
@@ -12,13 +13,14 @@ use crate::strategy::{Distribution, Restart, Strategy};
 /// use sworm::prelude::*;
 ///
 /// #[derive(Sworm)]
-/// #[sworm(name = "carts", restart = "temporary", handoff, sync_interval = "100ms")]
+/// #[sworm(name = "carts", restart = "temporary", handoff, ack = "memory", sync_interval = "100ms")]
 /// struct Carts;
 ///
 /// let derived: SwormSpec = Carts.into();
 /// let by_hand = SwormSpec::new("carts")
 ///     .restart("temporary")
 ///     .handoff(true)
+///     .ack(sworm::Ack::Memory)
 ///     .sync_interval(Duration::from_millis(100));
 /// assert_eq!(format!("{derived:?}"), format!("{by_hand:?}"));
 /// ```
@@ -28,7 +30,21 @@ pub struct SwormSpec {
     pub(crate) restart: Option<Strategy<dyn Restart>>,
     pub(crate) distribution: Option<Strategy<dyn Distribution>>,
     pub(crate) handoff: Option<bool>,
+    pub(crate) ack: Ack,
     pub(crate) sync_interval: Duration,
+}
+
+/// When a registration is acknowledged. Everything else (checkpoints, moves, ends of names, groups) waits for the disk in
+/// any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// When it is on the disk of the worker's node: an acknowledged name survives a crash of all nodes.
+    #[default]
+    Durable,
+    /// When the worker runs, some milliseconds sooner. A name that was acknowledged less than a moment before its node
+    /// crashed may be gone, as if it had never been registered, if no other node had heard of it by then. What was heard
+    /// of it is as good as with [`Durable`](Self::Durable), and the end of a name is never undone.
+    Memory,
 }
 
 /// The shortest and the longest `sync_interval`.
@@ -42,6 +58,7 @@ impl SwormSpec {
             restart: None,
             distribution: None,
             handoff: None,
+            ack: Ack::Durable,
             sync_interval: Duration::from_millis(200),
         }
     }
@@ -76,6 +93,12 @@ impl SwormSpec {
         self
     }
 
+    /// When a registration is acknowledged (default [`Ack::Durable`]).
+    pub fn ack(mut self, ack: Ack) -> Self {
+        self.ack = ack;
+        self
+    }
+
     /// The time between two heartbeats, and so between two looks whether a message was lost: 20 ms to 2 s (default
     /// 200 ms). Changes are sent at once, whatever it is.
     pub fn sync_interval(mut self, interval: Duration) -> Self {
@@ -91,10 +114,23 @@ impl SwormSpec {
         Err(OpenError::BadSetting { sworm: self.name.clone(), what })
     }
 
+    /// All settings as text, to tell whether a sworm is opened a second time in the same way. Of strategies that are given
+    /// by value only that is known.
+    pub(crate) fn settings(&self) -> String {
+        let restart = self.restart.unwrap_or(Strategy::Named(DEFAULT_RESTART));
+        let distribution = self.distribution.unwrap_or(Strategy::Named(DEFAULT_DISTRIBUTION));
+        let (agreed, interval) = (self.agreed(), self.sync_interval);
+        format!("{agreed}, restart = {restart:?}, distribution = {distribution:?}, sync_interval = {interval:?}")
+    }
+
     /// The settings that all nodes must share, as text.
     pub(crate) fn agreed(&self) -> String {
         let handoff = if self.handoff == Some(true) { "on" } else { "off" };
-        format!("mode = available, handoff = {handoff}")
+        let ack = match self.ack {
+            Ack::Durable => "durable",
+            Ack::Memory => "memory",
+        };
+        format!("mode = available, handoff = {handoff}, ack = {ack}")
     }
 }
 

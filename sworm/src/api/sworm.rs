@@ -36,7 +36,8 @@ impl Sworm {
     /// Starts a worker under a name, on the node that its distribution strategy chooses. The value is what it starts
     /// from, here or anywhere, now and later. Of any number of concurrent registrations of one name exactly one is `Ok`.
     ///
-    /// With a store, `Ok` means that the registration is on the disk of the worker's node.
+    /// With a store, `Ok` means that the registration is on the disk of the worker's node, unless the sworm was opened
+    /// with [`Ack::Memory`](crate::Ack::Memory).
     ///
     /// # Errors
     ///
@@ -124,13 +125,17 @@ impl Sworm {
     /// See [`UnregisterError`].
     pub async fn unregister_name(&self, name: impl AsRef<str>) -> Result<(), UnregisterError> {
         let name: Arc<str> = name.as_ref().into();
-        match self.shared.ask(Ask::Unregister { name: name.clone() }, ASK_LIMIT).await {
+        let ask = Ask::Unregister { name: name.clone(), birth: None };
+        match self.shared.ask(ask, ASK_LIMIT).await {
             Ok(Asked::Answer(Ok(_))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
                 Err(UnregisterError::NotRegistered { name: name.to_string() })
             }
             Ok(Asked::Answer(Err(_)) | Asked::Expired) => Err(UnregisterError::Timeout { after: ASK_LIMIT }),
-            Err(_) => Err(UnregisterError::Stopped),
+            Err(_) => Err(self
+                .shared
+                .node
+                .stopped_as(UnregisterError::Stopped, |reason| UnregisterError::NodeFailed { reason })),
         }
     }
 
@@ -199,7 +204,7 @@ impl Sworm {
             Ok(Asked::Answer(Ok(Done::Regrouped { .. }))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(GroupError::NotRegistered { name: name.to_string() }),
             Ok(Asked::Answer(_) | Asked::Expired) => Err(GroupError::Timeout { after: ASK_LIMIT }),
-            Err(_) => Err(GroupError::Stopped),
+            Err(_) => Err(self.shared.node.stopped_as(GroupError::Stopped, |reason| GroupError::NodeFailed { reason })),
         }
     }
 

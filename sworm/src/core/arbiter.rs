@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cell::{NameCell, NameState};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
 use super::lane::Lane;
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering};
@@ -12,7 +13,7 @@ use super::rare::Rare;
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::core::cell::{Key, Spec};
-use crate::strategy::{Candidate, score};
+use crate::strategy::{Candidate, choose, score};
 
 /// What the arbiter of a name has to do, in order.
 #[derive(Debug, Default)]
@@ -24,22 +25,31 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq)]
 enum Job {
     Register { request: RequestId, registering: Box<Registering> },
-    Unregister { request: RequestId },
+    Unregister { request: RequestId, birth: Option<Birth> },
 }
 
 /// What was decided and is not yet seen in the directory.
 #[derive(Debug)]
 enum Active {
     /// `confirmed` once the host said that it is durable; then the next job waits until the directory shows it.
-    Granted { to: Peer, epoch: Epoch, confirmed: bool, until_ms: u64 },
+    Granted { to: Peer, grant: Box<Grant>, confirmed: bool, until_ms: u64, again_ms: u64 },
     /// `missing` are those who have not said yet that the end is on their disk: the host, and one node beside it.
-    Ending { request: RequestId, host: Peer, missing: BTreeSet<Peer>, births: BTreeSet<Birth>, until_ms: u64 },
+    Ending {
+        request: RequestId,
+        host: Peer,
+        missing: BTreeSet<Peer>,
+        births: BTreeSet<Birth>,
+        until_ms: u64,
+        again_ms: u64,
+    },
     /// The host refused; it may not have come to this view yet.
     Refused { until_ms: u64 },
 }
 
 /// How long a host may take to answer before the decision is made anew from what the directory says.
 const HOST_WAIT_MS: u64 = 15_000;
+/// How long an answer of a host may take before it is told again.
+const TELL_AGAIN_MS: u64 = 1_000;
 /// How soon a refused grant is decided anew.
 const REFUSED_WAIT_MS: u64 = 50;
 /// How long the receiver of a released name may take to start it before its arbiter lets another adopt it.
@@ -58,11 +68,11 @@ impl Core {
         let name = ask.name().clone();
         let job = match ask {
             Ask::Register(registering) => Job::Register { request, registering },
-            Ask::Unregister { .. } => Job::Unregister { request },
+            Ask::Unregister { birth, .. } => Job::Unregister { request, birth },
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
         };
-        if !self.is_arbiter(&name) {
+        if !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
         let queue = self.queues.entry(name.clone()).or_default();
@@ -114,7 +124,8 @@ impl Core {
         let now = self.now.mono_ms;
         match &active {
             Active::Refused { until_ms } => (now < *until_ms).then_some(active),
-            Active::Granted { to, epoch, confirmed, until_ms } => {
+            Active::Granted { to, grant, confirmed, until_ms, .. } => {
+                let epoch = &grant.cell.epoch;
                 let shown = *confirmed
                     && self
                         .directory
@@ -122,9 +133,11 @@ impl Core {
                         .any(|(host, cell)| host == to && cell.epoch >= *epoch && cell.state != NameState::Starting);
                 (!shown && now < *until_ms && self.is_live(to)).then_some(active)
             }
-            Active::Ending { request, host, missing, births, until_ms } => {
+            Active::Ending { request, host, missing, births, until_ms, .. } => {
+                // The ban of what nobody speaks of any more may be forgotten before it is known to be durable.
+                let spoken_of = self.directory.births(name);
                 let gone = missing.iter().all(|peer| peer != host && !self.is_live(peer))
-                    && births.iter().all(|birth| self.directory.is_banned(name, *birth));
+                    && births.iter().all(|birth| !spoken_of.contains(birth) || self.directory.is_banned(name, *birth));
                 if gone {
                     let done = Done::Unregistered { name: name.clone(), births: births.clone() };
                     self.answer_to(&request.clone(), Ok(done));
@@ -143,7 +156,7 @@ impl Core {
     fn run_job(&mut self, name: &Arc<str>, job: &Job) -> Step {
         match job {
             Job::Register { request, registering } => self.run_register(name, request, registering),
-            Job::Unregister { request } => self.run_unregister(name, request),
+            Job::Unregister { request, birth } => self.run_unregister(name, request, *birth),
         }
     }
 
@@ -201,10 +214,10 @@ impl Core {
     }
 
     fn grant(&mut self, name: &Arc<str>, to: Peer, cell: NameCell, adoption: bool) -> Active {
-        let epoch = cell.epoch;
-        let grant = Grant { name: name.clone(), view: self.view.hash, cell, adoption };
-        self.send(&to, Message::Grant(Box::new(grant)));
-        Active::Granted { to, epoch, confirmed: false, until_ms: self.now.mono_ms + HOST_WAIT_MS }
+        let grant = Box::new(Grant { name: name.clone(), view: self.view.hash, cell, adoption });
+        self.send(&to, Message::Grant(grant.clone()));
+        let now = self.now.mono_ms;
+        Active::Granted { to, grant, confirmed: false, until_ms: now + HOST_WAIT_MS, again_ms: now + TELL_AGAIN_MS }
     }
 
     pub(super) fn strong_epoch(&mut self, name: &Arc<str>) -> Epoch {
@@ -245,12 +258,23 @@ impl Core {
                 names: self.directory.lane(peer).map_or(0, Lane::claims),
             })
             .collect();
-        let place = strategy.choose(name, &candidates).min(able.len() - 1);
-        Ok(able[place].clone())
+        let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", spec.value));
+        match choose(strategy, by_value.as_deref().unwrap_or(name), &candidates) {
+            Ok(place) => Ok(able[place.min(able.len() - 1)].clone()),
+            Err(panic) => {
+                let why = format!("the distribution strategy {:?} panicked: {panic}", &*spec.kind.distribution);
+                Err(Refusal::NoCandidate { why })
+            }
+        }
     }
 
     pub(super) fn links(&self, peer: &Peer, worker_type: &Arc<str>) -> bool {
         self.directory.lane(peer).is_some_and(|lane| lane.fact(&Key::WorkerType(worker_type.clone())).is_some())
+    }
+
+    fn runs_nothing(&self, peer: &Peer) -> bool {
+        let is_type = |(key, _): (&Key, _)| matches!(key, Key::WorkerType(_));
+        !self.directory.lane(peer).is_some_and(|lane| lane.facts().any(is_type))
     }
 
     fn why_none(&self, spec: &Spec, on: Option<&NodeId>) -> String {
@@ -263,6 +287,8 @@ impl Core {
                     "is not the one asked for"
                 } else if *phase != Phase::Up {
                     "is leaving"
+                } else if self.runs_nothing(peer) {
+                    "is a client, or links no worker type"
                 } else if !self.links(peer, &spec.worker_type) {
                     "does not link the worker type"
                 } else {
@@ -278,7 +304,7 @@ impl Core {
     pub(super) fn on_granted(&mut self, from: &Peer, name: &Arc<str>, epoch: Epoch, outcome: GrantOutcome) {
         let Some(queue) = self.queues.get_mut(name) else { return };
         let confirmed = match &mut queue.active {
-            Some(Active::Granted { to, epoch: granted, confirmed, .. }) if to == from && *granted == epoch => confirmed,
+            Some(Active::Granted { to, grant, confirmed, .. }) if to == from && grant.cell.epoch == epoch => confirmed,
             _ => return,
         };
         match outcome {
@@ -304,9 +330,15 @@ impl Core {
         self.recheck(name);
     }
 
-    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId) -> Step {
-        let births = self.directory.births(name);
-        match self.standing(name) {
+    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId, only: Option<Birth>) -> Step {
+        let births = only.map_or_else(|| self.directory.births(name), |birth| BTreeSet::from([birth]));
+        let standing = self.standing(name);
+        let another = standing.cell().is_some_and(|(_, cell)| only.is_some_and(|birth| cell.birth != birth));
+        match standing {
+            _ if another => {
+                self.answer_to(request, Err(Refusal::NotRegistered));
+                Step::Done
+            }
             Standing::Free => {
                 self.answer_to(request, Err(Refusal::NotRegistered));
                 Step::Done
@@ -316,8 +348,9 @@ impl Core {
                 for to in &missing {
                     self.send(to, Message::End { name: name.clone(), births: births.clone() });
                 }
-                let until_ms = self.now.mono_ms + HOST_WAIT_MS;
-                Step::Active(Active::Ending { request: request.clone(), host, missing, births, until_ms })
+                let now = self.now.mono_ms;
+                let (until_ms, again_ms) = (now + HOST_WAIT_MS, now + TELL_AGAIN_MS);
+                Step::Active(Active::Ending { request: request.clone(), host, missing, births, until_ms, again_ms })
             }
             Standing::Source { .. } => {
                 self.end_here(name, request, births);
@@ -355,6 +388,16 @@ impl Core {
         self.recheck(name);
     }
 
+    /// Takes over the bans of incarnations that have ended, as long as there is something to ban.
+    pub(super) fn review_bans(&mut self, name: &Arc<str>) {
+        if self.is_arbiter(name) && self.settled() {
+            let births = self.directory.orphaned_bans(name);
+            if !births.is_empty() {
+                self.directory.ban(name, births);
+            }
+        }
+    }
+
     /// Gives a name without a claim to a new host, if this node decides about it.
     pub(super) fn review_adoption(&mut self, name: &Arc<str>) {
         if !self.is_arbiter(name) || !self.settled() {
@@ -371,7 +414,11 @@ impl Core {
         let settled_for = self.settled_since_ms.map_or(0, |since| now.saturating_sub(since));
         let wait = match &cell.state {
             NameState::Failed { .. } => return,
-            NameState::Released(release) if self.is_live(&release.to) && settled_for < RELEASE_WAIT_MS => true,
+            NameState::Released(release)
+                if self.is_live(&release.to) && settled_for < RELEASE_WAIT_MS && !planted(Fault::ReleasedIsOrphan) =>
+            {
+                true
+            }
             _ => {
                 self.members_are_missing()
                     || (self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms)
@@ -411,15 +458,19 @@ impl Core {
     /// view; else weak, so that a lone node that was cut off does not win everything when the cut heals.
     fn adoption_epoch(&mut self, name: &Arc<str>, host: &Peer, cell: &NameCell) -> Epoch {
         let let_go = matches!(cell.state, NameState::Parked) || self.directory.has_ended(host) || self.is_live(host);
-        let known: BTreeSet<&NodeId> =
-            self.directory.lanes().filter(|(id, _)| !self.directory.has_ended(id)).map(|(id, _)| &id.node).collect();
-        let seen = self.view.members.len();
-        if let_go || seen * 2 > known.len() {
+        if let_go || self.is_majority() {
             self.strong_epoch(name)
         } else {
             let highest = self.directory.highest_epoch(name);
             Epoch { major: highest.major, minor: highest.minor + 1 }
         }
+    }
+
+    /// Whether more than half of the known members are in view.
+    pub(super) fn is_majority(&self) -> bool {
+        let known: BTreeSet<&NodeId> =
+            self.directory.lanes().filter(|(id, _)| !self.directory.has_ended(id)).map(|(id, _)| &id.node).collect();
+        self.view.members.len() * 2 > known.len()
     }
 
     /// Whether this node has just started and some that it remembers are not back yet: they may know of a later
@@ -489,6 +540,30 @@ impl Core {
         for name in late {
             self.recheck(&name);
         }
+        self.tell_again();
+    }
+
+    /// Tells hosts again what they have not answered.
+    fn tell_again(&mut self) {
+        let now = self.now.mono_ms;
+        let mut messages = Vec::new();
+        for (name, queue) in &mut self.queues {
+            match &mut queue.active {
+                Some(Active::Granted { to, grant, confirmed: false, again_ms, .. }) if *again_ms <= now => {
+                    *again_ms = now + TELL_AGAIN_MS;
+                    messages.push((to.clone(), Message::Grant(grant.clone())));
+                }
+                Some(Active::Ending { missing, births, again_ms, .. }) if *again_ms <= now => {
+                    *again_ms = now + TELL_AGAIN_MS;
+                    let end = |to: &Peer| (to.clone(), Message::End { name: name.clone(), births: births.clone() });
+                    messages.extend(missing.iter().map(end));
+                }
+                _ => {}
+            }
+        }
+        for (to, message) in messages {
+            self.send(&to, message);
+        }
     }
 
     /// Another view: what is not this node's to decide any more goes back to who asked; the rest is decided anew.
@@ -519,7 +594,7 @@ enum Step {
 impl Job {
     fn request(&self) -> &RequestId {
         match self {
-            Self::Register { request, .. } | Self::Unregister { request } => request,
+            Self::Register { request, .. } | Self::Unregister { request, .. } => request,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cell::{Key, NameCell, NameState, Value};
+use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer};
 use super::lane::{Delta, Joined, Lane};
 use super::shared::Shared;
@@ -129,6 +130,12 @@ impl Directory {
         self.own().remove(key);
     }
 
+    /// What must never be done: only for a planted fault.
+    pub(super) fn remove_from_others(&mut self, name: &Arc<str>) {
+        let key = Key::Name(name.clone());
+        self.lanes.iter_mut().filter(|(id, _)| **id != self.me).for_each(|(_, lane)| lane.remove(&key));
+    }
+
     /// The own statement about a name.
     pub fn mine(&self, name: &Arc<str>) -> Option<&Arc<NameCell>> {
         self.lanes.get(&self.me)?.name(name).map(|(_, cell)| cell)
@@ -148,6 +155,9 @@ impl Directory {
     pub fn ban(&mut self, name: &Arc<str>, births: impl IntoIterator<Item = Birth>) {
         let key = Key::Ban(name.clone());
         let mut all: BTreeSet<Birth> = births.into_iter().collect();
+        if planted(Fault::BanOneBirth) {
+            all = all.into_iter().take(1).collect();
+        }
         if let Some(Value::Ban(set)) = self.lanes.get(&self.me).and_then(|lane| lane.fact(&key)) {
             all.extend(set);
         }
@@ -166,6 +176,20 @@ impl Directory {
     pub fn is_banned(&self, name: &Arc<str>, birth: Birth) -> bool {
         let key = Key::Ban(name.clone());
         self.lanes.values().any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(&birth)))
+    }
+
+    /// The births of a name that somebody still speaks of and that only incarnations which have ended have banned: to be
+    /// banned again, since those lanes will go.
+    pub fn orphaned_bans(&self, name: &Arc<str>) -> BTreeSet<Birth> {
+        let key = Key::Ban(name.clone());
+        let banned = |birth: &Birth, living: bool| {
+            let lanes = self.lanes.iter().filter(|(id, _)| self.has_ended(id) != living);
+            lanes
+                .map(|(_, lane)| lane)
+                .any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(birth)))
+        };
+        let births = self.births(name);
+        births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
     }
 
     /// Forgets those own bans that no cell in any lane needs any more. Only while all known members hold the same.
@@ -205,7 +229,10 @@ impl Directory {
             if self.is_banned(name, cell.birth) || matches!(cell.state, NameState::Declined { .. }) {
                 continue;
             }
-            let up = live(host);
+            let up = live(host) || (planted(Fault::DownHostClaims) && !self.has_ended(host));
+            if !up && planted(Fault::HiddenIsFree) {
+                continue;
+            }
             if cell.attached && !up {
                 continue;
             }
@@ -279,27 +306,52 @@ impl Directory {
     /// The lanes that can be given up: ended, and each of their names covered by a durable cell in a lane that is not, or
     /// by a durable ban. `durable` tells up to which number a lane is on its owner's disk.
     pub fn droppable(&self, durable: impl Fn(&LaneId) -> u64) -> Vec<LaneId> {
-        let lasting: Vec<(&LaneId, &Lane, u64)> =
-            self.lanes.iter().filter(|(id, _)| !self.has_ended(id)).map(|(id, lane)| (id, lane, durable(id))).collect();
+        let lasting: Vec<(&LaneId, &Lane, u64)> = self
+            .lanes
+            .iter()
+            .filter(|(id, _)| !self.has_ended(id) || planted(Fault::DropCoveredByEnded))
+            .map(|(id, lane)| (id, lane, durable(id)))
+            .collect();
+        let durable_at = |lane: &Lane, key: &Key, upto: u64| {
+            lane.seq(key).is_some_and(|seq| seq <= upto) || planted(Fault::DropCoveredByMemory)
+        };
+        let banned = |name: &Arc<str>, birth: Birth| {
+            let key = Key::Ban(name.clone());
+            lasting.iter().any(|(_, lane, upto)| {
+                matches!(lane.fact(&key), Some(Value::Ban(births)) if births.contains(&birth))
+                    && durable_at(lane, &key, *upto)
+            })
+        };
         let covered = |name: &Arc<str>, cell: &NameCell| {
-            let (own, ban) = (Key::Name(name.clone()), Key::Ban(name.clone()));
-            let covers = |lane: &Lane, upto: u64| {
-                let durable = |key| lane.seq(key).is_some_and(|seq| seq <= upto);
-                let continued =
-                    lane.name(name).is_some_and(|(_, theirs)| theirs.birth == cell.birth && theirs.epoch > cell.epoch);
-                let banned = matches!(lane.fact(&ban), Some(Value::Ban(births)) if births.contains(&cell.birth));
-                (continued && durable(&own)) || (banned && durable(&ban))
+            // A later assignment; or a living worker of another lineage, against which this one has lost.
+            let later = |theirs: &NameCell| match theirs.birth == cell.birth {
+                true => theirs.epoch > cell.epoch,
+                false => theirs.state.is_claim(),
             };
-            cell.attached || lasting.iter().any(|(_, lane, upto)| covers(lane, *upto))
+            let key = Key::Name(name.clone());
+            let lasts = lasting.iter().any(|(_, lane, upto)| {
+                lane.name(name).is_some_and(|(_, theirs)| later(theirs)) && durable_at(lane, &key, *upto)
+            });
+            cell.attached || lasts || banned(name, cell.birth)
+        };
+        // A ban must not go before what it bans.
+        let needless = |lane: &Lane| {
+            planted(Fault::DropBans)
+                || lane.facts().all(|(key, value)| match (key, value) {
+                    (Key::Ban(name), Value::Ban(births)) => births
+                        .iter()
+                        .all(|birth| banned(name, *birth) || self.cells(name).all(|(_, cell)| cell.birth != *birth)),
+                    _ => true,
+                })
         };
         // To drop an incarnation is to drop all before it: none of them may still say something.
         let mut found: Vec<LaneId> = Vec::new();
         let mut kept: Option<&NodeId> = None;
         for (id, lane) in &self.lanes {
-            if kept == Some(&id.node) {
+            if kept == Some(&id.node) && !planted(Fault::DropEarlier) {
                 continue;
             }
-            if self.has_ended(id) && lane.names().all(|(name, cell)| covered(name, cell)) {
+            if self.has_ended(id) && lane.names().all(|(name, cell)| covered(name, cell)) && needless(lane) {
                 found.push(id.clone());
             } else {
                 kept = Some(&id.node);
@@ -369,7 +421,11 @@ fn raise(map: &mut BTreeMap<NodeId, Incarnation>, node: &NodeId, upto: Incarnati
 /// assignment, then the node's id.
 fn beats(a: (&Peer, &Arc<NameCell>), b: (&Peer, &Arc<NameCell>)) -> bool {
     let rank = |(host, cell): (&Peer, &Arc<NameCell>)| {
-        let minor = if cell.epoch.minor == 0 { 0 } else { u32::MAX - cell.epoch.minor + 1 };
+        let minor = match cell.epoch.minor {
+            0 if planted(Fault::WeakBeatsOriginal) => u32::MAX,
+            0 => 0,
+            weak => u32::MAX - weak + 1,
+        };
         (cell.birth, u64::MAX - cell.epoch.major, minor, cell.assigned, host.clone())
     };
     rank(a) < rank(b)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Effect;
 use super::cell::{NameCell, NameState, Release, Revision};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Snapshot};
@@ -191,6 +192,10 @@ impl Core {
             LocalPhase::Moving(moving) => {
                 moving.snapshot = revision;
                 let (to, epoch) = (moving.to.clone(), moving.epoch);
+                if planted(Fault::ReleaseUnheld) {
+                    moving.accepted = true;
+                    return self.out.push(Effect::Stop { name: name.clone(), since });
+                }
                 let offer = Message::Offer { name: name.clone(), birth, epoch, snapshot: snapshot.clone() };
                 if let Some(snapshot) = snapshot {
                     self.store(name, snapshot);

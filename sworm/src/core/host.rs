@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cell::{Key, NameCell, NameState, Revision};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::handoff::Moving;
 use super::ids::{Birth, Epoch, Peer, RequestId};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
@@ -13,7 +14,7 @@ use super::snapshots::Purpose;
 use super::state::Core;
 use super::time::to_ms;
 use super::{Effect, Notice};
-use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient};
+use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient, decide};
 
 /// A worker of this node, from the grant until it is gone.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Local {
     pub(super) granted: Option<(Peer, First)>,
     /// The state that it is started from, until it runs.
     pub(super) restored: Option<Snapshot>,
+    /// Those who said that its newest state is durable with them.
+    pub(super) kept_by: BTreeSet<Peer>,
 }
 
 impl Local {
@@ -77,6 +80,8 @@ pub enum Stopping {
     Ended { arbiter: Option<Peer>, births: BTreeSet<Birth> },
     /// Another node's claim is better.
     Yielded,
+    /// A later state of the same lineage has turned up: it is started again from there.
+    Superseded,
 }
 
 /// Restarts that are remembered.
@@ -96,14 +101,17 @@ impl Core {
             && mine.epoch >= epoch
         {
             let outcome = GrantOutcome::Running(mine.clone());
-            let granted = Message::Granted { name, epoch, outcome };
-            return self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
+            let first = if adoption { First::Lineage } else { First::Registration };
+            return self.confirm(arbiter, first, Message::Granted { name, epoch, outcome });
+        }
+        if self.local.get(&name).is_some_and(|local| local.birth == cell.birth && local.since == cell.since) {
+            return; // it is being started; the answer follows
         }
         let refused = view != self.view.hash
             || self.phase != Phase::Up
             || self.local.contains_key(&name)
-            || self.directory.highest_epoch(&name) >= epoch
-            || self.directory.is_banned(&name, cell.birth);
+            || !planted(Fault::TakeAnyGrant)
+                && (self.directory.highest_epoch(&name) >= epoch || self.directory.is_banned(&name, cell.birth));
         if refused {
             return self.send(arbiter, Message::Granted { name, epoch, outcome: GrantOutcome::Refused });
         }
@@ -116,7 +124,18 @@ impl Core {
         let (birth, since, attached) = (cell.birth, cell.since, cell.attached);
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
         self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
-        let local = Local { birth, since, phase: LocalPhase::Starting, failures: 0, granted, restored: None };
+        if planted(Fault::RemoveAnothersCell) {
+            self.directory.remove_from_others(name);
+        }
+        let local = Local {
+            birth,
+            since,
+            phase: LocalPhase::Starting,
+            failures: 0,
+            granted,
+            restored: None,
+            kept_by: BTreeSet::new(),
+        };
         self.local.insert(name.clone(), local);
         if attached {
             self.run(name);
@@ -129,7 +148,14 @@ impl Core {
 
     pub(super) fn start(&mut self, name: &Arc<str>, state: Option<Snapshot>) {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return };
+        let busy = planted(Fault::StartsInOrder)
+            && self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));
         let Some(local) = self.local.get_mut(name) else { return };
+        if busy {
+            local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms };
+            self.local_due_ms = 0;
+            return;
+        }
         local.phase = LocalPhase::Starting;
         local.restored = state.clone();
         self.out.push(Effect::Start { name: name.clone(), since: local.since, spec, state });
@@ -175,19 +201,28 @@ impl Core {
         self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
     }
 
-    /// States that a worker runs, and tells the arbiter when that is durable.
+    /// States that a worker runs, and tells the arbiter.
     pub(super) fn run(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.get_mut(name) else { return };
         local.phase = LocalPhase::Running;
         local.failures = 0;
         let granted = local.granted.take();
         self.restate(name, |cell| cell.state = NameState::Running);
-        if let Some((arbiter, _)) = granted
+        if let Some((arbiter, first)) = granted
             && let Some(cell) = self.directory.mine(name).cloned()
         {
             let granted =
                 Message::Granted { name: name.clone(), epoch: cell.epoch, outcome: GrantOutcome::Running(cell) };
-            self.once_durable(Effect::Send { to: arbiter, message: Box::new(granted) });
+            self.confirm(&arbiter, first, granted);
+        }
+    }
+
+    /// Tells the arbiter that a worker runs: when that is durable, unless the sworm wants registrations answered sooner.
+    fn confirm(&mut self, arbiter: &Peer, first: First, granted: Message) {
+        if self.config.ack_in_memory && first == First::Registration {
+            self.send(arbiter, granted);
+        } else {
+            self.once_durable(Effect::Send { to: arbiter.clone(), message: Box::new(granted) });
         }
     }
 
@@ -226,7 +261,11 @@ impl Core {
         let ago = cell.restarts.iter().map(|at| Duration::from_millis(now.saturating_sub(*at))).collect();
         let history = RestartHistory::new(ago, self.now.random);
         let strategy = self.config.restart.get(&cell.spec.worker_type).copied().unwrap_or(&Transient);
-        match strategy.decide(&exit, &history) {
+        let (decision, reason) = match decide(strategy, &exit, &history) {
+            Ok(decision) => (decision, exit.to_string()),
+            Err(panic) => (RestartDecision::GiveUp, format!("{exit}; its restart strategy panicked: {panic}")),
+        };
+        match decision {
             RestartDecision::Remove => {
                 self.local.remove(name);
                 let births = self.directory.births(name);
@@ -243,7 +282,7 @@ impl Core {
                     cell.restarts.truncate(MAX_RESTARTS);
                     cell.state = NameState::Starting;
                 });
-                let due_ms = self.now.mono_ms + millis(after);
+                let due_ms = self.now.mono_ms.saturating_add(millis(after));
                 self.local_due_ms = 0;
                 if let Some(local) = self.local.get_mut(name) {
                     local.since = epoch;
@@ -253,7 +292,6 @@ impl Core {
             }
             RestartDecision::GiveUp => {
                 self.local.remove(name);
-                let reason = exit.to_string();
                 self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.as_str().into() });
                 self.out.push(Effect::Tell(Notice::GaveUp { name: name.clone(), reason }));
             }
@@ -291,7 +329,12 @@ impl Core {
     }
 
     pub(super) fn on_end(&mut self, arbiter: &Peer, name: &Arc<str>, births: BTreeSet<Birth>) {
-        self.stop(name, Stopping::Ended { arbiter: Some(arbiter.clone()), births });
+        let stopping = self.local.get(name).is_some_and(|local| {
+            matches!(&local.phase, LocalPhase::Stopping(Stopping::Ended { arbiter: Some(to), .. }) if to == arbiter)
+        });
+        if !stopping {
+            self.stop(name, Stopping::Ended { arbiter: Some(arbiter.clone()), births });
+        }
     }
 
     /// Stops a worker of this node, or does at once what follows when there is none.
@@ -339,6 +382,13 @@ impl Core {
                 }
             }
             Stopping::Yielded => self.directory.remove(&Key::Name(name.clone())),
+            Stopping::Superseded => {
+                let Some(cell) = self.directory.mine(name).cloned() else { return };
+                let epoch = self.strong_epoch(name);
+                let assigned = self.hybrid();
+                let granted = Some((self.config.me.clone(), First::Lineage));
+                self.take_in(name, NameCell { epoch, since: epoch, assigned, ..(*cell).clone() }, granted);
+            }
         }
     }
 
@@ -354,8 +404,11 @@ impl Core {
             return;
         }
         let Standing::Claimed { host, cell } = standing else { return };
-        if *host == self.config.me || !self.settled() {
+        if !self.settled() {
             return;
+        }
+        if *host == self.config.me {
+            return self.review_epoch(name, &mine);
         }
         let runs = cell.state == NameState::Running;
         match &mine.state {
@@ -374,9 +427,39 @@ impl Core {
                 if !stopping {
                     let winner = host.clone();
                     self.out.push(Effect::Tell(Notice::Conflict { name: name.clone(), winner }));
+                    if planted(Fault::LoserRunsOn) {
+                        return self.after_stop(name, Stopping::Yielded);
+                    }
                     self.stop(name, Stopping::Yielded);
                 }
             }
+        }
+    }
+
+    /// A worker of this node has the name. What was assigned weakly is stated anew as strong once nobody can be running
+    /// it elsewhere, or this side is the larger one; unless a later state has turned up meanwhile: then it goes on from
+    /// there. And whoever has won a conflict states itself above all that was seen.
+    fn review_epoch(&mut self, name: &Arc<str>, mine: &Arc<NameCell>) {
+        if !self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running)) {
+            return;
+        }
+        let others: Vec<(&Peer, &Arc<NameCell>)> =
+            self.directory.cells(name).filter(|(host, _)| **host != self.config.me).collect();
+        let weak = mine.epoch.minor > 0;
+        let later = others.iter().any(|(host, cell)| {
+            cell.birth == mine.birth
+                && cell.epoch.major > mine.epoch.major
+                && (cell.state == NameState::Parked || !self.is_live(host))
+                && !matches!(cell.state, NameState::Declined { .. } | NameState::Failed { .. })
+        });
+        if weak && later {
+            return self.stop(name, Stopping::Superseded);
+        }
+        let unseen = others.iter().any(|(host, _)| !self.is_live(host) && !self.directory.has_ended(host));
+        let strengthen = weak && (!unseen || self.is_majority());
+        if strengthen || self.directory.highest_epoch(name).major > mine.epoch.major {
+            let epoch = self.strong_epoch(name);
+            self.restate(name, |cell| cell.epoch = epoch);
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cell::{Key, NameCell, Value};
+use super::fault::{Fault, planted};
 use super::ids::LaneId;
 use super::shared::Shared;
 use crate::codec;
@@ -155,7 +156,12 @@ impl Lane {
             self.cells_after(from)
         };
         cells.retain(|(_, _, value)| !full || value.is_some());
-        Delta { lane: lane.clone(), from, to: self.max, full, fingerprint: self.fingerprint, cells }
+        let mut to = self.max;
+        if planted(Fault::PageDelta) && cells.len() > 3 {
+            cells.truncate(3);
+            to = cells[2].0;
+        }
+        Delta { lane: lane.clone(), from, to, full, fingerprint: self.fingerprint, cells }
     }
 
     fn cells_after(&self, from: u64) -> Vec<(u64, Key, Option<Value>)> {
@@ -173,11 +179,11 @@ impl Lane {
         if delta.to <= self.max {
             return Joined::Known;
         }
-        if delta.from > self.max {
+        if delta.from > self.max && !planted(Fault::AcceptGap) {
             return Joined::Gap;
         }
         let mut changed = Vec::with_capacity(delta.cells.len());
-        if delta.full {
+        if delta.full && !planted(Fault::FullLaneMerges) {
             changed.extend(self.keys());
             *self = Self { gc: delta.to, ..Self::default() };
         }
@@ -188,7 +194,11 @@ impl Lane {
             }
         }
         self.max = delta.to;
-        if self.fingerprint != delta.fingerprint {
+        let matches = self.fingerprint == delta.fingerprint
+            || planted(Fault::AcceptGap)
+            || planted(Fault::FullLaneMerges)
+            || planted(Fault::PageDelta);
+        if !matches {
             changed.extend(self.keys());
             *self = Self::default();
             return Joined::Damaged(changed);

@@ -166,7 +166,12 @@ impl Membership {
                     known.state = MemberState::Up;
                     want.push(Want::Present { hello });
                 }
-                _ => want.push(Want::Greet { to: peer, answer: true }),
+                _ => {
+                    if known.state != MemberState::Leaving {
+                        known.state = MemberState::Joining;
+                    }
+                    want.push(Want::Greet { to: peer, answer: true });
+                }
             }
             return;
         }
@@ -365,6 +370,17 @@ mod tests {
         members.linked(20, peer("b", 1), true, &mut want);
         assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
         assert_eq!(members.known()[&peer("b", 1).node].state, MemberState::Up);
+    }
+
+    #[test]
+    fn one_that_was_lost_before_it_introduced_itself_is_let_in_when_it_comes_again() {
+        let (mut members, mut want) = (alone(), Vec::new());
+        members.linked(0, peer("b", 1), true, &mut want);
+        members.linked(10, peer("b", 1), false, &mut want);
+        members.tick(6_000, &mut want);
+        members.linked(7_000, peer("b", 1), true, &mut want);
+        members.hello(7_001, 0, hello("b", 1), &mut want);
+        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
     }
 
     #[test]

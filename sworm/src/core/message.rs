@@ -140,6 +140,8 @@ pub enum Ask {
     Unregister {
         /// Which.
         name: Arc<str>,
+        /// Only this lineage of it, if given: by now the name may be somebody else's.
+        birth: Option<Birth>,
     },
     /// Put a name into a group (host).
     Join {
@@ -162,7 +164,7 @@ impl Ask {
     pub fn name(&self) -> &Arc<str> {
         match self {
             Self::Register(registering) => &registering.name,
-            Self::Unregister { name } | Self::Join { name, .. } | Self::Leave { name, .. } => name,
+            Self::Unregister { name, .. } | Self::Join { name, .. } | Self::Leave { name, .. } => name,
         }
     }
 }

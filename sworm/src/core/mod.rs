@@ -4,6 +4,7 @@
 pub mod arbiter;
 pub mod cell;
 pub mod directory;
+pub mod fault;
 pub mod handoff;
 pub mod host;
 pub mod ids;
@@ -45,6 +46,8 @@ pub struct Config {
     pub me: Peer,
     /// The settings that all nodes must share, as text.
     pub agreed: Arc<str>,
+    /// Whether a registration is confirmed before it is durable on its host.
+    pub ack_in_memory: bool,
     /// The worker types that this node hosts, with their versions; empty for a client.
     pub hosts: BTreeMap<Arc<str>, u32>,
     /// Time between heartbeats.

@@ -1,11 +1,13 @@
 //! What this node asks for: each request goes to whoever decides, again and again with the same id, until it is
 //! answered or its time is over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Effect;
-use super::ids::{Peer, RequestId};
-use super::message::{Answer, Ask, Message, Refusal};
+use super::fault::{Fault, planted};
+use super::ids::{Birth, Peer, RequestId};
+use super::message::{Answer, Ask, Done, Message, Refusal};
 use super::state::Core;
 
 /// A request without an answer.
@@ -15,6 +17,12 @@ pub struct Pending {
     until_ms: u64,
     /// To whom it was sent last, and when it is sent again.
     sent: Option<(Peer, u64)>,
+    /// Whether that one has said that it did nothing.
+    refused: bool,
+    /// Whether somebody before that one never answered: it may have been carried out.
+    unanswered: bool,
+    /// The births of the name when it was asked for.
+    births: BTreeSet<Birth>,
 }
 
 /// How long an answer may take before the request is sent again.
@@ -24,19 +32,29 @@ const SOON_MS: u64 = 40;
 
 impl Core {
     pub(super) fn on_ask(&mut self, number: u64, ask: Ask, until_ms: u64) {
-        self.pending.insert(number, Pending { ask, until_ms, sent: None });
+        let births = self.directory.births(ask.name());
+        let pending = Pending { ask, until_ms, sent: None, refused: false, unanswered: false, births };
+        self.pending.insert(number, pending);
         self.send_request(number);
     }
 
-    pub(super) fn on_answer(&mut self, number: u64, answer: Answer) {
+    pub(super) fn on_answer(&mut self, from: &Peer, number: u64, answer: Answer) {
         let Some(pending) = self.pending.get_mut(&number) else { return };
         if answer == Err(Refusal::Again) {
-            if let Some((_, again)) = &mut pending.sent {
+            if let Some((to, again)) = &mut pending.sent {
+                pending.refused |= to == from;
                 *again = self.now.mono_ms + SOON_MS;
             }
             return;
         }
-        self.pending.remove(&number);
+        let Some(pending) = self.pending.remove(&number) else { return };
+        let answer = match (&pending.ask, answer) {
+            // It is gone because an arbiter of a former view ended it for this request, and could not say so any more.
+            (Ask::Unregister { name, .. }, Err(Refusal::NotRegistered)) if pending.unanswered => {
+                Ok(Done::Unregistered { name: name.clone(), births: pending.births })
+            }
+            (_, answer) => answer,
+        };
         self.out.push(Effect::Answer { number, answer });
     }
 
@@ -76,6 +94,8 @@ impl Core {
         let (ask, to) = (pending.ask.clone(), self.decider(&pending.ask));
         let Some(to) = to else { return };
         if let Some(pending) = self.pending.get_mut(&number) {
+            pending.unanswered |= pending.sent.is_some() && !pending.refused;
+            pending.refused = false;
             pending.sent = Some((to.clone(), self.now.mono_ms + AGAIN_MS));
         }
         let request = RequestId { from: self.config.me.clone(), number };
@@ -86,6 +106,9 @@ impl Core {
     fn decider(&self, ask: &Ask) -> Option<Peer> {
         let name: &Arc<str> = ask.name();
         match ask {
+            Ask::Register(r) if planted(Fault::PlaceByValue) => {
+                self.view.arbiter(&format!("{name}{:?}", r.spec.value)).cloned()
+            }
             Ask::Register(_) | Ask::Unregister { .. } => self.view.arbiter(name).cloned(),
             Ask::Join { .. } | Ask::Leave { .. } => match self.standing(name) {
                 super::directory::Standing::Claimed { host, .. } => Some(host),

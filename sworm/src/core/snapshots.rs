@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Effect;
 use super::cell::{NameState, Revision};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::host::{LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::{Message, Snapshot};
@@ -51,7 +52,7 @@ pub struct Keeping {
     revision: Revision,
     /// Who has not said yet that it is durable there.
     missing: BTreeSet<Peer>,
-    holders: BTreeSet<NodeId>,
+    holders: BTreeSet<Peer>,
     until_ms: u64,
     then: Then,
 }
@@ -174,7 +175,7 @@ impl Core {
         if keeping.birth != birth || keeping.revision != revision || !keeping.missing.remove(from) {
             return;
         }
-        keeping.holders.insert(from.node.clone());
+        keeping.holders.insert(from.clone());
         if keeping.missing.is_empty() {
             self.kept_by_all(name);
         }
@@ -182,7 +183,11 @@ impl Core {
 
     fn kept_by_all(&mut self, name: &Arc<str>) {
         let Some(keeping) = self.keeping.remove(name) else { return };
-        let Keeping { since, revision, holders, then, .. } = keeping;
+        let Keeping { since, revision, holders: kept_by, then, .. } = keeping;
+        let holders: BTreeSet<NodeId> = kept_by.iter().map(|peer| peer.node.clone()).collect();
+        if let Some(local) = self.local.get_mut(name) {
+            local.kept_by = kept_by;
+        }
         let changed = self.directory.mine(name).is_some_and(|cell| cell.holders != holders);
         if changed {
             self.restate(name, |cell| cell.holders = holders.into());
@@ -217,8 +222,13 @@ impl Core {
             return;
         }
         let beyond = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
-        let members: BTreeSet<Peer> =
-            self.view.members.keys().filter(|peer| **peer != self.config.me).cloned().collect();
+        let members: BTreeSet<Peer> = self
+            .view
+            .members
+            .keys()
+            .filter(|peer| **peer != self.config.me && !planted(Fault::RestoreWithoutAsking))
+            .cloned()
+            .collect();
         for to in &members {
             self.send(to, Message::Best { name: name.clone(), birth, beyond });
         }
@@ -280,9 +290,12 @@ impl Core {
             Purpose::Start { name, since } => {
                 let waits =
                     |local: &&super::host::Local| local.since == since && matches!(local.phase, LocalPhase::Restoring);
-                if let Some(local) = self.local.get(&name).filter(waits) {
-                    let birth = local.birth;
-                    self.start(&name, snapshot.filter(|snapshot| snapshot.birth == birth));
+                let Some(local) = self.local.get(&name).filter(waits) else { return };
+                let birth = local.birth;
+                match snapshot.filter(|snapshot| snapshot.birth == birth) {
+                    // It was there and cannot be read any more: another copy may be as good.
+                    None if self.stored.remove(&name).is_some() => self.restore(&name),
+                    state => self.start(&name, state),
                 }
             }
             Purpose::Copy { name, since } => {
@@ -292,6 +305,9 @@ impl Core {
                     .get(&name)
                     .is_some_and(|local| local.since == since && matches!(local.phase, LocalPhase::Running));
                 let stored = self.stored.get(&name).map(|stored| stored.revision);
+                if snapshot.is_none() {
+                    self.stored.remove(&name); // it cannot be read: the next checkpoint takes its place
+                }
                 if let Some(snapshot) = snapshot
                     && current
                     && stored == Some(snapshot.revision)
@@ -313,7 +329,8 @@ impl Core {
                     && cell.birth == stored.birth
                     && !cell.holders.is_empty()
                     && !cell.holders.contains(&self.config.me.node)
-                    && cell.since > stored.revision.epoch
+                    && (cell.since > stored.revision.epoch
+                        || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)
             }
             Standing::Free | Standing::Source { .. } => false,
         };
@@ -367,10 +384,12 @@ impl Core {
         let running = self.local.iter().filter(|(_, local)| matches!(local.phase, LocalPhase::Running));
         let names: Vec<(Arc<str>, Epoch)> = running.map(|(name, local)| (name.clone(), local.since)).collect();
         for (name, since) in names {
-            let Some(cell) = self.directory.mine(&name) else { continue };
+            let (Some(cell), Some(local)) = (self.directory.mine(&name), self.local.get(&name)) else { continue };
             // One that leaves is as good as gone: it waits until nobody counts on it.
-            let here = self.view.up().filter(|peer| cell.holders.contains(&peer.node)).count();
-            if cell.holders.is_empty() || here > self.replicas(&name).len() {
+            // And one that was started anew counts when it has said so again: its disk may have been lost.
+            let here = self.view.up().filter(|peer| local.kept_by.contains(peer)).count();
+            let nothing = cell.holders.is_empty() || !self.stored.contains_key(&name);
+            if nothing || here > self.replicas(&name).len() {
                 continue;
             }
             all_there = false;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::arbiter::Queue;
 use super::cell::{Key, Value};
 use super::directory::{Directory, Standing};
+use super::fault::{Fault, planted};
 use super::host::Local;
 use super::ids::{Birth, LaneId, NodeId, Peer};
 use super::lane::Delta;
@@ -90,7 +91,8 @@ impl Core {
             introduced: false,
             opened_ms: now.mono_ms,
             settled_since_ms: None,
-            beat_counter: 0,
+            // Of one incarnation only newer ones count: a sworm that is opened anew goes on above those of before.
+            beat_counter: now.mono_ms,
             beat_due_ms: 0,
             beaten_ms: 0,
             tidied: 0,
@@ -173,6 +175,32 @@ impl Core {
         self.local.get(name).map(|local| local.birth)
     }
 
+    /// What it holds.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// How it takes part.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What it thinks of the others, for people.
+    pub fn describe_members(&self) -> String {
+        let members = self.members.iter().map(|(node, member)| {
+            let beat = member.beat.as_ref().map(|(beat, at)| (beat.phase, beat.view == self.view.hash, at));
+            let synced = member.synced == Some(self.view.hash);
+            format!("{node}#{} present {} synced {synced} beat {beat:?}", member.incarnation, member.present)
+        });
+        let members: Vec<String> = members.collect();
+        format!("{} in {:?} at {}: {}", self.config.me, self.view.members, self.now.mono_ms, members.join("; "))
+    }
+
+    /// What it does for a name and keeps of it, for people.
+    pub fn describe(&self, name: &Arc<str>) -> String {
+        format!("local {:?}, stored {:?}", self.local.get(name), self.stored.get(name))
+    }
+
     /// When the next tick is useful, in `mono_ms`.
     pub fn next_tick_ms(&self) -> u64 {
         self.beat_due_ms.min(self.now.mono_ms + TICK_MS)
@@ -187,10 +215,12 @@ impl Core {
         if self.queues.contains_key(name) {
             self.run_queue(name);
         }
+        self.review_bans(name);
         self.review_adoption(name);
     }
 
-    pub(super) fn standing(&self, name: &Arc<str>) -> Standing {
+    /// What the lanes say of a name in the present view.
+    pub fn standing(&self, name: &Arc<str>) -> Standing {
         self.directory.standing(name, |peer| self.is_live(peer))
     }
 
@@ -219,7 +249,10 @@ impl Core {
 
     /// Does this once everything stated so far is durable.
     pub(super) fn once_durable(&mut self, effect: Effect) {
-        self.waiting.push(effect);
+        match effect {
+            Effect::Send { to, message } if planted(Fault::AckBeforeDurable) => self.send(&to, *message),
+            effect => self.waiting.push(effect),
+        }
     }
 
     fn publish(&mut self) {

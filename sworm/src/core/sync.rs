@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Effect;
 use super::cell::{Key, Value};
+use super::fault::{Fault, planted};
 use super::ids::{Incarnation, LaneId, NodeId, Peer};
 use super::lane::{Delta, Joined};
 use super::message::{Beat, Message, Phase, Versions};
@@ -39,6 +40,10 @@ impl Core {
             member.present = false;
             member.beat = None;
         }
+        if planted(Fault::EndOnSuspicion) && self.directory.end(&peer.node, peer.incarnation) {
+            self.ends_changed = true;
+            self.recheck_all();
+        }
     }
 
     /// A successor's presence is the proof that the incarnations before it have ended.
@@ -62,7 +67,7 @@ impl Core {
             Message::Pull(wanted) => self.on_pull(from, &wanted),
             Message::Delta(delta) => self.on_delta(from, delta),
             Message::Ask { request, ask } => self.on_asked(request, ask),
-            Message::Answer { number, answer } => self.on_answer(number, answer),
+            Message::Answer { number, answer } => self.on_answer(from, number, answer),
             Message::Grant(grant) => self.on_grant(from, *grant),
             Message::Granted { name, epoch, outcome } => self.on_granted(from, &name, epoch, outcome),
             Message::End { name, births } => self.on_end(from, &name, births),
@@ -95,7 +100,7 @@ impl Core {
         }
         let first = member.beat.is_none();
         member.not_open = false;
-        let differs = beat.holds != holds;
+        let differs = beat.holds != holds && !planted(Fault::NoAntiEntropy);
         if !differs && beat.view == view {
             member.synced = Some(view);
         }
@@ -243,11 +248,14 @@ impl Core {
 
     /// Whether this node may decide: every member has acknowledged this very view lately, and what it held then is held
     /// here. Without this a mere join could give one name away twice.
-    pub(super) fn settled(&self) -> bool {
+    pub fn settled(&self) -> bool {
+        if planted(Fault::NoViewBarrier) {
+            return self.phase != Phase::Joining;
+        }
         self.phase != Phase::Joining
             && self.view.members.keys().filter(|peer| **peer != self.config.me).all(|peer| {
                 self.members.get(&peer.node).is_some_and(|member| {
-                    member.synced == Some(self.view.hash)
+                    (member.synced == Some(self.view.hash) || planted(Fault::AdoptIncomplete))
                         && member.beat.as_ref().is_some_and(|(beat, at)| {
                             beat.view == self.view.hash && self.now.mono_ms < at + self.config.grace_ms
                         })
@@ -294,6 +302,9 @@ impl Core {
     /// A node that opens a sworm is in when every present node has said whether it takes part, and all that those
     /// hold has been pulled.
     fn may_take_part(&self) -> bool {
+        if planted(Fault::FoundAlone) {
+            return true;
+        }
         let waited = self.now.mono_ms >= self.opened_ms + OPEN_WAIT_MS;
         self.introduced
             && self.members.values().filter(|member| member.present).all(|member| match &member.beat {
@@ -349,11 +360,15 @@ impl Core {
             member.and_then(|member| member.beat.as_ref()).map_or(0, |(beat, _)| beat.durable)
         };
         let own_is_durable = self.durable_max == self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
-        for lane in self.directory.droppable(durable) {
-            self.drop_upto(&lane);
-        }
-        if self.known_are_in_view() {
-            self.directory.forget_bans();
+        if self.known_are_in_view() || planted(Fault::ForgetEarly) {
+            let droppable = self.directory.droppable(durable);
+            // A ban goes only when all have dropped what it bans, and so hold the same again.
+            if droppable.is_empty() || planted(Fault::ForgetEarly) {
+                self.directory.forget_bans();
+            }
+            for lane in droppable {
+                self.drop_upto(&lane);
+            }
         }
         // As long as something is on its way to a disk there may be more to tidy up.
         let all_durable = own_is_durable

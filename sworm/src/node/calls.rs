@@ -58,6 +58,11 @@ impl Calls {
         }
     }
 
+    /// This node has stopped: nobody brings replies any more.
+    pub(crate) fn stopped(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (Peer, oneshot::Sender<Replied>)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

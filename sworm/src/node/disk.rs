@@ -1,28 +1,32 @@
 //! A sworm's part of the store: lanes as logs of deltas, snapshots as blobs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::codec;
 use crate::core::Recovered;
 use crate::core::ids::{Incarnation, LaneId, NodeId};
-use crate::core::lane::{Delta, Joined};
+use crate::core::lane::{Delta, Joined, Lane};
 use crate::core::message::Snapshot;
 use crate::core::snapshots::Stored;
 use crate::store::{
-    Batch, FrameLog, MAX_BLOB_BYTES, Space, Store, StoreError, Ticket, blob_chunks, chunks_of, delete_blob, get_blob,
-    put_blob, scan_blobs,
+    Batch, Blob, FrameLog, LoadedLog, Space, Store, StoreError, Ticket, blob_chunks, delete_blob, get_blob, put_blob,
+    scan_blobs,
 };
 
 /// A log is written anew when it has grown by this much, and by as much again as it had then.
 const SLACK_BYTES: u64 = 256 << 10;
 const LANE_ID_BYTES: usize = 16;
+/// What is to be written is handed over when it has become this large: a store takes no batch of any size.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// What a sworm writes.
-pub(crate) struct Disk {
+pub struct Disk {
     store: Arc<dyn Store>,
     prefix: [u8; 8],
     logs: BTreeMap<LaneId, Log>,
@@ -36,6 +40,8 @@ struct Log {
     log: FrameLog,
     /// Its size when it was written anew.
     base: u64,
+    /// Some of its frames cannot be used: the next change writes it anew.
+    broken: bool,
 }
 
 /// A snapshot as it is stored.
@@ -49,83 +55,114 @@ type Ends = (BTreeMap<NodeId, Incarnation>, BTreeMap<NodeId, Incarnation>);
 
 impl Disk {
     /// Reads what the store has of a sworm. What cannot be read is left out: peers have it.
-    pub(crate) fn open(store: Arc<dyn Store>, sworm: &str) -> Result<(Self, Recovered), StoreError> {
+    pub fn open(store: Arc<dyn Store>, sworm: &str) -> Result<(Self, Recovered), StoreError> {
         let prefix = xxh3_64(sworm.as_bytes()).to_be_bytes();
+        let mut disk = Self {
+            store: store.clone(),
+            prefix,
+            logs: BTreeMap::new(),
+            chunks: HashMap::new(),
+            batch: Batch::new(),
+            last: Ticket(0),
+        };
         let mut recovered = Recovered::default();
-        let mut logs = BTreeMap::new();
         for found in FrameLog::load_all(&*store, Space::Lanes, prefix, LANE_ID_BYTES)? {
-            let mut id = None;
-            for frame in &found.frames {
-                let Ok(delta) = codec::decode::<Delta>(frame) else { break };
-                let lane = recovered.lanes.entry(delta.lane.clone()).or_default();
-                id = Some(delta.lane.clone());
-                if let Joined::Gap | Joined::Damaged(_) = lane.join(delta) {
-                    tracing::error!(lane = ?id, "a stored lane is damaged; its end is left to the peers");
-                    break;
+            if let Some((id, lane)) = disk.recover_lane(found) {
+                recovered.lanes.insert(id, lane);
+            }
+        }
+        let key = ends_key(prefix);
+        let ends = get_blob(&*store, Space::Meta, &key)?.map(decode_blob::<Ends>);
+        match ends {
+            Some(Some((ended, dropped))) => (recovered.ended, recovered.dropped) = (ended, dropped),
+            Some(None) => tracing::error!(sworm, "which nodes have ended cannot be read; it is left to the peers"),
+            None => {}
+        }
+        let chunks = blob_chunks(&*store, Space::Meta, &key)?;
+        disk.chunks.insert(key, chunks);
+        let mut damaged = Vec::new();
+        scan_blobs(&*store, Space::Snapshots, &prefix, &mut |key, blob| {
+            let chunks = blob.chunks();
+            match decode_blob::<Kept>(blob).filter(|kept| snapshot_key(prefix, &kept.name) == key) {
+                Some(Kept { name, snapshot }) => {
+                    let Snapshot { birth, revision, checkpoint, .. } = snapshot;
+                    recovered.snapshots.insert(name, Stored { birth, revision, checkpoint });
+                }
+                None => {
+                    tracing::error!(sworm, key = %key.escape_ascii(), "a saved state cannot be read; it is left to the peers");
                 }
             }
-            if let Some(id) = id {
-                let base = found.log.bytes();
-                logs.insert(id, Log { log: found.log, base });
+            match chunks {
+                Some(chunks) => drop(disk.chunks.insert(key.to_vec(), chunks)),
+                None => damaged.push(key.to_vec()),
             }
-        }
-        if let Some(ends) = get_blob(&*store, Space::Meta, &ends_key(prefix))?.and_then(|blob| blob.whole())
-            && let Ok((ended, dropped)) = codec::decode::<Ends>(&ends)
-        {
-            (recovered.ended, recovered.dropped) = (ended, dropped);
-        }
-        let mut chunks = HashMap::new();
-        let key = ends_key(prefix);
-        let ends_chunks = blob_chunks(&*store, Space::Meta, &key)?;
-        chunks.insert(key, ends_chunks);
-        scan_blobs(&*store, Space::Snapshots, &prefix, &mut |key, blob| {
-            // A damaged one has no more chunks than the largest.
-            let bytes = blob.whole();
-            let size = bytes.as_ref().map_or(MAX_BLOB_BYTES, |bytes| bytes.len());
-            chunks.insert(key.to_vec(), chunks_of(size));
-            if let Some(Ok(Kept { name, snapshot })) = bytes.map(|bytes| codec::decode::<Kept>(&bytes)) {
-                let Snapshot { birth, revision, checkpoint, .. } = snapshot;
-                recovered.snapshots.insert(name, Stored { birth, revision, checkpoint });
-            }
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         })?;
-        Ok((Self { store, prefix, logs, chunks, batch: Batch::new(), last: Ticket(0) }, recovered))
+        for key in damaged {
+            let chunks = blob_chunks(&*store, Space::Snapshots, &key)?;
+            disk.chunks.insert(key, chunks);
+        }
+        Ok((disk, recovered))
+    }
+
+    /// A lane as far as its frames can be used, and its log. A log of which nothing can be used is deleted.
+    fn recover_lane(&mut self, mut found: LoadedLog) -> Option<(LaneId, Lane)> {
+        let deltas = found.frames.iter().map_while(|frame| codec::decode::<Delta>(frame).ok());
+        let mut deltas: Vec<Delta> = deltas.take_while(|delta| lane_key(&delta.lane) == *found.id).collect();
+        let (mut lane, joined) = replay(&deltas);
+        if joined < deltas.len() {
+            // The one that does not fit may have taken the others with it.
+            deltas.truncate(joined);
+            (lane, _) = replay(&deltas);
+        }
+        let dropped = found.frames.len() - deltas.len();
+        let id = deltas.pop().map(|delta| delta.lane);
+        if dropped > 0 || found.log.dropped() > 0 {
+            let dropped = found.log.dropped() + dropped as u64;
+            tracing::error!(lane = ?id, upto = lane.max(), dropped, "a stored lane is damaged; its end is left to the peers");
+        }
+        let Some(id) = id else {
+            found.log.remove(&mut self.batch);
+            return None;
+        };
+        let base = found.log.bytes();
+        self.logs.insert(id.clone(), Log { log: found.log, base, broken: dropped > 0 });
+        Some((id, lane))
     }
 
     /// Keeps the changes of a lane; `whole` gives all of it when the log is to be written anew.
-    pub(crate) fn persist(&mut self, delta: &Delta, whole: impl FnOnce() -> Option<Delta>) -> Result<(), StoreError> {
+    pub fn persist(&mut self, delta: &Delta, whole: impl FnOnce() -> Option<Delta>) -> Result<(), StoreError> {
         if self.store.is_volatile() {
             return Ok(()); // nobody would ever read it
         }
         let log = self.logs.entry(delta.lane.clone()).or_insert_with(|| {
-            let id = codec::encode(&delta.lane).expect("ids encode");
-            let mut prefix = self.prefix.to_vec();
-            prefix.extend_from_slice(&xxh3_128(&id).to_be_bytes());
-            Log { log: FrameLog::new(Space::Lanes, prefix), base: 0 }
+            let prefix = [self.prefix.as_slice(), &lane_key(&delta.lane)].concat();
+            Log { log: FrameLog::new(Space::Lanes, prefix), base: 0, broken: false }
         });
         let grown = log.log.bytes() > 2 * log.base + SLACK_BYTES;
-        let anew = if delta.full || grown { whole() } else { None };
+        let anew = if delta.full || grown || log.broken { whole() } else { None };
         let failed = |e: codec::CodecError| StoreError::Failed(e.to_string());
         match anew {
             Some(whole) => {
                 let frame = codec::encode(&whole).map_err(failed)?;
                 log.log.rewrite(&mut self.batch, [frame.as_slice()])?;
                 log.base = log.log.bytes();
+                log.broken = false;
             }
             None => log.log.append(&mut self.batch, &codec::encode(delta).map_err(failed)?)?,
         }
-        Ok(())
+        self.write_if_large()
     }
 
     /// Forgets a lane.
-    pub(crate) fn forget(&mut self, lane: &LaneId) {
+    pub fn forget(&mut self, lane: &LaneId) {
         if let Some(mut log) = self.logs.remove(lane) {
             log.log.remove(&mut self.batch);
         }
     }
 
     /// Keeps which incarnations have ended.
-    pub(crate) fn persist_ends(
+    pub fn persist_ends(
         &mut self,
         ended: BTreeMap<NodeId, Incarnation>,
         dropped: BTreeMap<NodeId, Incarnation>,
@@ -136,14 +173,14 @@ impl Disk {
     }
 
     /// Keeps a snapshot in place of what there was of that name.
-    pub(crate) fn store_snapshot(&mut self, name: &Arc<str>, snapshot: Snapshot) -> Result<(), StoreError> {
+    pub fn store_snapshot(&mut self, name: &Arc<str>, snapshot: Snapshot) -> Result<(), StoreError> {
         let bytes = codec::encode(&Kept { name: name.clone(), snapshot }).expect("plain data encodes");
         let key = snapshot_key(self.prefix, name);
         self.put(Space::Snapshots, key, &bytes)
     }
 
     /// Forgets the snapshot of a name.
-    pub(crate) fn delete_snapshot(&mut self, name: &Arc<str>) {
+    pub fn delete_snapshot(&mut self, name: &Arc<str>) {
         let key = snapshot_key(self.prefix, name);
         if let Some(chunks) = self.chunks.remove(&key) {
             delete_blob(&mut self.batch, Space::Snapshots, &key, chunks);
@@ -151,19 +188,15 @@ impl Disk {
     }
 
     /// Reads a snapshot. Blocks on the disk.
-    pub(crate) fn load_snapshot(
-        store: &dyn Store,
-        sworm: &str,
-        name: &Arc<str>,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    pub fn load_snapshot(store: &dyn Store, sworm: &str, name: &Arc<str>) -> Result<Option<Snapshot>, StoreError> {
         let prefix = xxh3_64(sworm.as_bytes()).to_be_bytes();
         let blob = get_blob(store, Space::Snapshots, &snapshot_key(prefix, name))?;
-        let kept = blob.and_then(|blob| blob.whole()).and_then(|bytes| codec::decode::<Kept>(&bytes).ok());
+        let kept = blob.and_then(decode_blob::<Kept>);
         Ok(kept.filter(|kept| kept.name == *name).map(|kept| kept.snapshot))
     }
 
     /// Hands everything since the last call to the store; the ticket covers it.
-    pub(crate) fn write(&mut self) -> Result<Ticket, StoreError> {
+    pub fn write(&mut self) -> Result<Ticket, StoreError> {
         if !self.batch.is_empty() {
             self.last = self.store.write(std::mem::take(&mut self.batch))?;
         }
@@ -174,8 +207,33 @@ impl Disk {
         let former = self.chunks.get(&key).copied().unwrap_or(0);
         let chunks = put_blob(&mut self.batch, space, &key, bytes, former)?;
         self.chunks.insert(key, chunks);
+        self.write_if_large()
+    }
+
+    fn write_if_large(&mut self) -> Result<(), StoreError> {
+        if self.batch.bytes() > BATCH_BYTES {
+            self.write()?;
+        }
         Ok(())
     }
+}
+
+/// Joins deltas in order, and says how many of them fit.
+fn replay(deltas: &[Delta]) -> (Lane, usize) {
+    let mut lane = Lane::default();
+    let fits = |delta: &&Delta| !matches!(lane.join((*delta).clone()), Joined::Gap | Joined::Damaged(_));
+    let joined = deltas.iter().take_while(fits).count();
+    (lane, joined)
+}
+
+/// What a blob holds, unless it is damaged or of an unknown shape.
+fn decode_blob<T: DeserializeOwned>(blob: Blob) -> Option<T> {
+    codec::decode(&blob.whole()?).ok()
+}
+
+/// What stands for a lane in the keys of its log.
+fn lane_key(id: &LaneId) -> [u8; LANE_ID_BYTES] {
+    xxh3_128(&codec::encode(id).expect("ids encode")).to_be_bytes()
 }
 
 fn ends_key(prefix: [u8; 8]) -> Vec<u8> {
@@ -185,3 +243,6 @@ fn ends_key(prefix: [u8; 8]) -> Vec<u8> {
 fn snapshot_key(prefix: [u8; 8], name: &str) -> Vec<u8> {
     [prefix.as_slice(), &xxh3_128(name.as_bytes()).to_be_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests;

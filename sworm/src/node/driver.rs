@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
 use super::sworm::{Asked, Opened, Slot, SwormShared};
@@ -35,13 +36,14 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the node stops.
+    /// Runs until the node stops, or the sworm is closed because it could not be opened.
     pub(crate) async fn run(mut self) {
         let mut stopped = self.shared.node.stopping();
         loop {
             let tick = self.shared.node.instant(self.core.next_tick_ms());
             let mut input = tokio::select! {
-                _ = stopped.changed() => break,
+                _ = stopped.wait_for(Life::is_over) => break,
+                () = self.shared.closing.notified() => break,
                 input = self.inputs.recv() => input,
                 () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
             };
@@ -56,7 +58,7 @@ impl Driver {
             }
             let effects = self.core.flush(self.now());
             if let Err(error) = self.perform(effects) {
-                self.shared.node.fail(&format!("the store failed: {error}"));
+                self.shared.node.store_failed(error);
                 break;
             }
         }
@@ -233,7 +235,12 @@ impl Driver {
                 if let Some(Slot { task: Some(task), .. }) = shared.slots().get(&name) {
                     task.abort();
                 }
-                let _ = timeout(GRACE, control.closed()).await;
+                if timeout(GRACE, control.closed()).await.is_err() {
+                    tracing::error!(
+                        name = &*name,
+                        "a worker blocks its thread and cannot be ended; its name counts as free and may start elsewhere"
+                    );
+                }
             }
             shared.input(Input::Stopped { name, since });
         });
@@ -316,7 +323,7 @@ pub(crate) async fn sync(shared: Arc<SwormShared>, mut syncs: mpsc::UnboundedRec
             (number, ticket) = (next, upto.max(ticket));
         }
         if let Err(error) = shared.node.store.sync(ticket).await {
-            return shared.node.fail(&format!("the store failed: {error}"));
+            return shared.node.store_failed(error);
         }
         shared.input(Input::Durable(number));
     }

@@ -1,15 +1,19 @@
 //! Who a data directory belongs to, and what it remembers of the node itself: instance, incarnation, peers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
+use crate::core::fault::{Fault, planted};
 use crate::core::ids::{Incarnation, InstanceId, NodeId};
 use crate::error::StartError;
 use crate::store::{Batch, Space, Store, StoreError, get_blob, put_blob};
+
+mod beside;
 
 /// The format of everything on disk.
 const FORMAT: u32 = 1;
@@ -28,47 +32,92 @@ struct Stored {
 
 /// A node's identity for this run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
-    pub(crate) instance: InstanceId,
-    pub(crate) incarnation: Incarnation,
+pub struct Identity {
+    /// Which data directory it is.
+    pub instance: InstanceId,
+    /// Counts the starts on it.
+    pub incarnation: Incarnation,
+}
+
+/// The format on its own: the rest may look different in another format.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Whose a directory may be.
+#[derive(Clone, Copy)]
+pub struct Owner<'a> {
+    /// The cluster.
+    pub cluster: &'a str,
+    /// The node.
+    pub node: &'a NodeId,
+}
+
+/// Refuses a directory of another node or of a newer version, before anything in it is touched.
+pub(crate) fn check(directory: &Path, owner: Owner<'_>) -> Result<(), StartError> {
+    owner.own(directory, beside::read(directory).as_deref()).map(drop)
 }
 
 /// Claims the store for this node and takes the next incarnation; both are on disk when it returns.
-pub(crate) async fn claim(
+///
+/// In a directory the same stands in a file beside the store: when that is lost, or falls back to an earlier state, the
+/// directory is this node's all the same, and no incarnation is used twice.
+pub async fn claim(
     store: &dyn Store,
-    path: Option<&PathBuf>,
-    cluster: &str,
-    node: &NodeId,
+    directory: Option<&Path>,
+    owner: Owner<'_>,
     unix_ms: u64,
     random: u64,
 ) -> Result<Identity, StartError> {
-    let path = path.cloned().unwrap_or_default();
-    // The format is read on its own first: the rest may look different in another format.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
+    let path = directory.unwrap_or(Path::new(""));
+    let stored = owner.own(path, read_bytes(store, IDENTITY)?.as_deref())?;
+    let beside = match directory {
+        Some(directory) => owner.own(directory, beside::read(directory).as_deref())?,
+        None => None,
+    };
+    let last = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.incarnation.0);
+    if last(&stored) < last(&beside) {
+        tracing::error!(
+            path = %path.display(),
+            "the store does not know of this node's last start: what it held is lost or older, and is left to the peers"
+        );
     }
-    let stored = match read::<Format>(store, IDENTITY)? {
-        Some(Format { format }) if format > FORMAT => {
-            return Err(StartError::NewerStore { path, found: format, known: FORMAT });
-        }
-        _ => read::<Stored>(store, IDENTITY)?,
-    };
-    let (instance, last) = match stored {
-        Some(stored) if stored.cluster != cluster || stored.node != *node => {
-            return Err(StartError::ForeignStore {
-                path,
-                theirs: format!("node {:?} of cluster {:?}", &*stored.node, stored.cluster),
-                ours: format!("node {:?} of cluster {cluster:?}", &**node),
-            });
-        }
-        Some(stored) => (stored.instance, stored.incarnation.0),
-        None => (InstanceId(random), 0),
-    };
-    let incarnation = Incarnation(unix_ms.max(last + 1));
-    let stored = Stored { format: FORMAT, cluster: cluster.to_owned(), node: node.clone(), instance, incarnation };
+    let before = last(&stored).max(last(&beside));
+    let reused = before > 0 && planted(Fault::ReuseIncarnation);
+    let incarnation = Incarnation(if reused { before } else { unix_ms.max(before + 1) });
+    let instance = stored.or(beside).map_or(InstanceId(random), |stored| stored.instance);
+    let (cluster, node) = (owner.cluster.to_owned(), owner.node.clone());
+    let stored = Stored { format: FORMAT, cluster, node, instance, incarnation };
     write(store, IDENTITY, &stored).await?;
+    if let Some(directory) = directory {
+        let bytes = codec::encode(&stored).expect("plain data encodes");
+        beside::write(directory, &bytes)
+            .map_err(|error| StoreError::NotWritable { path: directory.to_owned(), why: error.to_string() })?;
+    }
     Ok(Identity { instance, incarnation })
+}
+
+impl Owner<'_> {
+    /// What was stored for this owner, unless it was for another one. What cannot be read counts as not there.
+    fn own(self, path: &Path, stored: Option<&[u8]>) -> Result<Option<Stored>, StartError> {
+        let Some(bytes) = stored else { return Ok(None) };
+        match codec::decode::<Format>(bytes) {
+            Ok(Format { format }) if format > FORMAT => {
+                return Err(StartError::NewerStore { path: path.to_owned(), found: format, known: FORMAT });
+            }
+            _ => {}
+        }
+        let Some(stored) = decode::<Stored>(bytes, IDENTITY) else { return Ok(None) };
+        if stored.cluster == self.cluster && stored.node == *self.node {
+            return Ok(Some(stored));
+        }
+        Err(StartError::ForeignStore {
+            path: path.to_owned(),
+            theirs: format!("node {:?} of cluster {:?}", &*stored.node, stored.cluster),
+            ours: format!("node {:?} of cluster {:?}", &**self.node, self.cluster),
+        })
+    }
 }
 
 /// The other nodes that were met, with their endpoints.
@@ -93,14 +142,21 @@ pub(crate) async fn remember_endpoints(store: &dyn Store, endpoints: &[String]) 
 
 /// A value that cannot be read counts as not there: it is rebuilt.
 fn read<T: DeserializeOwned>(store: &dyn Store, key: &[u8]) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = get_blob(store, Space::Meta, key)?.and_then(|blob| blob.whole()) else { return Ok(None) };
-    match codec::decode(&bytes) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => {
-            tracing::error!(%error, key = %key.escape_ascii(), "what the store remembers cannot be read; going on without");
-            Ok(None)
-        }
-    }
+    Ok(read_bytes(store, key)?.and_then(|bytes| decode(&bytes, key)))
+}
+
+fn read_bytes(store: &dyn Store, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    Ok(get_blob(store, Space::Meta, key)?.and_then(|blob| blob.whole()))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], key: &[u8]) -> Option<T> {
+    let decoded = codec::decode(bytes);
+    decoded
+        .inspect_err(|error| {
+            let key = key.escape_ascii();
+            tracing::error!(%error, %key, "what the store remembers cannot be read; going on without");
+        })
+        .ok()
 }
 
 async fn write<T: Serialize + ?Sized>(store: &dyn Store, key: &[u8], value: &T) -> Result<(), StoreError> {
@@ -118,8 +174,18 @@ mod tests {
     use crate::store::MemoryStore;
 
     async fn claim_as(store: &MemoryStore, cluster: &str, node: &str, unix_ms: u64) -> Result<Identity, StartError> {
-        let node = NodeId::new(node).expect("valid");
-        claim(store, None, cluster, &node, unix_ms, 42).await
+        claim_in(store, None, cluster, node, unix_ms).await
+    }
+
+    async fn claim_in(
+        store: &MemoryStore,
+        directory: Option<&Path>,
+        cluster: &str,
+        node: &str,
+        unix_ms: u64,
+    ) -> Result<Identity, StartError> {
+        let node = &NodeId::new(node).expect("valid");
+        claim(store, directory, Owner { cluster, node }, unix_ms, unix_ms).await
     }
 
     #[tokio::test]
@@ -148,5 +214,38 @@ mod tests {
         write(&store, IDENTITY, &BTreeMap::from([("format", FORMAT + 1)])).await.expect("written");
         let refused = claim_as(&store, "c", "a", 1).await.expect_err("newer");
         assert!(matches!(refused, StartError::NewerStore { found: 2, known: 1, .. }), "{refused}");
+    }
+    #[tokio::test]
+    async fn an_incarnation_and_an_instance_survive_the_loss_of_the_store() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let directory = Some(directory.path());
+        let store = MemoryStore::new();
+        let first = claim_in(&store, directory, "c", "a", 1_000).await.expect("fresh");
+        // The clock has fallen back, and the store is empty, or what it was before that start.
+        let lost = MemoryStore::new();
+        let second = claim_in(&lost, directory, "c", "a", 10).await.expect("its own");
+        assert_eq!((second.incarnation.0, second.instance), (1_001, first.instance));
+        let third = claim_in(&store, directory, "c", "a", 10).await.expect("its own");
+        assert_eq!((third.incarnation.0, third.instance), (1_002, first.instance));
+        let foreign = claim_in(&MemoryStore::new(), directory, "c", "b", 2_000).await.expect_err("it is a's");
+        assert!(matches!(foreign, StartError::ForeignStore { .. }), "{foreign}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_beside_the_store_costs_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = MemoryStore::new();
+        let first = claim_in(&store, Some(directory.path()), "c", "a", 1_000).await.expect("fresh");
+        let file = directory.path().join("identity");
+        let whole = std::fs::read(&file).expect("it was written");
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x10;
+            for damaged in [flipped.as_slice(), &whole[..at]] {
+                std::fs::write(&file, damaged).expect("written");
+                let again = claim_in(&store, Some(directory.path()), "c", "a", 10).await.expect("its own");
+                assert_eq!(again.instance, first.instance);
+            }
+        }
     }
 }

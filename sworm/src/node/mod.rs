@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod disk;
 pub(crate) mod driver;
+mod forward;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod index;
@@ -18,12 +19,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::core::ids::{InstanceId, Peer};
 use crate::core::membership::{Hello, Membership};
 use crate::plugin::Strategies;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::transport::{Class, Transport};
 use crate::worker::WorkerTypes;
 use calls::Calls;
@@ -33,6 +35,8 @@ use sworm::SwormShared;
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
 /// How long a node whose link is lost is suspect before it counts as down.
 pub(crate) const GRACE_MS: u64 = 5_000;
+/// How long the workers of a node that stops at once may take to end, before the others are left to start them.
+const ABORT_WAIT: Duration = Duration::from_secs(3);
 /// How many workers start at a time.
 const MAX_STARTS: usize = 64;
 
@@ -71,6 +75,12 @@ pub(crate) enum Introduction {
 pub(crate) enum Life {
     Running,
     Stopped { why: Option<String> },
+}
+
+impl Life {
+    pub(crate) fn is_over(&self) -> bool {
+        *self != Self::Running
+    }
 }
 
 impl NodeShared {
@@ -171,7 +181,7 @@ impl NodeShared {
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
-        *self.life.borrow() != Life::Running
+        self.life.borrow().is_over()
     }
 
     /// Why the node stopped by itself, if it did.
@@ -182,9 +192,13 @@ impl NodeShared {
         }
     }
 
-    /// Stops everything at once: for the others it looks as if the process had ended. The store is closed in the
-    /// background, unless the caller closes it.
-    pub(crate) fn stop(&self, why: Option<String>) {
+    /// The error that says that the node has stopped, with the reason if it did so by itself.
+    pub(crate) fn stopped_as<E>(&self, stopped: E, failed: impl FnOnce(String) -> E) -> E {
+        self.failure().map_or(stopped, failed)
+    }
+
+    /// Ends everything that runs here, if it has not ended yet; gives the tasks of the workers.
+    pub(crate) fn end(&self, why: Option<String>) -> Vec<AbortHandle> {
         let first = self.life.send_if_modified(|life| {
             let first = *life == Life::Running;
             if first {
@@ -192,22 +206,43 @@ impl NodeShared {
             }
             first
         });
-        drop(self.take_transport());
         if !first {
-            return;
+            return Vec::new();
         }
         let sworms: Vec<_> = self.sworms().drain().collect();
-        for (_, sworm) in sworms {
-            sworm.stopped();
-        }
+        let tasks = sworms.into_iter().flat_map(|(_, sworm)| sworm.stopped()).collect();
+        self.calls.stopped();
+        tasks
+    }
+
+    /// Stops everything at once: for the others it looks as if the process had ended. Its workers have ended by then. The
+    /// store is closed in the background, unless the caller closes it.
+    pub(crate) fn stop(&self, why: Option<String>) {
+        let transport = self.take_transport();
+        let tasks = self.end(why);
         if let Ok(runtime) = Handle::try_current() {
             let store = self.store.clone();
             runtime.spawn(async move {
-                if let Err(error) = store.close().await {
+                have_ended(&tasks).await;
+                drop(transport);
+                // What failed before was said then.
+                if let Err(error) = store.close().await
+                    && !matches!(error, StoreError::Failed(_))
+                {
                     tracing::error!(%error, "the store could not be closed");
                 }
             });
         }
+    }
+
+    /// The node cannot go on without its store: what its workers know could not be made durable, and what others may
+    /// have been promised is on the disk or with them.
+    pub(crate) fn store_failed(&self, error: StoreError) {
+        let why = match error {
+            StoreError::Failed(why) => why,
+            other => other.to_string(),
+        };
+        self.fail(&format!("the store failed: {why}"));
     }
 
     /// The node cannot go on.
@@ -216,6 +251,15 @@ impl NodeShared {
             tracing::error!(node = &*self.me.node, why, "this node stops; its workers are left to the others");
         }
         self.stop(Some(why.to_owned()));
+    }
+}
+
+/// Waits until aborted tasks have come to their end: before that the others must not start the same workers. One that
+/// blocks its thread is not waited for for ever.
+pub(crate) async fn have_ended(tasks: &[AbortHandle]) {
+    let deadline = tokio::time::Instant::now() + ABORT_WAIT;
+    while tasks.iter().any(|task| !task.is_finished()) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

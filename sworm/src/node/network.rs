@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::frame::{Frame, Replied};
-use super::{Introduction, NodeShared, identity, unix_ms};
+use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
 use crate::core::membership::Want;
@@ -18,17 +18,20 @@ use crate::transport::{Class, Dialed, TransportEvent};
 
 const TICK: Duration = Duration::from_millis(50);
 
-/// Runs until the node stops.
-pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiver<TransportEvent>) {
+/// Runs until the node stops. `remembered` is what the store has of the other nodes.
+pub(crate) async fn run(
+    node: Arc<NodeShared>,
+    mut remembered: BTreeMap<NodeId, Vec<String>>,
+    mut events: mpsc::UnboundedReceiver<TransportEvent>,
+) {
     let mut stopping = node.stopping();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut remembered: BTreeMap<NodeId, Vec<String>> = identity::remembered(&*node.store).unwrap_or_default();
     loop {
         // Biased: who is there is known before time decides that nobody is.
         let event = tokio::select! {
             biased;
-            _ = stopping.changed() => return,
+            _ = stopping.wait_for(Life::is_over) => return,
             event = events.recv() => match event {
                 Some(event) => Some(event),
                 None => return,
@@ -53,7 +56,7 @@ pub(crate) async fn run(node: Arc<NodeShared>, mut events: mpsc::UnboundedReceiv
                     transport.know(remembered.values().flatten().cloned().chain(own).collect());
                 }
                 if let Err(error) = identity::remember(&*node.store, &remembered).await {
-                    node.fail(&format!("the store failed: {error}"));
+                    node.store_failed(error);
                 }
             }
             perform(&node, want);
@@ -105,7 +108,9 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
             let shared = node.sworms().get(&call.sworm).cloned();
             match shared {
                 Some(shared) => shared.deliver(call),
-                None if call.cast => {}
+                None if call.cast => {
+                    tracing::debug!(name = &*call.name, from = %call.from, "a cast is lost: its sworm is not open here");
+                }
                 None => send(node, &call.from.clone(), &Frame::Reply(call.number, Replied::NotHere)),
             }
         }

@@ -1,25 +1,32 @@
 //! Opens a sworm on a node: settles the settings of its worker types and starts its driver.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 
 use super::disk::Disk;
 use super::driver::{self, Driver};
+use super::frame::Frame;
 use super::sworm::{HostedType, Opened, SwormShared};
 use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
-use crate::api::SwormSpec;
+use crate::api::{Ack, SwormSpec};
 use crate::core::ids::{MAX_LABEL_BYTES, Peer};
 use crate::core::membership::MemberState;
+use crate::core::message::Message;
 use crate::core::{Config, Core, Input, Now};
 use crate::error::{OpenError, StartError};
+use crate::panics;
 use crate::plugin::Strategies;
 use crate::strategy::{Restart, Strategy};
+use crate::transport::Class;
 use crate::worker::{AnyWorkerType, WorkerTypes};
 
-const DEFAULT_RESTART: &str = "transient";
-const DEFAULT_DISTRIBUTION: &str = "rendezvous";
+pub(crate) const DEFAULT_RESTART: &str = "transient";
+pub(crate) const DEFAULT_DISTRIBUTION: &str = "rendezvous";
 const DEFAULT_REPLICAS: u8 = 1;
 const DEFAULT_MAILBOX: usize = 1024;
 const DEFAULT_START_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -66,20 +73,20 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     }
     spec.check()?;
     if node.has_stopped() {
-        return Err(OpenError::Stopped);
+        return Err(node.stopped_as(OpenError::Stopped, |reason| OpenError::NodeFailed { reason }));
     }
     let hash = sworm_hash(&spec.name);
-    let agreed: Arc<str> = spec.agreed().into();
+    let (agreed, settings): (Arc<str>, String) = (spec.agreed().into(), spec.settings());
     let mut sworms = node.sworms();
     if let Some(open) = sworms.get(&hash) {
-        if open.agreed == agreed {
+        if open.settings == settings {
             return Ok(open.clone());
         }
         return Err(OpenError::Disagreed {
             sworm: spec.name.clone(),
             node: node.me.node.clone(),
-            theirs: open.agreed.to_string(),
-            ours: agreed.to_string(),
+            theirs: open.settings.clone(),
+            ours: settings,
         });
     }
     let mut strategies = node.strategies.clone();
@@ -93,6 +100,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         sworm: name.clone(),
         me: node.me.clone(),
         agreed: agreed.clone(),
+        ack_in_memory: spec.ack == Ack::Memory,
         hosts: if node.hosts {
             types.values().map(|t| (t.worker.name().into(), t.worker.version())).collect()
         } else {
@@ -108,7 +116,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     };
     let now = Now { mono_ms: node.mono_ms(), unix_ms: unix_ms(), random: random_u32() };
     let core = Core::new(config, recovered, now);
-    let shared = Arc::new(SwormShared::new(node.clone(), name, agreed, types, inputs, opened_receiver));
+    let shared = Arc::new(SwormShared::new(node.clone(), name, settings, types, inputs, opened_receiver));
     sworms.insert(hash, shared.clone());
     // From here on what comes and goes is told to it; what is there already is told now.
     for (id, known) in node.membership().known() {
@@ -122,9 +130,41 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     }
     drop(sworms);
     let driver = Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, opened, syncs };
-    tokio::spawn(driver.run());
+    tokio::spawn(watched(shared.clone(), driver.run()));
     tokio::spawn(driver::sync(shared.clone(), syncs_receiver));
     Ok(shared)
+}
+
+/// Without what drives its sworm a node is of no use to the others, and must not look as if it were.
+pub(crate) async fn watched(shared: Arc<SwormShared>, driving: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(driving).catch_unwind().await {
+        let why = panics::text(&*panic);
+        shared.node.fail(&format!("the driver of sworm {:?} panicked: {why}", &*shared.name));
+    }
+}
+
+/// Ends a sworm that could not be opened, so that it can be opened anew.
+pub(crate) async fn close(shared: &Arc<SwormShared>) {
+    shared.closing.notify_one();
+    // The other end is the driver's: it goes when that has ended.
+    let _ = shared.opened.clone().wait_for(|_| false).await;
+    let node = &shared.node;
+    let mut sworms = node.sworms();
+    if !sworms.get(&shared.hash).is_some_and(|open| Arc::ptr_eq(open, shared)) {
+        return; // somebody else was faster
+    }
+    match Frame::Core(shared.hash, node.me.clone(), Box::new(Message::NotOpen)).encode() {
+        Ok(frame) => node.broadcast(Class::Important, frame),
+        Err(error) => tracing::error!(%error, "a message could not be encoded"),
+    }
+    sworms.remove(&shared.hash);
+}
+
+/// A sworm that was refused and that nobody has closed, since whoever opened it did not wait.
+pub(crate) fn refused(node: &NodeShared, name: &str) -> Option<Arc<SwormShared>> {
+    let open = node.sworms().get(&sworm_hash(name)).cloned()?;
+    let refused = matches!(*open.opened.borrow(), Opened::Disagreed { .. });
+    refused.then_some(open)
 }
 
 /// Attribute before sworm before default.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::NodeShared;
@@ -62,12 +62,15 @@ pub(crate) enum Asked {
 pub(crate) struct SwormShared {
     pub(crate) name: Arc<str>,
     pub(crate) hash: u64,
-    pub(crate) agreed: Arc<str>,
+    /// How it was opened, as text.
+    pub(crate) settings: String,
     pub(crate) node: Arc<NodeShared>,
     pub(crate) types: BTreeMap<&'static str, HostedType>,
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
     pub(crate) index: Index,
     pub(crate) opened: watch::Receiver<Opened>,
+    /// Told when it is to end before its node does.
+    pub(crate) closing: Notify,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
     asked: Mutex<HashMap<u64, oneshot::Sender<Asked>>>,
     next_ask: AtomicU64,
@@ -77,7 +80,7 @@ impl SwormShared {
     pub(crate) fn new(
         node: Arc<NodeShared>,
         name: Arc<str>,
-        agreed: Arc<str>,
+        settings: String,
         types: BTreeMap<&'static str, HostedType>,
         inputs: mpsc::UnboundedSender<Input>,
         opened: watch::Receiver<Opened>,
@@ -86,12 +89,13 @@ impl SwormShared {
         Self {
             name,
             hash,
-            agreed,
+            settings,
             node,
             types,
             inputs,
             index: Index::default(),
             opened,
+            closing: Notify::new(),
             slots: Mutex::default(),
             asked: Mutex::default(),
             next_ask: AtomicU64::new(0),
@@ -136,36 +140,42 @@ impl SwormShared {
     }
 
     /// A message of another node for a worker of this one.
-    pub(crate) fn deliver(&self, call: Call) {
+    pub(crate) fn deliver(self: &Arc<Self>, call: Call) {
         let parcel = RemoteParcel {
             from: call.from,
             number: call.number,
             cast: call.cast,
+            hops: call.hops,
             message: call.message,
             payload: call.payload,
         };
         let here = self.index.get(&call.name).is_some_and(|entry| entry.host == self.node.me && entry.running);
         let mailbox = if here { self.mailbox(&call.name) } else { None };
-        let Some(mailbox) = mailbox else { return self.give_back(parcel) };
+        let Some(mailbox) = mailbox else { return self.clone().give_back(&call.name, parcel) };
         match mailbox.deliver(parcel) {
             Ok(()) => {}
-            Err((parcel, NotTaken::Closed)) => self.give_back(parcel),
-            Err((parcel, NotTaken::Full)) => self.reply(&parcel, Err(CallError::Overloaded)),
+            Err((parcel, NotTaken::Closed)) => self.clone().give_back(&call.name, parcel),
+            // It had its place in the mailbox that it came from.
+            Err((parcel, NotTaken::Full)) if parcel.hops > 0 => self.bring(&call.name, parcel),
+            Err((parcel, NotTaken::Full)) => self.refuse(&call.name, &parcel, CallError::Overloaded),
             Err((parcel, NotTaken::Unknown)) => {
                 let message = parcel.message.to_string();
-                self.reply(&parcel, Err(CallError::NoSuchMessage { message }));
+                self.refuse(&call.name, &parcel, CallError::NoSuchMessage { message });
             }
         }
     }
 
-    /// The node stops: whoever waits for an answer is told.
-    pub(crate) fn stopped(&self) {
-        self.asked().clear();
-        for (_, slot) in self.slots().drain() {
-            if let Some(task) = slot.task {
-                task.abort();
-            }
+    fn refuse(&self, name: &str, parcel: &RemoteParcel, error: CallError) {
+        if parcel.cast {
+            return self.lost(name, parcel, &error.to_string());
         }
+        self.reply(parcel, Err(error));
+    }
+
+    /// The node stops: whoever waits for an answer is told, and the workers are aborted; gives their tasks.
+    pub(crate) fn stopped(&self) -> Vec<AbortHandle> {
+        self.asked().clear();
+        self.slots().drain().filter_map(|(_, slot)| slot.task).inspect(AbortHandle::abort).collect()
     }
 
     fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {
@@ -192,7 +202,10 @@ impl Replies for SwormShared {
         self.reply_with(parcel, replied);
     }
 
-    fn give_back(&self, parcel: RemoteParcel) {
+    fn give_back(self: Arc<Self>, name: &Arc<str>, parcel: RemoteParcel) {
+        if parcel.cast {
+            return self.forward(name, parcel);
+        }
         self.reply_with(&parcel, Replied::NotHere);
     }
 }

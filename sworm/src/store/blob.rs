@@ -34,6 +34,14 @@ pub enum Blob {
 }
 
 impl Blob {
+    /// How many chunks it has, unless it is damaged.
+    pub fn chunks(&self) -> Option<u16> {
+        match self {
+            Blob::Whole(bytes) => Some(chunks_of(bytes.len())),
+            Blob::Damaged => None,
+        }
+    }
+
     /// The content, unless it is damaged.
     pub fn whole(self) -> Option<Bytes> {
         match self {

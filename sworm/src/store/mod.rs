@@ -70,7 +70,7 @@ pub trait Store: Send + Sync + 'static {
         each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
-    /// Whether everything in it is gone with its value: what is read only at a start need not be kept then.
+    /// Whether no node will ever open it again: what is read only at a start need not be kept then.
     fn is_volatile(&self) -> bool {
         false
     }

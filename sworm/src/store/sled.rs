@@ -5,6 +5,7 @@
 
 mod directory;
 mod engine;
+mod mark;
 mod shared;
 mod writer;
 
@@ -19,8 +20,9 @@ use ::sled::Tree;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use self::directory::{Directory, Suspicion};
+use self::directory::Directory;
 use self::engine::{Fault, guarded};
+use self::mark::Mark;
 use self::shared::Shared;
 use self::writer::{SyncStep, Writer};
 use super::{Batch, Space, Store, StoreError, Ticket};
@@ -34,8 +36,10 @@ const STALL: Duration = Duration::from_secs(60);
 /// back before it returns; [`close`](Store::close) does the same without blocking the thread.
 ///
 /// Files that turn out to be damaged when they are opened are moved to `damaged-<unix time in ms>` within the directory,
-/// which is logged as an error, and an empty store begins; see [`was_set_aside`](Self::was_set_aside). sled may instead
-/// recover an earlier state, when the end of its file is lost. Nothing that was set aside is ever deleted.
+/// which is logged as an error, and an empty store begins; see [`was_set_aside`](Self::was_set_aside). When the end of
+/// sled's file is lost, it may instead recover an earlier state. That is logged as an error too, and what there is stays
+/// of use, since the peers' newer statements and states win; see [`has_lost_writes`](Self::has_lost_writes). Nothing that
+/// was set aside is ever deleted.
 ///
 /// Panics of sled's are caught, which takes a program that is built to unwind (`panic = "abort"` is not).
 ///
@@ -61,6 +65,7 @@ pub struct SledStore {
     shared: Arc<Shared>,
     directory: Arc<Directory>,
     aside: Option<PathBuf>,
+    lost: bool,
     writer: Option<JoinHandle<()>>,
     watchdog: Option<JoinHandle<()>>,
     stall: Duration,
@@ -82,17 +87,37 @@ impl SledStore {
         self.aside.clone()
     }
 
+    /// Whether this open found an earlier state than the one that was synced last: the newest writes are lost.
+    pub fn has_lost_writes(&self) -> bool {
+        self.lost
+    }
+
     /// `to_disk` makes the sync step of sled's file: tests let it fail.
     fn open_with(path: &Path, stall: Duration, to_disk: impl FnOnce(File) -> SyncStep) -> Result<Self, StoreError> {
         let directory = Arc::new(Directory::open(path)?);
         let (db, aside) = engine::open(&directory)?;
         let refused = |e| directory::refused(path, e);
         let to_disk = to_disk(File::open(directory.db()).map_err(refused)?);
+        let mark = Mark::open(&directory, &db).map_err(refused)?;
+        let lost = mark.lost() && aside.is_none();
+        if lost {
+            tracing::error!(
+                path = %directory.path().display(),
+                "the store has lost its newest writes; what it has is older, and the rest is left to the peers"
+            );
+        }
         let shared = Shared::new(db.clone());
         // From here on a drop ends what has been started.
-        let mut store =
-            Self { shared: shared.clone(), directory: directory.clone(), aside, writer: None, watchdog: None, stall };
-        let writer = Writer { shared: shared.clone(), directory, to_disk, unsynced_bytes: 0 };
+        let mut store = Self {
+            shared: shared.clone(),
+            directory: directory.clone(),
+            aside,
+            lost,
+            writer: None,
+            watchdog: None,
+            stall,
+        };
+        let writer = Writer { shared: shared.clone(), directory, to_disk, mark, unsynced_bytes: 0 };
         let thread = Builder::new().name("sworm-store".into()).spawn(move || writer.run(db));
         store.writer = Some(thread.map_err(refused)?);
         let thread = Builder::new().name("sworm-store-dog".into()).spawn(move || shared.watch(stall));
@@ -100,12 +125,11 @@ impl SledStore {
         Ok(store)
     }
 
-    /// Leaves word for the next open when what was read is damaged.
+    /// Says so when what was read is damaged; the next open sets the files aside.
     fn read<T>(&self, read: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
         guarded(read).map_err(|fault| match fault {
             Fault::Damage(why) => {
                 tracing::error!(path = %self.directory.path().display(), why, "the store is damaged");
-                self.directory.suspect(Suspicion::Check, &why);
                 StoreError::Damaged { path: self.directory.path().to_owned(), why }
             }
             Fault::System(_, why) => StoreError::Io(why),

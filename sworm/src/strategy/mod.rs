@@ -6,6 +6,18 @@ mod restart;
 pub use distribution::{Candidate, Distribution, Rendezvous, score};
 pub use restart::{Exit, Permanent, Restart, RestartDecision, RestartHistory, Temporary, Transient};
 
+use crate::panics;
+
+/// Asks a distribution strategy; a panic is an error.
+pub(crate) fn choose(strategy: &dyn Distribution, name: &str, candidates: &[Candidate]) -> Result<usize, String> {
+    panics::guarded(|| strategy.choose(name, candidates))
+}
+
+/// Asks a restart strategy; a panic is an error.
+pub(crate) fn decide(strategy: &dyn Restart, exit: &Exit, history: &RestartHistory) -> Result<RestartDecision, String> {
+    panics::guarded(|| strategy.decide(exit, history))
+}
+
 /// A strategy as an attribute or a setting names it.
 pub enum Strategy<T: ?Sized + 'static> {
     /// Looked up among the linked plugins when the node starts.

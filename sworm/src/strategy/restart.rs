@@ -98,7 +98,7 @@ pub enum RestartDecision {
     label = "not a restart strategy"
 )]
 pub trait Restart: Send + Sync + 'static {
-    /// Decides for one exit.
+    /// Decides for one exit. A panic counts as [`RestartDecision::GiveUp`].
     fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision;
 }
 

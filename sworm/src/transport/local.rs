@@ -32,7 +32,8 @@ impl LocalAnnouncement {
     }
 }
 
-/// Tells the other nodes on this machine where this one listens. Failing is no error: the node is then found by other ways.
+/// Tells the other nodes on this machine where this one listens. Failing is no error, since the node can be found by other
+/// ways, but is said in the log.
 pub(crate) fn announce(cluster: &str, me: &Peer, endpoints: &[String]) -> LocalAnnouncement {
     announce_in(&std::env::temp_dir(), cluster, me, endpoints)
 }
@@ -45,7 +46,13 @@ pub(crate) fn discover(cluster: &str, me: &Peer) -> Vec<String> {
 /// [`announce`], below another directory than the system's one for temporary files.
 pub(crate) fn announce_in(base: &Path, cluster: &str, me: &Peer, endpoints: &[String]) -> LocalAnnouncement {
     let file = write(base, cluster, me, endpoints)
-        .inspect_err(|error| tracing::debug!(%error, "this node cannot be announced on this machine"))
+        .inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                directory = %of_user(base).display(),
+                "the other nodes on this machine do not find this one: repair the directory, or give them `.join(..)`"
+            );
+        })
         .ok();
     LocalAnnouncement { file }
 }
@@ -53,7 +60,11 @@ pub(crate) fn announce_in(base: &Path, cluster: &str, me: &Peer, endpoints: &[St
 /// [`discover`], below another directory than the system's one for temporary files.
 pub(crate) fn discover_in(base: &Path, cluster: &str, me: &Peer) -> Vec<String> {
     read(base, cluster, me).unwrap_or_else(|error| {
-        tracing::debug!(%error, "other nodes on this machine cannot be looked for");
+        tracing::warn!(
+            %error,
+            directory = %of_user(base).display(),
+            "other nodes on this machine cannot be looked for: repair the directory, or use `.join(..)`"
+        );
         Vec::new()
     })
 }
@@ -124,7 +135,7 @@ fn file_name(peer: &Peer) -> String {
 
 /// The cluster's directory, made if it is not there. Nobody else can read or write it.
 fn directory(base: &Path, cluster: &str) -> io::Result<PathBuf> {
-    let user = base.join(format!("sworm-{}", user()));
+    let user = of_user(base);
     let directory = user.join(format!("{:032x}", xxh3_128(cluster.as_bytes())));
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -133,6 +144,10 @@ fn directory(base: &Path, cluster: &str) -> io::Result<PathBuf> {
     builder.create(&directory)?;
     check(&user)?;
     Ok(directory)
+}
+
+fn of_user(base: &Path) -> PathBuf {
+    base.join(format!("sworm-{}", user()))
 }
 
 /// Refuses a directory that somebody else made, or can write to: endpoints in it would be theirs.

@@ -13,7 +13,7 @@ use crate::core::ids::{NodeId, Peer};
 #[cfg(test)]
 mod tests;
 
-/// A network within one process. Clones are the same network; everything connected to it is one cluster.
+/// A network within one process. Clones are the same network; clusters on it do not see each other.
 #[derive(Clone, Default)]
 pub struct MemoryNetwork {
     hub: Arc<Mutex<Hub>>,
@@ -21,14 +21,14 @@ pub struct MemoryNetwork {
 
 /// A node's connection to a [`MemoryNetwork`]. It delivers at once, in order and without loss, unless the link is cut.
 pub struct MemoryTransport {
-    me: Peer,
+    at: At,
     connection: u64,
     hub: Arc<Mutex<Hub>>,
 }
 
 #[derive(Default)]
 struct Hub {
-    nodes: BTreeMap<Peer, Node>,
+    nodes: BTreeMap<At, Node>,
     /// Pairs of node ids, the smaller one first: a cut outlives restarts, as that of a real cable does.
     cuts: BTreeSet<(String, String)>,
     connections: u64,
@@ -45,6 +45,13 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
+/// A node's place: its cluster, and who it is there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct At {
+    cluster: Arc<str>,
+    peer: Peer,
+}
+
 struct Node {
     events: UnboundedSender<TransportEvent>,
     /// Tells a peer that connected again from its own late end.
@@ -57,23 +64,24 @@ impl MemoryNetwork {
         Self::default()
     }
 
-    /// Connects a node. A peer that is there already is replaced.
-    pub fn connect(&self, me: Peer, events: UnboundedSender<TransportEvent>) -> Arc<MemoryTransport> {
+    /// Connects a node of a cluster. A peer that is there already is replaced.
+    pub fn connect(&self, cluster: &str, me: Peer, events: UnboundedSender<TransportEvent>) -> Arc<MemoryTransport> {
+        let at = At { cluster: cluster.into(), peer: me };
         let mut hub = lock(&self.hub);
-        hub.remove(&me);
+        hub.remove(&at);
         hub.connections += 1;
         let connection = hub.connections;
-        hub.nodes.insert(me.clone(), Node { events, connection });
-        let others: Vec<Peer> = hub.reachable(&me).map(|(peer, _)| peer.clone()).collect();
+        hub.nodes.insert(at.clone(), Node { events, connection });
+        let others: Vec<At> = hub.reachable(&at).map(|(other, _)| other.clone()).collect();
         for other in &others {
-            hub.tell(other, TransportEvent::LinkUp(me.clone()));
-            hub.tell(&me, TransportEvent::LinkUp(other.clone()));
+            hub.tell(other, TransportEvent::LinkUp(at.peer.clone()));
+            hub.tell(&at, TransportEvent::LinkUp(other.peer.clone()));
         }
         drop(hub);
-        Arc::new(MemoryTransport { me, connection, hub: self.hub.clone() })
+        Arc::new(MemoryTransport { at, connection, hub: self.hub.clone() })
     }
 
-    /// Cuts the link between two nodes, at both ends and for every incarnation of theirs.
+    /// Cuts the link between two nodes, at both ends and for every incarnation of theirs, in every cluster.
     pub fn cut(&self, a: impl AsRef<str>, b: impl AsRef<str>) {
         let mut hub = lock(&self.hub);
         if hub.cuts.insert(pair(a.as_ref(), b.as_ref())) {
@@ -102,11 +110,13 @@ impl Hub {
     }
 
     /// The other nodes that `me` has a link to.
-    fn reachable<'a>(&'a self, me: &'a Peer) -> impl Iterator<Item = (&'a Peer, &'a Node)> {
-        self.nodes.iter().filter(move |(peer, _)| *peer != me && self.linked(&peer.node, &me.node))
+    fn reachable<'a>(&'a self, me: &'a At) -> impl Iterator<Item = (&'a At, &'a Node)> {
+        self.nodes
+            .iter()
+            .filter(move |(at, _)| at.cluster == me.cluster && *at != me && self.linked(&at.peer.node, &me.peer.node))
     }
 
-    fn tell(&self, to: &Peer, event: TransportEvent) {
+    fn tell(&self, to: &At, event: TransportEvent) {
         if let Some(node) = self.nodes.get(to) {
             // A node that has stopped listening loses its events, as one whose process hangs would.
             let _ = node.events.send(event);
@@ -114,9 +124,9 @@ impl Hub {
     }
 
     /// Hands a message over, if the receiver is there.
-    fn carry(&mut self, from: &Peer, to: &Peer, message: Bytes) {
+    fn carry(&mut self, from: &Peer, to: &At, message: Bytes) {
         if self.nodes.contains_key(to) {
-            let traffic = self.traffic.entry((from.node.clone(), to.node.clone())).or_default();
+            let traffic = self.traffic.entry((from.node.clone(), to.peer.node.clone())).or_default();
             traffic.messages += 1;
             traffic.bytes += message.len() as u64;
             self.tell(to, TransportEvent::Message(message));
@@ -124,25 +134,25 @@ impl Hub {
     }
 
     fn tell_pairs(&self, a: &str, b: &str, event: fn(Peer) -> TransportEvent) {
-        for x in self.nodes.keys().filter(|peer| peer.node == *a) {
-            for y in self.nodes.keys().filter(|peer| peer.node == *b && *peer != x) {
-                self.tell(x, event(y.clone()));
-                self.tell(y, event(x.clone()));
+        for x in self.nodes.keys().filter(|at| at.peer.node == *a) {
+            for y in self.nodes.keys().filter(|at| at.peer.node == *b && at.cluster == x.cluster && *at != x) {
+                self.tell(x, event(y.peer.clone()));
+                self.tell(y, event(x.peer.clone()));
             }
         }
     }
 
-    fn remove(&mut self, me: &Peer) {
+    fn remove(&mut self, me: &At) {
         if self.nodes.remove(me).is_some() {
             for (_, other) in self.reachable(me) {
-                let _ = other.events.send(TransportEvent::LinkDown(me.clone()));
+                let _ = other.events.send(TransportEvent::LinkDown(me.peer.clone()));
             }
         }
     }
 
     /// Whether that connection is the present one of its peer.
     fn holds(&self, transport: &MemoryTransport) -> bool {
-        self.nodes.get(&transport.me).is_some_and(|node| node.connection == transport.connection)
+        self.nodes.get(&transport.at).is_some_and(|node| node.connection == transport.connection)
     }
 }
 
@@ -150,7 +160,7 @@ impl MemoryTransport {
     fn end(&self) {
         let mut hub = lock(&self.hub);
         if hub.holds(self) {
-            hub.remove(&self.me);
+            hub.remove(&self.at);
         }
     }
 }
@@ -159,23 +169,25 @@ impl MemoryTransport {
 impl Transport for MemoryTransport {
     fn send(&self, to: &Peer, _class: Class, message: Bytes) {
         let mut hub = lock(&self.hub);
-        if *to != self.me && hub.linked(&to.node, &self.me.node) && hub.holds(self) && fits(&message) {
-            hub.carry(&self.me, to, message);
+        let me = &self.at.peer;
+        if to != me && hub.linked(&to.node, &me.node) && hub.holds(self) && fits(&message) {
+            let to = At { cluster: self.at.cluster.clone(), peer: to.clone() };
+            hub.carry(me, &to, message);
         }
     }
 
     fn broadcast(&self, _class: Class, message: Bytes) {
         let mut hub = lock(&self.hub);
         if hub.holds(self) && fits(&message) {
-            let others: Vec<Peer> = hub.reachable(&self.me).map(|(peer, _)| peer.clone()).collect();
+            let others: Vec<At> = hub.reachable(&self.at).map(|(at, _)| at.clone()).collect();
             for other in &others {
-                hub.carry(&self.me, other, message.clone());
+                hub.carry(&self.at.peer, other, message.clone());
             }
         }
     }
 
     fn endpoints(&self) -> Vec<String> {
-        vec![endpoint(&self.me)]
+        vec![endpoint(&self.at.peer)]
     }
 
     async fn dial(&self, to: &str) -> Dialed {
@@ -183,10 +195,11 @@ impl Transport for MemoryTransport {
         let Some(id) = to.strip_prefix("memory/").and_then(|rest| rest.rsplit_once('#')).map(|(id, _)| id) else {
             return Dialed::Unreachable;
         };
-        if hub.cuts.contains(&pair(id, &self.me.node)) || !hub.holds(self) {
+        if hub.cuts.contains(&pair(id, &self.at.peer.node)) || !hub.holds(self) {
             return Dialed::Unreachable;
         }
-        if hub.nodes.keys().any(|peer| endpoint(peer) == to) { Dialed::Answered } else { Dialed::Refused }
+        let answers = hub.nodes.keys().any(|at| at.cluster == self.at.cluster && endpoint(&at.peer) == to);
+        if answers { Dialed::Answered } else { Dialed::Refused }
     }
 
     async fn close(&self) {

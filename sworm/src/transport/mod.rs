@@ -11,7 +11,7 @@ mod memory;
 mod zenoh;
 
 pub use self::memory::{MemoryNetwork, MemoryTransport, Traffic};
-pub(crate) use self::zenoh::{ZenohOptions, ZenohTransport, dial, probe, reserve};
+pub(crate) use self::zenoh::{DEFAULT_LISTEN, ZenohOptions, ZenohTransport, check, dial, probe, reserve};
 
 /// The longest message, in bytes (64 MiB). A longer one is dropped by its sender, with an error in the log: a receiver
 /// would refuse it without a word.
@@ -30,7 +30,7 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends a message to all other nodes of the cluster, as `send` does.
     fn broadcast(&self, class: Class, message: Bytes);
 
-    /// What this node listens on, as others can dial it: `tcp/127.0.0.1:7447`, with the real port where 0 was asked.
+    /// Where others can dial this node: `tcp/127.0.0.1:7447`, with the real port where 0 was asked.
     fn endpoints(&self) -> Vec<String>;
 
     /// Takes note of where all members of the cluster listen, this node included, so that those who join can be told.

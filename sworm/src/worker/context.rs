@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::Worker;
 use crate::api::{Ref, Sworm};
@@ -14,8 +15,7 @@ pub struct Context<W> {
     pub(super) sworm: Sworm,
     pub(super) handoff: bool,
     pub(super) place: Place,
-    pub(super) checkpoint: bool,
-    pub(super) stop: bool,
+    pub(super) asked: Arc<Asked>,
     pub(super) worker: PhantomData<fn() -> W>,
 }
 
@@ -24,6 +24,27 @@ pub struct Context<W> {
 pub(super) enum Place {
     Hook,
     Work,
+}
+
+/// What a worker has asked for and has not got yet. Shared, so that it is seen while `run` holds the context.
+#[derive(Default)]
+pub(super) struct Asked {
+    checkpoint: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Asked {
+    pub(super) fn anything(&self) -> bool {
+        self.checkpoint.load(Relaxed) || self.stop()
+    }
+
+    pub(super) fn stop(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    pub(super) fn take_checkpoint(&self) -> bool {
+        self.checkpoint.swap(false, Relaxed)
+    }
 }
 
 impl<W: Worker> Context<W> {
@@ -37,8 +58,8 @@ impl<W: Worker> Context<W> {
         &self.pid
     }
 
-    /// The epoch at which it started: higher at every start of this name, so that what it writes elsewhere can be
-    /// fenced.
+    /// The epoch at which it started: higher at every start of this name while the nodes agree on who is in. In a network
+    /// cut both sides start it with epochs of their own, so it is no fencing token across one.
     pub fn epoch(&self) -> Epoch {
         self.pid.epoch
     }
@@ -63,6 +84,10 @@ impl<W: Worker> Context<W> {
     /// where in the handler this is called. If it cannot be made durable the caller gets
     /// [`CallError::NotDurable`](crate::CallError::NotDurable) and the worker starts again from its last checkpoint.
     ///
+    /// In [`run`](crate::Lifecycle::run) it is the state at the next await that has to wait, or at the end: there `run` is
+    /// dropped, the state is made durable, and `run` is called anew unless it had ended. If that fails the worker starts
+    /// again from its last checkpoint.
+    ///
     /// From then on the worker also restarts in place from its last checkpoint, not from its registered value.
     ///
     /// # Errors
@@ -76,14 +101,15 @@ impl<W: Worker> Context<W> {
         if self.place == Place::Hook {
             return Err(HandoffError::NotHere);
         }
-        self.checkpoint = true;
+        self.asked.checkpoint.store(true, Relaxed);
         Ok(())
     }
 
-    /// Ends the worker normally after the present message: `stopping` runs, and what follows is up to the restart
-    /// strategy (with the default its name is removed).
+    /// Ends the worker normally after the present message; in `started` after it, in [`run`](crate::Lifecycle::run) at the
+    /// next await that has to wait. `stopping` runs, and what follows is up to the restart strategy (with the default its
+    /// name is removed).
     pub fn stop(&mut self) {
-        self.stop = true;
+        self.asked.stop.store(true, Relaxed);
     }
 }
 

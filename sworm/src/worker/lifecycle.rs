@@ -22,13 +22,16 @@ pub trait Lifecycle: Worker {
     }
 
     /// Runs between messages. It is dropped at its current await when a message arrives and called anew after it, so
-    /// it must be safe to cancel (keep progress in `self`). `Ok` ends the worker normally, an error crashes it.
+    /// it must be safe to cancel (keep progress in `self`); the same happens at the first wait after it has asked for
+    /// [`checkpoint`](Context::checkpoint) or [`stop`](Context::stop). `Ok` ends the worker normally, an error crashes it.
     fn run(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = ctx;
         pending()
     }
 
-    /// Runs before an orderly stop or move, before the state is saved. It has 5 seconds.
+    /// Runs before an orderly stop or move, before the state is saved. It has 5 seconds; a worker that has not stopped 3 s
+    /// after them is aborted at its current await. One that never awaits (it blocks its thread) cannot be ended: after 3 s
+    /// more it counts as stopped, which the log says at level error, and its name may start elsewhere while it still runs.
     fn stopping(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = ctx;
         async {}

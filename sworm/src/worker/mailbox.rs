@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Context, Handler, Request, Worker};
 use crate::core::ids::Peer;
 use crate::error::CallError;
+use crate::panics;
 
 /// One message for a worker of type `W`.
 pub(crate) enum Parcel<W> {
@@ -27,6 +28,8 @@ pub(crate) struct RemoteParcel {
     pub(crate) number: u64,
     /// Whether nobody waits for a reply.
     pub(crate) cast: bool,
+    /// How often it was sent on.
+    pub(crate) hops: u8,
     /// The message's id.
     pub(crate) message: Arc<str>,
     /// The message.
@@ -41,8 +44,9 @@ pub(crate) trait LocalParcel<W>: Send {
         W: Worker;
     /// Sends the reply, or this error instead of it.
     fn release(self: Box<Self>, error: Option<CallError>);
-    /// Gives the message back to the caller, who looks for the worker anew.
-    fn give_back(self: Box<Self>);
+    /// Gives the message back to the caller, who looks for the worker anew. A cast, which nobody waits for, comes out
+    /// encoded, with its id.
+    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, String>)>;
 }
 
 /// What a local caller gets.
@@ -93,9 +97,17 @@ where
         }
     }
 
-    fn give_back(self: Box<Self>) {
-        if let (Some(to), Some(message)) = (self.to, self.message) {
-            let _ = to.send(LocalAnswer::Back(message));
+    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, String>)> {
+        let message = self.message?;
+        match self.to {
+            Some(to) => {
+                let _ = to.send(LocalAnswer::Back(message));
+                None
+            }
+            None => {
+                let encoded = panics::guarded(|| M::CODEC.encode(&message).map_err(|error| error.to_string()));
+                Some((M::ID, encoded.flatten()))
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::codec::{Codec, CodecError};
 /// | attribute | meaning | default |
 /// |---|---|---|
 /// | `name = "…"` | the type's name on the wire and on disk | the type's name |
-/// | `version = 2` | the version of the stored form | 1 |
+/// | `version = 1` | the version of the stored form; higher ones are not there yet | 1 |
 /// | `handles(A, B)` | the messages that it takes | none |
 /// | `restart = …` | restart strategy: a plugin's name, or a constant expression | `"transient"` |
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |

@@ -1,11 +1,13 @@
 //! The task of one worker: starts it, lets it handle one message after the other, saves its state, ends it.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,15 +16,16 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::context::Place;
+use super::context::{Asked, Place};
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
 use super::{Context, Lifecycle};
 use crate::api::Sworm;
 use crate::core::Input;
 use crate::core::cell::{Revision, Spec};
-use crate::core::ids::{Birth, Pid};
+use crate::core::ids::{Birth, Peer, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
+use crate::panics;
 use crate::strategy::Exit;
 
 /// How long `stopping` may take.
@@ -57,8 +60,8 @@ pub(crate) struct Tell {
 pub(crate) trait Replies: Send + Sync + 'static {
     /// Sends the reply to a call of another node.
     fn reply(&self, parcel: &RemoteParcel, result: Result<Bytes, CallError>);
-    /// Sends a message that was not handled back to where its worker is looked for anew.
-    fn give_back(&self, parcel: RemoteParcel);
+    /// Sends a message that was not handled to where its worker is looked for anew.
+    fn give_back(self: Arc<Self>, name: &Arc<str>, parcel: RemoteParcel);
 }
 
 /// What a worker's task is told.
@@ -107,8 +110,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
             sworm: start.sworm,
             handoff: start.spec.handoff,
             place: Place::Hook,
-            checkpoint: false,
-            stop: false,
+            asked: Arc::default(),
             worker: PhantomData,
         },
     };
@@ -124,7 +126,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
             task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
             let end = task.work(&mut worker).await;
             // A destructor that panics is the worker's business too.
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(worker)));
+            let _ = panics::guarded(|| drop(worker));
             match end {
                 End::Exit(exit) => Input::Exited { name, since, exit },
                 End::Stopped => Input::Stopped { name, since },
@@ -142,7 +144,7 @@ fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit
         let why = format!("has version {}, this program has {}", spec.version, W::VERSION);
         return Err(failed("the registered value", why));
     }
-    let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let decoded = panics::guarded(|| {
         let registered: W = W::CODEC.decode(&spec.value).map_err(|e| failed("the registered value", e.to_string()))?;
         match state {
             Some(state) if state.version != W::VERSION => {
@@ -152,8 +154,8 @@ fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit
             Some(state) => W::restore(registered, &state.state).map_err(|e| failed("the saved state", e.to_string())),
             None => Ok(registered),
         }
-    }));
-    decoded.unwrap_or_else(|panic| Err(failed("decoding", format!("panicked: {}", panic_text(&*panic)))))
+    });
+    decoded.unwrap_or_else(|panic| Err(failed("decoding", format!("panicked: {panic}"))))
 }
 
 struct Task<W> {
@@ -174,8 +176,12 @@ struct Task<W> {
 enum Next<W> {
     Message(Parcel<W>),
     Control(Option<Control>),
-    Ran(Result<Result<(), super::BoxError>, Box<dyn Any + Send>>),
+    Ran(Ran),
+    /// `run` asked for something that it has to be dropped for.
+    Asked,
 }
+
+type Ran = Result<Result<(), super::BoxError>, Box<dyn Any + Send>>;
 
 impl<W: Lifecycle> Task<W> {
     fn send(&self, input: Input) {
@@ -196,8 +202,9 @@ impl<W: Lifecycle> Task<W> {
     }
 
     async fn work(&mut self, worker: &mut W) -> End {
+        let asked = self.ctx.asked.clone();
         loop {
-            if self.ctx.stop {
+            if self.ctx.asked.stop() {
                 self.stopping(worker).await;
                 return End::Exit(Exit::Normal);
             }
@@ -213,12 +220,17 @@ impl<W: Lifecycle> Task<W> {
                     Some(parcel) => Next::Message(parcel),
                     None => Next::Control(None),
                 },
-                ran = AssertUnwindSafe(worker.run(&mut self.ctx)).catch_unwind() => Next::Ran(ran),
+                ran = run_until_asked(&asked, worker.run(&mut self.ctx)) => ran.map_or(Next::Asked, Next::Ran),
             };
+            if matches!(next, Next::Ran(Ok(_)))
+                && let Err((_, end)) = self.checkpoint_if_asked(worker).await
+            {
+                return end;
+            }
             let end = match next {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
                 Next::Control(Some(Control::Pause(answered))) => self.pause(worker, &answered).await,
-                Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) => None,
+                Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) | Next::Asked => None,
                 Next::Control(Some(Control::Stop) | None) => {
                     self.stopping(worker).await;
                     Some(End::Stopped)
@@ -228,15 +240,13 @@ impl<W: Lifecycle> Task<W> {
                     Some(End::Exit(Exit::Normal))
                 }
                 Next::Ran(Ok(Err(error))) => Some(End::Exit(Exit::Error(error.to_string()))),
-                Next::Ran(Err(panic)) => Some(End::Exit(Exit::Panic(panic_text(&*panic)))),
+                Next::Ran(Err(panic)) => Some(End::Exit(Exit::Panic(panics::text(&*panic)))),
             };
             if let Some(end) = end {
                 return end;
             }
-            if std::mem::take(&mut self.ctx.checkpoint)
-                && let Err(end) = self.checkpoint(worker).await
-            {
-                return end.1;
+            if let Err((_, end)) = self.checkpoint_if_asked(worker).await {
+                return end;
             }
         }
     }
@@ -265,11 +275,7 @@ impl<W: Lifecycle> Task<W> {
             release(Some(CallError::WorkerDied { reason: panic.clone() }));
             return Some(End::Exit(Exit::Panic(panic)));
         }
-        if !std::mem::take(&mut self.ctx.checkpoint) {
-            release(None);
-            return None;
-        }
-        match self.checkpoint(worker).await {
+        match self.checkpoint_if_asked(worker).await {
             Ok(()) => {
                 release(None);
                 None
@@ -279,6 +285,10 @@ impl<W: Lifecycle> Task<W> {
                 Some(end)
             }
         }
+    }
+
+    async fn checkpoint_if_asked(&mut self, worker: &mut W) -> Result<(), (String, End)> {
+        if self.ctx.asked.take_checkpoint() { self.checkpoint(worker).await } else { Ok(()) }
     }
 
     /// Saves the state and waits until it is durable.
@@ -311,11 +321,10 @@ impl<W: Lifecycle> Task<W> {
     }
 
     fn snapshot(&mut self, worker: &W) -> Result<Snapshot, String> {
-        let saved = std::panic::catch_unwind(AssertUnwindSafe(|| worker.save()));
-        let state: Bytes = match saved {
+        let state: Bytes = match panics::guarded(|| worker.save()) {
             Ok(Ok(state)) => state.into(),
             Ok(Err(error)) => return Err(format!("the state {error}")),
-            Err(panic) => return Err(format!("saving panicked: {}", panic_text(&*panic))),
+            Err(panic) => return Err(format!("saving panicked: {panic}")),
         };
         if state.len() > MAX_SNAPSHOT_BYTES {
             return Err(format!("the state has {} bytes; at most {MAX_SNAPSHOT_BYTES} are saved", state.len()));
@@ -360,29 +369,44 @@ impl<W: Lifecycle> Task<W> {
         }
     }
 
-    /// What was not handled goes back to its callers, who look for the worker anew.
+    /// What was not handled goes back to its callers, who look for the worker anew; casts are sent on.
     fn give_everything_back(&mut self) {
         self.receiver.close();
         while let Ok(parcel) = self.receiver.try_recv() {
-            match parcel {
-                Parcel::Local(parcel) => parcel.give_back(),
-                Parcel::Remote(parcel) => self.tell.replies.give_back(parcel),
-            }
+            let parcel = match parcel {
+                Parcel::Remote(parcel) => parcel,
+                Parcel::Local(parcel) => match parcel.give_back() {
+                    None => continue,
+                    Some((message, Ok(payload))) => self.own_cast(message, payload),
+                    Some((message, Err(error))) => {
+                        tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
+                        continue;
+                    }
+                },
+            };
+            self.tell.replies.clone().give_back(&self.ctx.pid.name, parcel);
         }
     }
+
+    /// A cast of this node, as one of another node would be.
+    fn own_cast(&self, message: &'static str, payload: Vec<u8>) -> RemoteParcel {
+        let from = Peer { node: self.ctx.pid.node.clone(), incarnation: self.ctx.pid.incarnation };
+        RemoteParcel { from, number: 0, cast: true, hops: 0, message: message.into(), payload: payload.into() }
+    }
+}
+
+/// Runs `run` to its end, or to its first wait after it has asked for something.
+async fn run_until_asked(asked: &Asked, run: impl Future<Output = Result<(), super::BoxError>>) -> Option<Ran> {
+    let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
+    poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Ready(ran) => Poll::Ready(Some(ran)),
+        Poll::Pending if asked.anything() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// Runs people's code; a panic in it becomes its text.
 async fn guarded<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a value that is no text".to_owned()
-    }
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panics::text(&*panic))
 }

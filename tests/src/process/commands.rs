@@ -8,7 +8,7 @@ use sworm::Pid;
 
 use super::Process;
 use crate::SWORM;
-use crate::protocol::{Command, Failure, Found, Kind, Say, Seen, TypedCommand};
+use crate::protocol::{Census, Command, Failure, Found, Kind, Say, Seen, TypedCommand};
 
 /// A registration with its options.
 #[derive(Clone, Copy)]
@@ -61,6 +61,21 @@ impl Process {
         self.register_with(Registering { on: Some(on), ..Registering::new(kind, name, value) }).await
     }
 
+    /// Registers workers at once; gives the names that failed.
+    pub async fn register_all(&self, kind: Kind, names: Vec<String>) -> Result<Vec<(String, Failure)>, Failure> {
+        self.typed(TypedCommand::RegisterAll { kind, names }).await
+    }
+
+    /// What its directory says and what lives in its process, in short.
+    pub async fn census(&self) -> Result<Census, Failure> {
+        self.get(Command::Census { sworm: SWORM.into() }).await
+    }
+
+    /// The workers that exist in its process, whatever the library says.
+    pub async fn living(&self) -> Vec<Pid> {
+        self.get(Command::Living { sworm: SWORM.into() }).await.expect("it answers")
+    }
+
     /// Registers with all options.
     pub async fn register_with(&self, registering: Registering<'_>) -> Result<Pid, Failure> {
         let Registering { kind, name, value, on, within_ms, metadata } = registering;
@@ -87,6 +102,11 @@ impl Process {
     /// `whereis`.
     pub async fn find(&self, name: &str) -> Option<Found> {
         self.get(Command::Find { sworm: SWORM.into(), name: name.into() }).await.expect("look-ups never fail")
+    }
+
+    /// The nodes that have a name's newest state; none if the name is not known.
+    pub async fn holders(&self, name: &str) -> Vec<String> {
+        self.get(Command::Holders { sworm: SWORM.into(), name: name.into() }).await.unwrap_or_default()
     }
 
     /// `registered`.

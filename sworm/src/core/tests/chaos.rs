@@ -54,7 +54,7 @@ impl Chaos {
                 self.known.entry(name).or_default().requests.push((request, true));
             }
             6..=7 => {
-                let request = self.world.ask(&on, Ask::Unregister { name: name.as_str().into() });
+                let request = self.world.ask(&on, Ask::Unregister { name: name.as_str().into(), birth: None });
                 self.known.entry(name).or_default().requests.push((request, false));
             }
             8..=14 => {

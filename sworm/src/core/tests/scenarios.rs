@@ -46,7 +46,7 @@ fn names_are_seen_on_every_node_and_disappear_everywhere() {
     for name in &names {
         let lookups = world.lookups(name);
         assert!(lookups.iter().all(|l| l.is_some() && *l == lookups[0]), "{lookups:?}");
-        let request = world.ask("b", Ask::Unregister { name: name.as_str().into() });
+        let request = world.ask("b", Ask::Unregister { name: name.as_str().into(), birth: None });
         assert!(matches!(world.answer(request), Ok(Done::Unregistered { .. })));
     }
     rest(&mut world);
@@ -54,8 +54,29 @@ fn names_are_seen_on_every_node_and_disappear_everywhere() {
         assert!(world.lookups(name).iter().all(Option::is_none));
         assert_eq!(world.places(name), 0);
     }
-    let request = world.ask("c", Ask::Unregister { name: "name-0".into() });
+    let request = world.ask("c", Ask::Unregister { name: "name-0".into(), birth: None });
     assert_eq!(world.answer(request), Err(Refusal::NotRegistered));
+}
+
+#[test]
+fn an_end_that_was_asked_for_while_the_view_changed_is_not_called_a_failure() {
+    for ms in 0..10 {
+        let mut world = World::seeded(&ABC, ms);
+        let names = registered(&mut world, 60);
+        rest(&mut world);
+        let requests: Vec<u64> = names
+            .iter()
+            .map(|name| world.ask("b", Ask::Unregister { name: name.as_str().into(), birth: None }))
+            .collect();
+        world.run(ms);
+        world.kill("c");
+        for (name, request) in names.iter().zip(requests) {
+            let answer = world.answer(request);
+            assert!(matches!(answer, Ok(Done::Unregistered { .. })), "{name}, killed after {ms} ms: {answer:?}");
+        }
+        rest(&mut world);
+        assert!(names.iter().all(|name| world.places(name) == 0));
+    }
 }
 
 #[test]
@@ -64,7 +85,7 @@ fn a_name_can_be_registered_again_after_its_end() {
     for round in 0..5 {
         let request = world.register("a", "again", round);
         world.answer(request).expect("free");
-        let request = world.ask("c", Ask::Unregister { name: "again".into() });
+        let request = world.ask("c", Ask::Unregister { name: "again".into(), birth: None });
         world.answer(request).expect("taken");
     }
     rest(&mut world);

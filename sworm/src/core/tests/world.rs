@@ -180,6 +180,7 @@ impl World {
         *incarnation += 1;
         let me = Peer { node: NodeId::new(name).expect("valid"), incarnation: Incarnation(*incarnation) };
         let config = Config {
+            ack_in_memory: false,
             sworm: "s".into(),
             me: me.clone(),
             agreed: "same".into(),

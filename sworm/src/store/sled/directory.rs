@@ -15,22 +15,14 @@ const RELEASE_WAIT: Duration = Duration::from_secs(10);
 /// ```text
 /// <path>/lock              held while the store is open; the file stays
 /// <path>/sled/             sled's files
-/// <path>/suspect           there is doubt about them: what the next open must do
+/// <path>/suspect           a batch may be in them in part: the next open sets them aside
+/// <path>/synced            how many syncs there were: tells when sled has lost some
 /// <path>/damaged-<time>/   what was set aside, never looked at again
 /// ```
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     lock: File,
-}
-
-/// What the next open must do with sled's files.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Suspicion {
-    /// A value could not be read: read everything, and set the files aside if that fails.
-    Check,
-    /// A batch may be on the disk in part: set the files aside.
-    SetAside,
 }
 
 impl Directory {
@@ -73,6 +65,11 @@ impl Directory {
         self.sled().join("db")
     }
 
+    /// The file that counts the syncs.
+    pub(super) fn synced(&self) -> PathBuf {
+        self.path.join("synced")
+    }
+
     /// Makes sled's files fit to be opened after whatever ended their last use.
     pub(super) fn prepare(&self) -> io::Result<()> {
         // sled takes a snapshot that it was killed while writing for the newest one, and then reports corruption; the
@@ -110,24 +107,19 @@ impl Directory {
         Ok(aside)
     }
 
-    /// Leaves word for the next open. The graver word stays.
-    pub(super) fn suspect(&self, suspicion: Suspicion, why: &str) {
-        if self.suspicion() == Some(Suspicion::SetAside) {
-            return;
-        }
-        let word = if suspicion == Suspicion::SetAside { "set aside" } else { "check" };
-        if let Err(error) = fs::write(self.suspicion_path(), format!("{word}: {why}\n")) {
+    /// Leaves word for the next open that a batch may be on the disk in part.
+    pub(super) fn suspect(&self, why: &str) {
+        if let Err(error) = fs::write(self.suspicion_path(), format!("{why}\n")) {
             tracing::warn!(path = %self.path.display(), %error, "cannot note that the store is damaged");
         }
     }
 
-    /// The word that was left.
-    pub(super) fn suspicion(&self) -> Option<Suspicion> {
-        let word = fs::read(self.suspicion_path()).ok()?;
-        Some(if word.starts_with(b"set aside") { Suspicion::SetAside } else { Suspicion::Check })
+    /// Whether word was left.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspicion_path().exists()
     }
 
-    /// All was checked.
+    /// The files were set aside.
     pub(super) fn clear_suspicion(&self) {
         let _ = fs::remove_file(self.suspicion_path());
     }

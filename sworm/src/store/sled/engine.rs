@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use ::sled::Db;
 
-use super::directory::{Directory, Suspicion, refused};
-use crate::store::{Space, StoreError};
+use super::directory::{Directory, refused};
+use crate::store::StoreError;
 
 const CACHE_BYTES: u64 = 64 << 20;
 /// Without it the memory of what was written grows and grows.
@@ -42,9 +42,10 @@ impl Fault {
 pub(super) fn open(directory: &Directory) -> Result<(Db, Option<PathBuf>), StoreError> {
     directory.wait_for_sled()?;
     directory.prepare().map_err(|e| refused(directory.path(), e))?;
-    let opened = match directory.suspicion() {
-        Some(Suspicion::SetAside) => Err(Fault::Damage("a batch failed in the middle".into())),
-        suspicion => open_files(directory).and_then(|db| check(db, suspicion.is_some())),
+    let opened = if directory.is_suspect() {
+        Err(Fault::Damage("a batch failed in the middle".into()))
+    } else {
+        open_files(directory).and_then(check)
     };
     let (db, aside) = match opened {
         Ok(db) => (db, None),
@@ -57,7 +58,6 @@ pub(super) fn open(directory: &Directory) -> Result<(Db, Option<PathBuf>), Store
         }
         Err(fault) => return Err(fault.open_error(directory)),
     };
-    directory.clear_suspicion();
     directory.sync_names();
     Ok((db, aside))
 }
@@ -67,14 +67,17 @@ fn open_files(directory: &Directory) -> Result<Db, Fault> {
     guarded(|| config.flush_every_ms(Some(FLUSH_EVERY_MS)).open())
 }
 
-/// Reads what a node needs to start at all, or everything: sled notices damage only when it reads a page.
-fn check(db: Db, everything: bool) -> Result<Db, Fault> {
-    let snapshots = everything.then_some(Space::Snapshots);
-    let checked = [Space::Meta, Space::Lanes].into_iter().chain(snapshots).try_for_each(|space| {
-        let mut items = db.scan_prefix([space.byte()]);
-        while guarded(|| items.next().transpose())?.is_some() {}
-        Ok(())
-    });
+/// Reads everything: sled notices damage only when it reads a page, and later there is no way back.
+fn check(db: Db) -> Result<Db, Fault> {
+    let mut items = db.iter();
+    let checked = loop {
+        match guarded(|| items.next().transpose()) {
+            Ok(Some(_)) => {}
+            Ok(None) => break Ok(()),
+            Err(fault) => break Err(fault),
+        }
+    };
+    drop(items);
     match checked {
         Ok(()) => Ok(db),
         Err(fault) => {

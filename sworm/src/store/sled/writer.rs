@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ::sled::{Db, Tree};
 
-use super::directory::{Directory, Suspicion};
+use super::directory::Directory;
 use super::engine::{close, guarded};
+use super::mark::Mark;
 use super::shared::Shared;
 use crate::store::{Batch, Ticket};
 
@@ -20,6 +21,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) directory: Arc<Directory>,
     pub(super) to_disk: SyncStep,
+    pub(super) mark: Mark,
     pub(super) unsynced_bytes: usize,
 }
 
@@ -59,7 +61,7 @@ impl Writer {
         {
             // sled goes on, and will write the steps before the one that failed: the batch is torn. After an error of
             // the disk it would have stopped, and the next open does not see the batch.
-            self.directory.suspect(Suspicion::SetAside, fault.text());
+            self.directory.suspect(fault.text());
         }
         self.unsynced_bytes += batch.bytes();
         self.shared.step(|state| {
@@ -79,8 +81,11 @@ impl Writer {
         }) else {
             return;
         };
-        let done = guarded(|| Ok((self.to_disk)(tree)));
+        let done = self.mark.begin(tree).and_then(|()| guarded(|| Ok((self.to_disk)(tree))));
         self.unsynced_bytes = 0;
+        if matches!(done, Ok(Ok(()))) {
+            self.mark.done();
+        }
         self.shared.step(|state| match done {
             Ok(Ok(())) => self.shared.acknowledge(state, upto),
             Ok(Err(why)) => self.shared.fail(state, why),

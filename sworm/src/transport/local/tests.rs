@@ -1,5 +1,12 @@
 //! What nodes of one machine find of each other.
 
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
 use super::*;
 use crate::core::ids::{Incarnation, NodeId};
 
@@ -39,10 +46,47 @@ fn what_a_dead_node_left_behind_is_removed() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_no_error() {
+fn a_directory_that_cannot_be_used_is_no_error_but_is_told_with_the_way_out() {
     let base = tempfile::NamedTempFile::new().expect("a file");
-    let _a = announce_in(base.path(), "shop", &peer("a", 1), &endpoints(&["tcp/127.0.0.1:1"]));
-    assert_eq!(discover_in(base.path(), "shop", &peer("b", 1)), endpoints(&[]));
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), || {
+        let _a = announce_in(base.path(), "shop", &peer("a", 1), &endpoints(&["tcp/127.0.0.1:1"]));
+        assert_eq!(discover_in(base.path(), "shop", &peer("b", 1)), endpoints(&[]));
+    });
+    let warnings = warnings.0.lock().expect("not poisoned");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let directory = base.path().join("sworm-").display().to_string();
+    assert!(warnings.iter().all(|text| text.contains(&directory) && text.contains("`.join(..)`")), "{warnings:?}");
+}
+
+/// Collects what is logged as a warning.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        if *event.metadata().level() == Level::WARN {
+            let mut text = String::new();
+            event.record(&mut |field: &Field, value: &dyn Debug| text += &format!("{field}={value:?} "));
+            self.0.lock().expect("not poisoned").push(text);
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 #[cfg(unix)]

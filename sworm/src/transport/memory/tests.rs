@@ -10,8 +10,16 @@ fn peer(id: &str, incarnation: u64) -> Peer {
 }
 
 fn join(network: &MemoryNetwork, id: &str) -> (Arc<MemoryTransport>, UnboundedReceiver<TransportEvent>) {
+    join_of(network, "shop", id)
+}
+
+fn join_of(
+    network: &MemoryNetwork,
+    cluster: &str,
+    id: &str,
+) -> (Arc<MemoryTransport>, UnboundedReceiver<TransportEvent>) {
     let (events, received) = unbounded_channel();
-    (network.connect(peer(id, 1), events), received)
+    (network.connect(cluster, peer(id, 1), events), received)
 }
 
 fn all(received: &mut UnboundedReceiver<TransportEvent>) -> Vec<TransportEvent> {
@@ -28,6 +36,24 @@ fn down(id: &str) -> TransportEvent {
 
 fn message(text: &'static str) -> TransportEvent {
     TransportEvent::Message(Bytes::from_static(text.as_bytes()))
+}
+
+#[tokio::test]
+async fn clusters_on_one_network_neither_see_nor_disturb_each_other() {
+    let network = MemoryNetwork::new();
+    let (a, mut at_a) = join(&network, "a");
+    let (b, mut at_b) = join(&network, "b");
+    let (_c, mut elsewhere_c) = join_of(&network, "other", "c");
+    let (_same, mut elsewhere_a) = join_of(&network, "other", "a");
+    a.broadcast(Class::Important, Bytes::from_static(b"1"));
+    a.send(&peer("c", 1), Class::Important, Bytes::from_static(b"2"));
+    network.cut("a", "b");
+    drop(b);
+    assert_eq!(all(&mut at_a), [up("b"), down("b")]);
+    assert_eq!(all(&mut at_b), [up("a"), message("1"), down("a")]);
+    assert_eq!(all(&mut elsewhere_c), [up("a")]);
+    assert_eq!(all(&mut elsewhere_a), [up("c")]);
+    assert_eq!(a.dial(&endpoint(&peer("c", 1))).await, Dialed::Refused);
 }
 
 #[test]

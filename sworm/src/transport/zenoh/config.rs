@@ -36,7 +36,7 @@ const WAIT_BEFORE_CLOSE: (&str, &str) =
     ("transport/link/tx/queue/congestion_control/block/wait_before_close", "500000");
 
 /// What zenoh listens on when nobody said anything: this machine only, at any port.
-const LISTEN: &str = "tcp/127.0.0.1:0";
+pub(crate) const DEFAULT_LISTEN: &str = "tcp/127.0.0.1:0";
 
 /// The base of the configuration, and the endpoints that the user's own names.
 pub(super) struct Base {
@@ -65,7 +65,7 @@ pub(super) fn base(user: Option<Config>, listen: Vec<String>, connect: Vec<Strin
         _ if is_unset(&config, "listen/endpoints")
             && config.get_json("mode").is_ok_and(|mode| mode != r#""client""#) =>
         {
-            vec![LISTEN.into()]
+            vec![DEFAULT_LISTEN.into()]
         }
         _ => endpoints(&config, "listen/endpoints"),
     };
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn without_a_configuration_a_node_keeps_to_itself() {
         let base = base(None, Vec::new(), Vec::new()).expect("our own settings are valid");
-        assert_eq!(base.listen, [LISTEN]);
+        assert_eq!(base.listen, [DEFAULT_LISTEN]);
         let config = base.finish(&strings(&["tcp/127.0.0.1:1234"]), &strings(&["tcp/[::1]:1"])).expect("valid");
         let get = |key| config.get_json(key).expect("a key of zenoh's");
         assert_eq!(get("mode"), r#""peer""#);
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_configuration_without_listeners_does_not_open_every_interface() {
         let listen = |user| base(Some(user), Vec::new(), Vec::new()).expect("valid").listen;
-        assert_eq!(listen(Config::default()), [LISTEN]);
+        assert_eq!(listen(Config::default()), [DEFAULT_LISTEN]);
         assert!(listen(Config::from_json5(r#"{mode: "client"}"#).expect("valid")).is_empty());
         let given = base(Some(Config::default()), strings(&["tcp/0.0.0.0:7447"]), Vec::new()).expect("valid").listen;
         assert_eq!(given, ["tcp/0.0.0.0:7447"]);

@@ -116,7 +116,8 @@ async fn dial_all(endpoint: &str) -> Dialed {
     dialed
 }
 
-fn parse(endpoint: &str) -> Result<EndPoint, TransportError> {
+/// What an endpoint says, if it is one.
+pub(super) fn parse(endpoint: &str) -> Result<EndPoint, TransportError> {
     let bad = |why: String| TransportError::BadEndpoint { endpoint: endpoint.into(), why };
     if endpoint.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
         return Err(bad("it has quotes, backslashes or control characters".into()));

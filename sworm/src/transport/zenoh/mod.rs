@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use self::config::DEFAULT_LISTEN;
 pub(crate) use self::endpoint::{dial, reserve};
 use self::keys::Keys;
 pub(crate) use self::keys::hex;
@@ -47,10 +48,36 @@ pub(crate) struct ZenohOptions {
     pub(crate) me: Peer,
     /// What to listen on; this machine only, at any port, if empty and the configuration has nothing.
     pub(crate) listen: Vec<String>,
+    /// What to tell others instead of that, if anything.
+    pub(crate) advertise: Vec<String>,
     /// Whom to connect to, for ever; own endpoints are left out.
     pub(crate) connect: Vec<String>,
     /// The base of everything else.
     pub(crate) config: Option<zenoh::Config>,
+}
+
+/// Refuses a runtime, a configuration and endpoints that cannot be used, and says what will be listened on.
+pub(crate) fn check(
+    config: Option<&zenoh::Config>,
+    listen: Vec<String>,
+    advertise: &[String],
+    connect: &[String],
+) -> Result<Vec<String>, TransportError> {
+    check_runtime()?;
+    let base = config::base(config.cloned(), listen, connect.to_vec())?;
+    let (listen, connect) = (base.listen.clone(), base.connect.clone());
+    listen.iter().chain(advertise).chain(&connect).try_for_each(|endpoint| endpoint::parse(endpoint).map(drop))?;
+    base.finish(&listen, &connect)?;
+    Ok(listen)
+}
+
+/// zenoh panics inside a current-thread runtime.
+fn check_runtime() -> Result<(), TransportError> {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::CurrentThread) => Err(TransportError::CurrentThreadRuntime),
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// A zenoh session that carries one node's messages.
@@ -67,10 +94,9 @@ impl ZenohTransport {
         options: ZenohOptions,
         events: UnboundedSender<TransportEvent>,
     ) -> Result<Arc<Self>, TransportError> {
-        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            Ok(RuntimeFlavor::CurrentThread) => return Err(TransportError::CurrentThreadRuntime),
-            Ok(_) => {}
-            Err(error) => return Err(failed(error)),
+        check_runtime()?;
+        for endpoint in &options.advertise {
+            endpoint::parse(endpoint)?; // nobody else could do anything with a bad one
         }
         config::warn_of_linger();
         let base = config::base(options.config, options.listen, options.connect)?;
@@ -87,7 +113,10 @@ impl ZenohTransport {
                 return Err(failed(error));
             }
         };
-        let endpoints = reserved.dialable();
+        let endpoints = match options.advertise {
+            given if !given.is_empty() => given,
+            _ => reserved.dialable(),
+        };
         let (queue, items) = queue();
         let keys = Keys::new(&options.cluster);
         let open = receiver::declare(session, &keys, &options.me, &queue, &events).await.map_err(failed)?;

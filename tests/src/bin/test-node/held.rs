@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::BoxError;
 use sworm::prelude::*;
+use sworm_tests::living::{self, Living};
 
 use crate::workers::*;
 
@@ -19,19 +21,29 @@ pub(crate) struct Held {
     #[serde(skip)]
     failing: bool,
     #[serde(skip)]
-    lock: Option<File>,
+    lock: Lock,
+    #[serde(skip)]
+    living: Option<Living>,
 }
+
+/// The lock, once it is this worker's.
+type Lock = Arc<Mutex<Option<File>>>;
+
+/// Where more live than this they end at once: the pause of each would hold up the whole process.
+const FEW: usize = 200;
+/// How often one that found its lock taken tries again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 impl Held {
     pub(crate) fn new(total: i64) -> Self {
-        Self { total, failing: false, lock: None }
+        Self { total, failing: false, lock: Lock::default(), living: None }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         // Its end takes a moment, so that a successor that does not wait for it is noticed. The lock goes after this.
-        if self.lock.is_some() {
+        if self.living.is_some() && living::count() < FEW {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -39,22 +51,24 @@ impl Drop for Held {
 
 impl Lifecycle for Held {
     async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BoxError> {
-        if self.lock.is_some() {
+        if self.living.is_some() {
             return Ok(()); // it goes on after a move that did not come about
         }
+        self.living = Some(Living::new(ctx.pid().clone()));
         let locks = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?);
         let path = locks.join(ctx.name());
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         match file.try_lock() {
             Ok(()) => {
                 writeln!(file, "{}", ctx.pid())?;
-                self.lock = Some(file);
+                self.lock = Arc::new(Mutex::new(Some(file)));
             }
             Err(TryLockError::WouldBlock) => {
                 let mut overlaps = OpenOptions::new().create(true).append(true).open(locks.join("overlaps"))?;
                 let before = std::fs::read_to_string(&path)?;
                 let running = before.lines().last().unwrap_or_default();
                 writeln!(overlaps, "{} starts while {running} runs", ctx.pid())?;
+                tokio::spawn(lock_later(file, ctx.pid().clone(), Arc::downgrade(&self.lock)));
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
@@ -63,6 +77,19 @@ impl Lifecycle for Held {
 
     async fn run(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
         run(self.failing).await
+    }
+}
+
+/// The winner of two takes over the lock when the other one has ended, so that a third one is noticed, too.
+async fn lock_later(mut file: File, pid: Pid, lock: Weak<Mutex<Option<File>>>) {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        let Some(lock) = lock.upgrade() else { return };
+        if file.try_lock().is_ok() {
+            let _ = writeln!(file, "{pid}");
+            *lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+            return;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use serde_json::Value;
 use sworm::prelude::*;
 use sworm::{CallError, NodeId, RegisterError};
@@ -12,6 +13,9 @@ use sworm_tests::server::{Typed, call_failure, failure, json, missing};
 
 use crate::held::Held;
 use crate::workers::*;
+
+/// How many registrations of [`TypedCommand::RegisterAll`] are under way at once.
+const AT_A_TIME: usize = 200;
 
 /// A sworm, a name and a worker type.
 type Key = (String, String, &'static str);
@@ -88,6 +92,16 @@ impl Typed for Types {
                 }
                 json(results)
             }
+            TypedCommand::RegisterAll { kind, names } => with_type!(kind, W => {
+                let all = futures_util::stream::iter(names).map(|name| {
+                    let sworm = sworm.clone();
+                    async move {
+                        let error = sworm.register_name(&name, W::new(0)).await.err()?;
+                        Some((name, register_failure(error)))
+                    }
+                });
+                json(all.buffer_unordered(AT_A_TIME).filter_map(std::future::ready).collect::<Vec<_>>().await)
+            }),
             TypedCommand::FindTyped { kind, name } => with_type!(kind, W => {
                 json(sworm.whereis_name::<W>(name).map(|found| self.keep(found, &sworm).pid()))
             }),
@@ -138,7 +152,8 @@ fn register_failure(error: RegisterError) -> Failure {
         RegisterError::AlreadyRegistered { pid, .. } => Some(pid.clone()),
         _ => None,
     };
-    let unknown = matches!(error, RegisterError::Timeout { .. } | RegisterError::Stopped);
+    let unknown =
+        matches!(error, RegisterError::Timeout { .. } | RegisterError::Stopped | RegisterError::NodeFailed { .. });
     Failure { pid, unknown, ..failure(error) }
 }
 

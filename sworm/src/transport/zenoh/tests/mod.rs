@@ -31,6 +31,7 @@ fn options(cluster: &str, id: &str, listen: &str, connect: &[String]) -> ZenohOp
         cluster: cluster.into(),
         me: peer(id),
         listen: vec![listen.into()],
+        advertise: Vec::new(),
         connect: connect.to_vec(),
         config: None,
     }

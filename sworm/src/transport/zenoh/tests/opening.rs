@@ -30,6 +30,22 @@ async fn what_is_no_endpoint_is_refused_by_name() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_advertised_stands_for_where_the_node_listens_and_must_be_an_endpoint() {
+    let (events, _received) = unbounded_channel();
+    let advertising = |what: &str| ZenohOptions {
+        advertise: vec![what.into()],
+        ..options("advertised", "a", "tcp/127.0.0.1:0", &[])
+    };
+    let open = ZenohTransport::open(advertising("tcp/shop.example:7447"), events.clone()).await.expect("it opens");
+    assert_eq!(open.endpoints(), ["tcp/shop.example:7447"]);
+    let error = ZenohTransport::open(advertising("shop.example"), events).await.err();
+    assert!(
+        matches!(&error, Some(TransportError::BadEndpoint { endpoint, .. }) if endpoint == "shop.example"),
+        "{error:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_current_thread_runtime_is_refused() {
     let (events, _received) = unbounded_channel();

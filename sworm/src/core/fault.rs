@@ -1,0 +1,116 @@
+//! Faults that can be planted to prove that the simulator finds them. They are compiled in with the feature `faults`
+//! only, which nothing but the tests asks for; without it [`planted`] is `false` and costs nothing.
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $fault:ident = $name:literal,)+) => {
+        /// A mistake that somebody could have made.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Fault {
+            $($(#[doc = $doc])+ $fault,)+
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Fault] = &[$(Fault::$fault),+];
+
+            /// Its name on a command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Fault::$fault => $name,)+
+                }
+            }
+
+            /// What goes wrong.
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Fault::$fault => concat!($($doc),+).trim_ascii_start(),)+
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A delta that starts after what is known is taken in all the same.
+    AcceptGap = "accept-gap",
+    /// A large delta is cut into deltas of their own, each with a number short of the lane's.
+    PageDelta = "page-delta",
+    /// A node that is thought to be gone counts as ended.
+    EndOnSuspicion = "end-on-suspicion",
+    /// Of two claims of one major epoch the weak one wins.
+    WeakBeatsOriginal = "weak-beats-original",
+    /// Names are given away before all members have acknowledged the view.
+    NoViewBarrier = "no-view-barrier",
+    /// Names are adopted before all that the members hold was pulled.
+    AdoptIncomplete = "adopt-incomplete",
+    /// A name whose host is not in view counts as free.
+    HiddenIsFree = "hidden-is-free",
+    /// The end of a name bans one of its births only.
+    BanOneBirth = "ban-one-birth",
+    /// The cell of a host that is not in view still counts as a claim.
+    DownHostClaims = "down-host-claims",
+    /// A node founds a cluster of its own without waiting for those that it looks for.
+    FoundAlone = "found-alone",
+    /// A lane is given up although only an ended lane covers its names.
+    DropCoveredByEnded = "drop-covered-by-ended",
+    /// A lane is given up although what covers its names is not on a disk yet.
+    DropCoveredByMemory = "drop-covered-by-memory",
+    /// A lane is given up although its bans still ban something.
+    DropBans = "drop-bans",
+    /// To drop an incarnation drops those before it unseen.
+    DropEarlier = "drop-earlier",
+    /// What must be durable first is said at once.
+    AckBeforeDurable = "ack-before-durable",
+    /// The loser of a conflict takes its name back but is not stopped.
+    LoserRunsOn = "loser-runs-on",
+    /// A node takes the incarnation that it had before.
+    ReuseIncarnation = "reuse-incarnation",
+    /// Whoever adopts a name removes the former host's cell from its own copy.
+    RemoveAnothersCell = "remove-anothers-cell",
+    /// A whole lane is put into the copy that there is, instead of replacing it.
+    FullLaneMerges = "full-lane-merges",
+    /// The arbiter of a name depends on the value that is registered, too.
+    PlaceByValue = "place-by-value",
+    /// A node starts one worker after the other.
+    StartsInOrder = "starts-in-order",
+    /// A host takes a grant whatever epochs and ends it has seen.
+    TakeAnyGrant = "take-any-grant",
+    /// Bans and lanes are forgotten while somebody who is not there may still hold what they cover.
+    ForgetEarly = "forget-early",
+    /// A copy of a state that was just promised is thrown away for older news.
+    DropPromisedCopy = "drop-promised-copy",
+    /// A released name may be adopted at once by somebody else.
+    ReleasedIsOrphan = "released-is-orphan",
+    /// A worker starts from what its new node has, and nobody else is asked.
+    RestoreWithoutAsking = "restore-without-asking",
+    /// A move releases the name before the receiver said that it has the state.
+    ReleaseUnheld = "release-unheld",
+    /// Heartbeats do not lead to a comparison of what is held: what was lost stays lost.
+    NoAntiEntropy = "no-anti-entropy",
+    /// Bytes that do not match their checksum are taken in.
+    TrustBytes = "trust-bytes",
+}
+
+#[cfg(feature = "faults")]
+std::thread_local! {
+    static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a fault in everything that runs on this thread, or takes it away.
+#[cfg(feature = "faults")]
+pub fn plant(fault: Option<Fault>) {
+    PLANTED.set(fault);
+}
+
+/// Whether this fault is planted.
+#[cfg(feature = "faults")]
+pub fn planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+/// Whether this fault is planted: never, without the feature.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub const fn planted(_: Fault) -> bool {
+    false
+}

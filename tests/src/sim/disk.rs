@@ -1,0 +1,119 @@
+//! A disk in memory with a durable part and a tail that is not synced yet.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use sworm::store::{Batch, Op, Space, Store, StoreError, Ticket};
+
+type Values = BTreeMap<(Space, Bytes), Bytes>;
+
+/// A disk. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Disk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    durable: Values,
+    /// What a reader sees: the durable part and the tail.
+    seen: Values,
+    tail: Vec<(Ticket, Vec<Op>)>,
+    written: Ticket,
+    fails: bool,
+}
+
+impl Disk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything up to this write is on the disk from now on.
+    pub(super) fn make_durable(&self, upto: Ticket) {
+        let state = &mut *self.state();
+        let covered = state.tail.iter().take_while(|(ticket, _)| *ticket <= upto).count();
+        for (_, ops) in state.tail.drain(..covered) {
+            apply(&mut state.durable, ops);
+        }
+    }
+
+    /// How many writes a crash may lose.
+    pub(super) fn unsynced(&self) -> usize {
+        self.state().tail.len()
+    }
+
+    /// The machine stops: of the tail only so many writes reach the disk.
+    pub(super) fn crash(&self, kept: usize) {
+        let state = &mut *self.state();
+        for (_, ops) in state.tail.drain(..).take(kept) {
+            apply(&mut state.durable, ops);
+        }
+        state.seen = state.durable.clone();
+        state.fails = false;
+    }
+
+    /// From now on nothing can be written, until the next crash.
+    pub(super) fn fail(&self) {
+        self.state().fails = true;
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.state().fails
+    }
+}
+
+fn apply(values: &mut Values, ops: Vec<Op>) {
+    for Op { space, key, value } in ops {
+        match value {
+            Some(value) => values.insert((space, key), value),
+            None => values.remove(&(space, key)),
+        };
+    }
+}
+
+impl Store for Disk {
+    fn write(&self, batch: Batch) -> Result<Ticket, StoreError> {
+        batch.check()?;
+        let state = &mut *self.state();
+        if state.fails {
+            return Err(StoreError::Failed("the simulated disk is full".into()));
+        }
+        state.written.0 += 1;
+        apply(&mut state.seen, batch.ops().to_vec());
+        state.tail.push((state.written, batch.ops().to_vec()));
+        Ok(state.written)
+    }
+
+    /// Only what is done before a node runs uses this; after that the simulation decides when a sync ends.
+    fn sync(&self, upto: Ticket) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.make_durable(upto);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.state().seen.get(&(space, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let from = (space, Bytes::copy_from_slice(prefix));
+        let found: Vec<(Bytes, Bytes)> = self
+            .state()
+            .seen
+            .range(from..)
+            .take_while(|((s, key), _)| *s == space && key.starts_with(prefix))
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect();
+        for (key, value) in found {
+            if each(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

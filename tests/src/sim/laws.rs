@@ -1,0 +1,273 @@
+//! What must be true: at every step, and when all faults are over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sworm::core::directory::Standing;
+use sworm::core::ids::{Birth, Epoch, Incarnation, Peer};
+use sworm::core::message::{Answer, Ask, Done, Refusal};
+
+use super::options::Options;
+use super::world::{Saved, World};
+
+/// What was seen so far, and the first thing that must not have happened.
+#[derive(Default)]
+pub(super) struct Laws {
+    pub(super) violation: Option<String>,
+    incarnations: BTreeMap<String, Incarnation>,
+    /// The epochs at which each name was started, in order.
+    starts: BTreeMap<Arc<str>, Vec<(Epoch, Peer)>>,
+    /// The newest count of each lineage whose checkpoint was acknowledged.
+    saved: BTreeMap<(Arc<str>, Birth), u64>,
+    /// The newest count that was answered without a checkpoint.
+    counted: BTreeMap<(String, Birth), u64>,
+    /// Lineages whose end was acknowledged.
+    ended: BTreeMap<Arc<str>, BTreeSet<Birth>>,
+    /// Lineages whose registration was answered with `Ok`.
+    registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
+    restored_older: BTreeSet<Arc<str>>,
+}
+
+impl Laws {
+    pub(super) fn broken(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    pub(super) fn started(&mut self, me: &Peer) {
+        let before = self.incarnations.insert(me.node.to_string(), me.incarnation);
+        if before.is_some_and(|before| before >= me.incarnation) {
+            self.broken(format!("{me} does not rise above incarnation {before:?}"));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "called once")]
+    pub(super) fn starts(
+        &mut self,
+        at: &Peer,
+        name: &Arc<str>,
+        birth: Birth,
+        since: Epoch,
+        count: u64,
+        places: &[String],
+        options: &Options,
+    ) {
+        let starts = self.starts.entry(name.clone()).or_default();
+        let same = starts.iter().any(|(epoch, peer)| *epoch == since && peer == at);
+        let last = starts.last().map(|(epoch, _)| *epoch);
+        starts.push((since, at.clone()));
+        if same {
+            self.broken(format!("{name} starts twice at {since} on {at}"));
+        }
+        if options.may_part() {
+            return;
+        }
+        if places.len() > 1 {
+            self.broken(format!("{name} runs on {places:?} at once"));
+        }
+        if last.is_some_and(|last| last >= since) {
+            self.broken(format!("{name} starts at {since} after {last:?}"));
+        }
+        if self.ended.get(name).is_some_and(|ended| ended.contains(&birth)) && !options.may_lose() {
+            self.broken(format!("{name} of {birth:?} starts after its end was acknowledged"));
+        }
+        let known = self.saved.get(&(name.clone(), birth)).copied().unwrap_or(0);
+        if count < known && !self.restored_older.contains(name) {
+            self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
+        }
+        let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
+        if count < known && !options.may_lose() && !options.crashes {
+            self.broken(format!("{name} starts from {count} on {at}, and {known} was counted without any crash"));
+        }
+    }
+
+    pub(super) fn saved(&mut self, saved: &Saved) {
+        let known = self.saved.entry((saved.name.clone(), saved.birth)).or_default();
+        *known = saved.count.max(*known);
+        let _ = saved.since;
+    }
+
+    pub(super) fn counted(&mut self, name: &str, birth: Birth, count: u64) {
+        let known = self.counted.entry((name.to_owned(), birth)).or_default();
+        *known = count.max(*known);
+    }
+
+    pub(super) fn restored_older(&mut self, name: &Arc<str>) {
+        self.restored_older.insert(name.clone());
+    }
+
+    pub(super) fn answered(&mut self, _number: u64, answer: &Answer) {
+        match answer {
+            Ok(Done::Registered { name, cell, .. }) => {
+                self.registered.entry(name.clone()).or_default().insert(cell.birth);
+            }
+            Ok(Done::Unregistered { name, births }) => self.ended.entry(name.clone()).or_default().extend(births),
+            _ => {}
+        }
+    }
+}
+
+impl World {
+    /// The first law that was broken.
+    pub fn violation(&self) -> Option<&str> {
+        self.laws.violation.as_deref()
+    }
+
+    /// Whether all directories are equal, every worker runs where they say, and nothing else runs.
+    pub fn is_at_rest(&self) -> bool {
+        self.unrest().is_none()
+    }
+
+    /// Why the cluster is not at rest.
+    pub(super) fn unrest(&self) -> Option<String> {
+        let waits = |asked: &super::world::Asked| {
+            asked.answer.is_none() && asked.until_ms >= self.now_ms && self.nodes.contains_key(&asked.on)
+        };
+        if let Some((number, _)) = self.asked.iter().find(|(_, asked)| waits(asked)) {
+            return Some(format!("request {number} has no answer"));
+        }
+        let mut hashes = BTreeMap::new();
+        for (id, node) in &self.nodes {
+            if !node.core.settled() {
+                return Some(format!(
+                    "{id} is not settled: {}",
+                    node.core.describe_members() + &format!("{:?} {:?}", node.membership.known(), node.links)
+                ));
+            }
+            hashes.entry(node.core.directory().hash()).or_insert_with(Vec::new).push(id);
+            for (name, worker) in &node.workers {
+                match node.core.standing(name) {
+                    Standing::Claimed { host, cell } if host == node.me && cell.since == worker.since => {}
+                    standing => return Some(format!("{id} runs {name} {}, and {standing:?}", worker.since)),
+                }
+            }
+            for (name, entry) in &node.index {
+                if entry.running && self.places(name).is_empty() {
+                    return Some(format!("{id} says that {name} runs on {}, and it does not", entry.host));
+                }
+                let failed = matches!(entry.cell.state, sworm::core::cell::NameState::Failed { .. });
+                if !entry.running && !failed && !self.broken.contains(name) {
+                    return Some(format!("{name} does not run: {:?}", entry.cell.state));
+                }
+            }
+        }
+        (hashes.len() > 1).then(|| format!("directories differ: {hashes:?}"))
+    }
+
+    /// What must hold when all faults are over and the cluster is at rest.
+    pub(super) fn check_end(&mut self) {
+        let found = self.overdue().or_else(|| self.names_are_wrong()).or_else(|| self.lanes_are_wrong());
+        if let Some(what) = found {
+            self.laws.broken(what);
+        }
+    }
+
+    /// A request whose time is over and that has not ended.
+    pub(super) fn overdue(&self) -> Option<String> {
+        let late = |asked: &super::world::Asked| {
+            asked.answer.is_none()
+                && asked.until_ms < self.now_ms
+                && self.nodes.get(&asked.on).is_some_and(|node| node.paused_until.is_none())
+        };
+        let found = self.asked.iter().find(|(_, asked)| late(asked) && !self.options.may_part());
+        found.map(|(number, asked)| format!("request {number} has not ended in time: {asked:?}"))
+    }
+
+    fn names_are_wrong(&self) -> Option<String> {
+        let names: BTreeSet<Arc<str>> = self.asked.values().map(|asked| asked.ask.name().clone()).collect();
+        names
+            .iter()
+            .find_map(|name| self.name_is_wrong(name).map(|what| format!("{name} {what}{}", self.describe(name))))
+    }
+
+    fn name_is_wrong(&self, name: &Arc<str>) -> Option<String> {
+        let places = self.places(name);
+        if places.len() > 1 {
+            return Some(format!("runs on {} nodes", places.len()));
+        }
+        let mut all_known = true;
+        let mut never_ended = true;
+        for asked in self.asked.values().filter(|asked| asked.ask.name() == name) {
+            all_known &= matches!(asked.answer, Some(Some(_)));
+            never_ended &= !matches!(asked.ask, Ask::Unregister { .. });
+            if let Some(Some(Err(Refusal::Again))) = asked.answer {
+                return Some("was answered with what is no answer".into());
+            }
+        }
+        let registered = self.laws.registered.get(name).cloned().unwrap_or_default();
+        let ended = self.laws.ended.get(name).cloned().unwrap_or_default();
+        let failed = self.nodes.values().any(|node| {
+            let failed =
+                |cell: &sworm::core::cell::NameCell| matches!(cell.state, sworm::core::cell::NameState::Failed { .. });
+            node.index.get(name).is_some_and(|entry| failed(&entry.cell))
+        });
+        if let Some((_, worker)) = places.first()
+            && ended.contains(&worker.birth)
+        {
+            return Some(format!("runs, and the end of {:?} was acknowledged", worker.birth));
+        }
+        if never_ended && !registered.is_empty() && places.is_empty() && !failed {
+            return Some("was registered, never ended, and does not run".into());
+        }
+        if registered.is_empty() && all_known && !places.is_empty() {
+            return Some("was never registered and runs".into());
+        }
+        // Somebody who gave up after a failure may have been replaced.
+        if never_ended && registered.len() > 1 && !self.options.may_part() && !self.options.crashes {
+            return Some(format!("was registered {} times and never ended", registered.len()));
+        }
+        if let Some((_, worker)) = places.first() {
+            let saved = self.laws.saved.get(&(name.clone(), worker.birth)).copied().unwrap_or(0);
+            let excused = self.options.may_part() || self.laws.restored_older.contains(name);
+            if worker.count < saved && !excused {
+                return Some(format!("is at {}, and {saved} was acknowledged", worker.count));
+            }
+        }
+        let lookups: BTreeSet<Option<(String, bool)>> = self
+            .nodes
+            .values()
+            .map(|node| node.index.get(name).map(|entry| (entry.host.to_string(), entry.running)))
+            .collect();
+        (lookups.len() > 1).then(|| format!("is looked up differently: {lookups:?}"))
+    }
+
+    /// Equal lanes hold equal cells, and what has ended is forgotten.
+    fn lanes_are_wrong(&self) -> Option<String> {
+        let mut seen = BTreeMap::new();
+        for (id, node) in &self.nodes {
+            for (lane, content) in node.core.directory().lanes() {
+                let cells = (content.names().collect::<Vec<_>>(), content.facts().collect::<Vec<_>>());
+                let key = (lane.clone(), content.max());
+                let (first, known) = seen.entry(key).or_insert_with(|| (id, cells.clone()));
+                if *known != cells {
+                    return Some(format!("{first} and {id} hold {lane} at {} differently", content.max()));
+                }
+                let forgotten = self.nodes.values().any(|node| node.me == *lane);
+                if !forgotten && self.nodes.len() == self.machines.len() {
+                    let names: Vec<_> = content.names().map(|(name, _)| name.clone()).collect();
+                    let why: String = names.iter().map(|name| format!("\n{name}:{}", self.describe(name))).collect();
+                    return Some(format!("{id} still holds {lane}, which has ended, with {names:?}{why}"));
+                }
+            }
+        }
+        None
+    }
+
+    /// What each node holds of a name.
+    pub fn describe(&self, name: &str) -> String {
+        let name: Arc<str> = name.into();
+        let mut text = String::new();
+        for (id, node) in &self.nodes {
+            let core = &node.core;
+            text += &format!("\n{id} ({:?}, settled {}):", core.phase(), core.settled());
+            for (lane, cell) in core.directory().cells(&name) {
+                let (ended, banned) = (core.directory().has_ended(lane), core.directory().is_banned(&name, cell.birth));
+                text += &format!(
+                    "\n  {lane} ended {ended} banned {banned}: {:?} {:?} {} {:?}",
+                    cell.birth, cell.state, cell.epoch, cell.holders
+                );
+            }
+            text += &format!("\n  {}", core.describe(&name));
+        }
+        text
+    }
+}

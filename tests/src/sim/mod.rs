@@ -1,0 +1,20 @@
+//! A deterministic simulation of whole clusters: real cores, real membership, the real codec of the wire and of the
+//! disk, on virtual time, over links and disks that fail as a seed says.
+//!
+//! A [`seed`](Options::of) expands into [`Options`]; [`run`] lets a random script play under them in a phase with
+//! faults, heals everything, and checks the [laws](laws) at every step and at the end. The same seed gives the same
+//! trace, byte for byte.
+
+mod disk;
+pub mod laws;
+mod links;
+mod node;
+mod options;
+mod perform;
+mod run;
+mod script;
+mod world;
+
+pub use options::Options;
+pub use run::{Outcome, Shape, command, run, run_planted};
+pub use world::World;

@@ -1,0 +1,183 @@
+//! One simulated node: what runs in its process, and what its clocks say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use sworm::NodeId;
+use sworm::core::cell::Revision;
+use sworm::core::ids::{Birth, Epoch, InstanceId, Peer};
+use sworm::core::membership::{Hello, Membership};
+use sworm::core::message::Snapshot;
+use sworm::core::{Config, Core, Entry, Input, Now};
+use sworm::internals::{self, Owner, Strategies, claim};
+use sworm::{Restart, Transient};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::disk::Disk;
+
+/// The sworm that all nodes open.
+pub(super) const SWORM: &str = "s";
+/// The type of all workers.
+pub(super) const WORKER: &str = "counter";
+/// A node that leaves.
+pub(super) const LEAVING: sworm::core::message::Phase = sworm::core::message::Phase::Leaving;
+const CLUSTER: &str = "simulated";
+const GRACE_MS: u64 = 5_000;
+const JOIN_WAIT_MS: u64 = 3_000;
+/// What the clocks say at the start of time.
+const UNIX_MS: u64 = 1_700_000_000_000;
+
+/// A simulated worker: a number that it counts up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// The epoch at which it started.
+    pub since: Epoch,
+    /// Its state.
+    pub count: u64,
+    /// Its lineage.
+    pub birth: Birth,
+    pub(super) revision: u64,
+    pub(super) checkpointed: bool,
+    /// Whether it has started and takes messages.
+    pub(super) ready: bool,
+    /// A checkpoint that it waits for, and the count that it makes durable.
+    pub(super) saving: Option<(u64, u64)>,
+}
+
+impl Worker {
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        self.revision += 1;
+        let state = Bytes::copy_from_slice(&self.count.to_be_bytes());
+        Snapshot {
+            birth: self.birth,
+            revision: Revision { epoch: self.since, number: self.revision },
+            checkpoint: self.checkpointed,
+            version: 1,
+            checksum: xxh3_64(&state),
+            state,
+        }
+    }
+}
+
+/// How a machine's clocks differ from the true time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    pub(super) ahead_ms: u64,
+    pub(super) faster_ppm: u64,
+}
+
+/// What outlives a process: the machine.
+#[derive(Clone, Default)]
+pub(super) struct Machine {
+    pub(super) disk: Disk,
+    pub(super) clock: Clock,
+    /// Whether it takes part in the sworm.
+    pub(super) opens: bool,
+}
+
+/// A running process.
+pub(super) struct Node {
+    pub(super) me: Peer,
+    pub(super) core: Core,
+    pub(super) membership: Membership,
+    pub(super) lanes: internals::Disk,
+    pub(super) instance: InstanceId,
+    pub(super) clock: Clock,
+    started_ms: u64,
+    /// Whose liveliness token it sees.
+    pub(super) links: BTreeSet<Peer>,
+    pub(super) workers: BTreeMap<Arc<str>, Worker>,
+    pub(super) index: BTreeMap<Arc<str>, Entry>,
+    /// Until when the process is stopped (`SIGSTOP`).
+    pub(super) paused_until: Option<u64>,
+    /// It has left in good order.
+    pub(super) left: bool,
+    pub(super) opens: bool,
+}
+
+pub(super) fn endpoint(node: &str) -> String {
+    format!("sim/{node}")
+}
+
+impl Node {
+    /// A process starts on a machine, and looks for these others.
+    pub(super) fn start(name: &str, machine: &Machine, others: Vec<String>, now_ms: u64, chance: u64) -> Self {
+        let id = NodeId::new(name).expect("valid");
+        let disk = machine.disk.clone();
+        let store: Arc<dyn sworm::store::Store> = Arc::new(disk);
+        let unix_ms = Self::unix_at(machine.clock, now_ms);
+        let identity = claim(&*store, None, Owner { cluster: CLUSTER, node: &id }, unix_ms, chance)
+            .now_or_never()
+            .expect("a simulated disk does not wait")
+            .expect("its own disk");
+        let me = Peer { node: id, incarnation: identity.incarnation };
+        let (lanes, recovered) = internals::Disk::open(store, SWORM).expect("a simulated disk can be read");
+        let config = Config {
+            sworm: SWORM.into(),
+            me: me.clone(),
+            agreed: "same".into(),
+            hosts: BTreeMap::from([(WORKER.into(), 1)]),
+            interval_ms: 200,
+            grace_ms: GRACE_MS,
+            recover_wait_ms: 5_000,
+            state_wait_ms: 10_000,
+            ack_in_memory: false,
+            restart: BTreeMap::from([(WORKER.into(), &Transient as &dyn Restart)]),
+            strategies: Strategies::linked().expect("no duplicates"),
+            labels: BTreeMap::new(),
+        };
+        let now = Now { mono_ms: 0, unix_ms, random: 0 };
+        let seeds = others.iter().map(|other| endpoint(other)).collect();
+        Self {
+            core: Core::new(config, recovered, now),
+            membership: Membership::new(me.clone(), identity.instance, seeds, GRACE_MS, JOIN_WAIT_MS),
+            me,
+            lanes,
+            instance: identity.instance,
+            clock: machine.clock,
+            started_ms: now_ms,
+            links: BTreeSet::new(),
+            workers: BTreeMap::new(),
+            index: BTreeMap::new(),
+            paused_until: None,
+            left: false,
+            opens: machine.opens,
+        }
+    }
+
+    fn unix_at(clock: Clock, now_ms: u64) -> u64 {
+        UNIX_MS + clock.ahead_ms + now_ms + now_ms * clock.faster_ppm / 1_000_000
+    }
+
+    /// What its clocks say.
+    pub(super) fn now(&self, now_ms: u64, random: u32) -> Now {
+        let runs = now_ms - self.started_ms;
+        let mono_ms = runs + runs * self.clock.faster_ppm / 1_000_000;
+        Now { mono_ms, unix_ms: Self::unix_at(self.clock, now_ms), random }
+    }
+
+    /// How long from now until its clock shows that time.
+    pub(super) fn until(&self, now_ms: u64, mono_ms: u64) -> u64 {
+        mono_ms.saturating_sub(self.now(now_ms, 0).mono_ms)
+    }
+
+    pub(super) fn hello(&self, now_ms: u64, answer: bool) -> Hello {
+        Hello {
+            from: self.me.clone(),
+            instance: self.instance,
+            endpoints: vec![endpoint(&self.me.node)],
+            labels: BTreeMap::new(),
+            unix_ms: self.now(now_ms, 0).unix_ms,
+            answer,
+        }
+    }
+
+    /// A message of another node's core.
+    pub(super) fn input(&mut self, now: Now, input: Input) {
+        if self.opens {
+            self.core.handle(now, input);
+        }
+    }
+}

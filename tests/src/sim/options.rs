@@ -1,0 +1,136 @@
+//! What a seed expands into.
+
+use std::fmt;
+
+use fastrand::Rng;
+
+/// The size of a simulated cluster and the faults that happen in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The seed of everything else.
+    pub seed: u64,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// How many names are used.
+    pub names: u64,
+    /// How many steps the phase with faults has.
+    pub steps: u32,
+    /// Messages lost, of a thousand.
+    pub lost: u32,
+    /// Messages that come twice, of a thousand.
+    pub repeated: u32,
+    /// The longest delay of a message; shorter ones overtake it.
+    pub delay_ms: u64,
+    /// How far wall clocks are apart at most.
+    pub clock_apart_ms: u64,
+    /// How much faster or slower a node's clocks run at most, in millionths.
+    pub drift_ppm: u64,
+    /// Messages that are garbage, of a thousand.
+    pub garbage: u32,
+    /// The longest that a sync of a disk takes.
+    pub sync_ms: u64,
+    /// Disks fail, and their nodes stop.
+    pub failing_disks: bool,
+    /// Processes are killed.
+    pub kills: bool,
+    /// All processes are killed at once.
+    pub blackouts: bool,
+    /// Nodes leave in good order.
+    pub leaves: bool,
+    /// Processes are stopped for some seconds and go on.
+    pub pauses: bool,
+    /// Links between two nodes are cut.
+    pub cuts: bool,
+    /// Links are cut in one direction.
+    pub one_way_cuts: bool,
+    /// One side of the cluster is cut off from the other.
+    pub partitions: bool,
+    /// Links come and go quickly.
+    pub flapping: bool,
+    /// Workers crash.
+    pub crashes: bool,
+    /// Some names take three seconds to start.
+    pub slow_starts: bool,
+    /// Some names fail to start.
+    pub broken_starts: bool,
+}
+
+impl Options {
+    /// The options of a seed.
+    pub fn of(seed: u64, nodes: usize, names: u64) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0x5357_4f52_4d00_0000);
+        let mut one_in = |n: u32| rng.u32(0..n) == 0;
+        // Cuts and pauses make two workers of a name legitimate for a while: half of the seeds do without.
+        let parted = one_in(2);
+        Self {
+            seed,
+            nodes,
+            names,
+            steps: 60,
+            failing_disks: one_in(4),
+            kills: one_in(2),
+            blackouts: one_in(4),
+            leaves: one_in(2),
+            pauses: parted && one_in(3),
+            cuts: parted && one_in(2),
+            one_way_cuts: parted && one_in(3),
+            partitions: parted && one_in(2),
+            flapping: parted && one_in(4),
+            crashes: one_in(2),
+            slow_starts: one_in(3),
+            broken_starts: one_in(3),
+            lost: [0, 0, 20, 100][rng.usize(0..4)],
+            repeated: [0, 0, 20, 100][rng.usize(0..4)],
+            delay_ms: [1, 10, 60, 400][rng.usize(0..4)],
+            clock_apart_ms: [0, 1_000, 50_000][rng.usize(0..3)],
+            drift_ppm: [0, 200, 10_000][rng.usize(0..3)],
+            garbage: [0, 0, 10][rng.usize(0..3)],
+            sync_ms: [2, 20, 300][rng.usize(0..3)],
+        }
+    }
+
+    /// No faults at all.
+    pub fn none() -> Self {
+        Self {
+            seed: 0,
+            nodes: 0,
+            names: 0,
+            steps: 0,
+            lost: 0,
+            repeated: 0,
+            delay_ms: 1,
+            clock_apart_ms: 0,
+            drift_ppm: 0,
+            garbage: 0,
+            sync_ms: 2,
+            failing_disks: false,
+            kills: false,
+            blackouts: false,
+            leaves: false,
+            pauses: false,
+            cuts: false,
+            one_way_cuts: false,
+            partitions: false,
+            flapping: false,
+            crashes: false,
+            slow_starts: false,
+            broken_starts: false,
+        }
+    }
+
+    /// Whether nodes may be in doubt about who is there, so that a name may run twice until they meet again.
+    pub fn may_part(&self) -> bool {
+        self.pauses || self.cuts || self.one_way_cuts || self.partitions || self.flapping
+    }
+
+    /// Whether a process ever ends without leaving.
+    pub fn may_lose(&self) -> bool {
+        self.kills || self.blackouts || self.failing_disks
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

@@ -1,0 +1,446 @@
+//! What happens at an event, and what becomes of a core's effects.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sworm::core::ids::Peer;
+use sworm::core::membership::Want;
+use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
+use sworm::core::{Effect, Input, Notice};
+use sworm::internals::{Disk, Frame};
+use sworm::store::{StoreError, Ticket};
+use sworm::{Exit, store::Store};
+
+use super::node::{SWORM, Worker};
+use super::world::{Event, Saved, World};
+
+const SWORM_HASH: u64 = 1;
+/// How long a slow start takes.
+const SLOW_MS: u64 = 3_000;
+
+impl World {
+    pub(super) fn happens(&mut self, event: Event) {
+        match event {
+            Event::CheckLink { a, b } => self.on_check_link(&a, &b),
+            Event::Resumes { node } => self.on_resumes(&node),
+            Event::Ends { at } => self.on_ends(&at),
+            Event::Arrives { from, to, bytes } => self.on_arrives(&from, &to, &bytes),
+            Event::Link { at, peer, up } => self.on_link(&at, &peer, up),
+            Event::Dialled { at, peer, refused } => {
+                self.with_membership(&at, |membership, _, want| membership.dialled(&peer, refused, want));
+            }
+            Event::Seed { at, endpoint, answered } => {
+                self.with_membership(&at, |membership, _, _| membership.seed(&endpoint, answered));
+            }
+            Event::Tells { at, input } => self.on_tells(&at, input),
+            Event::Synced { at, number, ticket } => self.on_synced(&at, number, ticket),
+            Event::Wake { at } => self.on_wake(&at),
+        }
+    }
+
+    /// The process with this incarnation, if it still runs.
+    fn is_running(&self, at: &Peer) -> bool {
+        self.nodes.get(&*at.node).is_some_and(|node| node.me == *at)
+    }
+
+    fn on_resumes(&mut self, name: &str) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        if node.paused_until.is_none_or(|until| until > self.now_ms) {
+            return;
+        }
+        node.paused_until = None;
+        self.note(|| format!("{name} goes on"));
+        self.link_all(name);
+    }
+
+    fn on_ends(&mut self, at: &Peer) {
+        if self.is_running(at) {
+            let node = self.nodes.remove(&*at.node).expect("it runs");
+            self.note(|| format!("{at} has ended"));
+            self.machines[&*at.node].disk.make_durable(Ticket(u64::MAX));
+            self.end(node);
+        }
+    }
+
+    fn on_link(&mut self, at: &Peer, peer: &Peer, up: bool) {
+        // A token comes up only while its process runs.
+        let up = up && self.is_running(peer);
+        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
+        let changed = if up { node.links.insert(peer.clone()) } else { node.links.remove(peer) };
+        if changed {
+            self.note(|| format!("{at} {} {peer}", if up { "sees" } else { "loses" }));
+            let peer = peer.clone();
+            self.with_membership(at, |membership, now, want| membership.linked(now, peer, up, want));
+        }
+    }
+
+    fn with_membership(
+        &mut self,
+        at: &Peer,
+        change: impl FnOnce(&mut sworm::core::membership::Membership, u64, &mut Vec<Want>),
+    ) {
+        let now_ms = self.now_ms;
+        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
+        let mut want = Vec::new();
+        let mono_ms = node.now(now_ms, 0).mono_ms;
+        change(&mut node.membership, mono_ms, &mut want);
+        for want in want {
+            self.on_want(at, want);
+        }
+    }
+
+    fn on_want(&mut self, at: &Peer, want: Want) {
+        match want {
+            Want::Greet { to, answer } => {
+                let hello = self.nodes[&*at.node].hello(self.now_ms, answer);
+                self.send(at, &to, &Frame::Hello(hello));
+            }
+            Want::Dial { peer, .. } => {
+                let found = self.dial(&at.node, &peer.node);
+                let delay = found.map_or(500, |_| 1 + self.rng.u64(0..5));
+                self.push(delay, Event::Dialled { at: at.clone(), peer, refused: found == Some(false) });
+            }
+            Want::Present { hello } => {
+                self.take(at, Input::Present { peer: hello.from, labels: hello.labels });
+            }
+            Want::Absent { peer } => {
+                self.note(|| format!("{at} takes {peer} for gone"));
+                self.take(at, Input::Absent { peer });
+            }
+            Want::Introduced => self.take(at, Input::Introduced),
+            Want::ClockAhead { .. } => {}
+            Want::IdTaken { other } => self.laws.broken(format!("{at} thinks that {other} took its id")),
+        }
+    }
+
+    fn on_wake(&mut self, at: &Peer) {
+        if !self.is_running(at) {
+            return;
+        }
+        self.with_membership(at, |membership, now, want| membership.tick(now, want));
+        self.take(at, Input::Tick);
+        if let Some(node) = self.nodes.get(&*at.node).filter(|node| node.me == *at) {
+            let next = node.until(self.now_ms, node.core.next_tick_ms()).clamp(5, 50);
+            self.push(next, Event::Wake { at: at.clone() });
+        }
+    }
+
+    fn on_synced(&mut self, at: &Peer, number: u64, ticket: Ticket) {
+        if !self.is_running(at) {
+            return;
+        }
+        let disk = &self.machines[&*at.node].disk;
+        if disk.has_failed() {
+            return self.fail(at);
+        }
+        disk.make_durable(ticket);
+        self.take(at, Input::Durable(number));
+    }
+
+    /// A node whose disk fails stops, as in production.
+    fn fail(&mut self, at: &Peer) {
+        if self.is_running(at) {
+            self.note(|| format!("the disk of {at} fails"));
+            let node = self.nodes.remove(&*at.node).expect("it runs");
+            self.end(node);
+        }
+    }
+
+    /// A worker, or a read of the disk, tells its core something.
+    fn on_tells(&mut self, at: &Peer, input: Input) {
+        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
+        match &input {
+            Input::Started { name, since, result } => {
+                let found = node.workers.get_mut(name).filter(|worker| worker.since == *since);
+                match (result, found) {
+                    (Ok(()), Some(worker)) => worker.ready = true,
+                    (Ok(()), None) => return,
+                    (Err(_), _) => drop(node.workers.remove(name)),
+                }
+            }
+            Input::Paused { name, since, .. } => {
+                // What it counted until now goes along.
+                let Some(worker) = node.workers.get_mut(name).filter(|worker| worker.since == *since) else { return };
+                worker.ready = false;
+            }
+            Input::Stopped { name, since } => {
+                if node.workers.get(name).is_some_and(|worker| worker.since == *since) {
+                    node.workers.remove(name);
+                }
+            }
+            _ => {}
+        }
+        self.take(at, input);
+    }
+
+    fn on_arrives(&mut self, from: &Peer, to: &Peer, bytes: &Bytes) {
+        if !self.is_running(to) || !self.links.carries(&from.node, &to.node) {
+            return;
+        }
+        let Ok(frame) = Frame::decode(bytes) else {
+            self.refused += 1;
+            return;
+        };
+        match frame {
+            Frame::Hello(hello) => {
+                let unix_ms = self.nodes[&*to.node].now(self.now_ms, 0).unix_ms;
+                self.with_membership(to, |membership, now, want| membership.hello(now, unix_ms, hello, want));
+            }
+            Frame::Goodbye(peer) => self.with_membership(to, |membership, _, _| membership.goodbye(&peer)),
+            Frame::Core(_, from, message) => {
+                if self.nodes[&*to.node].opens {
+                    self.take(to, Input::Message { from, message });
+                } else if let Message::Beat(beat) = &*message
+                    && beat.phase == Phase::Joining
+                {
+                    let answer = Frame::Core(SWORM_HASH, to.clone(), Box::new(Message::NotOpen));
+                    self.send(to, &from, &answer);
+                }
+            }
+            Frame::Call(_) | Frame::Reply(..) => {}
+        }
+    }
+
+    /// Gives an input to a node's core, and performs what it decides.
+    pub(super) fn take(&mut self, at: &Peer, input: Input) {
+        let (now_ms, random) = (self.now_ms, self.rng.u32(..));
+        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
+        let now = node.now(now_ms, random);
+        node.input(now, input);
+        let effects = node.core.flush(now);
+        if let Err(_full) = self.perform_all(at, effects) {
+            self.fail(at);
+        }
+    }
+
+    fn perform_all(&mut self, at: &Peer, effects: Vec<Effect>) -> Result<(), StoreError> {
+        let mut syncs = Vec::new();
+        let mut others = Vec::new();
+        let node = self.nodes.get_mut(&*at.node).expect("it acts");
+        let (mut loads, mut forgotten) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match effect {
+                Effect::Persist(delta) => {
+                    let core = &node.core;
+                    node.lanes.persist(&delta, || core.whole_lane(&delta.lane))?;
+                }
+                Effect::PersistEnds { ended, dropped } => node.lanes.persist_ends(ended, dropped)?,
+                Effect::ForgetLane(lane) => {
+                    node.lanes.forget(&lane);
+                    forgotten.push(lane);
+                }
+                Effect::StoreSnapshot { name, snapshot } => node.lanes.store_snapshot(&name, snapshot)?,
+                Effect::DeleteSnapshot { name } => node.lanes.delete_snapshot(&name),
+                Effect::LoadSnapshot { purpose } => {
+                    node.lanes.write()?;
+                    loads.push(purpose);
+                }
+                Effect::Sync(number) => syncs.push(number),
+                other => others.push(other),
+            }
+        }
+        let ticket = node.lanes.write()?;
+        for number in syncs {
+            let delay = 1 + self.rng.u64(0..=self.options.sync_ms);
+            self.push(delay, Event::Synced { at: at.clone(), number, ticket });
+        }
+        for lane in forgotten {
+            self.note(|| format!("{at} forgets {lane}"));
+        }
+        for purpose in loads {
+            let store: &dyn Store = &self.machines[&*at.node].disk;
+            let snapshot = Disk::load_snapshot(store, SWORM, purpose.name())?;
+            let delay = 1 + self.rng.u64(0..4);
+            self.tell(delay, at, Input::Loaded { purpose, snapshot });
+        }
+        for effect in others {
+            self.perform(at, effect);
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, at: &Peer, effect: Effect) {
+        match effect {
+            Effect::Send { to, message } => {
+                self.count_message(&message);
+                self.send(at, &to, &Frame::Core(SWORM_HASH, at.clone(), message));
+            }
+            Effect::Broadcast(message) => {
+                let links: Vec<Peer> = self.nodes[&*at.node].links.iter().cloned().collect();
+                let frame = Frame::Core(SWORM_HASH, at.clone(), message.clone());
+                for to in links {
+                    self.count_message(&message);
+                    self.send(at, &to, &frame);
+                }
+            }
+            Effect::Start { name, since, spec, state } => {
+                let checkpointed = state.as_ref().is_some_and(|state| state.checkpoint);
+                let bytes = state.as_ref().map_or(&*spec.value, |state| &*state.state);
+                let count = u64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
+                self.start_worker(at, name, since, count, checkpointed);
+            }
+            Effect::Pause { name, since } => {
+                let handoff = self.handoff;
+                let delay = 1 + self.rng.u64(0..20);
+                let node = self.nodes.get_mut(&*at.node).expect("it acts");
+                if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
+                    worker.ready = false;
+                    let state = Ok(handoff.then(|| worker.snapshot()));
+                    self.tell(delay, at, Input::Paused { name, since, state });
+                }
+            }
+            Effect::Resume { name, since } => {
+                let node = self.nodes.get_mut(&*at.node).expect("it acts");
+                if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
+                    worker.ready = true;
+                }
+            }
+            Effect::Stop { name, since } => {
+                let delay = 1 + self.rng.u64(0..20);
+                let node = self.nodes.get_mut(&*at.node).expect("it acts");
+                if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
+                    worker.ready = false;
+                }
+                self.note(|| format!("{at} stops {name} {since}"));
+                self.tell(delay, at, Input::Stopped { name, since });
+            }
+            Effect::Index { name, entry } => {
+                let node = self.nodes.get_mut(&*at.node).expect("it acts");
+                match entry {
+                    Some(entry) => node.index.insert(name, entry),
+                    None => node.index.remove(&name),
+                };
+            }
+            Effect::Answer { number, answer } => {
+                self.note(|| format!("{at} is answered {number}: {}", brief(&answer)));
+                self.laws.answered(number, &answer);
+                if let Some(asked) = self.asked.get_mut(&number) {
+                    asked.answer = Some(Some(answer));
+                }
+            }
+            Effect::Expired { number } => {
+                self.note(|| format!("{at}: {number} has expired"));
+                if let Some(asked) = self.asked.get_mut(&number) {
+                    asked.answer = Some(None);
+                }
+            }
+            Effect::Checkpointed { name, since, number, result } => {
+                self.on_checkpointed(at, name, since, number, result.is_ok());
+            }
+            Effect::Left { .. } => {
+                self.nodes.get_mut(&*at.node).expect("it acts").left = true;
+                let links: Vec<Peer> = self.nodes[&*at.node].links.iter().cloned().collect();
+                for to in links {
+                    self.send(at, &to, &Frame::Goodbye(at.clone()));
+                }
+                let delay = 5 + self.options.delay_ms;
+                self.push(delay, Event::Ends { at: at.clone() });
+            }
+            Effect::Tell(notice) => {
+                self.note(|| format!("{at} tells {notice:?}"));
+                if let Notice::RestoredOlder { name } = notice {
+                    self.laws.restored_older(&name);
+                }
+            }
+            Effect::Disagreed { node, theirs } => {
+                self.laws.broken(format!("{at}: {node} has other settings: {theirs}"))
+            }
+            Effect::Ready | Effect::Viewed(_) => {}
+            Effect::Persist(_)
+            | Effect::PersistEnds { .. }
+            | Effect::ForgetLane(_)
+            | Effect::Sync(_)
+            | Effect::StoreSnapshot { .. }
+            | Effect::DeleteSnapshot { .. }
+            | Effect::LoadSnapshot { .. } => unreachable!("performed by the caller"),
+        }
+    }
+
+    fn start_worker(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, count: u64, checkpointed: bool) {
+        let slow = if self.slow.contains(&name) { SLOW_MS } else { 0 };
+        let delay = 1 + slow + self.rng.u64(0..5);
+        if self.broken.contains(&name) {
+            let result = Err(Exit::StartFailed("broken".into()));
+            return self.tell(delay, at, Input::Started { name, since, result });
+        }
+        let node = self.nodes.get_mut(&*at.node).expect("it acts");
+        let birth = node.core.birth_of(&name).expect("it starts");
+        let worker = Worker { since, count, birth, revision: 0, checkpointed, ready: false, saving: None };
+        let former = node.workers.insert(name.clone(), worker);
+        self.note(|| format!("{at} starts {name} {since} at {count}"));
+        if let Some(former) = former {
+            self.laws.broken(format!("{at} starts {name} {since} while {} still runs there", former.since));
+        }
+        let places: Vec<String> = self.places(&name).iter().map(|(node, _)| (*node).to_owned()).collect();
+        self.laws.starts(at, &name, birth, since, count, &places, &self.options);
+        self.tell(delay, at, Input::Started { name, since, result: Ok(()) });
+    }
+
+    fn on_checkpointed(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, number: u64, ok: bool) {
+        let node = self.nodes.get_mut(&*at.node).expect("it acts");
+        let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) else { return };
+        let Some((_, count)) = worker.saving.take_if(|(saving, _)| *saving == number) else { return };
+        let birth = worker.birth;
+        self.note(|| format!("{at} has {name} = {count} durable: {ok}"));
+        if ok {
+            self.laws.saved(&Saved { name, birth, since, count });
+        } else {
+            // As in production: a worker whose checkpoint fails ends, and is started again.
+            self.nodes.get_mut(&*at.node).expect("it acts").workers.remove(&name);
+            let exit = Exit::Error("checkpoint".into());
+            self.tell(0, at, Input::Exited { name, since, exit });
+        }
+    }
+
+    fn count_message(&mut self, message: &Message) {
+        self.messages += 1;
+        if let Some(others) = &mut self.others
+            && !matches!(message, Message::Beat(_))
+        {
+            others.push(format!("{message:?}"));
+        }
+    }
+
+    /// Sends a frame over a link that is there.
+    fn send(&mut self, from: &Peer, to: &Peer, frame: &Frame) {
+        if !self.nodes[&*from.node].links.contains(to) {
+            return;
+        }
+        let bytes = frame.encode().expect("frames encode");
+        self.fold(&bytes);
+        let lost = self.rng.u32(0..1_000) < self.options.lost;
+        let copies = if lost { 0 } else { 1 + u32::from(self.rng.u32(0..1_000) < self.options.repeated) };
+        for _ in 0..copies {
+            let delay = 1 + self.rng.u64(0..=self.options.delay_ms);
+            let mut bytes = bytes.clone();
+            if self.rng.u32(0..1_000) < self.options.garbage {
+                bytes = self.garbled(&bytes);
+            }
+            self.push(delay, Event::Arrives { from: from.clone(), to: to.clone(), bytes });
+        }
+    }
+
+    /// The bytes with a few of them changed, or cut off.
+    fn garbled(&mut self, bytes: &Bytes) -> Bytes {
+        let mut bytes = bytes.to_vec();
+        if self.rng.bool() {
+            bytes.truncate(self.rng.usize(0..bytes.len()));
+        } else {
+            for _ in 0..self.rng.usize(1..4) {
+                let at = self.rng.usize(0..bytes.len());
+                bytes[at] = bytes[at].wrapping_add(self.rng.u8(1..));
+            }
+        }
+        bytes.into()
+    }
+}
+
+fn brief(answer: &Answer) -> String {
+    match answer {
+        Ok(Done::Registered { name, host, cell }) => format!("{name} is registered on {host} {}", cell.since),
+        Ok(Done::Unregistered { name, births }) => format!("{name} has ended {births:?}"),
+        Ok(Done::Regrouped { name, .. }) => format!("{name} is regrouped"),
+        Err(Refusal::AlreadyRegistered { pid, .. }) => format!("taken by {pid}"),
+        Err(refusal) => format!("{refusal:?}"),
+    }
+}

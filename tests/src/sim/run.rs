@@ -1,0 +1,114 @@
+//! Runs one seed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use sworm::core::fault::{self, Fault};
+
+use super::options::Options;
+use super::world::World;
+
+/// How long a healed cluster may take to come to rest.
+const REST_MS: u64 = 90_000;
+/// How long it is watched then.
+const QUIET_MS: u64 = 2_000;
+
+/// The size of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Nodes.
+    pub nodes: usize,
+    /// Names.
+    pub names: u64,
+}
+
+impl Shape {
+    /// Finds most.
+    pub const SMALL: Self = Self { nodes: 3, names: 12 };
+    /// Finds what depends on numbers.
+    pub const LARGE: Self = Self { nodes: 5, names: 1_000 };
+}
+
+/// What came of a seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its options.
+    pub options: Options,
+    /// The first law that was broken.
+    pub violation: Option<String>,
+    /// Stands for everything that was sent and happened.
+    pub digest: u64,
+    /// Simulated time, in milliseconds.
+    pub took_ms: u64,
+    /// Messages that were sent.
+    pub messages: u64,
+    /// What happened, if that was asked for.
+    pub trace: Vec<String>,
+}
+
+/// The command that replays a seed.
+pub fn command(seed: u64, shape: Shape, fault: Option<Fault>) -> String {
+    let Shape { nodes, names } = shape;
+    let planted = fault.map_or(String::new(), |fault| format!(" --fault {}", fault.name()));
+    format!(
+        "cargo run --release -p sworm-tests --bin simulate -- --seeds 1 --from {seed} --nodes {nodes} --names {names}{planted} --trace"
+    )
+}
+
+/// Runs a seed with a fault planted in the library's code.
+pub fn run_planted(seed: u64, shape: Shape, traced: bool, planted: Fault) -> Outcome {
+    fault::plant(Some(planted));
+    let outcome = run(seed, shape, traced);
+    fault::plant(None);
+    outcome
+}
+
+/// Runs a seed.
+pub fn run(seed: u64, shape: Shape, traced: bool) -> Outcome {
+    let options = Options::of(seed, shape.nodes, shape.names);
+    let mut world = World::new(options.clone(), traced);
+    let played = catch_unwind(AssertUnwindSafe(|| play(&mut world)));
+    if let Err(panic) = played {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        world.laws.broken(format!("a panic: {}", text.unwrap_or("without a text")));
+    }
+    Outcome {
+        options,
+        violation: world.violation().map(str::to_owned),
+        digest: world.digest(),
+        took_ms: world.now_ms(),
+        messages: world.messages,
+        trace: world.trace.take().unwrap_or_default(),
+    }
+}
+
+fn play(world: &mut World) {
+    world.boot();
+    for _ in 0..world.options.steps {
+        world.play();
+        if let Some(late) = world.overdue() {
+            world.laws.broken(late);
+        }
+        if world.violation().is_some() {
+            return;
+        }
+    }
+    world.end_faults();
+    if !world.run_while(REST_MS, |world| world.violation().is_none() && world.unrest().is_some()) {
+        let why = world.unrest().unwrap_or_default();
+        world.laws.broken(format!("{} s after the faults ended: {why}", REST_MS / 1_000));
+    }
+    if world.violation().is_some() {
+        return;
+    }
+    // What is to be tidied up needs some heartbeats more; then nothing but heartbeats is sent.
+    world.run(5_000);
+    world.others = Some(Vec::new());
+    world.run(QUIET_MS);
+    if let Some(other) = world.others.take().and_then(|others| others.into_iter().next()) {
+        world.laws.broken(format!("at rest something beside heartbeats is sent: {other}"));
+    }
+    if let Some(why) = world.unrest() {
+        world.laws.broken(format!("it was at rest and is not any more: {why}"));
+    }
+    world.check_end();
+}

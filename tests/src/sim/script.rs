@@ -1,0 +1,158 @@
+//! The random script: what users do, and what goes wrong.
+
+use super::world::{World, node_name};
+
+impl World {
+    /// Starts all nodes, not quite at once.
+    pub(super) fn boot(&mut self) {
+        for n in 0..self.options.nodes {
+            self.start(&node_name(n));
+            let pause = self.rng.u64(0..200);
+            self.run(pause);
+        }
+        for n in 0..self.options.names {
+            let name: std::sync::Arc<str> = name(n).into();
+            if self.options.slow_starts && self.rng.u32(0..6) == 0 {
+                self.slow.insert(name);
+            } else if self.options.broken_starts && self.rng.u32(0..6) == 0 {
+                self.broken.insert(name);
+            }
+        }
+        self.run(2_000);
+        // A crowd of names at once, as when a service starts.
+        if self.options.names > 100 {
+            for n in 0..self.options.names {
+                self.register_somewhere(n);
+            }
+            self.run(1_000);
+        }
+    }
+
+    /// One step of the phase with faults.
+    pub(super) fn play(&mut self) {
+        if self.awake().is_empty() {
+            self.start_one();
+        }
+        match self.rng.u32(0..10) {
+            0..=6 => self.use_it(),
+            _ => self.break_it(),
+        }
+        let pause = self.rng.u64(0..400);
+        self.run(pause);
+        if self.options.flapping && self.rng.u32(0..4) == 0 {
+            self.heal();
+        }
+    }
+
+    fn some_node(&mut self) -> Option<String> {
+        let awake = self.awake();
+        (!awake.is_empty()).then(|| awake[self.rng.usize(0..awake.len())].clone())
+    }
+
+    fn register_somewhere(&mut self, n: u64) {
+        if let Some(on) = self.some_node() {
+            let from = if self.rng.bool() { 0 } else { self.rng.u64(0..3) };
+            self.register(&on, &name(n), from);
+        }
+    }
+
+    fn use_it(&mut self) {
+        let n = self.rng.u64(0..self.options.names);
+        match self.rng.u32(0..10) {
+            0..=3 => {
+                // Sometimes everybody at once.
+                let crowd = if self.rng.u32(0..4) == 0 { 4 } else { 1 };
+                for _ in 0..crowd {
+                    self.register_somewhere(n);
+                }
+            }
+            4 => {
+                if let Some(on) = self.some_node() {
+                    self.unregister(&on, &name(n));
+                }
+            }
+            _ => {
+                let save = self.rng.u32(0..4) > 0;
+                self.count(&name(n), save);
+            }
+        }
+    }
+
+    fn break_it(&mut self) {
+        let Some(node) = self.some_node() else { return };
+        let o = self.options.clone();
+        match self.rng.u32(0..10) {
+            0 if o.kills => self.kill(&node),
+            1 if o.blackouts && self.rng.u32(0..3) == 0 => {
+                for node in self.alive() {
+                    self.kill(&node);
+                }
+            }
+            2 if o.leaves => self.begin_leave(&node),
+            3 if o.pauses => {
+                let ms = self.rng.u64(100..8_000);
+                self.pause(&node, ms);
+            }
+            4 if o.cuts => {
+                let other = node_name(self.rng.usize(0..o.nodes));
+                if other != node {
+                    self.cut(&node, &other);
+                }
+            }
+            5 if o.one_way_cuts => {
+                let other = node_name(self.rng.usize(0..o.nodes));
+                if other != node {
+                    self.cut_one_way(&node, &other);
+                }
+            }
+            6 if o.partitions => {
+                let side = self.rng.usize(1..o.nodes);
+                for a in 0..side {
+                    for b in side..o.nodes {
+                        self.cut(&node_name(a), &node_name(b));
+                    }
+                }
+            }
+            7 if o.crashes => {
+                let name = name(self.rng.u64(0..o.names));
+                self.crash(&name);
+            }
+            8 if o.failing_disks && self.rng.u32(0..3) == 0 => {
+                self.note(|| format!("the disk of {node} is full"));
+                self.machines[&node].disk.fail();
+            }
+            9 if self.rng.u32(0..3) == 0 => self.heal(),
+            _ => self.start_one(),
+        }
+    }
+
+    /// Starts a machine that is down, if there is one.
+    fn start_one(&mut self) {
+        let down: Vec<String> = self.machines.keys().filter(|name| !self.nodes.contains_key(*name)).cloned().collect();
+        if !down.is_empty() {
+            let name = down[self.rng.usize(0..down.len())].clone();
+            self.start(&name);
+        }
+    }
+
+    /// All faults end, and every machine runs.
+    pub(super) fn end_faults(&mut self) {
+        self.note(|| "all faults end".to_owned());
+        (self.options.lost, self.options.repeated, self.options.garbage) = (0, 0, 0);
+        self.options.delay_ms = self.options.delay_ms.min(20);
+        self.heal();
+        let leaving = |world: &World| world.nodes.values().any(|n| n.core.phase() == super::node::LEAVING);
+        // Whoever leaves is let go, and comes again.
+        self.run_while(30_000, |world| leaving(world) || world.nodes.values().any(|node| node.paused_until.is_some()));
+        while self.nodes.len() < self.machines.len() {
+            self.start_one();
+            let pause = self.rng.u64(0..1_000);
+            self.run(pause);
+        }
+    }
+}
+
+/// The n-th name.
+pub(super) fn name(n: u64) -> String {
+    format!("name-{n}")
+}

@@ -1,0 +1,411 @@
+//! Nodes, machines, links, and the order in which everything happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use sworm::core::Input;
+use sworm::core::cell::{Kind, Spec};
+use sworm::core::ids::{Birth, Epoch, Peer};
+use sworm::core::message::{Answer, Ask, Registering};
+use sworm::store::Ticket;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::laws::Laws;
+use super::links::Links;
+use super::node::{Clock, Machine, Node, WORKER, Worker};
+use super::options::Options;
+
+/// Something that happens at a time.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Bytes arrive.
+    Arrives { from: Peer, to: Peer, bytes: Bytes },
+    /// Look whether a link came or went.
+    CheckLink { a: String, b: String },
+    /// A liveliness token came or went.
+    Link { at: Peer, peer: Peer, up: bool },
+    /// A dial has ended.
+    Dialled { at: Peer, peer: Peer, refused: bool },
+    /// An endpoint that was looked for answered, or did not.
+    Seed { at: Peer, endpoint: String, answered: bool },
+    /// A worker, or a read of the disk, tells its core something.
+    Tells { at: Peer, input: Input },
+    /// A sync has ended.
+    Synced { at: Peer, number: u64, ticket: Ticket },
+    /// Time passes.
+    Wake { at: Peer },
+    /// A process goes on.
+    Resumes { node: String },
+    /// A process that has left ends.
+    Ends { at: Peer },
+}
+
+/// A request and what came of it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Who asked.
+    pub on: String,
+    /// For what.
+    pub ask: Ask,
+    /// Until when it must have ended, with some slack.
+    pub(super) until_ms: u64,
+    /// The answer; `Some(None)` when its time was over, or its node ended.
+    pub answer: Option<Option<Answer>>,
+}
+
+/// The cluster.
+pub struct World {
+    pub(super) options: Options,
+    pub(super) now_ms: u64,
+    pub(super) rng: Rng,
+    pub(super) nodes: BTreeMap<String, Node>,
+    pub(super) machines: BTreeMap<String, Machine>,
+    pub(super) links: Links,
+    events: BTreeMap<(u64, u64), Event>,
+    pushed: u64,
+    /// All requests so far.
+    pub asked: BTreeMap<u64, Asked>,
+    pub(super) laws: Laws,
+    /// Messages that were sent.
+    pub messages: u64,
+    /// Those that were no heartbeats, while somebody looks.
+    pub(super) others: Option<Vec<String>>,
+    /// Frames that were refused.
+    pub refused: u64,
+    pub(super) slow: BTreeSet<Arc<str>>,
+    /// Names whose workers fail to start.
+    pub broken: BTreeSet<Arc<str>>,
+    /// Whether workers' states are handed over.
+    pub handoff: bool,
+    digest: Xxh3,
+    pub(super) trace: Option<Vec<String>>,
+}
+
+impl World {
+    /// Machines of which none runs yet.
+    pub fn new(options: Options, traced: bool) -> Self {
+        let mut rng = Rng::with_seed(options.seed);
+        let machines = (0..options.nodes).map(|n| {
+            let ahead_ms = rng.u64(0..=options.clock_apart_ms);
+            let clock = Clock { ahead_ms, faster_ppm: rng.u64(0..=options.drift_ppm) };
+            (node_name(n), Machine { clock, opens: true, ..Machine::default() })
+        });
+        let machines = machines.collect();
+        Self {
+            now_ms: 1_000,
+            rng,
+            nodes: BTreeMap::new(),
+            machines,
+            links: Links::default(),
+            events: BTreeMap::new(),
+            pushed: 0,
+            asked: BTreeMap::new(),
+            laws: Laws::default(),
+            messages: 0,
+            others: None,
+            refused: 0,
+            slow: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            handoff: true,
+            digest: Xxh3::new(),
+            trace: traced.then(Vec::new),
+            options,
+        }
+    }
+
+    /// A cluster without faults in which these nodes run.
+    pub fn calm(nodes: usize) -> Self {
+        let options = Options { seed: 0, nodes, names: 0, steps: 0, ..Options::none() };
+        let mut world = Self::new(options, false);
+        for n in 0..nodes {
+            world.start(&node_name(n));
+        }
+        world.run_until("the nodes meet", |world| world.nodes.values().all(|node| node.core.settled()));
+        world
+    }
+
+    /// The time.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The names of the nodes that run.
+    pub fn alive(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    /// The nodes that run and are not stopped.
+    pub(super) fn awake(&self) -> Vec<String> {
+        self.nodes.iter().filter(|(_, node)| node.paused_until.is_none()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What was done and seen so far, in a number.
+    pub fn digest(&self) -> u64 {
+        self.digest.digest()
+    }
+
+    pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>8} {}", self.now_ms, what()));
+        }
+    }
+
+    pub(super) fn push(&mut self, delay: u64, event: Event) {
+        self.pushed += 1;
+        self.events.insert((self.now_ms + delay, self.pushed), event);
+    }
+
+    pub(super) fn tell(&mut self, delay: u64, at: &Peer, input: Input) {
+        self.push(delay, Event::Tells { at: at.clone(), input });
+    }
+
+    /// Starts a process on a machine.
+    pub fn start(&mut self, name: &str) {
+        let others: Vec<String> = self.machines.keys().filter(|other| *other != name).cloned().collect();
+        let chance = self.rng.u64(..);
+        let machine =
+            self.machines.entry(name.to_owned()).or_insert_with(|| Machine { opens: true, ..Machine::default() });
+        let node = Node::start(name, machine, others.clone(), self.now_ms, chance);
+        let me = node.me.clone();
+        self.note(|| format!("start {me}"));
+        self.laws.started(&me);
+        self.nodes.insert(name.to_owned(), node);
+        for other in others {
+            let found = self.dial(name, &other);
+            let delay = found.map_or(2_000, |_| 1 + self.rng.u64(0..20));
+            let endpoint = super::node::endpoint(&other);
+            self.push(delay, Event::Seed { at: me.clone(), endpoint, answered: found == Some(true) });
+        }
+        self.link_all(name);
+        self.push(0, Event::Wake { at: me });
+    }
+
+    /// `SIGKILL`, or the loss of power: the workers are gone, of the disk what was synced stays.
+    pub fn kill(&mut self, name: &str) {
+        let node = self.nodes.remove(name).expect("it runs");
+        self.note(|| format!("kill {}", node.me));
+        self.end(node);
+    }
+
+    pub(super) fn end(&mut self, node: Node) {
+        let disk = self.machines[&*node.me.node].disk.clone();
+        let kept = self.rng.usize(0..=disk.unsynced());
+        disk.crash(kept);
+        for asked in self.asked.values_mut().filter(|asked| asked.on == *node.me.node && asked.answer.is_none()) {
+            asked.answer = Some(None);
+        }
+        self.unlink_all(&node.me);
+    }
+
+    /// `SIGSTOP`, for so long.
+    pub(super) fn pause(&mut self, name: &str, for_ms: u64) {
+        self.note(|| format!("pause {name} for {for_ms} ms"));
+        let until = self.now_ms + for_ms;
+        self.nodes.get_mut(name).expect("it runs").paused_until = Some(until);
+        self.push(for_ms, Event::Resumes { node: name.to_owned() });
+        if for_ms >= super::links::LEASE_MS {
+            let others = self.alive();
+            for other in others.iter().filter(|other| *other != name) {
+                self.check_link(name, other, super::links::LEASE_MS);
+            }
+        }
+    }
+
+    /// A node begins to leave in good order; its process ends when it has.
+    pub fn begin_leave(&mut self, name: &str) {
+        self.note(|| format!("{name} leaves"));
+        let node = &self.nodes[name];
+        let until_ms = node.now(self.now_ms, 0).mono_ms + 20_000;
+        let me = node.me.clone();
+        self.tell(0, &me, Input::Leave { until_ms });
+    }
+
+    /// Leaves in good order and is gone.
+    pub fn leave(&mut self, name: &str) {
+        self.begin_leave(name);
+        self.run_until("it has left", |world| !world.nodes.contains_key(name));
+    }
+
+    /// Asks a node to start a worker that counts from a number.
+    pub fn register(&mut self, on: &str, name: &str, from: u64) -> u64 {
+        let spec = Spec {
+            kind: Arc::new(Kind {
+                worker_type: WORKER.into(),
+                version: 1,
+                distribution: "rendezvous".into(),
+                handoff: self.handoff,
+                replicas: 1,
+            }),
+            value: from.to_be_bytes().into(),
+        };
+        let registering = Registering {
+            name: name.into(),
+            spec: Arc::new(spec),
+            on: None,
+            metadata: BTreeMap::new(),
+            attached: false,
+        };
+        self.ask(on, Ask::Register(Box::new(registering)))
+    }
+
+    /// Asks a node to end a name.
+    pub fn unregister(&mut self, on: &str, name: &str) -> u64 {
+        self.ask(on, Ask::Unregister { name: name.into(), birth: None })
+    }
+
+    /// Asks a node for something; the number is that of the request.
+    pub fn ask(&mut self, on: &str, ask: Ask) -> u64 {
+        const WITHIN_MS: u64 = 20_000;
+        let number = self.asked.len() as u64 + 1;
+        self.note(|| {
+            let what = match &ask {
+                Ask::Register(registering) => format!("to register from {:?}", registering.spec.value.last()),
+                Ask::Unregister { .. } => "to unregister".to_owned(),
+                other => format!("{other:?}"),
+            };
+            format!("{on} asks {number}: {what} {}", ask.name())
+        });
+        let node = &self.nodes[on];
+        let until_ms = node.now(self.now_ms, 0).mono_ms + WITHIN_MS;
+        let me = node.me.clone();
+        self.tell(0, &me, Input::Ask { number, ask: ask.clone(), until_ms });
+        let until_ms = self.now_ms + WITHIN_MS + 1_000;
+        self.asked.insert(number, Asked { on: on.to_owned(), ask, until_ms, answer: None });
+        number
+    }
+
+    /// Waits for the answer to a request; its time must not be over before.
+    pub fn answer(&mut self, number: u64) -> Answer {
+        self.run_until("an answer", |world| world.asked[&number].answer.is_some());
+        self.asked[&number].answer.clone().flatten().expect("answered in time")
+    }
+
+    /// A worker takes a message that counts it up; with `save` the reply waits until that is durable. `None` when
+    /// nobody takes messages under that name.
+    pub fn count(&mut self, name: &str, save: bool) -> Option<u64> {
+        let now_ms = self.now_ms;
+        let node = self.nodes.values_mut().find(|node| {
+            node.paused_until.is_none() && node.workers.get(name).is_some_and(|w| w.ready && w.saving.is_none())
+        })?;
+        let worker = node.workers.get_mut(name).expect("found");
+        worker.count += 1;
+        let (me, since, count) = (node.me.clone(), worker.since, worker.count);
+        if save {
+            worker.checkpointed = true;
+            let snapshot = worker.snapshot();
+            worker.saving = Some((snapshot.revision.number, count));
+            self.tell(0, &me, Input::Checkpoint { name: name.into(), since, snapshot });
+        } else {
+            self.laws.counted(name, worker.birth, count);
+        }
+        let _ = now_ms;
+        Some(count)
+    }
+
+    /// A worker panics.
+    pub fn crash(&mut self, name: &str) {
+        let Some(node) = self.nodes.values_mut().find(|node| node.workers.get(name).is_some_and(|w| w.ready)) else {
+            return;
+        };
+        let worker = node.workers.remove(name).expect("found");
+        let me = node.me.clone();
+        self.note(|| format!("{me} {name} crashes"));
+        let exit = sworm::Exit::Panic("boom".into());
+        self.tell(0, &me, Input::Exited { name: name.into(), since: worker.since, exit });
+    }
+
+    /// Where a name runs.
+    pub fn places(&self, name: &str) -> Vec<(&str, &Worker)> {
+        let found = self.nodes.iter().filter_map(|(node, state)| Some((node.as_str(), state.workers.get(name)?)));
+        found.collect()
+    }
+
+    /// Where a name runs, which must be one place.
+    pub fn worker(&self, name: &str) -> Option<(String, Worker)> {
+        let places = self.places(name);
+        assert!(places.len() <= 1, "{name} runs {} times", places.len());
+        places.first().map(|(node, worker)| ((*node).to_owned(), (*worker).clone()))
+    }
+
+    /// How many workers a node runs.
+    pub fn workers(&self, on: &str) -> usize {
+        self.nodes[on].workers.len()
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, ms: u64) {
+        let until = self.now_ms + ms;
+        while self.step(until) {}
+        self.now_ms = until;
+    }
+
+    /// Lets time pass until something is so; more than two minutes are a failure.
+    pub fn run_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let took = self.run_while(120_000, |world| !done(world));
+        assert!(took, "two minutes passed without: {what}");
+    }
+
+    /// Lets time pass while something is so, at most so long. Returns whether it ended.
+    pub(super) fn run_while(&mut self, ms: u64, mut so: impl FnMut(&Self) -> bool) -> bool {
+        let until = self.now_ms + ms;
+        while so(self) {
+            if !self.step(until) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn step(&mut self, until: u64) -> bool {
+        let Some(((at, seq), _)) = self.events.first_key_value() else { return false };
+        let (at, seq) = (*at, *seq);
+        if at > until {
+            return false;
+        }
+        self.now_ms = self.now_ms.max(at);
+        let event = self.events.remove(&(at, seq)).expect("the first");
+        if let Some(held) = self.held_until(&event) {
+            // Its process is stopped: it comes when it goes on, in order.
+            self.pushed += 1;
+            self.events.insert((held.max(self.now_ms), self.pushed), event);
+            return true;
+        }
+        self.digest.update(&at.to_be_bytes());
+        self.happens(event);
+        true
+    }
+
+    fn held_until(&self, event: &Event) -> Option<u64> {
+        let at = match event {
+            Event::Arrives { to: at, .. }
+            | Event::Link { at, .. }
+            | Event::Dialled { at, .. }
+            | Event::Seed { at, .. }
+            | Event::Tells { at, .. }
+            | Event::Synced { at, .. }
+            | Event::Wake { at }
+            | Event::Ends { at } => at,
+            Event::CheckLink { .. } | Event::Resumes { .. } => return None,
+        };
+        self.nodes.get(&*at.node).filter(|node| node.me == *at)?.paused_until
+    }
+
+    pub(super) fn fold(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+}
+
+/// The name of the n-th node.
+pub(super) fn node_name(n: usize) -> String {
+    format!("n{}", n + 1)
+}
+
+/// What a worker's checkpoint made durable.
+pub(super) struct Saved {
+    pub(super) name: Arc<str>,
+    pub(super) birth: Birth,
+    pub(super) since: Epoch,
+    pub(super) count: u64,
+}

@@ -1,0 +1,49 @@
+//! Nodes in the test's own process, over a network in memory: what needs no process of its own.
+
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm_tests::eventually;
+
+mod casts;
+mod lookups;
+mod names;
+mod opening;
+mod options;
+mod run;
+mod strategies;
+
+/// A worker that does nothing.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "room")]
+struct Room;
+
+/// A node on that network.
+async fn node(network: &MemoryNetwork, id: &str) -> Node {
+    Node::builder(id).in_memory().memory_network(network).start().await.expect("it starts")
+}
+
+/// Nodes a, b and so on, and their handles to a sworm that all have opened and see each other in.
+async fn opened<const N: usize>(spec: impl Into<SwormSpec>) -> [(Node, Sworm); N] {
+    let (network, spec) = (MemoryNetwork::new(), spec.into());
+    let mut all = Vec::new();
+    for id in ["a", "b", "c"].into_iter().take(N) {
+        let node = node(&network, id).await;
+        let sworm = node.sworm(spec.clone()).await.expect("it opens");
+        all.push((node, sworm));
+    }
+    for (_, sworm) in &all {
+        eventually("the others", || async { (sworm.nodes().len() == N).then_some(()) }).await;
+    }
+    all.try_into().unwrap_or_else(|_| unreachable!("there are {N}"))
+}
+
+/// Waits until a node knows that a name runs, and gives what it knows.
+async fn running(sworm: &Sworm, name: &str) -> Registration {
+    eventually("the worker", || async { sworm.whereis(name).filter(|r| r.state == RegistrationState::Running) }).await
+}
+
+/// Waits until a node knows that a name is gone.
+async fn gone(sworm: &Sworm, name: &str) {
+    eventually("the end of the name", || async { sworm.whereis(name).is_none().then_some(()) }).await;
+}
