@@ -143,6 +143,7 @@ fn held(told: &[Vec<u8>]) -> usize {
 
 // One test: no other allocates beside it.
 #[test]
+#[expect(clippy::print_stdout, reason = "the harness shows it on demand: `--nocapture`")]
 fn a_remote_name_takes_at_most_500_bytes() {
     let bytes = held(&told());
     println!("{bytes} bytes per name");

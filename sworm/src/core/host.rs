@@ -153,10 +153,12 @@ impl Core {
 
     pub(super) fn start(&mut self, name: &Arc<str>, state: Option<Snapshot>) {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return };
-        let busy = self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));
+        let busy = planted(Fault::StartsInOrder)
+            && self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));
         let Some(local) = self.local.get_mut(name) else { return };
-        if planted(Fault::StartsInOrder) && busy {
+        if busy {
             local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms };
+            self.local_due_ms = 0;
             return;
         }
         local.phase = LocalPhase::Starting;

@@ -42,8 +42,8 @@ struct Cell<T> {
     value: Option<T>,
 }
 
-/// So many changes are found without looking at every cell.
-const RECENT: usize = 1024;
+/// So many changes are found without looking at every cell: what many inputs at once lead to, and what a peer may lack.
+const RECENT: usize = 4096;
 
 /// The changes of a lane after `from` up to `to`: the newest version of each cell. Joined whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

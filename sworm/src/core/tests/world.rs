@@ -407,6 +407,11 @@ impl World {
         hashes.len() == 1
     }
 
+    /// Whether ticks pass over the workers of every node.
+    pub(super) fn ticks_are_idle(&self) -> bool {
+        self.nodes.values().all(|node| node.core.local_due_ms > self.now_ms)
+    }
+
     pub(super) fn run(&mut self, ms: u64) {
         let until = self.now_ms + ms;
         while self.step(until) {}

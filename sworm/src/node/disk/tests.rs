@@ -209,6 +209,21 @@ fn a_batch_larger_than_a_store_takes_is_written_in_parts() {
     assert_eq!(recovered.snapshots.len(), 2, "what was written so far");
 }
 
+#[test]
+fn lanes_are_kept_unless_nothing_will_ever_read_them() {
+    for (store, kept) in [(MemoryStore::new(), 1), (MemoryStore::volatile(), 0)] {
+        let store = Arc::new(store);
+        let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+        let mut lane = Lane::default();
+        lane.put(Key::Sworm, Value::Sworm("same".into()));
+        disk.persist(&lane.delta(&lane_id("a"), 0), || None).expect("small");
+        disk.store_snapshot(&"one".into(), snapshot(10)).expect("small");
+        disk.write().expect("written");
+        let (_, recovered) = Disk::open(store, SWORM).expect("it opens");
+        assert_eq!((recovered.lanes.len(), recovered.snapshots.len()), (kept, 1));
+    }
+}
+
 /// Counts what is logged as a warning or worse.
 #[derive(Default)]
 struct Complaints(AtomicUsize);
