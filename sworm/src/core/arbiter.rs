@@ -185,6 +185,9 @@ impl Core {
                 }
             }
         }
+        if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
+            return Step::Wait; // they may have it
+        }
         match self.place(name, &registering.spec, registering.on.as_ref(), None) {
             Err(refusal) => {
                 self.answer_to(request, Err(refusal));

@@ -22,6 +22,8 @@ pub struct Directory {
     lanes: BTreeMap<LaneId, Lane>,
     ended: BTreeMap<NodeId, Incarnation>,
     dropped: BTreeMap<NodeId, Incarnation>,
+    /// Where the lanes of those who left in good order end, as they said themselves.
+    finals: BTreeMap<LaneId, u64>,
     touched: BTreeSet<Arc<str>>,
     published: u64,
     shared: Shared,
@@ -69,7 +71,8 @@ impl Directory {
         let mut shared = Shared::default();
         lanes.values_mut().for_each(|lane| lane.share(&mut shared));
         lanes.entry(me.clone()).or_default();
-        let mut directory = Self { me, lanes, ended, dropped, touched: BTreeSet::new(), published: 0, shared };
+        let mut directory =
+            Self { me, lanes, ended, dropped, finals: BTreeMap::new(), touched: BTreeSet::new(), published: 0, shared };
         directory.touch_all();
         directory
     }
@@ -284,11 +287,29 @@ impl Directory {
         raise(&mut self.ended, node, upto)
     }
 
+    /// Notes where the lane of one that left ends.
+    pub fn finish(&mut self, lane: LaneId, max: u64) {
+        if !self.is_dropped(&lane) {
+            self.finals.insert(lane, max);
+        }
+    }
+
+    /// Where the lanes of those who left end.
+    pub fn finals(&self) -> &BTreeMap<LaneId, u64> {
+        &self.finals
+    }
+
+    /// Whether the copy of a lane of one that left is all that it said.
+    pub fn is_final(&self, lane: &LaneId) -> bool {
+        self.finals.get(lane).is_some_and(|max| self.lanes.get(lane).map_or(0, Lane::max) >= *max)
+    }
+
     /// Gives up a node's incarnations up to this one. Returns the lanes that went with them.
     pub fn drop_upto(&mut self, node: &NodeId, upto: Incarnation) -> Vec<LaneId> {
         if !raise(&mut self.dropped, node, upto) {
             return Vec::new();
         }
+        self.finals.retain(|id, _| id.node != *node || id.incarnation > upto);
         let gone: Vec<LaneId> = self
             .lanes
             .keys()
@@ -304,8 +325,9 @@ impl Directory {
     }
 
     /// The lanes that can be given up: ended, and each of their names covered by a durable cell in a lane that is not, or
-    /// by a durable ban. `durable` tells up to which number a lane is on its owner's disk.
-    pub fn droppable(&self, durable: impl Fn(&LaneId) -> u64) -> Vec<LaneId> {
+    /// by a durable ban. `durable` tells up to which number a lane is on its owner's disk, `complete` whether the copy of one
+    /// that has ended holds the last that was said in it.
+    pub fn droppable(&self, durable: impl Fn(&LaneId) -> u64, complete: impl Fn(&LaneId) -> bool) -> Vec<LaneId> {
         let lasting: Vec<(&LaneId, &Lane, u64)> = self
             .lanes
             .iter()
@@ -351,7 +373,8 @@ impl Directory {
             if kept == Some(&id.node) && !planted(Fault::DropEarlier) {
                 continue;
             }
-            if self.has_ended(id) && lane.names().all(|(name, cell)| covered(name, cell)) && needless(lane) {
+            let whole = complete(id) || planted(Fault::DropUnfinished);
+            if self.has_ended(id) && whole && lane.names().all(|(name, cell)| covered(name, cell)) && needless(lane) {
                 found.push(id.clone());
             } else {
                 kept = Some(&id.node);
@@ -379,7 +402,7 @@ impl Directory {
 
     /// Marks all names as changed, as when the view changed.
     pub fn touch_all(&mut self) {
-        self.touched = self.lanes.values().flat_map(names_of).collect();
+        self.touched.extend(self.lanes.values().flat_map(names_of));
     }
 
     fn own(&mut self) -> &mut Lane {

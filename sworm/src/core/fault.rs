@@ -43,6 +43,8 @@ faults! {
     NoViewBarrier = "no-view-barrier",
     /// Names are adopted before all that the members hold was pulled.
     AdoptIncomplete = "adopt-incomplete",
+    /// A node that has just started gives names away without waiting for those that it remembers.
+    RegisterUnasked = "register-unasked",
     /// A name whose host is not in view counts as free.
     HiddenIsFree = "hidden-is-free",
     /// The end of a name bans one of its births only.
@@ -57,6 +59,8 @@ faults! {
     DropCoveredByMemory = "drop-covered-by-memory",
     /// A lane is given up although its bans still ban something.
     DropBans = "drop-bans",
+    /// A lane is given up before it is known whether its owner said more.
+    DropUnfinished = "drop-unfinished",
     /// To drop an incarnation drops those before it unseen.
     DropEarlier = "drop-earlier",
     /// What must be durable first is said at once.

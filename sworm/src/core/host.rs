@@ -327,6 +327,11 @@ impl Core {
     }
 
     pub(super) fn on_end(&mut self, arbiter: &Peer, name: &Arc<str>, births: BTreeSet<Birth>) {
+        // Another lineage than those that are to end goes on.
+        if self.local.get(name).is_some_and(|local| !births.contains(&local.birth)) {
+            let arbiter = Some(arbiter.clone());
+            return self.after_stop(name, Stopping::Ended { arbiter, births });
+        }
         let stopping = self.local.get(name).is_some_and(|local| {
             matches!(&local.phase, LocalPhase::Stopping(Stopping::Ended { arbiter: Some(to), .. }) if to == arbiter)
         });
@@ -455,7 +460,7 @@ impl Core {
         }
         let unseen = others.iter().any(|(host, _)| !self.is_live(host) && !self.directory.has_ended(host));
         let strengthen = weak && (!unseen || self.is_majority());
-        if strengthen || self.directory.highest_epoch(name).major > mine.epoch.major {
+        if strengthen || self.directory.highest_epoch(name) > mine.epoch {
             let epoch = self.strong_epoch(name);
             self.restate(name, |cell| cell.epoch = epoch);
         }

@@ -288,11 +288,12 @@ impl Membership {
         }
         let met: Vec<&Hello> =
             self.known.values().filter(|known| known.linked).filter_map(|known| known.hello.as_ref()).collect();
-        let answered: Vec<&String> =
-            self.seeds.iter().filter(|(_, seed)| **seed == Seed::Answered).map(|(endpoint, _)| endpoint).collect();
-        // An endpoint may be known by another name than the one that was given: then the count must do.
-        met.len() >= answered.len()
-            || answered.iter().all(|endpoint| met.iter().any(|hello| hello.endpoints.contains(endpoint)))
+        let answered = self.seeds.iter().filter(|(_, seed)| **seed == Seed::Answered).map(|(endpoint, _)| endpoint);
+        let unmet = answered.filter(|endpoint| !met.iter().any(|hello| hello.endpoints.contains(endpoint))).count();
+        // An endpoint may be known by another name than the one that was given: then as many must have been met that
+        // were not looked for by any name.
+        let is_seed = |endpoint: &String| self.seeds.contains_key(endpoint);
+        unmet <= met.iter().filter(|hello| !hello.endpoints.iter().any(is_seed)).count()
     }
 }
 
@@ -438,5 +439,18 @@ mod tests {
         members.hello(3, 0, hello("b", 1), &mut want);
         members.tick(4, &mut want);
         assert_eq!(want.last(), Some(&Want::Introduced));
+    }
+
+    #[test]
+    fn a_starter_waits_for_the_one_that_answered_though_it_has_met_one_that_had_refused() {
+        let seeds = vec!["tcp/b:1".to_owned(), "tcp/c:1".to_owned()];
+        let mut members = Membership::new(peer("a", 1), InstanceId(1), seeds, 5_000, 3_000);
+        let mut want = Vec::new();
+        members.seed("tcp/c:1", false);
+        members.seed("tcp/b:1", true);
+        members.linked(1, peer("c", 1), true, &mut want);
+        members.hello(1, 0, hello("c", 1), &mut want);
+        members.tick(2, &mut want);
+        assert!(!want.contains(&Want::Introduced), "b was not met");
     }
 }

@@ -127,6 +127,8 @@ pub struct Versions {
     pub ended: BTreeMap<NodeId, Incarnation>,
     /// Incarnations that were given up.
     pub dropped: BTreeMap<NodeId, Incarnation>,
+    /// Where the lanes of those who left end.
+    pub finals: Vec<(LaneId, u64)>,
     /// Whether the receiver is to answer with its own.
     pub answer: bool,
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Effect;
 use super::cell::{NameState, Revision};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
@@ -11,6 +10,7 @@ use super::host::{LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::{Message, Snapshot};
 use super::state::Core;
+use super::{Effect, Notice};
 use crate::strategy::score;
 
 /// What the local store has of a name.
@@ -71,11 +71,16 @@ enum Then {
 #[derive(Debug)]
 pub struct Restoring {
     birth: Birth,
-    missing: BTreeSet<Peer>,
+    answered: BTreeSet<Peer>,
     best: Option<Snapshot>,
+    /// Until when those are waited for that are not known to hold a copy, and until when those that are.
     until_ms: u64,
+    holders_until_ms: u64,
+    again_ms: u64,
 }
 
+/// How soon a member is asked again for its best snapshot.
+const BEST_AGAIN_MS: u64 = 500;
 /// How long a replica may take before it is left out.
 const REPLICA_WAIT_MS: u64 = 2_000;
 /// How long a member may take to tell its best snapshot.
@@ -222,19 +227,44 @@ impl Core {
             return;
         }
         let beyond = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
-        let members: BTreeSet<Peer> = self
-            .view
-            .members
-            .keys()
-            .filter(|peer| **peer != self.config.me && !planted(Fault::RestoreWithoutAsking))
-            .cloned()
-            .collect();
-        for to in &members {
-            self.send(to, Message::Best { name: name.clone(), birth, beyond });
+        for to in self.present() {
+            self.send(&to, Message::Best { name: name.clone(), birth, beyond });
         }
-        let until_ms = self.now.mono_ms + BEST_WAIT_MS;
-        self.restoring.insert(name.clone(), Restoring { birth, missing: members, best: None, until_ms });
+        let now = self.now.mono_ms;
+        let restoring = Restoring {
+            birth,
+            answered: BTreeSet::new(),
+            best: None,
+            until_ms: now + BEST_WAIT_MS,
+            holders_until_ms: now + self.config.state_wait_ms,
+            again_ms: now + BEST_AGAIN_MS,
+        };
+        self.restoring.insert(name.clone(), restoring);
         self.restored_if_all_answered(name);
+    }
+
+    /// The others that are there, also those that are about to join: the newest copy may be theirs.
+    fn present(&self) -> BTreeSet<Peer> {
+        let asked = !planted(Fault::RestoreWithoutAsking);
+        let present = self.members.iter().filter(|(_, member)| asked && member.present && !member.not_open);
+        present.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation }).collect()
+    }
+
+    /// Asks those again for their best snapshot that have not answered.
+    fn ask_for_best_again(&mut self) {
+        let now = self.now.mono_ms;
+        let (mut messages, present) = (Vec::new(), self.present());
+        for (name, restoring) in self.restoring.iter_mut().filter(|(_, restoring)| restoring.again_ms <= now) {
+            restoring.again_ms = now + BEST_AGAIN_MS;
+            let birth = restoring.birth;
+            let stored = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
+            let beyond = restoring.best.as_ref().map(|best| best.revision).max(stored);
+            let best = |to: &Peer| (to.clone(), Message::Best { name: name.clone(), birth, beyond });
+            messages.extend(present.difference(&restoring.answered).map(best));
+        }
+        for (to, message) in messages {
+            self.send(&to, message);
+        }
     }
 
     pub(super) fn on_best(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, beyond: Option<Revision>) {
@@ -249,7 +279,7 @@ impl Core {
 
     pub(super) fn on_best_is(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, snapshot: Option<Snapshot>) {
         let Some(restoring) = self.restoring.get_mut(name).filter(|r| r.birth == birth) else { return };
-        restoring.missing.remove(from);
+        restoring.answered.insert(from.clone());
         if let Some(snapshot) = snapshot.filter(|s| s.is_intact() && s.birth == birth)
             && restoring.best.as_ref().is_none_or(|best| best.revision < snapshot.revision)
         {
@@ -260,11 +290,22 @@ impl Core {
 
     fn restored_if_all_answered(&mut self, name: &Arc<str>) {
         let now = self.now.mono_ms;
-        let Some(restoring) = self.restoring.get_mut(name) else { return };
-        let view = &self.view;
-        restoring.missing.retain(|peer| view.contains(peer));
-        if !restoring.missing.is_empty() && now < restoring.until_ms {
+        let present = self.present();
+        let Some(restoring) = self.restoring.get(name) else { return };
+        let mine = self.config.me.node.clone();
+        let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
+        let all_answered = present.is_subset(&restoring.answered);
+        // Each holder alone is enough, and nobody else is.
+        let one_holds = holders.is_empty()
+            || holders.contains(&mine)
+            || restoring.answered.iter().any(|peer| holders.contains(&peer.node))
+            || planted(Fault::RestoreWithoutAsking);
+        let (late, too_late) = (now >= restoring.until_ms, now >= restoring.holders_until_ms);
+        if !((all_answered || late) && (one_holds || too_late)) {
             return;
+        }
+        if !one_holds {
+            self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
         }
         let Some(Restoring { birth, best, .. }) = self.restoring.remove(name) else { return };
         let Some(since) = self.local.get(name).map(|local| local.since) else { return };
@@ -349,6 +390,13 @@ impl Core {
                 cell.holders.contains(&self.config.me.node)
                     && copies < able().count().min(1 + usize::from(cell.spec.replicas))
             }
+            // Whoever starts it next will ask for it.
+            Standing::Source { host, cell } => {
+                host != self.config.me
+                    && cell.spec.handoff
+                    && cell.holders.contains(&self.config.me.node)
+                    && !self.view.up().any(|peer| cell.holders.contains(&peer.node))
+            }
             _ => false,
         })
     }
@@ -368,6 +416,7 @@ impl Core {
         for name in done {
             self.kept_by_all(&name);
         }
+        self.ask_for_best_again();
         let waiting: Vec<Arc<str>> = self.restoring.keys().cloned().collect();
         for name in waiting {
             self.restored_if_all_answered(&name);

@@ -41,6 +41,8 @@ pub struct Core {
     /// Whose stored state is being read to be copied.
     pub(super) copying: BTreeSet<Arc<str>>,
     pub(super) ends_changed: bool,
+    /// Since when something that was written need not be durable yet.
+    pub(super) unsynced_ms: Option<u64>,
     /// Messages to this very node.
     pub(super) inbox: VecDeque<Message>,
     /// Effects that wait until a number is durable.
@@ -99,6 +101,7 @@ impl Core {
             copies_checked: 0,
             copying: BTreeSet::new(),
             ends_changed: true,
+            unsynced_ms: None,
             inbox: VecDeque::new(),
             after: BTreeMap::new(),
             waiting: Vec::new(),
@@ -262,13 +265,18 @@ impl Core {
             self.out.push(Effect::Persist(delta.clone()));
             self.out.push(Effect::Broadcast(Box::new(Message::Delta(delta))));
         }
+        // Copies of others' lanes need not be durable before anything else, but soon.
+        let now = self.now.mono_ms;
+        sync |= self.unsynced_ms.is_some_and(|since| now >= since + LAZY_SYNC_MS);
         if std::mem::take(&mut self.ends_changed) {
+            self.unsynced_ms.get_or_insert(now);
             self.out.push(Effect::PersistEnds {
                 ended: self.directory.ended().clone(),
                 dropped: self.directory.dropped().clone(),
             });
         }
         if sync {
+            self.unsynced_ms = None;
             self.sync_number += 1;
             let max = self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
             self.syncing.insert(self.sync_number, max);
@@ -330,5 +338,7 @@ impl Core {
     }
 }
 
+/// How long copies of what others state may stay in memory alone.
+const LAZY_SYNC_MS: u64 = 1_000;
 /// The longest time between two ticks.
 pub const TICK_MS: u64 = 50;

@@ -131,6 +131,7 @@ impl Core {
                 .collect(),
             ended: self.directory.ended().clone(),
             dropped: self.directory.dropped().clone(),
+            finals: self.directory.finals().iter().map(|(lane, max)| (lane.clone(), *max)).collect(),
             answer,
         }
     }
@@ -142,6 +143,9 @@ impl Core {
                 self.ends_changed = true;
                 self.recheck_all();
             }
+        }
+        for (lane, max) in versions.finals {
+            self.directory.finish(lane, max);
         }
         for (node, upto) in &versions.dropped {
             if *node != self.config.me.node || *upto < self.config.me.incarnation {
@@ -206,6 +210,7 @@ impl Core {
         match self.directory.join(delta) {
             Joined::Changed(_) => {
                 self.out.push(Effect::Persist(copy));
+                self.unsynced_ms.get_or_insert(self.now.mono_ms);
                 self.check_target(from);
             }
             Joined::Gap => {
@@ -232,6 +237,7 @@ impl Core {
         if self.directory.lane(from).map_or(0, |lane| lane.max()) < max {
             return; // its last statements are missing: its successor's admission or a pull ends it later
         }
+        self.directory.finish(from.clone(), max);
         if self.directory.end(&from.node, from.incarnation) {
             self.ends_changed = true;
         }
@@ -247,18 +253,18 @@ impl Core {
     }
 
     /// Whether this node may decide: every member has acknowledged this very view lately, and what it held then is held
-    /// here. Without this a mere join could give one name away twice.
+    /// here. So has everybody who is about to join: two that join at once would each be alone in their view. Without this
+    /// a mere join could give one name away twice.
     pub fn settled(&self) -> bool {
         if planted(Fault::NoViewBarrier) {
             return self.phase != Phase::Joining;
         }
         self.phase != Phase::Joining
-            && self.view.members.keys().filter(|peer| **peer != self.config.me).all(|peer| {
-                self.members.get(&peer.node).is_some_and(|member| {
+            && self.members.values().filter(|member| member.present).all(|member| {
+                member.beat.as_ref().is_none_or(|(beat, at)| {
                     (member.synced == Some(self.view.hash) || planted(Fault::AdoptIncomplete))
-                        && member.beat.as_ref().is_some_and(|(beat, at)| {
-                            beat.view == self.view.hash && self.now.mono_ms < at + self.config.grace_ms
-                        })
+                        && beat.view == self.view.hash
+                        && self.now.mono_ms < at + self.config.grace_ms
                 })
             })
     }
@@ -282,6 +288,7 @@ impl Core {
             self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));
             self.out.push(Effect::Viewed(self.view.members.keys().cloned().collect()));
             self.settled_since_ms = None;
+            self.tidied = 0;
             self.local_due_ms = 0; // a move may have lost its receiver
             for member in self.members.values_mut() {
                 member.synced = None;
@@ -361,7 +368,12 @@ impl Core {
         };
         let own_is_durable = self.durable_max == self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
         if self.known_are_in_view() || planted(Fault::ForgetEarly) {
-            let droppable = self.directory.droppable(durable);
+            // One that left said where its lane ends. Of one that died only its successor knows.
+            let complete = |lane: &LaneId| {
+                let successor = |peer: &Peer| peer.node == lane.node && peer.incarnation > lane.incarnation;
+                self.directory.is_final(lane) || self.view.members.keys().any(successor)
+            };
+            let droppable = self.directory.droppable(durable, complete);
             // A ban goes only when all have dropped what it bans, and so hold the same again.
             if droppable.is_empty() || planted(Fault::ForgetEarly) {
                 self.directory.forget_bans();

@@ -58,6 +58,11 @@ impl Disk {
         self.state().fails = true;
     }
 
+    /// There is room again.
+    pub(super) fn mend(&self) {
+        self.state().fails = false;
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.state().fails
     }

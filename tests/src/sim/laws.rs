@@ -26,7 +26,12 @@ pub(super) struct Laws {
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     restored_older: BTreeSet<Arc<str>>,
+    /// When processes died.
+    pub(super) deaths: Vec<u64>,
 }
+
+/// Processes that die within this time die at once: lost copies are not made up for yet.
+const AT_ONCE_MS: u64 = 5_000;
 
 impl Laws {
     pub(super) fn broken(&mut self, what: String) {
@@ -49,14 +54,15 @@ impl Laws {
         since: Epoch,
         count: u64,
         places: &[String],
+        now_ms: u64,
         options: &Options,
     ) {
         let starts = self.starts.entry(name.clone()).or_default();
-        let same = starts.iter().any(|(epoch, peer)| *epoch == since && peer == at);
         let last = starts.last().map(|(epoch, _)| *epoch);
+        let before = starts.iter().filter(|(_, peer)| peer == at).map(|(epoch, _)| *epoch).max();
         starts.push((since, at.clone()));
-        if same {
-            self.broken(format!("{name} starts twice at {since} on {at}"));
+        if before.is_some_and(|before| before >= since) {
+            self.broken(format!("{name} starts at {since} on {at}, which had it at {before:?}"));
         }
         if options.may_part() {
             return;
@@ -64,14 +70,17 @@ impl Laws {
         if places.len() > 1 {
             self.broken(format!("{name} runs on {places:?} at once"));
         }
-        if last.is_some_and(|last| last >= since) {
+        // An assignment of which only those knew who are gone cannot be outdone.
+        if last.is_some_and(|last| last >= since) && !options.may_lose() {
             self.broken(format!("{name} starts at {since} after {last:?}"));
         }
         if self.ended.get(name).is_some_and(|ended| ended.contains(&birth)) && !options.may_lose() {
             self.broken(format!("{name} of {birth:?} starts after its end was acknowledged"));
         }
         let known = self.saved.get(&(name.clone(), birth)).copied().unwrap_or(0);
-        if count < known && !self.restored_older.contains(name) {
+        // One replica survives the loss of one node at a time.
+        let lost = self.deaths.iter().filter(|at| **at + AT_ONCE_MS >= now_ms).count();
+        if count < known && !self.restored_older.contains(name) && lost < 2 {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
@@ -142,11 +151,12 @@ impl World {
             }
             for (name, entry) in &node.index {
                 if entry.running && self.places(name).is_empty() {
-                    return Some(format!("{id} says that {name} runs on {}, and it does not", entry.host));
+                    let why = self.describe(name);
+                    return Some(format!("{id} says that {name} runs on {}, and it does not{why}", entry.host));
                 }
                 let failed = matches!(entry.cell.state, sworm::core::cell::NameState::Failed { .. });
                 if !entry.running && !failed && !self.broken.contains(name) {
-                    return Some(format!("{name} does not run: {:?}", entry.cell.state));
+                    return Some(format!("{name} does not run: {:?}{}", entry.cell.state, self.describe(name)));
                 }
             }
         }
@@ -217,7 +227,8 @@ impl World {
         }
         if let Some((_, worker)) = places.first() {
             let saved = self.laws.saved.get(&(name.clone(), worker.birth)).copied().unwrap_or(0);
-            let excused = self.options.may_part() || self.laws.restored_older.contains(name);
+            let at_once = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
+            let excused = self.options.may_part() || self.laws.restored_older.contains(name) || !at_once;
             if worker.count < saved && !excused {
                 return Some(format!("is at {}, and {saved} was acknowledged", worker.count));
             }

@@ -141,6 +141,7 @@ impl World {
     fn fail(&mut self, at: &Peer) {
         if self.is_running(at) {
             self.note(|| format!("the disk of {at} fails"));
+            self.laws.deaths.push(self.now_ms);
             let node = self.nodes.remove(&*at.node).expect("it runs");
             self.end(node);
         }
@@ -305,6 +306,12 @@ impl World {
                 self.tell(delay, at, Input::Stopped { name, since });
             }
             Effect::Index { name, entry } => {
+                self.note(|| match &entry {
+                    Some(entry) => {
+                        format!("{at} looks {name} up on {} {:?} {}", entry.host, entry.cell.state, entry.running)
+                    }
+                    None => format!("{at} looks {name} up nowhere"),
+                });
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 match entry {
                     Some(entry) => node.index.insert(name, entry),
@@ -372,7 +379,7 @@ impl World {
             self.laws.broken(format!("{at} starts {name} {since} while {} still runs there", former.since));
         }
         let places: Vec<String> = self.places(&name).iter().map(|(node, _)| (*node).to_owned()).collect();
-        self.laws.starts(at, &name, birth, since, count, &places, &self.options);
+        self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
         self.tell(delay, at, Input::Started { name, since, result: Ok(()) });
     }
 

@@ -141,6 +141,7 @@ impl World {
         (self.options.lost, self.options.repeated, self.options.garbage) = (0, 0, 0);
         self.options.delay_ms = self.options.delay_ms.min(20);
         self.heal();
+        self.machines.values().for_each(|machine| machine.disk.mend());
         let leaving = |world: &World| world.nodes.values().any(|n| n.core.phase() == super::node::LEAVING);
         // Whoever leaves is let go, and comes again.
         self.run_while(30_000, |world| leaving(world) || world.nodes.values().any(|node| node.paused_until.is_some()));

@@ -186,6 +186,7 @@ impl World {
     pub fn kill(&mut self, name: &str) {
         let node = self.nodes.remove(name).expect("it runs");
         self.note(|| format!("kill {}", node.me));
+        self.laws.deaths.push(self.now_ms);
         self.end(node);
     }
 
