@@ -2,15 +2,15 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread::{available_parallelism, scope};
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use sworm::core::fault::Fault;
-use sworm_tests::sim::{Outcome, Shape, command, run, run_planted};
+use sworm_tests::sim::{Outcome, Shape, command, each, run, run_planted};
 
 /// Where the seeds that fail are kept.
 const KEPT: &str = "target/failing-seeds.txt";
@@ -75,29 +75,19 @@ fn main() -> ExitCode {
             .expect("a valid template"),
     );
     bar.set_message("0");
-    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let failed = Mutex::new(Vec::new());
     let (simulated_ms, messages) = (AtomicU64::new(0), AtomicU64::new(0));
-    scope(|threads| {
-        for _ in 0..available_parallelism().map_or(1, usize::from) {
-            threads.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Relaxed);
-                    if n >= options.seeds {
-                        break;
-                    }
-                    let seed = options.from.wrapping_add(n);
-                    let outcome = one(seed, false);
-                    simulated_ms.fetch_add(outcome.took_ms, Relaxed);
-                    messages.fetch_add(outcome.messages, Relaxed);
-                    if outcome.violation.is_some() {
-                        let mut failed = failed.lock().expect("nobody panics with it");
-                        failed.push((seed, outcome));
-                        bar.set_message(failed.len().to_string());
-                    }
-                    bar.inc(1);
-                }
-            });
+    each(options.from..options.from.saturating_add(options.seeds), |seed| {
+        let outcome = one(seed, false);
+        simulated_ms.fetch_add(outcome.took_ms, Relaxed);
+        messages.fetch_add(outcome.messages, Relaxed);
+        if outcome.violation.is_some() {
+            let mut failed = failed.lock().expect("nobody panics with it");
+            failed.push((seed, outcome));
+            bar.set_message(failed.len().to_string());
         }
+        bar.inc(1);
+        ControlFlow::Continue(())
     });
     bar.finish();
     let hours = simulated_ms.into_inner() / 3_600_000;

@@ -1,6 +1,6 @@
 //! Links: who can reach whom, and who notices.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sworm::core::ids::Peer;
 
@@ -13,12 +13,21 @@ pub(super) const LEASE_MS: u64 = 2_000;
 #[derive(Default)]
 pub(super) struct Links {
     cut: BTreeSet<(String, String)>,
+    /// When the last message of one to the other arrives.
+    last: BTreeMap<(Peer, Peer), u64>,
 }
 
 impl Links {
     /// Whether a message gets from one machine to the other.
     pub(super) fn carries(&self, from: &str, to: &str) -> bool {
         !self.cut.contains(&(from.to_owned(), to.to_owned()))
+    }
+
+    /// When a message may arrive that must not overtake another.
+    pub(super) fn queue(&mut self, from: &Peer, to: &Peer, at_ms: u64) -> u64 {
+        let last = self.last.entry((from.clone(), to.clone())).or_default();
+        *last = at_ms.max(*last);
+        *last
     }
 
     fn whole(&self, a: &str, b: &str) -> bool {

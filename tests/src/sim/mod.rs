@@ -11,10 +11,12 @@ mod links;
 mod node;
 mod options;
 mod perform;
+mod regressions;
 mod run;
 mod script;
 mod world;
 
 pub use options::Options;
-pub use run::{Outcome, Shape, command, run, run_planted};
+pub use regressions::REGRESSIONS;
+pub use run::{Outcome, Shape, command, each, run, run_planted};
 pub use world::World;

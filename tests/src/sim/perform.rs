@@ -418,7 +418,10 @@ impl World {
         let lost = self.rng.u32(0..1_000) < self.options.lost;
         let copies = if lost { 0 } else { 1 + u32::from(self.rng.u32(0..1_000) < self.options.repeated) };
         for _ in 0..copies {
-            let delay = 1 + self.rng.u64(0..=self.options.delay_ms);
+            let mut delay = 1 + self.rng.u64(0..=self.options.delay_ms);
+            if self.options.in_order {
+                delay = self.links.queue(from, to, self.now_ms + delay) - self.now_ms;
+            }
             let mut bytes = bytes.clone();
             if self.rng.u32(0..1_000) < self.options.garbage {
                 bytes = self.garbled(&bytes);

@@ -1,6 +1,9 @@
-//! Runs one seed.
+//! Runs seeds.
 
+use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::{available_parallelism, scope};
 
 use sworm::core::fault::{self, Fault};
 
@@ -52,6 +55,26 @@ pub fn command(seed: u64, shape: Shape, fault: Option<Fault>) -> String {
     format!(
         "cargo run --release -p sworm-tests --bin simulate -- --seeds 1 --from {seed} --nodes {nodes} --names {names}{planted} --trace"
     )
+}
+
+/// Does something with each of these seeds, on all cores, in about their order, until it is told to stop.
+pub fn each(seeds: Range<u64>, one: impl Fn(u64) -> ControlFlow<()> + Sync) {
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    scope(|threads| {
+        for _ in 0..available_parallelism().map_or(1, usize::from) {
+            threads.spawn(|| {
+                while !stop.load(Relaxed) {
+                    let seed = seeds.start.saturating_add(next.fetch_add(1, Relaxed));
+                    if !seeds.contains(&seed) {
+                        break;
+                    }
+                    if one(seed).is_break() {
+                        stop.store(true, Relaxed);
+                    }
+                }
+            });
+        }
+    });
 }
 
 /// Runs a seed with a fault planted in the library's code.

@@ -1,0 +1,75 @@
+//! Simulated clusters: as many seeds as a gate has time for. `SWORM_SIM_SEEDS` and `SWORM_SIM_FROM` choose other small
+//! ones; the program `simulate` runs more of any size, and replays one.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use sworm_tests::sim::{Outcome, REGRESSIONS, Shape, command, each, run};
+
+/// Small seeds, unless the environment says otherwise.
+const SMALL: u64 = 2_000;
+/// Large seeds.
+const LARGE: u64 = 100;
+/// So many failures are told at most.
+const TOLD: usize = 5;
+
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+}
+
+fn chosen() -> Range<u64> {
+    let from = variable("SWORM_SIM_FROM", 0);
+    from..from + variable("SWORM_SIM_SEEDS", SMALL)
+}
+
+/// What is said of a seed that fails.
+fn told(seed: u64, shape: Shape, outcome: &Outcome) -> Option<String> {
+    let violation = outcome.violation.as_ref()?;
+    Some(format!("seed {seed}: {violation}\n  {}\n  {}", outcome.options, command(seed, shape, None)))
+}
+
+fn no_law_is_broken(seeds: Range<u64>, shape: Shape) {
+    let (failed, ran) = (Mutex::new(Vec::new()), AtomicU64::new(0));
+    each(seeds.clone(), |seed| {
+        ran.fetch_add(1, Relaxed);
+        let Some(text) = told(seed, shape, &run(seed, shape, false)) else { return ControlFlow::Continue(()) };
+        let mut failed = failed.lock().expect("nobody panics with it");
+        failed.push(text);
+        if failed.len() < TOLD { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let failed = failed.into_inner().expect("nobody panics with it");
+    assert!(failed.is_empty(), "of {ran:?} seeds {} fail:\n{}", failed.len(), failed.join("\n"));
+    assert_eq!(ran.into_inner(), seeds.end - seeds.start);
+}
+
+#[test]
+fn no_law_is_broken_in_small_clusters() {
+    no_law_is_broken(chosen(), Shape::SMALL);
+}
+
+#[test]
+fn no_law_is_broken_in_large_clusters() {
+    no_law_is_broken(0..LARGE, Shape::LARGE);
+}
+
+#[test]
+fn what_was_mended_stays_mended() {
+    for (seed, shape, why) in REGRESSIONS {
+        let failed = told(*seed, *shape, &run(*seed, *shape, false));
+        assert!(failed.is_none(), "once {why}; now {}", failed.unwrap_or_default());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_byte_for_byte() {
+    for seed in [0, 1, 2, 3, 77, 1_234_567] {
+        let here = run(seed, Shape::SMALL, true);
+        let there = std::thread::spawn(move || run(seed, Shape::SMALL, true)).join().expect("a seed does not panic");
+        assert!(!here.trace.is_empty());
+        assert_eq!(here, there, "seed {seed}");
+        let quiet = run(seed, Shape::SMALL, false);
+        assert_eq!(here.digest, quiet.digest, "to watch seed {seed} changes what happens");
+    }
+    assert_ne!(run(0, Shape::SMALL, false).digest, run(1, Shape::SMALL, false).digest);
+}
