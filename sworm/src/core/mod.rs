@@ -18,6 +18,7 @@ pub mod snapshots;
 pub mod state;
 pub mod sync;
 pub mod time;
+pub mod transfer;
 pub mod view;
 
 #[cfg(test)]
@@ -58,6 +59,8 @@ pub struct Config {
     pub recover_wait_ms: u64,
     /// How long to wait for the holders of a state before an older one is taken.
     pub state_wait_ms: u64,
+    /// The largest part of a lane that travels in one message, in bytes; only a single cell may be larger.
+    pub part_bytes: usize,
     /// What happens when a worker of a type ends.
     pub restart: BTreeMap<Arc<str>, &'static dyn Restart>,
     /// The linked strategies.

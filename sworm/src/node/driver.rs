@@ -162,7 +162,12 @@ impl Driver {
     fn send(&self, to: Option<&Peer>, message: Box<Message>) {
         let class = match *message {
             // Told again, or pulled.
-            Message::Beat(_) | Message::Delta(_) | Message::Versions(_) | Message::Pull(_) => Class::Droppable,
+            Message::Beat(_)
+            | Message::Delta(_)
+            | Message::Versions(_)
+            | Message::Pull(_)
+            | Message::Part(_)
+            | Message::PullPart { .. } => Class::Droppable,
             _ => Class::Important,
         };
         let node = &self.shared.node;

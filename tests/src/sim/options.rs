@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fastrand::Rng;
+use sworm::core::transfer::PART_BYTES;
 
 /// The size of a simulated cluster and the faults that happen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Options {
     pub slow_starts: bool,
     /// Some names fail to start.
     pub broken_starts: bool,
+    /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
+    pub part_bytes: usize,
 }
 
 impl Options {
@@ -86,6 +89,7 @@ impl Options {
             drift_ppm: [0, 200, 10_000][rng.usize(0..3)],
             garbage: [0, 0, 10][rng.usize(0..3)],
             sync_ms: [2, 20, 300][rng.usize(0..3)],
+            part_bytes: [600, 2_000, 20_000, PART_BYTES][rng.usize(0..4)],
         }
     }
 
@@ -115,6 +119,7 @@ impl Options {
             crashes: false,
             slow_starts: false,
             broken_starts: false,
+            part_bytes: PART_BYTES,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::core::ids::{Epoch, Incarnation, LaneId, NodeId, Peer};
 use crate::core::lane::Lane;
 use crate::core::message::{Answer, Ask, Message, Registering, Snapshot};
 use crate::core::snapshots::Stored;
+use crate::core::transfer::PART_BYTES;
 use crate::core::{Config, Core, Effect, Entry, Input, Now, Recovered};
 use crate::plugin::Strategies;
 use crate::strategy::{Exit, Restart, Transient};
@@ -101,6 +102,9 @@ pub(super) struct World {
     pub(super) lost: u64,
     pub(super) repeated: u64,
     pub(super) delay_ms: u64,
+    /// What a part of a lane may weigh, and the largest message so far.
+    pub(super) part_bytes: usize,
+    pub(super) largest: usize,
     /// Counts whose checkpoint was acknowledged.
     pub(super) acknowledged: BTreeMap<Arc<str>, u64>,
     counting: BTreeMap<(Arc<str>, Epoch, u64), u64>,
@@ -139,6 +143,8 @@ impl World {
             lost: 0,
             repeated: 0,
             delay_ms: 0,
+            part_bytes: PART_BYTES,
+            largest: 0,
             acknowledged: BTreeMap::new(),
             counting: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -189,6 +195,7 @@ impl World {
             grace_ms: 5_000,
             recover_wait_ms: 5_000,
             state_wait_ms: 10_000,
+            part_bytes: self.part_bytes,
             restart: BTreeMap::from([("counter".into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),
             labels: BTreeMap::new(),
@@ -575,6 +582,7 @@ impl World {
     fn deliver(&mut self, from: &Peer, to: &Peer, message: &Message) {
         self.messages += 1;
         let bytes = crate::codec::encode(message).expect("messages encode");
+        self.largest = self.largest.max(bytes.len());
         let copies = if self.draw(1_000) < self.lost { 0 } else { 1 + u64::from(self.draw(1_000) < self.repeated) };
         for _ in 0..copies {
             let delay = 1 + self.draw(self.delay_ms + 1);
