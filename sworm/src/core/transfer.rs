@@ -14,6 +14,9 @@ use super::state::Core;
 
 /// What a part of a lane may weigh.
 pub const PART_BYTES: usize = 256 << 10;
+/// So many parts' worth of what was just stated here is told to all at once: to see that it is missing and to pull it
+/// takes several times as long, and what was acknowledged must not stay unknown for that time.
+const TOLD_PARTS: usize = 16;
 /// When a part that did not come is asked for again.
 const AGAIN_MS: u64 = 1_000;
 /// So often; then the lane is pulled anew from whoever has it.
@@ -21,16 +24,16 @@ const TRIES: u32 = 5;
 
 /// A lane that comes in parts.
 pub(super) struct Transfer {
-    from: Peer,
-    stage: Stage,
+    pub(super) from: Peer,
+    pub(super) stage: Stage,
     asked_ms: u64,
     tries: u32,
 }
 
 impl Core {
-    /// Tells the others what was stated here; what is too large for one message they see missing, and pull.
+    /// Tells the others what was stated here; what is too large for that they see missing, and pull.
     pub(super) fn tell_all(&mut self, delta: Delta) {
-        if fits(&delta.cells, self.config.part_bytes) {
+        if fits(&delta.cells, self.config.part_bytes.saturating_mul(TOLD_PARTS)) {
             self.out.push(Effect::Broadcast(Box::new(Message::Delta(delta))));
         } else {
             self.beat_soon();
