@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cell::{NameCell, Spec};
-use ids::{Epoch, Incarnation, LaneId, NodeId, Peer};
+use ids::{Epoch, Incarnation, LaneId, NodeId, Peer, Pid};
 use lane::{Delta, Lane};
 use message::{Answer, Ask, Message, Snapshot};
 
@@ -153,8 +153,9 @@ pub enum Effect {
     Pause { name: Arc<str>, since: Epoch },
     /// Go on after a pause.
     Resume { name: Arc<str>, since: Epoch },
-    /// End a worker; what waits in its mailbox goes back to those who sent it.
-    Stop { name: Arc<str>, since: Epoch },
+    /// End a worker; what waits in its mailbox goes back to those who sent it. One that lost a conflict is told first who
+    /// has won.
+    Stop { name: Arc<str>, since: Epoch, conflict: Option<Pid> },
     /// The state of a checkpoint is durable, or is not to become so.
     Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), String> },
     /// What look-ups are to say of a name.

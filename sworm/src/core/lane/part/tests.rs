@@ -133,7 +133,11 @@ fn a_cell_is_hardly_larger_than_it_weighs() {
             metadata: texts("key").into_iter().zip(texts("value")).collect::<BTreeMap<_, _>>().into(),
             attached: false,
             restored_from: (many > 0).then(|| revision.into()),
-            holders: texts("node").into_iter().filter_map(NodeId::new).collect::<std::collections::BTreeSet<_>>().into(),
+            holders: texts("node")
+                .into_iter()
+                .filter_map(NodeId::new)
+                .collect::<std::collections::BTreeSet<_>>()
+                .into(),
             restarts: vec![u64::MAX; many].into(),
             state,
         };
