@@ -184,6 +184,7 @@ impl Pair {
             recover_wait_ms: 0,
             ack_in_memory: false,
             state_wait_ms: 0,
+            part_bytes: sworm::core::transfer::PART_BYTES,
             restart: BTreeMap::new(),
             strategies: Default::default(),
             labels: BTreeMap::new(),

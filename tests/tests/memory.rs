@@ -98,6 +98,7 @@ impl Here {
             recover_wait_ms: 5_000,
             ack_in_memory: false,
             state_wait_ms: 10_000,
+            part_bytes: sworm::core::transfer::PART_BYTES,
             restart: BTreeMap::new(),
             strategies: Default::default(),
             labels: BTreeMap::new(),

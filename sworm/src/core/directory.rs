@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::cell::{Key, NameCell, NameState, Value};
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer};
-use super::lane::{Delta, Joined, Lane};
+use super::lane::{Change, Delta, Joined, Lane};
 use super::shared::Shared;
 use crate::codec;
 
@@ -264,9 +264,9 @@ impl Directory {
         self.lanes.iter().filter_map(|(id, lane)| Some((id, lane.name(name)?.1)))
     }
 
-    /// Holds once what the cells of a delta that was just decoded say alike.
-    pub fn share(&mut self, delta: &mut Delta) {
-        for (_, _, value) in &mut delta.cells {
+    /// Holds once what cells that were just decoded say alike.
+    pub fn share(&mut self, cells: &mut [Change]) {
+        for (_, _, value) in cells {
             if let Some(Value::Name(cell)) = value {
                 self.shared.share(Arc::make_mut(cell));
             }

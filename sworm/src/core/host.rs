@@ -8,7 +8,7 @@ use super::cell::{Key, NameCell, NameState, Revision};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
-use super::ids::{Birth, Epoch, Peer, RequestId};
+use super::ids::{Birth, Epoch, Peer, Pid, RequestId};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
 use super::snapshots::Purpose;
 use super::state::Core;
@@ -78,8 +78,8 @@ pub enum LocalPhase {
 pub enum Stopping {
     /// The name ends; the arbiter waits for it.
     Ended { arbiter: Option<Peer>, births: BTreeSet<Birth> },
-    /// Another node's claim is better.
-    Yielded,
+    /// Another node's claim is better: that of this worker.
+    Yielded { to: Pid },
     /// A later state of the same lineage has turned up: it is started again from there.
     Superseded,
 }
@@ -359,11 +359,15 @@ impl Core {
             Some(local) => {
                 let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);
                 let since = local.since;
+                let conflict = match &why {
+                    Stopping::Yielded { to } => Some(to.clone()),
+                    Stopping::Ended { .. } | Stopping::Superseded => None,
+                };
                 local.phase = LocalPhase::Stopping(why);
                 if idle {
                     self.on_stopped(name, since);
                 } else {
-                    self.out.push(Effect::Stop { name: name.clone(), since });
+                    self.out.push(Effect::Stop { name: name.clone(), since, conflict });
                 }
             }
             None => self.after_stop(name, why),
@@ -395,7 +399,7 @@ impl Core {
                     self.once_durable(Effect::Send { to: arbiter, message: Box::new(ended) });
                 }
             }
-            Stopping::Yielded => self.directory.remove(&Key::Name(name.clone())),
+            Stopping::Yielded { .. } => self.directory.remove(&Key::Name(name.clone())),
             Stopping::Superseded => {
                 let Some(cell) = self.directory.mine(name).cloned() else { return };
                 let epoch = self.strong_epoch(name);
@@ -439,12 +443,12 @@ impl Core {
             NameState::Starting | NameState::Running | NameState::Leaving { .. } => {
                 let stopping = self.local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Stopping(_)));
                 if !stopping {
-                    let winner = host.clone();
+                    let (winner, to) = (host.clone(), cell.pid(&self.config.sworm, name, host));
                     self.out.push(Effect::Tell(Notice::Conflict { name: name.clone(), winner }));
                     if planted(Fault::LoserRunsOn) {
-                        return self.after_stop(name, Stopping::Yielded);
+                        return self.after_stop(name, Stopping::Yielded { to });
                     }
-                    self.stop(name, Stopping::Yielded);
+                    self.stop(name, Stopping::Yielded { to });
                 }
             }
         }

@@ -14,6 +14,7 @@ use super::message::{Message, Phase};
 use super::requests::Pending;
 use super::snapshots::{Keeping, Restoring, Stored};
 use super::time::HybridClock;
+use super::transfer::Transfer;
 use super::view::{Member, View};
 use super::{Config, Effect, Entry, Input, Now, Recovered};
 
@@ -24,6 +25,8 @@ pub struct Core {
     pub(super) out: Vec<Effect>,
     pub(super) clock: HybridClock,
     pub(super) directory: Directory,
+    /// The lanes that come in parts.
+    pub(super) transfers: BTreeMap<LaneId, Transfer>,
     pub(super) members: BTreeMap<NodeId, Member>,
     pub(super) labels: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(super) view: View,
@@ -89,6 +92,7 @@ impl Core {
             out: Vec::new(),
             clock: HybridClock::default(),
             directory,
+            transfers: BTreeMap::new(),
             members: BTreeMap::new(),
             labels,
             view: View::default(),
@@ -269,7 +273,7 @@ impl Core {
         if let Some(delta) = self.directory.unpublished() {
             sync = true;
             self.out.push(Effect::Persist(delta.clone()));
-            self.out.push(Effect::Broadcast(Box::new(Message::Delta(delta))));
+            self.tell_all(delta);
         }
         // Copies of others' lanes need not be durable before anything else, but soon.
         let now = self.now.mono_ms;
@@ -336,6 +340,7 @@ impl Core {
 
     fn tick(&mut self) {
         self.tick_members();
+        self.tick_transfers();
         self.tick_requests();
         self.tick_arbiter();
         self.tick_host();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fastrand::Rng;
+use sworm::core::transfer::PART_BYTES;
 
 /// The size of a simulated cluster and the faults that happen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Options {
     pub slow_starts: bool,
     /// Some names fail to start.
     pub broken_starts: bool,
+    /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
+    pub part_bytes: usize,
 }
 
 impl Options {
@@ -90,6 +93,7 @@ impl Options {
             sync_ms: [2, 20, 300][rng.usize(0..3)],
             // Each message that overtakes another is made up for with all that came since: dear with many names.
             in_order: rng.u32(0..if names > 100 { 8 } else { 2 }) > 0,
+            part_bytes: [600, 2_000, 20_000, PART_BYTES][rng.usize(0..4)],
         }
     }
 
@@ -120,6 +124,7 @@ impl Options {
             crashes: false,
             slow_starts: false,
             broken_starts: false,
+            part_bytes: PART_BYTES,
         }
     }
 

@@ -296,7 +296,10 @@ impl World {
                     worker.ready = true;
                 }
             }
-            Effect::Stop { name, since } => {
+            Effect::Stop { name, since, conflict } => {
+                if let Some(winner) = conflict {
+                    self.laws.told(at, &name, since, &winner);
+                }
                 let delay = 1 + self.rng.u64(0..20);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
@@ -345,8 +348,14 @@ impl World {
             }
             Effect::Tell(notice) => {
                 self.note(|| format!("{at} tells {notice:?}"));
-                if let Notice::RestoredOlder { name } = notice {
-                    self.laws.restored_older(&name);
+                match notice {
+                    Notice::RestoredOlder { name } => self.laws.restored_older(&name),
+                    Notice::Conflict { name, .. } => {
+                        if let Some(loser) = self.nodes[&*at.node].workers.get(&name) {
+                            self.laws.lost(at, &name, loser.since);
+                        }
+                    }
+                    _ => {}
                 }
             }
             Effect::Disagreed { node, theirs } => {

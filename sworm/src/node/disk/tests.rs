@@ -19,7 +19,7 @@ struct Written {
     ended: BTreeMap<NodeId, Incarnation>,
 }
 
-fn lane_id(node: &str) -> LaneId {
+pub(super) fn lane_id(node: &str) -> LaneId {
     LaneId { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(7) }
 }
 
@@ -226,10 +226,10 @@ fn lanes_are_kept_unless_nothing_will_ever_read_them() {
 
 /// Counts what is logged as a warning or worse.
 #[derive(Default)]
-struct Complaints(AtomicUsize);
+pub(super) struct Complaints(AtomicUsize);
 
 impl Complaints {
-    fn of<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    pub(super) fn of<T>(run: impl FnOnce() -> T) -> (T, usize) {
         let complaints = Arc::new(Self::default());
         let done = tracing::subscriber::with_default(complaints.clone(), run);
         (done, complaints.0.load(Relaxed))
