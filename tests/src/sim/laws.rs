@@ -250,8 +250,9 @@ impl World {
         if registered.is_empty() && all_known && !places.is_empty() {
             return Some("was never registered and runs".into());
         }
-        // Somebody who gave up after a failure may have been replaced.
-        if never_ended && registered.len() > 1 && !self.options.may_part() && !self.options.crashes {
+        // Somebody who gave up after a failure may have been replaced; so may one of whom only those knew who are gone.
+        let known = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
+        if never_ended && registered.len() > 1 && known && !self.options.may_part() && !self.options.crashes {
             return Some(format!("was registered {} times and never ended", registered.len()));
         }
         if let Some((_, worker)) = places.first() {

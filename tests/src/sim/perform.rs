@@ -164,10 +164,8 @@ impl World {
                 let Some(worker) = node.workers.get_mut(name).filter(|worker| worker.since == *since) else { return };
                 worker.ready = false;
             }
-            Input::Stopped { name, since } => {
-                if node.workers.get(name).is_some_and(|worker| worker.since == *since) {
-                    node.workers.remove(name);
-                }
+            Input::Stopped { name, since } if node.workers.get(name).is_some_and(|worker| worker.since == *since) => {
+                node.workers.remove(name);
             }
             _ => {}
         }
