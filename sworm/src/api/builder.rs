@@ -25,7 +25,7 @@ const JOIN_WAIT: Duration = Duration::from_secs(3);
 
 /// Builds a [`Node`].
 ///
-/// ```
+/// ```standalone_crate
 /// # #[tokio::main]
 /// # async fn main() -> sworm::Result<()> {
 /// use sworm::prelude::*;
@@ -92,7 +92,7 @@ impl NodeBuilder {
     /// Keeps names and states in a store of your own. What it owes is written down as tests:
     /// [`store_laws`](crate::store::store_laws). A node closes its store when it stops.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # #[tokio::main]
     /// # async fn main() -> sworm::Result<()> {
     /// use std::sync::Arc;
