@@ -40,7 +40,7 @@ impl Sockets {
 
     /// Refuses what cannot be used. Changes nothing.
     pub(super) async fn check(mut self) -> Result<Checked, StartError> {
-        self.listen = check(self.config.as_ref(), self.listen, &self.advertise, &join)?;
+        self.listen = check(self.config.as_ref(), self.listen, &self.advertise, &self.join)?;
         reserve(&self.listen).await?;
         Ok(Checked(self))
     }
