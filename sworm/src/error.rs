@@ -61,6 +61,12 @@ pub enum StartError {
         /// What was given.
         id: String,
     },
+    /// A node's weight is not from 1 to [`MAX_WEIGHT`](crate::MAX_WEIGHT). A node that runs nothing is a `client()`.
+    #[error("a node's weight is 1 to {}, not {weight}", crate::MAX_WEIGHT)]
+    BadWeight {
+        /// What was given.
+        weight: u32,
+    },
     /// The cluster's name is empty or longer than 255 bytes.
     #[error("a cluster's name has 1 to 255 bytes; {name:?} has {}", .name.len())]
     BadClusterName {

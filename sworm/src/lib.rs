@@ -27,6 +27,7 @@ pub use api::{
 };
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
 pub use core::membership::MemberState;
+pub use core::placement::{ExplainedCandidate, Explanation};
 pub use error::{
     CallError, Error, GroupError, HandoffError, LeaveError, OpenError, RegisterError, Result, StartError,
     UnregisterError,
@@ -34,8 +35,8 @@ pub use error::{
 #[doc(hidden)] // for measurements
 pub use node::index::Index;
 pub use strategy::{
-    Candidate, Distribution, Exit, Permanent, Rendezvous, Restart, RestartDecision, RestartHistory, Strategy,
-    Temporary, Transient, score,
+    BoundedLoad, Candidate, Distribution, Exit, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Permanent, Pinned, Random,
+    Rendezvous, Restart, RestartDecision, RestartHistory, Spread, Strategy, Temporary, Transient, score, weighted_score,
 };
 pub use sworm_macros::{Message, Sworm, Worker};
 pub use worker::{

@@ -101,12 +101,12 @@ impl Here {
             part_bytes: sworm::core::transfer::PART_BYTES,
             restart: BTreeMap::new(),
             strategies: Default::default(),
-            labels: BTreeMap::new(),
+            profile: Default::default(),
         };
         let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000, random: 7 };
         let core = Core::new(config, Recovered::default(), now);
         let mut here = Self { core, index: Index::default(), now };
-        here.takes(Input::Present { peer: peer("host"), labels: BTreeMap::new() });
+        here.takes(Input::Present { peer: peer("host"), profile: Default::default() });
         let beat = Beat { counter: 1, phase: Phase::Up, view: 1, max: 0, durable: 0, holds: 1, time: 0 };
         here.takes(Input::Message { from: peer("host"), message: Box::new(Message::Beat(beat)) });
         here

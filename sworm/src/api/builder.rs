@@ -1,6 +1,5 @@
 //! How a node is built and started.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +10,9 @@ use tokio::time::timeout;
 use super::Node;
 use super::network::Asked;
 use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
-use crate::core::membership::Membership;
+use crate::core::membership::{Membership, Profile};
 use crate::error::StartError;
+use crate::strategy::MAX_WEIGHT;
 use crate::node::{GRACE_MS, Introduction, NodeShared, identity, mono_ms, network, open, random_u64, unix_ms};
 use crate::plugin::{Duplicate, Strategies};
 use crate::store::{MemoryStore, SledStore, Store};
@@ -40,7 +40,7 @@ pub struct NodeBuilder {
     id: String,
     cluster: String,
     place: Option<Place>,
-    labels: BTreeMap<String, String>,
+    profile: Profile,
     hosts: bool,
     network: Asked,
 }
@@ -57,7 +57,7 @@ impl NodeBuilder {
             id,
             cluster: DEFAULT_CLUSTER.to_owned(),
             place: None,
-            labels: BTreeMap::new(),
+            profile: Profile::default(),
             hosts: true,
             network: Asked::default(),
         }
@@ -136,7 +136,14 @@ impl NodeBuilder {
 
     /// A label that distribution strategies can read, such as `("zone", "a")`.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.insert(key.into(), value.into());
+        self.profile.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// How many shares of the names this node takes, 1 (the default) to [`MAX_WEIGHT`]: one of weight 2 gets twice as many
+    /// as one of weight 1. Every strategy that comes with the library honours it.
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.profile.weight = weight;
         self
     }
 
@@ -176,6 +183,9 @@ impl NodeBuilder {
         if !(1..=MAX_LABEL_BYTES).contains(&self.cluster.len()) {
             return Err(StartError::BadClusterName { name: self.cluster });
         }
+        if !(1..=MAX_WEIGHT).contains(&self.profile.weight) {
+            return Err(StartError::BadWeight { weight: self.profile.weight });
+        }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
         let Some(place) = self.place else { return Err(StartError::NoStore { node: self.id }) };
@@ -204,7 +214,7 @@ impl NodeBuilder {
             me.clone(),
             self.cluster,
             claimed.instance,
-            self.labels,
+            self.profile,
             self.hosts,
             store,
             types,
@@ -260,5 +270,5 @@ fn duplicate_plugin(duplicate: Duplicate) -> StartError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "zenoh"))]
 mod tests;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::register::RegisterBuilder;
 use super::{Inbox, Ref, Registration};
 use crate::core::Entry;
-use crate::core::cell::NameState;
+use crate::core::cell::{Kind, NameState};
 use crate::core::ids::{MAX_LABEL_BYTES, NodeId};
 use crate::core::message::{Ask, Done, Refusal};
+use crate::core::placement::Explanation;
 use crate::error::{GroupError, RegisterError, UnregisterError};
 use crate::node::sworm::{Asked, SwormShared};
 use crate::worker::{Lifecycle, Message, Target};
@@ -80,6 +81,37 @@ impl Sworm {
         let name = name.as_ref();
         let entry = self.shared.index.get(name)?;
         Some(Registration::new(&self.shared.name, &name.into(), &entry))
+    }
+
+    /// Why a name runs where it does, or where it would: the nodes, what speaks against each, how the distribution strategy
+    /// weighs them, and its choice. For a name that is not registered, as a worker of any type with the sworm's own
+    /// strategy; [`explain_as`](Sworm::explain_as) takes a type.
+    pub async fn explain(&self, name: impl AsRef<str>) -> Explanation {
+        let kind = Kind {
+            worker_type: "".into(),
+            version: 0,
+            distribution: self.shared.distribution.clone(),
+            handoff: false,
+            replicas: 0,
+        };
+        self.explain_kind(name.as_ref().into(), kind).await
+    }
+
+    /// Why a name runs where it does, or where a worker of this type would.
+    pub async fn explain_as<W: Lifecycle>(&self, name: impl AsRef<str>) -> Explanation {
+        let distribution = match self.shared.types.get(W::NAME) {
+            Some(hosted) => hosted.distribution.clone(),
+            None => self.shared.distribution.clone(),
+        };
+        let kind =
+            Kind { worker_type: W::NAME.into(), version: W::VERSION, distribution, handoff: false, replicas: 0 };
+        self.explain_kind(name.as_ref().into(), kind).await
+    }
+
+    async fn explain_kind(&self, name: Arc<str>, kind: Kind) -> Explanation {
+        let (asked, strategy) = (name.clone(), kind.distribution.clone());
+        let explained = self.shared.look(move |core| core.explain(&asked, &kind)).await;
+        explained.unwrap_or_else(|| Explanation::none(name, strategy, "this node has stopped"))
     }
 
     /// Finds a worker, or starts it from the value that the closure makes. If somebody else is faster, theirs is found.

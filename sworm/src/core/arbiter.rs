@@ -7,13 +7,12 @@ use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
-use super::lane::Lane;
-use super::message::{Ask, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering};
+use super::message::{Ask, Done, Grant, GrantOutcome, Message, Refusal, Registering};
+use super::placement::Placing;
 use super::rare::Rare;
 use super::state::Core;
 use super::{Effect, Notice};
-use crate::core::cell::{Key, Spec};
-use crate::strategy::{Candidate, choose, score};
+use crate::strategy::score;
 
 /// What the arbiter of a name has to do, in order.
 #[derive(Debug, Default)]
@@ -191,7 +190,15 @@ impl Core {
         if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
             return Step::Wait; // they may have it
         }
-        match self.place(name, &registering.spec, registering.on.as_ref(), None) {
+        let by_value: Arc<str> = format!("{name}{:?}", registering.spec.value).into();
+        let placing = Placing {
+            name: if planted(Fault::PlaceByValue) { &by_value } else { name },
+            kind: &registering.spec.kind,
+            asked: Some(&request.from.node),
+            on: registering.on.as_ref(),
+            but: None,
+        };
+        match self.place(placing) {
             Err(refusal) => {
                 self.answer_to(request, Err(refusal));
                 Step::Done
@@ -229,82 +236,6 @@ impl Core {
     pub(super) fn strong_epoch(&mut self, name: &Arc<str>) -> Epoch {
         let seen = self.directory.highest_epoch(name).major;
         Epoch { major: self.hybrid().max(seen + 1), minor: 0 }
-    }
-
-    /// Chooses a node for a name.
-    pub(super) fn place(
-        &self,
-        name: &Arc<str>,
-        spec: &Spec,
-        on: Option<&NodeId>,
-        but: Option<&Peer>,
-    ) -> Result<Peer, Refusal> {
-        let Some(strategy) = self.config.strategies.distribution(&spec.distribution) else {
-            return Err(Refusal::UnknownStrategy {
-                name: spec.distribution.to_string(),
-                node: self.config.me.node.clone(),
-                known: self.config.strategies.distribution_names(),
-            });
-        };
-        let attached = spec.worker_type.starts_with(super::cell::INBOX_PREFIX);
-        let able: Vec<&Peer> = self
-            .view
-            .up()
-            .filter(|peer| Some(*peer) != but && on.is_none_or(|node| peer.node == *node))
-            .filter(|peer| attached || self.links(peer, &spec.worker_type))
-            .collect();
-        if able.is_empty() {
-            return Err(Refusal::NoCandidate { why: self.why_none(spec, on) });
-        }
-        let candidates: Vec<Candidate> = able
-            .iter()
-            .map(|peer| Candidate {
-                node: peer.node.clone(),
-                labels: self.labels.get(&peer.node).cloned().unwrap_or_default(),
-                names: self.directory.lane(peer).map_or(0, Lane::claims),
-            })
-            .collect();
-        let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", spec.value));
-        match choose(strategy, by_value.as_deref().unwrap_or(name), &candidates) {
-            Ok(place) => Ok(able[place.min(able.len() - 1)].clone()),
-            Err(panic) => {
-                let why = format!("the distribution strategy {:?} panicked: {panic}", &*spec.kind.distribution);
-                Err(Refusal::NoCandidate { why })
-            }
-        }
-    }
-
-    pub(super) fn links(&self, peer: &Peer, worker_type: &Arc<str>) -> bool {
-        self.directory.lane(peer).is_some_and(|lane| lane.fact(&Key::WorkerType(worker_type.clone())).is_some())
-    }
-
-    fn runs_nothing(&self, peer: &Peer) -> bool {
-        let is_type = |(key, _): (&Key, _)| matches!(key, Key::WorkerType(_));
-        !self.directory.lane(peer).is_some_and(|lane| lane.facts().any(is_type))
-    }
-
-    fn why_none(&self, spec: &Spec, on: Option<&NodeId>) -> String {
-        let told: Vec<String> = self
-            .view
-            .members
-            .iter()
-            .map(|(peer, phase)| {
-                let why = if on.is_some_and(|node| peer.node != *node) {
-                    "is not the one asked for"
-                } else if *phase != Phase::Up {
-                    "is leaving"
-                } else if self.runs_nothing(peer) {
-                    "is a client, or links no worker type"
-                } else if !self.links(peer, &spec.worker_type) {
-                    "does not link the worker type"
-                } else {
-                    "is the one that it leaves"
-                };
-                format!("{} {why}", peer.node)
-            })
-            .chain(on.filter(|node| self.view.peer(node).is_none()).map(|node| format!("{node} is not there")))
-            .collect();
-        format!("no node can run worker type {:?}: {}", &*spec.worker_type, told.join(", "))
     }
 
     pub(super) fn on_granted(&mut self, from: &Peer, name: &Arc<str>, epoch: Epoch, outcome: GrantOutcome) {
@@ -497,20 +428,6 @@ impl Core {
         cell.spec.handoff && !cell.holders.is_empty() && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
     }
 
-    /// Prefers a node that holds the newest state.
-    fn place_adopted(&self, name: &Arc<str>, cell: &NameCell) -> Result<Peer, Refusal> {
-        let chosen = self.place(name, &cell.spec, None, None)?;
-        if cell.holders.is_empty() || cell.holders.contains(&chosen.node) {
-            return Ok(chosen);
-        }
-        let holder = self
-            .view
-            .up()
-            .filter(|peer| cell.holders.contains(&peer.node) && self.links(peer, &cell.spec.worker_type))
-            .max_by_key(|peer| (score(name, &peer.node), (*peer).clone()));
-        Ok(holder.cloned().unwrap_or(chosen))
-    }
-
     /// Where a name goes that its host gives up, at which epoch.
     pub(super) fn on_move(&mut self, from: &Peer, name: &Arc<str>, birth: Birth) {
         if !self.is_arbiter(name) || !self.settled() {
@@ -520,7 +437,7 @@ impl Core {
         if host != *from || cell.birth != birth {
             return;
         }
-        let to = self.place(name, &cell.spec, None, Some(from)).ok().map(|to| {
+        let to = self.place(Placing::again(name, &cell, Some(from))).ok().map(|to| {
             let epoch = self.strong_epoch(name);
             (to, epoch)
         });

@@ -18,12 +18,27 @@ pub struct Hello {
     pub instance: InstanceId,
     /// Where it listens.
     pub endpoints: Vec<String>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    /// What distribution strategies may know of it.
+    pub profile: Profile,
     /// Its wall clock, in Unix milliseconds.
     pub unix_ms: u64,
     /// Whether it wants the receiver's greeting.
     pub answer: bool,
+}
+
+/// What distribution strategies may know of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// How many shares of the names it takes.
+    pub weight: u32,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self { labels: BTreeMap::new(), weight: 1 }
+    }
 }
 
 /// What is thought of another node.
@@ -325,7 +340,7 @@ mod tests {
             from: peer(node, incarnation),
             instance: InstanceId(incarnation),
             endpoints: vec![format!("tcp/{node}:1")],
-            labels: BTreeMap::new(),
+            profile: Profile::default(),
             unix_ms: 0,
             answer: false,
         }

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod lane;
 pub mod membership;
 pub mod message;
+pub mod placement;
 pub mod rare;
 pub mod requests;
 pub mod shared;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use cell::{NameCell, Spec};
 use ids::{Epoch, Incarnation, LaneId, NodeId, Peer, Pid};
 use lane::{Delta, Lane};
+use membership::Profile;
 use message::{Answer, Ask, Message, Snapshot};
 
 pub use state::Core;
@@ -65,8 +67,8 @@ pub struct Config {
     pub restart: BTreeMap<Arc<str>, &'static dyn Restart>,
     /// The linked strategies.
     pub strategies: Strategies,
-    /// The labels of nodes are told by their inputs; these are the own ones.
-    pub labels: BTreeMap<String, String>,
+    /// What strategies may know of this node; of others it is told when they come.
+    pub profile: Profile,
 }
 
 /// What a store kept of a sworm.
@@ -98,8 +100,8 @@ pub struct Now {
 pub enum Input {
     /// Time has passed.
     Tick,
-    /// Another node is there (or there again), with its labels.
-    Present { peer: Peer, labels: BTreeMap<String, String> },
+    /// Another node is there (or there again), and what strategies may know of it.
+    Present { peer: Peer, profile: Profile },
     /// Another node is thought to be gone.
     Absent { peer: Peer },
     /// All nodes that this node looked for have answered, or were waited for long enough.

@@ -153,7 +153,7 @@ impl Core {
     fn replicas(&self, name: &Arc<str>) -> Vec<Peer> {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return Vec::new() };
         let mut peers: Vec<&Peer> =
-            self.view.up().filter(|peer| **peer != self.config.me && self.links(peer, &spec.worker_type)).collect();
+            self.view.up().filter(|peer| **peer != self.config.me && self.links(peer, &spec.kind)).collect();
         peers.sort_by_key(|peer| (u64::MAX - score(name, &peer.node), (*peer).clone()));
         peers.into_iter().take(usize::from(spec.replicas)).cloned().collect()
     }
@@ -397,7 +397,7 @@ impl Core {
     pub(super) fn is_counted_on(&self) -> bool {
         self.stored.keys().any(|name| match self.standing(name) {
             Standing::Claimed { host, cell } if host != self.config.me => {
-                let able = || self.view.up().filter(|peer| self.links(peer, &cell.spec.worker_type));
+                let able = || self.view.up().filter(|peer| self.links(peer, &cell.spec.kind));
                 let copies = able().filter(|peer| cell.holders.contains(&peer.node)).count();
                 cell.holders.contains(&self.config.me.node)
                     && copies < able().count().min(1 + usize::from(cell.spec.replicas))

@@ -10,6 +10,7 @@ use super::fault::{Fault, planted};
 use super::host::Local;
 use super::ids::{Birth, Epoch, LaneId, NodeId, Peer};
 use super::lane::Delta;
+use super::membership::Profile;
 use super::message::{Message, Phase};
 use super::requests::Pending;
 use super::snapshots::{Keeping, Restoring, Stored};
@@ -28,7 +29,7 @@ pub struct Core {
     /// The lanes that come in parts.
     pub(super) transfers: BTreeMap<LaneId, Transfer>,
     pub(super) members: BTreeMap<NodeId, Member>,
-    pub(super) labels: BTreeMap<NodeId, BTreeMap<String, String>>,
+    pub(super) profiles: BTreeMap<NodeId, Profile>,
     pub(super) view: View,
     /// Who has been in view in this run.
     pub(super) took_part: BTreeSet<NodeId>,
@@ -85,7 +86,7 @@ impl Core {
         for (name, version) in &config.hosts {
             directory.put(Key::WorkerType(name.clone()), Value::WorkerType(*version));
         }
-        let labels = BTreeMap::from([(config.me.node.clone(), config.labels.clone())]);
+        let profiles = BTreeMap::from([(config.me.node.clone(), config.profile.clone())]);
         let mut core = Self {
             config,
             now,
@@ -94,7 +95,7 @@ impl Core {
             directory,
             transfers: BTreeMap::new(),
             members: BTreeMap::new(),
-            labels,
+            profiles,
             view: View::default(),
             took_part: BTreeSet::new(),
             phase: Phase::Joining,
@@ -139,7 +140,7 @@ impl Core {
         self.now = now;
         match input {
             Input::Tick => self.tick(),
-            Input::Present { peer, labels } => self.on_present(peer, labels),
+            Input::Present { peer, profile } => self.on_present(peer, profile),
             Input::Absent { peer } => self.on_absent(&peer),
             Input::Introduced => self.introduced = true,
             Input::Message { from, message } => self.on_message(&from, *message),

@@ -1,6 +1,5 @@
 //! Members, heartbeats and anti-entropy: how every node comes to hold what the others hold, and knows it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Effect;
@@ -8,6 +7,7 @@ use super::cell::{Key, Value};
 use super::fault::{Fault, planted};
 use super::ids::{Incarnation, LaneId, NodeId, Peer};
 use super::lane::{Delta, Joined};
+use super::membership::Profile;
 use super::message::{Beat, Message, Phase, Versions};
 use super::state::Core;
 use super::view::{Member, View};
@@ -16,11 +16,11 @@ use super::view::{Member, View};
 const OPEN_WAIT_MS: u64 = 3_000;
 
 impl Core {
-    pub(super) fn on_present(&mut self, peer: Peer, labels: BTreeMap<String, String>) {
+    pub(super) fn on_present(&mut self, peer: Peer, profile: Profile) {
         if peer.node == self.config.me.node {
             return;
         }
-        self.labels.insert(peer.node.clone(), labels);
+        self.profiles.insert(peer.node.clone(), profile);
         let member = self.members.entry(peer.node.clone()).or_insert_with(|| Member::new(peer.incarnation));
         if member.incarnation > peer.incarnation {
             return;

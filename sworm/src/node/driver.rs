@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
-use super::sworm::{Asked, Opened, Slot, SwormShared};
+use super::sworm::{Asked, Look, Opened, Slot, SwormShared};
 use crate::api::Sworm;
 use crate::core::ids::{Epoch, Peer, Pid};
 use crate::core::message::{Answer, Done, Message};
@@ -31,6 +31,7 @@ pub(crate) struct Driver {
     pub(crate) core: Core,
     pub(crate) disk: Disk,
     pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
+    pub(crate) looks: mpsc::UnboundedReceiver<Look>,
     pub(crate) opened: watch::Sender<Opened>,
     pub(crate) syncs: mpsc::UnboundedSender<(u64, Ticket)>,
 }
@@ -45,6 +46,10 @@ impl Driver {
                 _ = stopped.wait_for(Life::is_over) => break,
                 () = self.shared.closing.notified() => break,
                 input = self.inputs.recv() => input,
+                Some(look) = self.looks.recv() => {
+                    look(&self.core);
+                    continue;
+                }
                 () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
             };
             let now = self.now();
@@ -210,7 +215,7 @@ impl Driver {
             start_timeout: hosted.start_timeout,
             permits: shared.node.starts.clone(),
             control,
-            tell: Tell { inputs: shared.inputs.clone(), replies: shared.clone() },
+            tell: Tell { inputs: shared.senders.inputs.clone(), replies: shared.clone() },
         });
         let slot = Slot { since, mailbox, control: control_sender, task: Some(task) };
         shared.slots().insert(name, slot);

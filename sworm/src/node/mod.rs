@@ -11,7 +11,7 @@ pub(crate) mod network;
 pub(crate) mod open;
 pub(crate) mod sworm;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::core::ids::{InstanceId, Peer};
-use crate::core::membership::{Hello, Membership};
+use crate::core::membership::{Hello, Membership, Profile};
 use crate::plugin::Strategies;
 use crate::store::{Store, StoreError};
 use crate::transport::{Class, Transport};
@@ -45,7 +45,7 @@ pub(crate) struct NodeShared {
     pub(crate) me: Peer,
     pub(crate) cluster: String,
     pub(crate) instance: InstanceId,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) profile: Profile,
     /// Whether it runs workers.
     pub(crate) hosts: bool,
     pub(crate) store: Arc<dyn Store>,
@@ -89,7 +89,7 @@ impl NodeShared {
         me: Peer,
         cluster: String,
         instance: InstanceId,
-        labels: BTreeMap<String, String>,
+        profile: Profile,
         hosts: bool,
         store: Arc<dyn Store>,
         types: WorkerTypes,
@@ -101,7 +101,7 @@ impl NodeShared {
             me,
             cluster,
             instance,
-            labels,
+            profile,
             hosts,
             store,
             types,
@@ -152,7 +152,7 @@ impl NodeShared {
             from: self.me.clone(),
             instance: self.instance,
             endpoints: self.endpoints(),
-            labels: self.labels.clone(),
+            profile: self.profile.clone(),
             unix_ms: unix_ms(),
             answer,
         }

@@ -136,7 +136,7 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
         Want::Dial { peer, endpoints } => dial(node, peer, endpoints),
         Want::Present { hello } => {
             tracing::info!(node = &*node.me.node, peer = %hello.from, "a node is there");
-            tell_all(&|| Input::Present { peer: hello.from.clone(), labels: hello.labels.clone() });
+            tell_all(&|| Input::Present { peer: hello.from.clone(), profile: hello.profile.clone() });
         }
         Want::Absent { peer } => {
             tracing::info!(node = &*node.me.node, %peer, "a node is gone");

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::disk::Disk;
 use super::driver::{self, Driver};
 use super::frame::Frame;
-use super::sworm::{HostedType, Opened, SwormShared};
+use super::sworm::{Senders, HostedType, Opened, SwormShared};
 use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
 use crate::api::{Ack, SwormSpec};
 use crate::core::ids::{MAX_LABEL_BYTES, Peer};
@@ -91,9 +91,10 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         });
     }
     let mut strategies = node.strategies.clone();
-    let types = hosted_types(node, spec, &mut strategies)?;
+    let (types, distribution) = hosted_types(node, spec, &mut strategies)?;
     let (disk, recovered) = Disk::open(node.store.clone(), &spec.name)?;
     let (inputs, inputs_receiver) = mpsc::unbounded_channel();
+    let (looks, looks_receiver) = mpsc::unbounded_channel();
     let (opened, opened_receiver) = watch::channel(Opened::Joining);
     let (syncs, syncs_receiver) = mpsc::unbounded_channel();
     let name: Arc<str> = spec.name.as_str().into();
@@ -114,24 +115,26 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         part_bytes: PART_BYTES,
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
         strategies,
-        labels: node.labels.clone(),
+        profile: node.profile.clone(),
     };
     let now = Now { mono_ms: node.mono_ms(), unix_ms: unix_ms(), random: random_u32() };
     let core = Core::new(config, recovered, now);
-    let shared = Arc::new(SwormShared::new(node.clone(), name, settings, types, inputs, opened_receiver));
+    let senders = Senders { inputs, looks };
+    let shared =
+        Arc::new(SwormShared::new(node.clone(), name, settings, types, distribution, senders, opened_receiver));
     sworms.insert(hash, shared.clone());
     // From here on what comes and goes is told to it; what is there already is told now.
     for (id, known) in node.membership().known() {
         if let (MemberState::Up | MemberState::Suspect, Some(hello)) = (known.state, &known.hello) {
             let peer = Peer { node: id.clone(), incarnation: known.incarnation };
-            shared.input(Input::Present { peer, labels: hello.labels.clone() });
+            shared.input(Input::Present { peer, profile: hello.profile.clone() });
         }
     }
     if *node.introduced.borrow() == Introduction::Done {
         shared.input(Input::Introduced);
     }
     drop(sworms);
-    let driver = Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, opened, syncs };
+    let driver = Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, looks: looks_receiver, opened, syncs };
     tokio::spawn(watched(shared.clone(), driver.run()));
     tokio::spawn(driver::sync(shared.clone(), syncs_receiver));
     Ok(shared)
@@ -169,12 +172,12 @@ pub(crate) fn refused(node: &NodeShared, name: &str) -> Option<Arc<SwormShared>>
     refused.then_some(open)
 }
 
-/// Attribute before sworm before default.
+/// Attribute before sworm before default. Also the strategy of workers whose type names none.
 fn hosted_types(
     node: &NodeShared,
     spec: &SwormSpec,
     strategies: &mut Strategies,
-) -> Result<BTreeMap<&'static str, HostedType>, OpenError> {
+) -> Result<(BTreeMap<&'static str, HostedType>, Arc<str>), OpenError> {
     let unknown = |kind, name: &str, known| OpenError::UnknownStrategy {
         sworm: spec.name.clone(),
         kind,
@@ -219,7 +222,7 @@ fn hosted_types(
             mailbox: options.mailbox.unwrap_or(DEFAULT_MAILBOX),
             start_timeout: options.start_timeout.unwrap_or(DEFAULT_START_TIMEOUT),
         };
-        Ok((worker.name(), hosted))
+        Ok::<_, OpenError>((worker.name(), hosted))
     });
-    hosted.collect()
+    Ok((hosted.collect::<Result<_, _>>()?, sworms_distribution))
 }

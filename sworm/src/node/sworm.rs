@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use super::NodeShared;
 use super::frame::{Call, Frame, Replied};
 use super::index::Index;
-use crate::core::Input;
+use crate::core::{Core, Input};
 use crate::core::ids::{Epoch, NodeId};
 use crate::core::message::{Answer, Ask};
 use crate::error::CallError;
@@ -58,6 +58,15 @@ pub(crate) enum Asked {
     Expired,
 }
 
+/// Something that is read off a core.
+pub(crate) type Look = Box<dyn FnOnce(&Core) + Send>;
+
+/// The ways to the driver.
+pub(crate) struct Senders {
+    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    pub(crate) looks: mpsc::UnboundedSender<Look>,
+}
+
 /// One sworm on this node.
 pub(crate) struct SwormShared {
     pub(crate) name: Arc<str>,
@@ -66,7 +75,9 @@ pub(crate) struct SwormShared {
     pub(crate) settings: String,
     pub(crate) node: Arc<NodeShared>,
     pub(crate) types: BTreeMap<&'static str, HostedType>,
-    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    pub(crate) senders: Senders,
+    /// The distribution strategy of workers whose type names none.
+    pub(crate) distribution: Arc<str>,
     pub(crate) index: Index,
     pub(crate) opened: watch::Receiver<Opened>,
     /// Told when it is to end before its node does.
@@ -82,7 +93,8 @@ impl SwormShared {
         name: Arc<str>,
         settings: String,
         types: BTreeMap<&'static str, HostedType>,
-        inputs: mpsc::UnboundedSender<Input>,
+        distribution: Arc<str>,
+        senders: Senders,
         opened: watch::Receiver<Opened>,
     ) -> Self {
         let hash = super::sworm_hash(&name);
@@ -92,7 +104,8 @@ impl SwormShared {
             settings,
             node,
             types,
-            inputs,
+            distribution,
+            senders,
             index: Index::default(),
             opened,
             closing: Notify::new(),
@@ -104,7 +117,7 @@ impl SwormShared {
 
     pub(crate) fn input(&self, input: Input) {
         // After the driver has ended nobody listens any more.
-        let _ = self.inputs.send(input);
+        let _ = self.senders.inputs.send(input);
     }
 
     /// Asks the core for something; the receiver errs when the node stops.
@@ -118,6 +131,16 @@ impl SwormShared {
             self.asked().remove(&number);
         }
         receiver
+    }
+
+    /// Looks at something of the core's between two inputs; `None` when the node has stopped.
+    pub(crate) async fn look<T: Send + 'static>(&self, at: impl FnOnce(&Core) -> T + Send + 'static) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        let look: Look = Box::new(|core| {
+            let _ = sender.send(at(core));
+        });
+        self.senders.looks.send(look).ok()?;
+        receiver.await.ok()
     }
 
     pub(crate) fn asked_is(&self, number: u64, asked: Asked) {

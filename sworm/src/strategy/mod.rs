@@ -3,7 +3,10 @@
 mod distribution;
 mod restart;
 
-pub use distribution::{Candidate, Distribution, Rendezvous, score};
+pub use distribution::{
+    BoundedLoad, Candidate, Distribution, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Pinned, Random, Rendezvous, Spread,
+    score, weighted_score,
+};
 pub use restart::{Exit, Permanent, Restart, RestartDecision, RestartHistory, Temporary, Transient};
 
 use crate::panics;

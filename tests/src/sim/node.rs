@@ -134,7 +134,7 @@ impl Node {
             ack_in_memory: false,
             restart: BTreeMap::from([(WORKER.into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),
-            labels: BTreeMap::new(),
+            profile: Default::default(),
         };
         let now = Now { mono_ms: 0, unix_ms, random: 0 };
         let seeds = others.iter().map(|other| endpoint(other)).collect();
@@ -176,7 +176,7 @@ impl Node {
             from: self.me.clone(),
             instance: self.instance,
             endpoints: vec![endpoint(&self.me.node)],
-            labels: BTreeMap::new(),
+            profile: Default::default(),
             unix_ms: self.now(now_ms, 0).unix_ms,
             answer,
         }

@@ -101,7 +101,7 @@ impl World {
                 self.push(delay, Event::Dialled { at: at.clone(), peer, refused: found == Some(false) });
             }
             Want::Present { hello } => {
-                self.take(at, Input::Present { peer: hello.from, labels: hello.labels });
+                self.take(at, Input::Present { peer: hello.from, profile: hello.profile });
             }
             Want::Absent { peer } => {
                 self.note(|| format!("{at} takes {peer} for gone"));

@@ -199,7 +199,7 @@ impl World {
             part_bytes,
             restart: BTreeMap::from([("counter".into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),
-            labels: BTreeMap::new(),
+            profile: Default::default(),
         };
         let disk = self.disks.entry(name.to_owned()).or_default().clone();
         let snapshots = disk
@@ -233,7 +233,7 @@ impl World {
     fn link(&mut self, a: &Peer, b: &Peer, up: bool) {
         for (x, y) in [(a, b), (b, a)] {
             let peer = x.clone();
-            let input = if up { Input::Present { peer, labels: BTreeMap::new() } } else { Input::Absent { peer } };
+            let input = if up { Input::Present { peer, profile: Default::default() } } else { Input::Absent { peer } };
             self.push(0, Event::Wake { to: y.clone() }, input);
         }
     }

@@ -1,0 +1,246 @@
+//! Placement: which members could run a name, which must not and why, and whom the strategy chooses.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::cell::{Key, Kind, NameCell, INBOX_PREFIX, Value};
+use super::directory::Standing;
+use super::ids::{NodeId, Peer, Pid};
+use super::lane::Lane;
+use super::message::{Phase, Refusal};
+use super::state::Core;
+use crate::panics;
+use crate::strategy::{Candidate, Distribution, choose, score};
+
+/// A name that needs a place.
+#[derive(Clone, Copy)]
+pub(super) struct Placing<'a> {
+    pub(super) name: &'a Arc<str>,
+    pub(super) kind: &'a Kind,
+    /// Where its registration was asked for.
+    pub(super) asked: Option<&'a NodeId>,
+    /// The only node that it may run on.
+    pub(super) on: Option<&'a NodeId>,
+    /// The one that it leaves.
+    pub(super) but: Option<&'a Peer>,
+}
+
+impl<'a> Placing<'a> {
+    /// A name that has run before.
+    pub(super) fn again(name: &'a Arc<str>, cell: &'a NameCell, but: Option<&'a Peer>) -> Self {
+        Self { name, kind: &cell.spec.kind, asked: Some(&cell.request.from.node), on: None, but }
+    }
+}
+
+/// A member as a place for a name.
+pub(super) struct Considered {
+    pub(super) peer: Peer,
+    candidate: Candidate,
+    /// Why it must not run there.
+    excluded: Option<String>,
+}
+
+/// Why a name runs where it does, or would: see [`Sworm::explain`](crate::Sworm::explain).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The name.
+    pub name: Arc<str>,
+    /// The distribution strategy.
+    pub strategy: Arc<str>,
+    /// Which node decides about the name at present; nobody while this node is not in a cluster yet.
+    pub decided_by: Option<NodeId>,
+    /// Where its worker is, if it is registered.
+    pub runs: Option<Pid>,
+    /// Every member of the cluster, sorted by id.
+    pub candidates: Vec<ExplainedCandidate>,
+    /// The node that would be chosen now, or why there is none. A name stays where it runs all the same.
+    pub choice: Result<NodeId, String>,
+}
+
+/// A node as a place for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExplainedCandidate {
+    /// What the strategy is shown of it.
+    pub candidate: Candidate,
+    /// What the strategy compares it by, higher is better, if it says so.
+    pub score: Option<u64>,
+    /// Why the name must not run there.
+    pub excluded: Option<String>,
+}
+
+impl Explanation {
+    /// Nothing is known.
+    pub(crate) fn none(name: Arc<str>, strategy: Arc<str>, why: &str) -> Self {
+        Self { name, strategy, decided_by: None, runs: None, candidates: Vec::new(), choice: Err(why.to_owned()) }
+    }
+}
+
+/// One line per node, the choice last.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} by {:?}", &*self.name, &*self.strategy)?;
+        if let Some(node) = &self.decided_by {
+            write!(f, ", decided by {node}")?;
+        }
+        match &self.runs {
+            Some(pid) => writeln!(f, ", runs on {}", pid.node)?,
+            None => writeln!(f, ", does not run")?,
+        }
+        for ExplainedCandidate { candidate, score, excluded } in &self.candidates {
+            let Candidate { node, weight, names, .. } = candidate;
+            write!(f, "  {node}: weight {weight}, {names} names")?;
+            match (excluded, score) {
+                (Some(why), _) => writeln!(f, ", not a candidate: {why}")?,
+                (None, Some(score)) => writeln!(f, ", score {score}")?,
+                (None, None) => writeln!(f)?,
+            }
+        }
+        match &self.choice {
+            Ok(node) => write!(f, "  choice: {node}"),
+            Err(why) => write!(f, "  no choice: {why}"),
+        }
+    }
+}
+
+impl Core {
+    /// Chooses a node for a name.
+    pub(super) fn place(&self, placing: Placing<'_>) -> Result<Peer, Refusal> {
+        let strategy = self.strategy(&placing.kind.distribution)?;
+        let considered = self.consider(placing, strategy);
+        choice(strategy, placing, &considered)
+    }
+
+    /// Chooses a node for a name whose state is with some: one of those, if any can run it.
+    pub(super) fn place_adopted(&self, name: &Arc<str>, cell: &NameCell) -> Result<Peer, Refusal> {
+        let placing = Placing::again(name, cell, None);
+        let strategy = self.strategy(&placing.kind.distribution)?;
+        let considered = self.consider(placing, strategy);
+        let chosen = choice(strategy, placing, &considered)?;
+        if cell.holders.is_empty() || cell.holders.contains(&chosen.node) {
+            return Ok(chosen);
+        }
+        let holders = considered.iter().filter(|c| c.excluded.is_none() && cell.holders.contains(&c.peer.node));
+        let best = holders.map(|c| &c.peer).max_by_key(|peer| (score(name, &peer.node), (*peer).clone()));
+        Ok(best.cloned().unwrap_or(chosen))
+    }
+
+    /// Why a name runs where it does. `kind` is what it would be if it is not registered.
+    pub fn explain(&self, name: &Arc<str>, kind: &Kind) -> Explanation {
+        let standing = self.standing(name);
+        let cell = standing.cell().map(|(_, cell)| cell.clone());
+        let placing = match &cell {
+            Some(cell) => Placing::again(name, cell, None),
+            None => Placing { name, kind, asked: Some(&self.config.me.node), on: None, but: None },
+        };
+        let (candidates, choice) = match self.strategy(&placing.kind.distribution) {
+            Err(refusal) => (Vec::new(), Err(refusal)),
+            Ok(strategy) => {
+                let considered = self.consider(placing, strategy);
+                let choice = choice(strategy, placing, &considered);
+                let explained = considered.into_iter().map(|Considered { candidate, excluded, .. }| {
+                    let score = panics::guarded(|| strategy.score(name, &candidate)).ok().flatten();
+                    ExplainedCandidate { candidate, score, excluded }
+                });
+                (explained.collect(), choice)
+            }
+        };
+        let runs = match &standing {
+            Standing::Claimed { host, cell } => Some(cell.pid(&self.config.sworm, name, host)),
+            Standing::Source { .. } | Standing::Free => None,
+        };
+        Explanation {
+            name: name.clone(),
+            strategy: placing.kind.distribution.clone(),
+            decided_by: self.view.arbiter(name).map(|peer| peer.node.clone()),
+            runs,
+            candidates,
+            choice: choice.map(|peer| peer.node).map_err(|refusal| match refusal {
+                Refusal::NoCandidate { why } => why,
+                other => format!("{other:?}"),
+            }),
+        }
+    }
+
+    fn strategy(&self, name: &str) -> Result<&'static dyn Distribution, Refusal> {
+        self.config.strategies.distribution(name).ok_or_else(|| Refusal::UnknownStrategy {
+            name: name.to_owned(),
+            node: self.config.me.node.clone(),
+            known: self.config.strategies.distribution_names(),
+        })
+    }
+
+    /// All members, sorted, each with what speaks against it.
+    fn consider(&self, placing: Placing<'_>, strategy: &dyn Distribution) -> Vec<Considered> {
+        let Placing { name, kind, asked, on, but } = placing;
+        let members = self.view.members.iter().map(|(peer, phase)| {
+            let profile = self.profiles.get(&peer.node).cloned().unwrap_or_default();
+            let candidate = Candidate {
+                labels: profile.labels,
+                names: self.directory.lane(peer).map_or(0, Lane::claims),
+                asked: asked == Some(&peer.node),
+                ..Candidate::new(peer.node.clone())
+            }
+            .with_weight(profile.weight);
+            let excluded = if on.is_some_and(|node| peer.node != *node) {
+                Some("is not the one asked for".to_owned())
+            } else if *phase != Phase::Up {
+                Some("is leaving".to_owned())
+            } else if but == Some(peer) {
+                Some("is the one that it leaves".to_owned())
+            } else {
+                self.unable(peer, kind).or_else(|| {
+                    let excludes = panics::guarded(|| strategy.excludes(name, &candidate));
+                    excludes.unwrap_or_else(|panic| Some(panicked(kind, &panic))).map(|why| format!("is left out: {why}"))
+                })
+            };
+            Considered { peer: peer.clone(), candidate, excluded }
+        });
+        members.collect()
+    }
+
+    /// Why a node cannot run workers of a kind at all.
+    fn unable(&self, peer: &Peer, kind: &Kind) -> Option<String> {
+        if kind.worker_type.starts_with(INBOX_PREFIX) || kind.worker_type.is_empty() {
+            return None;
+        }
+        let lane = self.directory.lane(peer);
+        match lane.and_then(|lane| lane.fact(&Key::WorkerType(kind.worker_type.clone()))) {
+            Some(Value::WorkerType(version)) if *version < kind.version => {
+                Some(format!("links version {version} of the worker type, and the name is of version {}", kind.version))
+            }
+            Some(_) => None,
+            None if lane.is_some_and(|lane| lane.facts().any(|(key, _)| matches!(key, Key::WorkerType(_)))) => {
+                Some("does not link the worker type".to_owned())
+            }
+            None => Some("is a client, or links no worker type".to_owned()),
+        }
+    }
+
+    /// Whether a node can run workers of a kind.
+    pub(super) fn links(&self, peer: &Peer, kind: &Kind) -> bool {
+        self.unable(peer, kind).is_none()
+    }
+}
+
+fn choice(strategy: &dyn Distribution, placing: Placing<'_>, considered: &[Considered]) -> Result<Peer, Refusal> {
+    let Placing { name, kind, on, .. } = placing;
+    let able: Vec<&Considered> = considered.iter().filter(|considered| considered.excluded.is_none()).collect();
+    if able.is_empty() {
+        let told = considered.iter().filter_map(|c| Some(format!("{} {}", c.peer.node, c.excluded.as_ref()?)));
+        let missing = on.filter(|node| considered.iter().all(|c| c.peer.node != **node));
+        let told: Vec<String> = told.chain(missing.map(|node| format!("{node} is not there"))).collect();
+        let why = format!("no node can run worker type {:?}: {}", &*kind.worker_type, told.join(", "));
+        return Err(Refusal::NoCandidate { why });
+    }
+    let candidates: Vec<Candidate> = able.iter().map(|considered| considered.candidate.clone()).collect();
+    match choose(strategy, name, &candidates) {
+        Ok(place) => Ok(able[place.min(able.len() - 1)].peer.clone()),
+        Err(panic) => Err(Refusal::NoCandidate { why: panicked(kind, &panic) }),
+    }
+}
+
+fn panicked(kind: &Kind, panic: &str) -> String {
+    format!("the distribution strategy {:?} panicked: {panic}", &*kind.distribution)
+}

@@ -1,0 +1,188 @@
+#![allow(clippy::cast_precision_loss, reason = "shares")]
+
+use super::*;
+
+const NAMES: usize = 100_000;
+
+fn nodes(ids: &[&str]) -> Vec<Candidate> {
+    ids.iter().map(|id| Candidate::new(NodeId::new(id).expect("a valid id"))).collect()
+}
+
+fn many(count: usize) -> Vec<Candidate> {
+    let ids: Vec<String> = (0..count).map(|n| format!("node-{n:02}")).collect();
+    nodes(&ids.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn names(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("name-{n}"))
+}
+
+/// Places the names one after another, and counts them as a cluster would.
+fn filled(strategy: &dyn Distribution, mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
+    for name in names(count) {
+        let place = strategy.choose(&name, &candidates);
+        candidates[place].names += 1;
+    }
+    candidates
+}
+
+/// The largest share, for its weight, against the mean.
+fn max_to_mean(candidates: &[Candidate]) -> f64 {
+    let (names, weights) = candidates.iter().fold((0, 0), |(n, w), c| (n + c.names, w + c.weight));
+    let mean = names as f64 / f64::from(weights);
+    candidates.iter().map(|c| c.names as f64 / f64::from(c.weight) / mean).fold(0.0, f64::max)
+}
+
+/// How many of the names have another home when the first list becomes the second.
+fn moved(strategy: &dyn Distribution, before: &[Candidate], after: &[Candidate]) -> usize {
+    let home = |name: &str, of: &[Candidate]| of[strategy.choose(name, of)].node.clone();
+    names(NAMES).filter(|name| home(name, before) != home(name, after)).count()
+}
+
+fn built_in() -> [(&'static str, Box<dyn Distribution>); 6] {
+    [
+        ("rendezvous", Box::new(Rendezvous)),
+        ("least-loaded", Box::new(LeastLoaded)),
+        ("bounded", Box::new(BoundedLoad::default())),
+        ("ring", Box::new(HashRing::points(128))),
+        ("random", Box::new(Random)),
+        ("local-first", Box::new(LocalFirst)),
+    ]
+}
+
+#[test]
+fn scores_are_the_same_on_every_machine() {
+    // Nodes with another opinion would place names elsewhere: these numbers may never change.
+    let scores = ["a", "b"].map(|node| score("alice", node));
+    assert_eq!(scores, [14_137_137_887_285_652_974, 4_013_619_819_869_067_410]);
+    assert_eq!(score("", ""), 14_144_645_293_874_801_883);
+    assert_eq!(score("né/*", "node-1"), 12_346_612_100_993_169_813);
+}
+
+#[test]
+fn choices_are_the_same_on_every_machine() {
+    let mut four = nodes(&["a", "b", "c", "d"]);
+    four[1].weight = 2;
+    four[2].asked = true;
+    for (candidate, names) in four.iter_mut().zip([3, 9, 1, 4]) {
+        candidate.names = names;
+    }
+    let expected = [
+        ("rendezvous", [0; 10]),
+        ("least-loaded", [0; 10]),
+        ("bounded", [0; 10]),
+        ("ring", [0; 10]),
+        ("random", [0; 10]),
+        ("local-first", [2; 10]),
+    ];
+    let chosen = built_in().map(|(name, strategy)| {
+        let mut places = [0; 10];
+        names(10).zip(&mut places).for_each(|(name, place)| *place = strategy.choose(&name, &four));
+        (name, places)
+    });
+    assert_eq!(chosen, expected);
+}
+
+#[test]
+fn shares_are_as_even_as_each_strategy_says() {
+    // At 3 and at 50 nodes.
+    let limits = [
+        ("rendezvous", 1.01, 1.06),
+        ("least-loaded", 1.001, 1.03),
+        ("bounded", 1.01, 1.26),
+        ("ring", 1.15, 1.35),
+        ("random", 1.01, 1.06),
+    ];
+    for ((name, strategy), (same, at_3, at_50)) in built_in().iter().zip(limits) {
+        assert_eq!(*name, same);
+        // Those that compare all nodes for each name take long where nothing is optimised.
+        let count = if cfg!(debug_assertions) && ["least-loaded", "bounded"].contains(name) { NAMES / 10 } else { NAMES };
+        let (of_3, of_50) = (filled(&**strategy, many(3), NAMES), filled(&**strategy, many(50), count));
+        assert!(max_to_mean(&of_3) < at_3, "{name} at 3 nodes: {}", max_to_mean(&of_3));
+        assert!(max_to_mean(&of_50) < at_50, "{name} at 50 nodes: {}", max_to_mean(&of_50));
+    }
+}
+
+#[test]
+fn shares_follow_the_weights() {
+    for (name, strategy) in &built_in()[..5] {
+        let mut candidates = many(4);
+        for (candidate, weight) in candidates.iter_mut().zip([1, 2, 3, 10]) {
+            candidate.weight = weight;
+        }
+        let filled = filled(&**strategy, candidates, NAMES);
+        let limit = if *name == "ring" { 1.25 } else { 1.03 };
+        assert!(max_to_mean(&filled) < limit, "{name}: {filled:?}");
+    }
+}
+
+#[test]
+fn a_node_that_joins_takes_its_share_and_nothing_else_moves() {
+    let (ten, eleven) = (many(10), many(11));
+    let share = NAMES / 11;
+    for (name, strategy) in [("rendezvous", &Rendezvous as &dyn Distribution), ("ring", &HashRing::points(128))] {
+        let count = moved(strategy, &ten, &eleven);
+        assert!(count * 10 < share * 12, "{name} moves {count}, a share is {share}");
+        for key in names(10_000) {
+            let place = strategy.choose(&key, &eleven);
+            assert!(place == 10 || strategy.choose(&key, &ten) == place, "{name} moves {key} between old nodes");
+        }
+    }
+    assert!(moved(&Random, &ten, &eleven) > NAMES / 2, "as its documentation says");
+}
+
+#[test]
+fn a_greater_weight_takes_from_all_and_moves_nothing_between_the_others() {
+    let before = many(5);
+    let mut after = before.clone();
+    after[2].weight = 2;
+    for name in names(10_000) {
+        let (was, is) = (Rendezvous.choose(&name, &before), Rendezvous.choose(&name, &after));
+        assert!(was == is || is == 2, "{name}");
+    }
+}
+
+#[test]
+fn bounded_load_fills_no_node_above_its_limit() {
+    let strategy = BoundedLoad::percent(110);
+    let mut candidates = many(7);
+    for name in names(5_000) {
+        let place = strategy.choose(&name, &candidates);
+        candidates[place].names += 1;
+        let total: u64 = candidates.iter().map(|candidate| candidate.names).sum();
+        assert!(candidates[place].names <= (total * 110).div_ceil(700), "{total}: {}", candidates[place].names);
+    }
+    // Less than the mean would be nowhere.
+    let full: Vec<Candidate> = many(3).into_iter().map(|c| Candidate { names: 10, ..c }).collect();
+    assert!(BoundedLoad::percent(1).choose("x", &full) < 3);
+}
+
+#[test]
+fn local_first_prefers_the_one_that_asked_and_else_is_rendezvous() {
+    let mut three = many(3);
+    assert_eq!(LocalFirst.choose("x", &three), Rendezvous.choose("x", &three));
+    for place in 0..3 {
+        three.iter_mut().enumerate().for_each(|(at, candidate)| candidate.asked = at == place);
+        assert_eq!(LocalFirst.choose("x", &three), place);
+    }
+}
+
+#[test]
+fn pins_leave_out_all_nodes_without_the_label() {
+    let pinned = Pinned::to("disk", "fast");
+    let [mut fast, mut slow] = [many(1).remove(0), many(1).remove(0)];
+    fast.labels.insert("disk".into(), "fast".into());
+    slow.labels.insert("disk".into(), "slow".into());
+    assert_eq!(pinned.excludes("x", &fast), None);
+    assert_eq!(pinned.excludes("x", &slow).as_deref(), Some("its label \"disk\" is \"slow\", not \"fast\""));
+    assert_eq!(pinned.excludes("x", &many(1)[0]).as_deref(), Some("it has no label \"disk\""));
+}
+
+#[test]
+fn a_spread_gives_equal_shares_to_the_values_of_a_label() {
+    let mut four = many(4);
+    four.iter_mut().take(3).for_each(|candidate| drop(candidate.labels.insert("zone".into(), "east".into())));
+    let spread = Spread::over("zone");
+    let filled = filled(&spread, four, 10_000);
+    assert!((4_800..5_200).contains(&filled[3].names), "{filled:?}");
+}

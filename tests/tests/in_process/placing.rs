@@ -1,0 +1,121 @@
+//! Where names run, and why: weights, labels, and the explanation.
+
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm::{Error, Explanation, NodeBuilder, Pinned, RegisterError, StartError};
+use sworm_tests::eventually;
+
+use crate::{Room, running};
+
+/// Runs on fast disks only.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(distribution = Pinned::to("disk", "fast"))]
+struct Index;
+
+/// Runs where it is asked for.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(distribution = "local-first")]
+struct Desk;
+
+/// Nodes a, b and so on, as the function makes them.
+async fn nodes(count: usize, make: impl Fn(&str, NodeBuilder) -> NodeBuilder) -> Vec<(Node, Sworm)> {
+    let network = MemoryNetwork::new();
+    let mut all = Vec::new();
+    for id in ["a", "b", "c"].into_iter().take(count) {
+        let builder = Node::builder(id).in_memory().memory_network(&network);
+        let node = make(id, builder).start().await.expect("it starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        all.push((node, sworm));
+    }
+    for (_, sworm) in &all {
+        eventually("the others", || async { (sworm.nodes().len() == count).then_some(()) }).await;
+    }
+    all
+}
+
+/// The ids of those that a name may run on.
+fn able(explained: &Explanation) -> Vec<&str> {
+    let able = explained.candidates.iter().filter(|candidate| candidate.excluded.is_none());
+    able.map(|candidate| candidate.candidate.node.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_node_of_weight_three_gets_three_of_four_names() {
+    let all = nodes(2, |id, builder| builder.weight(if id == "a" { 3 } else { 1 })).await;
+    let mut on_a = 0;
+    for n in 0..400 {
+        let room = all[n % 2].1.register_name(format!("room-{n}"), Room).await.expect("free");
+        on_a += usize::from(room.pid().node.as_str() == "a");
+    }
+    assert!((270..330).contains(&on_a), "{on_a} of 400");
+}
+
+#[tokio::test]
+async fn a_weight_out_of_its_limits_is_refused() {
+    for weight in [0, 101] {
+        let refused = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).weight(weight).start().await;
+        assert!(matches!(refused, Err(Error::Start(StartError::BadWeight { weight: given })) if given == weight));
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_worker_runs_on_nodes_with_its_label_only() {
+    let all = nodes(3, |id, builder| match id {
+        "a" => builder,
+        "b" => builder.label("disk", "slow"),
+        _ => builder.label("disk", "fast"),
+    })
+    .await;
+    for n in 0..12 {
+        let index = all[n % 3].1.register_name(format!("index-{n}"), Index).await.expect("free");
+        assert_eq!(index.pid().node.as_str(), "c");
+    }
+    let explained = all[0].1.explain("index-0").await;
+    assert_eq!(able(&explained), ["c"]);
+    let said = explained.to_string();
+    assert!(said.contains("a: weight 1, 0 names, not a candidate: is left out: it has no label \"disk\""), "{said}");
+    assert!(said.contains("its label \"disk\" is \"slow\", not \"fast\"") && said.ends_with("choice: c"), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_node_that_has_the_label_a_pinned_worker_is_refused_with_what_each_lacks() {
+    let all = nodes(1, |_, builder| builder).await;
+    match all[0].1.register_name("index", Index).await {
+        Err(RegisterError::NoCandidate { why }) => {
+            assert!(why.contains("a is left out: it has no label \"disk\""), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let explained = all[0].1.explain_as::<Index>("index").await;
+    assert!(explained.choice.is_err_and(|why| why.contains("no label")));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_local_first_runs_where_it_is_asked_for() {
+    let all = nodes(3, |_, builder| builder).await;
+    for (node, sworm) in &all {
+        for n in 0..5 {
+            let name = format!("{}-{n}", node.id());
+            let desk = sworm.register_name(&name, Desk).await.expect("free");
+            assert_eq!(desk.pid().node, *node.id());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_explanation_tells_what_comes_about() {
+    let all = nodes(3, |_, builder| builder).await;
+    for n in 0..20 {
+        let name = format!("room-{n}");
+        let explained = all[n % 3].1.explain_as::<Room>(&name).await;
+        assert_eq!((explained.runs, able(&explained)), (None, vec!["a", "b", "c"]));
+        let best = explained.candidates.iter().max_by_key(|candidate| candidate.score).expect("three");
+        assert_eq!(explained.choice.as_ref(), Ok(&best.candidate.node), "by rendezvous the highest score wins");
+        let room = all[0].1.register_name(&name, Room).await.expect("free");
+        assert_eq!(Ok(room.pid().node), explained.choice);
+        running(&all[1].1, &name).await;
+        let again = all[1].1.explain(&name).await;
+        assert_eq!((again.runs, &*again.strategy), (Some(room.pid()), "rendezvous"));
+    }
+}
