@@ -191,7 +191,7 @@ impl Directory {
                 .map(|(_, lane)| lane)
                 .any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(birth)))
         };
-        let births = self.births(name);
+        let births = if planted(Fault::DropBans) { BTreeSet::new() } else { self.births(name) };
         births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
     }
 
@@ -332,7 +332,7 @@ impl Directory {
             .lanes
             .iter()
             .filter(|(id, _)| !self.has_ended(id) || planted(Fault::DropCoveredByEnded))
-            .map(|(id, lane)| (id, lane, durable(id)))
+            .map(|(id, lane)| (id, lane, if self.has_ended(id) { u64::MAX } else { durable(id) }))
             .collect();
         let durable_at = |lane: &Lane, key: &Key, upto: u64| {
             lane.seq(key).is_some_and(|seq| seq <= upto) || planted(Fault::DropCoveredByMemory)
@@ -347,7 +347,7 @@ impl Directory {
         let covered = |name: &Arc<str>, cell: &NameCell| {
             // A later assignment; or a living worker of another lineage, against which this one has lost.
             let later = |theirs: &NameCell| match theirs.birth == cell.birth {
-                true => theirs.epoch > cell.epoch,
+                true => theirs.epoch > cell.epoch || planted(Fault::DropCoveredByEnded) && theirs.epoch == cell.epoch,
                 false => theirs.state.is_claim(),
             };
             let key = Key::Name(name.clone());

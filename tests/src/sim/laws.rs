@@ -25,7 +25,7 @@ pub(super) struct Laws {
     ended: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
-    restored_older: BTreeSet<Arc<str>>,
+    pub(super) restored_older: BTreeSet<Arc<str>>,
     /// When processes died.
     pub(super) deaths: Vec<u64>,
 }

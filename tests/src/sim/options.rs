@@ -4,11 +4,15 @@ use std::fmt;
 
 use fastrand::Rng;
 
+use super::plots::Plot;
+
 /// The size of a simulated cluster and the faults that happen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The seed of everything else.
     pub seed: u64,
+    /// What happens while there are faults.
+    pub plot: Plot,
     /// How many nodes there are.
     pub nodes: usize,
     /// How many names are used.
@@ -64,8 +68,9 @@ impl Options {
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         // Cuts and pauses make two workers of a name legitimate for a while: half of the seeds do without.
         let parted = one_in(2);
-        Self {
+        let options = Self {
             seed,
+            plot: Plot::of(seed, nodes, names),
             nodes,
             names,
             steps: 60,
@@ -90,13 +95,15 @@ impl Options {
             sync_ms: [2, 20, 300][rng.usize(0..3)],
             // Each message that overtakes another is made up for with all that came since: dear with many names.
             in_order: rng.u32(0..if names > 100 { 8 } else { 2 }) > 0,
-        }
+        };
+        options.plot.adjust(options)
     }
 
     /// No faults at all.
     pub fn none() -> Self {
         Self {
             seed: 0,
+            plot: Plot::Random,
             nodes: 0,
             names: 0,
             steps: 0,

@@ -8,6 +8,7 @@ use std::thread::{available_parallelism, scope};
 use sworm::core::fault::{self, Fault};
 
 use super::options::Options;
+use super::plots::Plot;
 use super::world::World;
 
 /// How long a healed cluster may take to come to rest.
@@ -104,7 +105,7 @@ pub fn run(seed: u64, shape: Shape, traced: bool) -> Outcome {
     }
 }
 
-fn play(world: &mut World) {
+fn play_random(world: &mut World) {
     world.boot();
     for _ in 0..world.options.steps {
         world.play();
@@ -114,6 +115,16 @@ fn play(world: &mut World) {
         if world.violation().is_some() {
             return;
         }
+    }
+}
+
+fn play(world: &mut World) {
+    match world.options.plot {
+        Plot::Random => play_random(world),
+        plot => plot.play(world),
+    }
+    if world.violation().is_some() {
+        return;
     }
     world.end_faults();
     if !world.run_while(REST_MS, |world| world.violation().is_none() && world.unrest().is_some()) {

@@ -201,7 +201,7 @@ impl World {
     }
 
     /// `SIGSTOP`, for so long.
-    pub(super) fn pause(&mut self, name: &str, for_ms: u64) {
+    pub(super) fn freeze(&mut self, name: &str, for_ms: u64) {
         self.note(|| format!("pause {name} for {for_ms} ms"));
         let until = self.now_ms + for_ms;
         self.nodes.get_mut(name).expect("it runs").paused_until = Some(until);
