@@ -70,8 +70,8 @@ async fn start(id: &str, network: &MemoryNetwork) -> sworm::Result<(Node, Sworm)
 
 /// Names of 16 bytes.
 async fn register(sworm: &Sworm, names: usize) -> Result<(), Failure> {
-    for first in (0..names).step_by(1_000) {
-        let some = first..names.min(first + 1_000);
+    for first in (0..names).step_by(200) {
+        let some = first..names.min(first + 200);
         try_join_all(some.map(|n| sworm.register_name(format!("aircraft-{n:07}"), Idler::default()))).await?;
     }
     Ok(())
@@ -111,17 +111,27 @@ async fn memory(names: usize) -> Result<Row, Failure> {
     let network = MemoryNetwork::new();
     let (a, sworm) = start("a", &network).await?;
     register(&sworm, names).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = HEAP.current_usage();
+    let before = heap_at_rest(names).await;
     let (b, other) = start("b", &network).await?;
     while other.registered().len() < names {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let value = (HEAP.current_usage() - before) as f64 / names as f64;
+    let value = (heap_at_rest(names).await - before) as f64 / names as f64;
     a.close().await?;
     b.close().await?;
     Ok(Row { bench: "memory", size: names, metric: "heap per remote name, store in memory", value, unit: "B" })
+}
+
+/// The heap when it does not change any more by as much as a byte per name.
+async fn heap_at_rest(names: usize) -> usize {
+    let mut heap = HEAP.current_usage();
+    loop {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = std::mem::replace(&mut heap, HEAP.current_usage());
+        if heap.abs_diff(before) < names {
+            return heap;
+        }
+    }
 }
 
 fn peer(id: &str) -> Peer {
@@ -174,6 +184,7 @@ impl Pair {
             recover_wait_ms: 0,
             ack_in_memory: false,
             state_wait_ms: 0,
+            part_bytes: sworm::core::transfer::PART_BYTES,
             restart: BTreeMap::new(),
             strategies: Default::default(),
             labels: BTreeMap::new(),

@@ -18,7 +18,11 @@ struct C;
 struct D;
 
 #[derive(Worker, Serialize, Deserialize)]
-#[worker(name = "e" handoff,, mailbox = 3)]
+#[worker(name = "e" handoff, mailbox = 3)]
 struct E;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(handoff,, mailbox = 3)]
+struct F;
 
 fn main() {}

@@ -98,6 +98,7 @@ impl Here {
             recover_wait_ms: 5_000,
             ack_in_memory: false,
             state_wait_ms: 10_000,
+            part_bytes: sworm::core::transfer::PART_BYTES,
             restart: BTreeMap::new(),
             strategies: Default::default(),
             labels: BTreeMap::new(),
@@ -143,6 +144,7 @@ fn held(told: &[Vec<u8>]) -> usize {
 
 // One test: no other allocates beside it.
 #[test]
+#[expect(clippy::print_stdout, reason = "the harness shows it on demand: `--nocapture`")]
 fn a_remote_name_takes_at_most_500_bytes() {
     let bytes = held(&told());
     println!("{bytes} bytes per name");

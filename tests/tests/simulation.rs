@@ -15,7 +15,8 @@ const LARGE: u64 = 100;
 const TOLD: usize = 5;
 
 fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    std::env::var(name)
+        .map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 
 fn chosen() -> Range<u64> {

@@ -187,7 +187,7 @@ impl NodeBuilder {
         // What can be wrong with the arguments has been looked at: only now something is changed.
         let owner = identity::Owner { cluster: &self.cluster, node: &id };
         let (store, path): (Arc<dyn Store>, _) = match place {
-            Place::Memory => (Arc::new(MemoryStore::new()), None),
+            Place::Memory => (Arc::new(MemoryStore::volatile()), None),
             Place::Own(store) => (store, None),
             Place::Directory(path) => {
                 identity::check(&path, owner)?;

@@ -21,7 +21,7 @@ const OWN_CONFIG: &str = "zenoh configuration";
 /// The network that was asked for, and can be used.
 pub(super) enum Wanted {
     Memory(MemoryNetwork),
-    Zenoh(Checked),
+    Zenoh(Box<Checked>),
 }
 
 /// Endpoints and a configuration that can be used.
@@ -57,7 +57,7 @@ impl Wanted {
             None => {
                 let listen = check(config.as_ref(), listen, &advertise, &join)?;
                 reserve(&listen).await?;
-                Ok(Self::Zenoh(Checked { listen, advertise, join, config }))
+                Ok(Self::Zenoh(Box::new(Checked { listen, advertise, join, config })))
             }
         }
     }
@@ -110,10 +110,8 @@ impl Checked {
             None => reserve(&listen).await?,
         };
         let dialable = reserved.dialable();
-        let announcement = match dialable.is_empty() {
-            true => LocalAnnouncement::none(),
-            false => local::announce(cluster, me, &dialable),
-        };
+        let announcement =
+            if dialable.is_empty() { LocalAnnouncement::none() } else { local::announce(cluster, me, &dialable) };
         let mut looked_for: BTreeSet<String> = self.join.iter().cloned().collect();
         if self.join.is_empty() {
             looked_for.extend(local::discover(cluster, me));

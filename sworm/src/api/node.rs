@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(node.failure(), None);
         open::watched(sworm.shared.clone(), async { panic!("told to") }).await;
         assert!(node.failure().is_some_and(|why| why.contains("\"s\"") && why.contains("told to")));
-        assert!(matches!(node.sworm("s").await, Err(OpenError::Stopped)));
+        assert!(matches!(node.sworm("s").await, Err(OpenError::NodeFailed { .. })));
     }
 
     /// Services spawn these futures.

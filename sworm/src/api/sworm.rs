@@ -93,7 +93,7 @@ impl Sworm {
         value: impl FnOnce() -> W,
     ) -> Result<Ref<W>, RegisterError> {
         let name = name.as_ref();
-        if let Some(entry) = self.shared.index.get(name).filter(|entry| is_there(entry)) {
+        if let Some(entry) = self.shared.index.get(name).filter(is_there) {
             return self.typed(
                 name,
                 &entry.cell.spec.worker_type,

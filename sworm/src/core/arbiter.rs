@@ -185,6 +185,9 @@ impl Core {
                 }
             }
         }
+        if self.directory.is_ending(name, |peer| self.is_live(peer)) && !planted(Fault::EndedIsFree) {
+            return Step::Wait; // its worker may not have stopped yet
+        }
         if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
             return Step::Wait; // they may have it
         }

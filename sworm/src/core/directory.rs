@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::cell::{Key, NameCell, NameState, Value};
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer};
-use super::lane::{Delta, Joined, Lane};
+use super::lane::{Change, Delta, Joined, Lane};
 use super::shared::Shared;
 use crate::codec;
 
@@ -195,6 +195,11 @@ impl Directory {
         births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
     }
 
+    /// Whether a lineage that was ended still stands in the lane of a host that is there: it has not stopped it yet.
+    pub fn is_ending(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> bool {
+        self.cells(name).any(|(host, cell)| live(host) && cell.state.is_claim() && self.is_banned(name, cell.birth))
+    }
+
     /// Forgets those own bans that no cell in any lane needs any more. Only while all known members hold the same.
     pub fn forget_bans(&mut self) {
         let Some(own) = self.lanes.get(&self.me) else { return };
@@ -259,9 +264,9 @@ impl Directory {
         self.lanes.iter().filter_map(|(id, lane)| Some((id, lane.name(name)?.1)))
     }
 
-    /// Holds once what the cells of a delta that was just decoded say alike.
-    pub fn share(&mut self, delta: &mut Delta) {
-        for (_, _, value) in &mut delta.cells {
+    /// Holds once what cells that were just decoded say alike.
+    pub fn share(&mut self, cells: &mut [Change]) {
+        for (_, _, value) in cells {
             if let Some(Value::Name(cell)) = value {
                 self.shared.share(Arc::make_mut(cell));
             }

@@ -45,6 +45,8 @@ faults! {
     AdoptIncomplete = "adopt-incomplete",
     /// A node that has just started gives names away without waiting for those that it remembers.
     RegisterUnasked = "register-unasked",
+    /// A name is given away again while its former host still stops the worker.
+    EndedIsFree = "ended-is-free",
     /// A name whose host is not in view counts as free.
     HiddenIsFree = "hidden-is-free",
     /// The end of a name bans one of its births only.

@@ -107,7 +107,7 @@ impl Core {
                     self.park(&name);
                 }
                 _ if late => {
-                    self.out.push(Effect::Stop { name: name.clone(), since });
+                    self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
                     self.local.remove(&name);
                     self.keeping.remove(&name);
                     self.restate(&name, |cell| cell.state = NameState::Parked);
@@ -181,7 +181,9 @@ impl Core {
             let late = self.leaving.as_ref().is_some_and(|leaving| self.now.mono_ms >= leaving.until_ms);
             match local.phase {
                 LocalPhase::Moving(_) => self.go_on(name),
-                LocalPhase::Parking if late => self.out.push(Effect::Stop { name: name.clone(), since }),
+                LocalPhase::Parking if late => {
+                    self.out.push(Effect::Stop { name: name.clone(), since, conflict: None })
+                }
                 LocalPhase::Parking => self.go_on(name),
                 _ => {}
             }
@@ -194,7 +196,7 @@ impl Core {
                 let (to, epoch) = (moving.to.clone(), moving.epoch);
                 if planted(Fault::ReleaseUnheld) {
                     moving.accepted = true;
-                    return self.out.push(Effect::Stop { name: name.clone(), since });
+                    return self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
                 }
                 let offer = Message::Offer { name: name.clone(), birth, epoch, snapshot: snapshot.clone() };
                 if let Some(snapshot) = snapshot {
@@ -208,7 +210,7 @@ impl Core {
                     let me = self.config.me.node.clone();
                     self.restate(name, |cell| cell.holders = BTreeSet::from([me]).into());
                 }
-                self.out.push(Effect::Stop { name: name.clone(), since });
+                self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
             }
             _ => {}
         }
@@ -246,7 +248,7 @@ impl Core {
         }
         if accepted {
             moving.accepted = true;
-            self.out.push(Effect::Stop { name: name.clone(), since });
+            self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
         } else {
             self.go_on(name);
         }

@@ -8,7 +8,7 @@ use super::cell::{Key, NameCell, NameState, Revision};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
-use super::ids::{Birth, Epoch, Peer, RequestId};
+use super::ids::{Birth, Epoch, Peer, Pid, RequestId};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
 use super::snapshots::Purpose;
 use super::state::Core;
@@ -78,12 +78,14 @@ pub enum LocalPhase {
 pub enum Stopping {
     /// The name ends; the arbiter waits for it.
     Ended { arbiter: Option<Peer>, births: BTreeSet<Birth> },
-    /// Another node's claim is better.
-    Yielded,
+    /// Another node's claim is better: that of this worker.
+    Yielded { to: Pid },
     /// A later state of the same lineage has turned up: it is started again from there.
     Superseded,
 }
 
+/// How long a grant may come again after it was carried out.
+const REPEATS_MS: u64 = 60_000;
 /// Restarts that are remembered.
 const MAX_RESTARTS: usize = 32;
 /// Back-off between failed starts of a lineage.
@@ -111,7 +113,9 @@ impl Core {
             || self.phase != Phase::Up
             || self.local.contains_key(&name)
             || !planted(Fault::TakeAnyGrant)
-                && (self.directory.highest_epoch(&name) >= epoch || self.directory.is_banned(&name, cell.birth));
+                && (self.directory.highest_epoch(&name) >= epoch
+                    || self.taken_in.get(&name).is_some_and(|(taken, _)| *taken >= epoch)
+                    || self.directory.is_banned(&name, cell.birth));
         if refused {
             return self.send(arbiter, Message::Granted { name, epoch, outcome: GrantOutcome::Refused });
         }
@@ -122,6 +126,7 @@ impl Core {
     /// States a name as starting here and begins to start it.
     pub(super) fn take_in(&mut self, name: &Arc<str>, cell: NameCell, granted: Option<(Peer, First)>) {
         let (birth, since, attached) = (cell.birth, cell.since, cell.attached);
+        self.taken_in.insert(name.clone(), (cell.epoch, self.now.mono_ms));
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
         self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
         if planted(Fault::RemoveAnothersCell) {
@@ -148,10 +153,12 @@ impl Core {
 
     pub(super) fn start(&mut self, name: &Arc<str>, state: Option<Snapshot>) {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return };
-        let busy = self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));
+        let busy = planted(Fault::StartsInOrder)
+            && self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));
         let Some(local) = self.local.get_mut(name) else { return };
-        if planted(Fault::StartsInOrder) && busy {
+        if busy {
             local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms };
+            self.local_due_ms = 0;
             return;
         }
         local.phase = LocalPhase::Starting;
@@ -298,6 +305,10 @@ impl Core {
 
     pub(super) fn tick_host(&mut self) {
         let now = self.now.mono_ms;
+        if now >= self.forget_taken_ms {
+            self.forget_taken_ms = now + REPEATS_MS / 4;
+            self.taken_in.retain(|_, (_, at)| now < *at + REPEATS_MS);
+        }
         if now < self.local_due_ms {
             return;
         }
@@ -348,11 +359,15 @@ impl Core {
             Some(local) => {
                 let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);
                 let since = local.since;
+                let conflict = match &why {
+                    Stopping::Yielded { to } => Some(to.clone()),
+                    Stopping::Ended { .. } | Stopping::Superseded => None,
+                };
                 local.phase = LocalPhase::Stopping(why);
                 if idle {
                     self.on_stopped(name, since);
                 } else {
-                    self.out.push(Effect::Stop { name: name.clone(), since });
+                    self.out.push(Effect::Stop { name: name.clone(), since, conflict });
                 }
             }
             None => self.after_stop(name, why),
@@ -384,7 +399,7 @@ impl Core {
                     self.once_durable(Effect::Send { to: arbiter, message: Box::new(ended) });
                 }
             }
-            Stopping::Yielded => self.directory.remove(&Key::Name(name.clone())),
+            Stopping::Yielded { .. } => self.directory.remove(&Key::Name(name.clone())),
             Stopping::Superseded => {
                 let Some(cell) = self.directory.mine(name).cloned() else { return };
                 let epoch = self.strong_epoch(name);
@@ -428,12 +443,12 @@ impl Core {
             NameState::Starting | NameState::Running | NameState::Leaving { .. } => {
                 let stopping = self.local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Stopping(_)));
                 if !stopping {
-                    let winner = host.clone();
+                    let (winner, to) = (host.clone(), cell.pid(&self.config.sworm, name, host));
                     self.out.push(Effect::Tell(Notice::Conflict { name: name.clone(), winner }));
                     if planted(Fault::LoserRunsOn) {
-                        return self.after_stop(name, Stopping::Yielded);
+                        return self.after_stop(name, Stopping::Yielded { to });
                     }
-                    self.stop(name, Stopping::Yielded);
+                    self.stop(name, Stopping::Yielded { to });
                 }
             }
         }

@@ -15,6 +15,12 @@ use super::ids::LaneId;
 use super::shared::Shared;
 use crate::codec;
 
+mod part;
+mod weight;
+
+pub use part::{Part, Stage};
+pub use weight::fits;
+
 /// One node's facts, in one copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lane {
@@ -42,8 +48,8 @@ struct Cell<T> {
     value: Option<T>,
 }
 
-/// So many changes are found without looking at every cell.
-const RECENT: usize = 1024;
+/// So many changes are found without looking at every cell: what many inputs at once lead to, and what a peer may lack.
+const RECENT: usize = 4096;
 
 /// The changes of a lane after `from` up to `to`: the newest version of each cell. Joined whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +65,11 @@ pub struct Delta {
     /// The lane's fingerprint at `to`.
     pub fingerprint: u64,
     /// Each cell with its sequence number.
-    pub cells: Vec<(u64, Key, Option<Value>)>,
+    pub cells: Vec<Change>,
 }
+
+/// A cell with its sequence number; without a value it is a tombstone.
+pub type Change = (u64, Key, Option<Value>);
 
 /// What became of a delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,21 +159,16 @@ impl Lane {
     pub fn delta(&self, lane: &LaneId, peer_max: u64) -> Delta {
         let full = peer_max < self.gc;
         let from = if full { 0 } else { peer_max };
-        let mut cells: Vec<(u64, Key, Option<Value>)> = if from >= self.recent_after {
+        let mut cells: Vec<Change> = if from >= self.recent_after {
             self.recent.range(from + 1..).map(|(seq, key)| (*seq, key.clone(), self.value(key))).collect()
         } else {
             self.cells_after(from)
         };
         cells.retain(|(_, _, value)| !full || value.is_some());
-        let mut to = self.max;
-        if planted(Fault::PageDelta) && cells.len() > 3 {
-            cells.truncate(3);
-            to = cells[2].0;
-        }
-        Delta { lane: lane.clone(), from, to, full, fingerprint: self.fingerprint, cells }
+        Delta { lane: lane.clone(), from, to: self.max, full, fingerprint: self.fingerprint, cells }
     }
 
-    fn cells_after(&self, from: u64) -> Vec<(u64, Key, Option<Value>)> {
+    fn cells_after(&self, from: u64) -> Vec<Change> {
         let names = self.names.iter().filter(|(_, cell)| cell.seq > from);
         let names = names.map(|(name, cell)| (cell.seq, Key::Name(name.clone()), cell.value.clone().map(Value::Name)));
         let facts = self.facts.iter().filter(|(_, cell)| cell.seq > from);

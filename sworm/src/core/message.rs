@@ -9,7 +9,7 @@ use serde_bytes::ByteArray;
 
 use super::cell::{NameCell, Revision, Spec};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, RequestId};
-use super::lane::Delta;
+use super::lane::{Delta, Part};
 
 /// A message between two cores of one sworm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub enum Message {
     Pull(Vec<(LaneId, u64)>),
     /// Changes of a lane.
     Delta(Delta),
+    /// A part of changes that are too many for one message.
+    Part(Part),
+    /// Asks for the part after `after`, of a transfer that builds on `from` and began with this `gc`.
+    PullPart { lane: LaneId, from: u64, gc: u64, after: u64 },
     /// From a requester to the arbiter, or to the host for what only the host can do.
     Ask { request: RequestId, ask: Ask },
     /// The answer to it.

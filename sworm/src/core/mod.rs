@@ -18,6 +18,7 @@ pub mod snapshots;
 pub mod state;
 pub mod sync;
 pub mod time;
+pub mod transfer;
 pub mod view;
 
 #[cfg(test)]
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cell::{NameCell, Spec};
-use ids::{Epoch, Incarnation, LaneId, NodeId, Peer};
+use ids::{Epoch, Incarnation, LaneId, NodeId, Peer, Pid};
 use lane::{Delta, Lane};
 use message::{Answer, Ask, Message, Snapshot};
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub recover_wait_ms: u64,
     /// How long to wait for the holders of a state before an older one is taken.
     pub state_wait_ms: u64,
+    /// The largest part of a lane that travels in one message, in bytes; only a single cell may be larger.
+    pub part_bytes: usize,
     /// What happens when a worker of a type ends.
     pub restart: BTreeMap<Arc<str>, &'static dyn Restart>,
     /// The linked strategies.
@@ -150,8 +153,9 @@ pub enum Effect {
     Pause { name: Arc<str>, since: Epoch },
     /// Go on after a pause.
     Resume { name: Arc<str>, since: Epoch },
-    /// End a worker; what waits in its mailbox goes back to those who sent it.
-    Stop { name: Arc<str>, since: Epoch },
+    /// End a worker; what waits in its mailbox goes back to those who sent it. One that lost a conflict is told first who
+    /// has won.
+    Stop { name: Arc<str>, since: Epoch, conflict: Option<Pid> },
     /// The state of a checkpoint is durable, or is not to become so.
     Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), String> },
     /// What look-ups are to say of a name.

@@ -63,6 +63,8 @@ enum Then {
     Tell,
     /// Say that the worker runs.
     Run,
+    /// Both: it has asked before it could be said that it runs.
+    RunAndTell,
     /// Nothing waits for it.
     Nothing,
 }
@@ -100,7 +102,10 @@ impl Core {
                     _ => false,
                 }
         });
-        if runs {
+        let settles = |local: &super::host::Local| local.since == since && matches!(local.phase, LocalPhase::Settling);
+        if self.local.get(name).is_some_and(settles) {
+            self.keep(name, since, snapshot, Then::RunAndTell);
+        } else if runs {
             self.keep(name, since, snapshot, Then::Tell);
         } else {
             let result = Err("the worker is being stopped".to_owned());
@@ -197,10 +202,12 @@ impl Core {
         if changed {
             self.restate(name, |cell| cell.holders = holders.into());
         }
+        if matches!(then, Then::Run | Then::RunAndTell) {
+            self.run(name);
+        }
         match then {
-            Then::Run => self.run(name),
-            Then::Nothing => {}
-            Then::Tell => {
+            Then::Run | Then::Nothing => {}
+            Then::Tell | Then::RunAndTell => {
                 let number = revision.number;
                 let told = Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) };
                 if changed {

@@ -8,12 +8,13 @@ use super::cell::{Key, Value};
 use super::directory::{Directory, Standing};
 use super::fault::{Fault, planted};
 use super::host::Local;
-use super::ids::{Birth, LaneId, NodeId, Peer};
+use super::ids::{Birth, Epoch, LaneId, NodeId, Peer};
 use super::lane::Delta;
 use super::message::{Message, Phase};
 use super::requests::Pending;
 use super::snapshots::{Keeping, Restoring, Stored};
 use super::time::HybridClock;
+use super::transfer::Transfer;
 use super::view::{Member, View};
 use super::{Config, Effect, Entry, Input, Now, Recovered};
 
@@ -24,6 +25,8 @@ pub struct Core {
     pub(super) out: Vec<Effect>,
     pub(super) clock: HybridClock,
     pub(super) directory: Directory,
+    /// The lanes that come in parts.
+    pub(super) transfers: BTreeMap<LaneId, Transfer>,
     pub(super) members: BTreeMap<NodeId, Member>,
     pub(super) labels: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(super) view: View,
@@ -61,6 +64,10 @@ pub struct Core {
     pub(super) local: BTreeMap<Arc<str>, Local>,
     /// When a tick is to look at them again: until then it passes them over, however many they are.
     pub(super) local_due_ms: u64,
+    /// The newest assignment of each name that was carried out here, and when: its grant may come again after its worker
+    /// has ended.
+    pub(super) taken_in: BTreeMap<Arc<str>, (Epoch, u64)>,
+    pub(super) forget_taken_ms: u64,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
@@ -85,6 +92,7 @@ impl Core {
             out: Vec::new(),
             clock: HybridClock::default(),
             directory,
+            transfers: BTreeMap::new(),
             members: BTreeMap::new(),
             labels,
             view: View::default(),
@@ -113,6 +121,8 @@ impl Core {
             adopt_retry_ms: BTreeMap::new(),
             local: BTreeMap::new(),
             local_due_ms: 0,
+            taken_in: BTreeMap::new(),
+            forget_taken_ms: 0,
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
             restoring: BTreeMap::new(),
@@ -263,7 +273,7 @@ impl Core {
         if let Some(delta) = self.directory.unpublished() {
             sync = true;
             self.out.push(Effect::Persist(delta.clone()));
-            self.out.push(Effect::Broadcast(Box::new(Message::Delta(delta))));
+            self.tell_all(delta);
         }
         // Copies of others' lanes need not be durable before anything else, but soon.
         let now = self.now.mono_ms;
@@ -330,6 +340,7 @@ impl Core {
 
     fn tick(&mut self) {
         self.tick_members();
+        self.tick_transfers();
         self.tick_requests();
         self.tick_arbiter();
         self.tick_host();

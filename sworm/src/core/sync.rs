@@ -65,7 +65,12 @@ impl Core {
             }
             Message::Versions(versions) => self.on_versions(from, versions),
             Message::Pull(wanted) => self.on_pull(from, &wanted),
-            Message::Delta(delta) => self.on_delta(from, delta),
+            Message::Delta(mut delta) => {
+                self.directory.share(&mut delta.cells);
+                self.on_delta(from, delta);
+            }
+            Message::Part(part) => self.on_part(from, part),
+            Message::PullPart { lane, from: base, gc, after } => self.on_pull_part(from, lane, (base, gc), after),
             Message::Ask { request, ask } => self.on_asked(request, ask),
             Message::Answer { number, answer } => self.on_answer(from, number, answer),
             Message::Grant(grant) => self.on_grant(from, *grant),
@@ -169,9 +174,7 @@ impl Core {
                 pull.push((id, 0));
             }
         }
-        if !pull.is_empty() {
-            self.send(from, Message::Pull(pull));
-        }
+        self.pull(from, pull);
         if let Some(member) = self.member(from) {
             member.target = Some((versions.view, target));
         }
@@ -193,31 +196,24 @@ impl Core {
         }
     }
 
-    fn on_pull(&mut self, from: &Peer, wanted: &[(LaneId, u64)]) {
-        for (id, after) in wanted {
-            if let Some(lane) = self.directory.lane(id)
-                && lane.max() > *after
-            {
-                let delta = lane.delta(id, *after);
-                self.send(from, Message::Delta(delta));
-            }
-        }
-    }
-
-    fn on_delta(&mut self, from: &Peer, mut delta: Delta) {
-        self.directory.share(&mut delta);
+    /// Takes changes of a lane in.
+    pub(super) fn on_delta(&mut self, from: &Peer, delta: Delta) {
         let (lane, copy) = (delta.lane.clone(), delta.clone());
         match self.directory.join(delta) {
             Joined::Changed(_) => {
                 self.out.push(Effect::Persist(copy));
                 self.unsynced_ms.get_or_insert(self.now.mono_ms);
+                self.end_needless_transfer(&lane);
                 self.check_target(from);
             }
             Joined::Gap => {
                 let mine = self.directory.lane(&lane).map_or(0, |lane| lane.max());
-                self.send(from, Message::Pull(vec![(lane, mine)]));
+                self.pull(from, vec![(lane, mine)]);
             }
-            Joined::Damaged(_) => self.send(from, Message::Pull(vec![(lane, 0)])),
+            Joined::Damaged(_) => {
+                self.transfers.remove(&lane);
+                self.pull(from, vec![(lane, 0)]);
+            }
             Joined::Known => {}
         }
     }

@@ -1,5 +1,8 @@
 //! A sworm's part of the store: lanes as logs of deltas, snapshots as blobs.
 
+mod record;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use self::record::{Record, frames, whole_deltas};
 use crate::codec;
 use crate::core::Recovered;
 use crate::core::ids::{Incarnation, LaneId, NodeId};
@@ -107,17 +111,19 @@ impl Disk {
 
     /// A lane as far as its frames can be used, and its log. A log of which nothing can be used is deleted.
     fn recover_lane(&mut self, mut found: LoadedLog) -> Option<(LaneId, Lane)> {
-        let deltas = found.frames.iter().map_while(|frame| codec::decode::<Delta>(frame).ok());
-        let mut deltas: Vec<Delta> = deltas.take_while(|delta| lane_key(&delta.lane) == *found.id).collect();
+        let records = found.frames.iter().map_while(|frame| codec::decode::<Record<'_>>(frame).ok());
+        let (mut deltas, readable) = whole_deltas(records.take_while(|record| lane_key(record.lane()) == *found.id));
         let (mut lane, joined) = replay(&deltas);
+        // The last delta may have been on its way to the disk when the node ended.
+        let torn = joined == deltas.len() && readable == found.frames.len() && found.log.dropped() == 0;
         if joined < deltas.len() {
             // The one that does not fit may have taken the others with it.
             deltas.truncate(joined);
             (lane, _) = replay(&deltas);
         }
-        let dropped = found.frames.len() - deltas.len();
-        let id = deltas.pop().map(|delta| delta.lane);
-        if dropped > 0 || found.log.dropped() > 0 {
+        let (id, used) = deltas.pop().map(|(delta, frames)| (delta.lane, frames)).unzip();
+        let dropped = found.frames.len() - used.unwrap_or(0);
+        if !torn && (dropped > 0 || found.log.dropped() > 0) {
             let dropped = found.log.dropped() + dropped as u64;
             tracing::error!(lane = ?id, upto = lane.max(), dropped, "a stored lane is damaged; its end is left to the peers");
         }
@@ -132,23 +138,36 @@ impl Disk {
 
     /// Keeps the changes of a lane; `whole` gives all of it when the log is to be written anew.
     pub fn persist(&mut self, delta: &Delta, whole: impl FnOnce() -> Option<Delta>) -> Result<(), StoreError> {
-        let log = self.logs.entry(delta.lane.clone()).or_insert_with(|| {
-            let prefix = [self.prefix.as_slice(), &lane_key(&delta.lane)].concat();
+        if self.store.is_volatile() {
+            return Ok(()); // nobody would ever read it
+        }
+        let Self { store, batch, last, logs, prefix, .. } = self;
+        let Log { log, base, broken } = logs.entry(delta.lane.clone()).or_insert_with(|| {
+            let prefix = [prefix.as_slice(), &lane_key(&delta.lane)].concat();
             Log { log: FrameLog::new(Space::Lanes, prefix), base: 0, broken: false }
         });
-        let grown = log.log.bytes() > 2 * log.base + SLACK_BYTES;
-        let anew = if delta.full || grown || log.broken { whole() } else { None };
-        let failed = |e: codec::CodecError| StoreError::Failed(e.to_string());
+        let mut write = |batch: &mut Batch| {
+            if batch.bytes() > BATCH_BYTES {
+                *last = store.write(std::mem::take(batch))?;
+            }
+            Ok(())
+        };
+        let grown = log.bytes() > 2 * *base + SLACK_BYTES;
+        let anew = if delta.full || grown || *broken { whole() } else { None };
         match anew {
             Some(whole) => {
-                let frame = codec::encode(&whole).map_err(failed)?;
-                log.log.rewrite(&mut self.batch, [frame.as_slice()])?;
-                log.base = log.log.bytes();
-                log.broken = false;
+                log.rewrite_in_batches(batch, frames(Cow::Owned(whole)), &mut write)?;
+                *base = log.bytes();
+                *broken = false;
             }
-            None => log.log.append(&mut self.batch, &codec::encode(delta).map_err(failed)?)?,
+            None => {
+                for frame in frames(Cow::Borrowed(delta)) {
+                    log.append(batch, &frame)?;
+                    write(batch)?;
+                }
+            }
         }
-        self.write_if_large()
+        write(batch)
     }
 
     /// Forgets a lane.
@@ -216,9 +235,9 @@ impl Disk {
 }
 
 /// Joins deltas in order, and says how many of them fit.
-fn replay(deltas: &[Delta]) -> (Lane, usize) {
+fn replay(deltas: &[(Delta, usize)]) -> (Lane, usize) {
     let mut lane = Lane::default();
-    let fits = |delta: &&Delta| !matches!(lane.join((*delta).clone()), Joined::Gap | Joined::Damaged(_));
+    let fits = |(delta, _): &&(Delta, usize)| !matches!(lane.join(delta.clone()), Joined::Gap | Joined::Damaged(_));
     let joined = deltas.iter().take_while(fits).count();
     (lane, joined)
 }
@@ -241,5 +260,7 @@ fn snapshot_key(prefix: [u8; 8], name: &str) -> Vec<u8> {
     [prefix.as_slice(), &xxh3_128(name.as_bytes()).to_be_bytes()].concat()
 }
 
+#[cfg(test)]
+mod large_tests;
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ use crate::worker::task::{Control, STOPPING_LIMIT, Start, Tell};
 
 /// How many inputs are taken before their effects are performed.
 const BATCH: usize = 1024;
-/// How long a worker that was told to stop or pause may take beyond its `stopping` hook.
+/// How long a worker that was told to stop or pause may take beyond its hooks.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// What drives a core.
@@ -129,7 +129,7 @@ impl Driver {
             Effect::Resume { name, since } => {
                 self.control(&name, since, Control::Resume);
             }
-            Effect::Stop { name, since } => self.stop(name, since),
+            Effect::Stop { name, since, conflict } => self.stop(name, since, conflict),
             Effect::Checkpointed { name, since, number, result } => {
                 self.control(&name, since, Control::Checkpointed { number, result });
             }
@@ -162,7 +162,12 @@ impl Driver {
     fn send(&self, to: Option<&Peer>, message: Box<Message>) {
         let class = match *message {
             // Told again, or pulled.
-            Message::Beat(_) | Message::Delta(_) | Message::Versions(_) | Message::Pull(_) => Class::Droppable,
+            Message::Beat(_)
+            | Message::Delta(_)
+            | Message::Versions(_)
+            | Message::Pull(_)
+            | Message::Part(_)
+            | Message::PullPart { .. } => Class::Droppable,
             _ => Class::Important,
         };
         let node = &self.shared.node;
@@ -217,9 +222,10 @@ impl Driver {
         slot.is_some_and(|slot| slot.control.send(control).is_ok())
     }
 
-    fn stop(&self, name: Arc<str>, since: Epoch) {
+    fn stop(&self, name: Arc<str>, since: Epoch, conflict: Option<Pid>) {
         let attached = self.shared.slots().get(&name).is_some_and(|slot| slot.task.is_none());
-        if attached || !self.control(&name, since, Control::Stop) {
+        let hooks = if conflict.is_some() { 2 } else { 1 };
+        if attached || !self.control(&name, since, Control::Stop { conflict }) {
             self.shared.slots().remove(&name);
             return self.shared.input(Input::Stopped { name, since });
         }
@@ -230,7 +236,7 @@ impl Driver {
                 Some(slot) => slot.control.clone(),
                 None => return,
             };
-            if timeout(STOPPING_LIMIT + GRACE, control.closed()).await.is_err() {
+            if timeout(STOPPING_LIMIT * hooks + GRACE, control.closed()).await.is_err() {
                 tracing::warn!(name = &*name, "a worker did not stop in time; its task is aborted");
                 if let Some(Slot { task: Some(task), .. }) = shared.slots().get(&name) {
                     task.abort();

@@ -17,6 +17,7 @@ use crate::api::{Ack, SwormSpec};
 use crate::core::ids::{MAX_LABEL_BYTES, Peer};
 use crate::core::membership::MemberState;
 use crate::core::message::Message;
+use crate::core::transfer::PART_BYTES;
 use crate::core::{Config, Core, Input, Now};
 use crate::error::{OpenError, StartError};
 use crate::panics;
@@ -110,6 +111,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         grace_ms: super::GRACE_MS,
         recover_wait_ms: RECOVER_WAIT_MS,
         state_wait_ms: STATE_WAIT_MS,
+        part_bytes: PART_BYTES,
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
         strategies,
         labels: node.labels.clone(),

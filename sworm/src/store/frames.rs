@@ -1,8 +1,9 @@
 //! Holds lists of byte frames that grow at their end and are compacted by generations.
 //!
-//! A frame is a blob under prefix ‖ `be32(generation)` ‖ `be64(number)`. A rewrite puts a new generation and deletes the
-//! old one in one batch, so that at any time there is one generation. What a crash or a damaged disk leaves is read up
-//! to the first frame that is not as it was written; whoever owns the log gets the rest from the peers.
+//! A frame is a blob under prefix ‖ `be32(generation)` ‖ `be64(number)`. A rewrite puts a new generation, at last its
+//! first frame, and deletes the old one in one batch with that: however many batches it takes, at any time there is one
+//! generation that has a first frame. What a crash or a damaged disk leaves is read up to the first frame that is not as
+//! it was written; whoever owns the log gets the rest from the peers.
 
 use std::ops::ControlFlow;
 
@@ -103,10 +104,8 @@ impl FrameLog {
         }
         // What stands behind the last good frame must not follow the new one when the log is read again.
         self.remove_stale(batch);
-        let key = self.key(self.chunks.len());
-        self.chunks.push(put_blob(batch, self.space, &key, frame, 0)?);
-        self.bytes += frame.len() as u64;
-        Ok(())
+        self.chunks.push(0);
+        self.put(batch, self.chunks.len() - 1, frame)
     }
 
     /// Replaces all frames. On an error nothing has changed.
@@ -115,13 +114,41 @@ impl FrameLog {
         batch: &mut Batch,
         frames: impl IntoIterator<Item = &'f [u8]>,
     ) -> Result<(), StoreError> {
+        let frames: Vec<&[u8]> = frames.into_iter().collect();
+        let mut fresh = self.clone();
+        let mut puts = Batch::new();
+        fresh.rewrite_in_batches(&mut puts, frames, |_| Ok(()))?;
+        batch.append(puts);
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Replaces all frames by some that are too many for one batch: after each frame `write` may write the batch. A crash
+    /// leaves either all of the old frames or all of the new ones.
+    pub fn rewrite_in_batches<F: AsRef<[u8]>>(
+        &mut self,
+        batch: &mut Batch,
+        frames: impl IntoIterator<Item = F>,
+        mut write: impl FnMut(&mut Batch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut frames = frames.into_iter();
         let mut fresh = Self::new(self.space, self.prefix.clone());
         // There is one generation at a time, so after the last one comes the first.
         fresh.generation = self.generation.wrapping_add(1);
-        let mut puts = Batch::new();
-        frames.into_iter().try_for_each(|frame| fresh.append(&mut puts, frame))?;
+        // An earlier rewrite that was not finished left keys of that very generation.
+        self.remove_stale(batch);
+        let first = frames.next();
+        if first.is_some() {
+            fresh.chunks.push(0);
+        }
+        for frame in frames {
+            fresh.append(batch, frame.as_ref())?;
+            write(batch)?;
+        }
         self.remove(batch);
-        batch.append(puts);
+        if let Some(first) = first {
+            fresh.put(batch, 0, first.as_ref())?;
+        }
         *self = fresh;
         Ok(())
     }
@@ -147,6 +174,12 @@ impl FrameLog {
     /// or missing, and those after it. 0 once the log was rewritten.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    fn put(&mut self, batch: &mut Batch, number: usize, frame: &[u8]) -> Result<(), StoreError> {
+        self.chunks[number] = put_blob(batch, self.space, &self.key(number), frame, 0)?;
+        self.bytes += frame.len() as u64;
+        Ok(())
     }
 
     fn remove_frames(&mut self, batch: &mut Batch) {
@@ -186,6 +219,9 @@ impl Loading {
 
     fn add(&mut self, (generation, number): (u32, u64), index: u16, key: &[u8], value: &[u8]) {
         if generation != self.log.generation {
+            if (number, index) != (0, 0) && self.highest.is_some() {
+                return self.log.stale.push(key.to_vec()); // a rewrite that was not finished
+            }
             self.supersede(generation);
         }
         self.highest = Some(number);
@@ -209,7 +245,8 @@ impl Loading {
         }
     }
 
-    /// A newer generation was found: the older one should not be there, and is deleted with the next change.
+    /// A generation with a first frame was found: the one before it should not be there, and is deleted with the next
+    /// change.
     fn supersede(&mut self, generation: u32) {
         let mut old = Batch::new();
         self.log.remove_frames(&mut old);

@@ -24,6 +24,7 @@ use super::{Batch, Space, Store, StoreError, Ticket};
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    volatile: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +38,11 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that no node will ever open again.
+    pub(crate) fn volatile() -> Self {
+        Self { volatile: true, ..Self::default() }
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
@@ -90,6 +96,10 @@ impl Store for MemoryStore {
                 _ => return Ok(()),
             }
         }
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.volatile
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

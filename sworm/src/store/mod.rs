@@ -70,6 +70,11 @@ pub trait Store: Send + Sync + 'static {
         each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
+    /// Whether no node will ever open it again: what is read only at a start need not be kept then.
+    fn is_volatile(&self) -> bool {
+        false
+    }
+
     /// Syncs everything and lets go of the place, so that it can be opened again. Everything after it is
     /// [`StoreError::Closed`]; to close twice is fine. To drop a store does the same, synchronously.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

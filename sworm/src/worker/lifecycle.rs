@@ -3,6 +3,7 @@
 use std::future::{Future, pending};
 
 use super::{Context, Worker};
+use crate::core::ids::Pid;
 
 /// The error that a worker's hooks return: any error, or a text through `.into()`.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +35,39 @@ pub trait Lifecycle: Worker {
     /// more it counts as stopped, which the log says at level error, and its name may start elsewhere while it still runs.
     fn stopping(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = ctx;
+        async {}
+    }
+
+    /// Runs in the loser when two workers of one name meet: a cut of the network has healed, and `other` goes on. It runs
+    /// once, before [`stopping`](Self::stopping), and has 5 seconds of its own; then the worker is gone, and its state with
+    /// it: nothing merges the two but what is done here. No message is handled any more, and those that wait go to the
+    /// winner; so does a call through [`ctx.this()`](Context::this), and that is how to send it what it lacks. A worker
+    /// that was waiting to be started again has nothing to give, and is not told.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use sworm::prelude::*;
+    /// #[derive(Worker, Serialize, Deserialize)]
+    /// #[worker(handles(Add), lifecycle)]
+    /// struct Counter {
+    ///     total: i64,
+    ///     /// What was counted since the last word from the other side.
+    ///     own: i64,
+    /// }
+    /// # #[derive(Message, Serialize, Deserialize)]
+    /// # struct Add(i64);
+    /// # impl Handler<Add> for Counter {
+    /// #     async fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) { self.total += n; self.own += n; }
+    /// # }
+    ///
+    /// impl Lifecycle for Counter {
+    ///     async fn on_conflict(&mut self, _other: Pid, ctx: &mut Context<Self>) {
+    ///         let _ = ctx.this().call(Add(self.own)).await;
+    ///     }
+    /// }
+    /// ```
+    fn on_conflict(&mut self, other: Pid, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
+        let _ = (other, ctx);
         async {}
     }
 }

@@ -28,7 +28,7 @@ use crate::error::CallError;
 use crate::panics;
 use crate::strategy::Exit;
 
-/// How long `stopping` may take.
+/// How long `stopping`, and `on_conflict`, may take.
 pub(crate) const STOPPING_LIMIT: Duration = Duration::from_secs(5);
 /// The largest state.
 pub(crate) const MAX_SNAPSHOT_BYTES: usize = 16 << 20;
@@ -70,7 +70,10 @@ pub(crate) enum Control {
     /// Whoever sets it first answers: the task, or the node when the task takes too long.
     Pause(Arc<AtomicBool>),
     Resume,
-    Stop,
+    /// With a pid it has lost a conflict against that worker.
+    Stop {
+        conflict: Option<Pid>,
+    },
     Checkpointed {
         number: u64,
         result: Result<(), String>,
@@ -101,6 +104,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         ever_checkpointed: start.state.as_ref().is_some_and(|state| state.checkpoint),
         revision: 0,
         pause_due: None,
+        lost_to: None,
         start_timeout: start.start_timeout,
         control: start.control,
         receiver,
@@ -125,6 +129,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         Ok(mut worker) => {
             task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
             let end = task.work(&mut worker).await;
+            task.conflict(&mut worker).await;
             // A destructor that panics is the worker's business too.
             let _ = panics::guarded(|| drop(worker));
             match end {
@@ -165,6 +170,8 @@ struct Task<W> {
     revision: u64,
     /// Told to pause while a checkpoint was awaited.
     pause_due: Option<Arc<AtomicBool>>,
+    /// The winner of a conflict that this worker has lost, until it is told.
+    lost_to: Option<Pid>,
     start_timeout: Duration,
     control: mpsc::UnboundedReceiver<Control>,
     receiver: mpsc::Receiver<Parcel<W>>,
@@ -231,7 +238,13 @@ impl<W: Lifecycle> Task<W> {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
                 Next::Control(Some(Control::Pause(answered))) => self.pause(worker, &answered).await,
                 Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) | Next::Asked => None,
-                Next::Control(Some(Control::Stop) | None) => {
+                Next::Control(Some(Control::Stop { conflict })) => {
+                    self.lost_to = conflict;
+                    self.conflict(worker).await;
+                    self.stopping(worker).await;
+                    Some(End::Stopped)
+                }
+                Next::Control(None) => {
                     self.stopping(worker).await;
                     Some(End::Stopped)
                 }
@@ -314,7 +327,11 @@ impl<W: Lifecycle> Task<W> {
                     Some(Control::Pause(answered)) => self.pause_due = Some(answered),
                     Some(Control::Resume) => self.pause_due = None,
                     Some(Control::Checkpointed { .. }) => {}
-                    Some(Control::Stop) | None => return Err(("the worker was stopped".into(), End::Stopped)),
+                    Some(Control::Stop { conflict }) => {
+                        self.lost_to = conflict;
+                        return Err(("the worker was stopped".into(), End::Stopped));
+                    }
+                    None => return Err(("the worker was stopped".into(), End::Stopped)),
                 }
             }
         }
@@ -351,7 +368,11 @@ impl<W: Lifecycle> Task<W> {
         loop {
             match self.control.recv().await {
                 Some(Control::Resume) => return self.started(worker).await.err().map(End::Exit),
-                Some(Control::Stop) | None => return Some(End::Stopped),
+                Some(Control::Stop { conflict }) => {
+                    self.lost_to = conflict;
+                    return Some(End::Stopped);
+                }
+                None => return Some(End::Stopped),
                 Some(Control::Pause(_) | Control::Checkpointed { .. }) => {}
             }
         }
@@ -359,14 +380,18 @@ impl<W: Lifecycle> Task<W> {
 
     async fn stopping(&mut self, worker: &mut W) {
         self.ctx.place = Place::Hook;
-        let stopped = tokio::time::timeout(STOPPING_LIMIT, guarded(worker.stopping(&mut self.ctx))).await;
+        limited("stopping", &self.ctx.pid.clone(), worker.stopping(&mut self.ctx)).await;
         self.ctx.place = Place::Work;
-        let pid = &self.ctx.pid;
-        match stopped {
-            Err(_) => tracing::warn!(%pid, "`stopping` did not return in {STOPPING_LIMIT:?}; going on without it"),
-            Ok(Err(panic)) => tracing::warn!(%pid, panic, "`stopping` panicked; going on without it"),
-            Ok(Ok(())) => {}
-        }
+    }
+
+    /// Tells a worker that it has lost a conflict, if it has and does not know it yet. It takes nothing any more: what
+    /// waits goes to the winner.
+    async fn conflict(&mut self, worker: &mut W) {
+        let Some(winner) = self.lost_to.take() else { return };
+        self.give_everything_back();
+        self.ctx.place = Place::Hook;
+        limited("on_conflict", &self.ctx.pid.clone(), worker.on_conflict(winner, &mut self.ctx)).await;
+        self.ctx.place = Place::Work;
     }
 
     /// What was not handled goes back to its callers, who look for the worker anew; casts are sent on.
@@ -404,6 +429,15 @@ async fn run_until_asked(asked: &Asked, run: impl Future<Output = Result<(), sup
         Poll::Pending => Poll::Pending,
     })
     .await
+}
+
+/// Runs a hook that must not hold up the end of its worker.
+async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
+    match tokio::time::timeout(STOPPING_LIMIT, guarded(run)).await {
+        Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
+        Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
+        Ok(Ok(())) => {}
+    }
 }
 
 /// Runs people's code; a panic in it becomes its text.

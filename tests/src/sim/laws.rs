@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sworm::core::directory::Standing;
-use sworm::core::ids::{Birth, Epoch, Incarnation, Peer};
+use sworm::core::ids::{Birth, Epoch, Incarnation, Peer, Pid};
 use sworm::core::message::{Answer, Ask, Done, Refusal};
 
 use super::options::Options;
@@ -28,6 +28,8 @@ pub(super) struct Laws {
     pub(super) restored_older: BTreeSet<Arc<str>>,
     /// When processes died.
     pub(super) deaths: Vec<u64>,
+    /// The workers that lost a conflict, and whether they were told.
+    losers: BTreeMap<(Peer, Arc<str>, Epoch), bool>,
 }
 
 /// Processes that die within this time die at once: lost copies are not made up for yet.
@@ -104,6 +106,29 @@ impl Laws {
         self.restored_older.insert(name.clone());
     }
 
+    pub(super) fn lost(&mut self, at: &Peer, name: &Arc<str>, since: Epoch) {
+        if self.losers.insert((at.clone(), name.clone(), since), false).is_some() {
+            self.broken(format!("{name} {since} on {at} loses twice"));
+        }
+    }
+
+    pub(super) fn told(&mut self, at: &Peer, name: &Arc<str>, since: Epoch, winner: &Pid) {
+        if winner.node == at.node || winner.name != *name {
+            self.broken(format!("{name} {since} on {at} has lost against {winner}"));
+        }
+        match self.losers.insert((at.clone(), name.clone(), since), true) {
+            Some(true) => self.broken(format!("{name} {since} on {at} is told twice that it has lost")),
+            Some(false) => {}
+            None => self.broken(format!("{name} {since} on {at} is told that it has lost, and it runs nowhere")),
+        }
+    }
+
+    /// A worker that lost a conflict and does not know.
+    fn untold(&self) -> Option<String> {
+        let ((at, name, since), _) = self.losers.iter().find(|(_, told)| !**told)?;
+        Some(format!("{name} {since} on {at} has lost a conflict and was not told"))
+    }
+
     pub(super) fn answered(&mut self, _number: u64, answer: &Answer) {
         match answer {
             Ok(Done::Registered { name, cell, .. }) => {
@@ -165,7 +190,11 @@ impl World {
 
     /// What must hold when all faults are over and the cluster is at rest.
     pub(super) fn check_end(&mut self) {
-        let found = self.overdue().or_else(|| self.names_are_wrong()).or_else(|| self.lanes_are_wrong());
+        let found = self
+            .overdue()
+            .or_else(|| self.laws.untold())
+            .or_else(|| self.names_are_wrong())
+            .or_else(|| self.lanes_are_wrong());
         if let Some(what) = found {
             self.laws.broken(what);
         }
@@ -221,8 +250,9 @@ impl World {
         if registered.is_empty() && all_known && !places.is_empty() {
             return Some("was never registered and runs".into());
         }
-        // Somebody who gave up after a failure may have been replaced.
-        if never_ended && registered.len() > 1 && !self.options.may_part() && !self.options.crashes {
+        // Somebody who gave up after a failure may have been replaced; so may one of whom only those knew who are gone.
+        let known = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
+        if never_ended && registered.len() > 1 && known && !self.options.may_part() && !self.options.crashes {
             return Some(format!("was registered {} times and never ended", registered.len()));
         }
         if let Some((_, worker)) = places.first() {

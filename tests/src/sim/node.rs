@@ -103,7 +103,14 @@ pub(super) fn endpoint(node: &str) -> String {
 
 impl Node {
     /// A process starts on a machine, and looks for these others.
-    pub(super) fn start(name: &str, machine: &Machine, others: Vec<String>, now_ms: u64, chance: u64) -> Self {
+    pub(super) fn start(
+        name: &str,
+        machine: &Machine,
+        others: Vec<String>,
+        part_bytes: usize,
+        now_ms: u64,
+        chance: u64,
+    ) -> Self {
         let id = NodeId::new(name).expect("valid");
         let disk = machine.disk.clone();
         let store: Arc<dyn sworm::store::Store> = Arc::new(disk);
@@ -123,6 +130,7 @@ impl Node {
             grace_ms: GRACE_MS,
             recover_wait_ms: 5_000,
             state_wait_ms: 10_000,
+            part_bytes,
             ack_in_memory: false,
             restart: BTreeMap::from([(WORKER.into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fastrand::Rng;
+use sworm::core::transfer::PART_BYTES;
 
 use super::plots::Plot;
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub slow_starts: bool,
     /// Some names fail to start.
     pub broken_starts: bool,
+    /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
+    pub part_bytes: usize,
 }
 
 impl Options {
@@ -95,6 +98,7 @@ impl Options {
             sync_ms: [2, 20, 300][rng.usize(0..3)],
             // Each message that overtakes another is made up for with all that came since: dear with many names.
             in_order: rng.u32(0..if names > 100 { 8 } else { 2 }) > 0,
+            part_bytes: [600, 2_000, 20_000, PART_BYTES][rng.usize(0..4)],
         };
         options.plot.adjust(options)
     }
@@ -127,6 +131,7 @@ impl Options {
             crashes: false,
             slow_starts: false,
             broken_starts: false,
+            part_bytes: PART_BYTES,
         }
     }
 

@@ -164,10 +164,8 @@ impl World {
                 let Some(worker) = node.workers.get_mut(name).filter(|worker| worker.since == *since) else { return };
                 worker.ready = false;
             }
-            Input::Stopped { name, since } => {
-                if node.workers.get(name).is_some_and(|worker| worker.since == *since) {
-                    node.workers.remove(name);
-                }
+            Input::Stopped { name, since } if node.workers.get(name).is_some_and(|worker| worker.since == *since) => {
+                node.workers.remove(name);
             }
             _ => {}
         }
@@ -296,7 +294,10 @@ impl World {
                     worker.ready = true;
                 }
             }
-            Effect::Stop { name, since } => {
+            Effect::Stop { name, since, conflict } => {
+                if let Some(winner) = conflict {
+                    self.laws.told(at, &name, since, &winner);
+                }
                 let delay = 1 + self.rng.u64(0..20);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
@@ -345,8 +346,14 @@ impl World {
             }
             Effect::Tell(notice) => {
                 self.note(|| format!("{at} tells {notice:?}"));
-                if let Notice::RestoredOlder { name } = notice {
-                    self.laws.restored_older(&name);
+                match notice {
+                    Notice::RestoredOlder { name } => self.laws.restored_older(&name),
+                    Notice::Conflict { name, .. } => {
+                        if let Some(loser) = self.nodes[&*at.node].workers.get(&name) {
+                            self.laws.lost(at, &name, loser.since);
+                        }
+                    }
+                    _ => {}
                 }
             }
             Effect::Disagreed { node, theirs } => {

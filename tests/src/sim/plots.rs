@@ -81,6 +81,7 @@ impl Plot {
             drift_ppm: seeded.drift_ppm,
             garbage: seeded.garbage,
             sync_ms: seeded.sync_ms,
+            part_bytes: seeded.part_bytes,
             ..Options::none()
         };
         match self {

@@ -167,7 +167,7 @@ impl World {
         let chance = self.rng.u64(..);
         let machine =
             self.machines.entry(name.to_owned()).or_insert_with(|| Machine { opens: true, ..Machine::default() });
-        let node = Node::start(name, machine, others.clone(), self.now_ms, chance);
+        let node = Node::start(name, machine, others.clone(), self.options.part_bytes, self.now_ms, chance);
         let me = node.me.clone();
         self.note(|| format!("start {me}"));
         self.laws.started(&me);

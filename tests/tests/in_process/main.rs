@@ -6,6 +6,7 @@ use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
 
 mod casts;
+mod conflicts;
 mod lookups;
 mod names;
 mod opening;

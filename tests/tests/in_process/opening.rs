@@ -16,10 +16,11 @@ async fn a_sworm_that_was_refused_is_gone_and_can_be_opened_as_the_others_have_i
     let (a, b) = (node(&network, "a").await, node(&network, "b").await);
     let on_a = a.sworm(SwormSpec::new("s").handoff(true)).await.expect("it opens");
     for _ in 0..2 {
-        let refused = b.sworm("s").await.expect_err("they disagree");
+        let quick = SwormSpec::new("s").sync_interval(Duration::from_millis(20));
+        let refused = b.sworm(quick).await.expect_err("they disagree");
         assert!(matches!(&refused, OpenError::Disagreed { node, .. } if node == a.id()), "{refused}");
     }
-    // Some heartbeats long it does nothing any more.
+    // For as long as fifty heartbeats take: a refused one that lived on would be far ahead of its successor.
     holds_for(Duration::from_secs(1), "it stays out", || async { on_a.nodes() == [a.id().clone()] }).await;
     let on_b = b.sworm(SwormSpec::new("s").handoff(true)).await.expect("they agree");
     for sworm in [&on_a, &on_b] {

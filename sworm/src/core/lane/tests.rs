@@ -88,3 +88,33 @@ fn damage_is_detected_and_the_copy_discarded() {
     assert_eq!(copy.join(delta), Joined::Damaged(vec![key(1), key(1)]));
     assert_eq!(copy.max(), 0);
 }
+
+#[test]
+fn changes_that_are_not_recent_any_more_are_found_too() {
+    let (mut owner, mut copy) = (Lane::default(), Lane::default());
+    let key = |n: usize| Key::WorkerType(n.to_string().into());
+    for n in 0..2 * RECENT {
+        owner.put(key(n), Value::WorkerType(1));
+        if n == 9 {
+            copy.join(owner.delta(&id(), 0));
+        }
+    }
+    owner.remove(&key(3));
+    assert!(owner.recent.len() == RECENT && copy.max() < owner.recent_after);
+    let delta = owner.delta(&id(), copy.max());
+    assert_eq!(delta.cells.len(), 2 * RECENT - 9, "ten are known, one of which has ended");
+    assert!(delta.cells.is_sorted_by_key(|(seq, _, _)| *seq));
+    assert!(matches!(copy.join(delta), Joined::Changed(_)));
+    assert_eq!((live(&copy), copy.max()), (live(&owner), owner.max()));
+    let delta = owner.delta(&id(), owner.max() - 1);
+    assert_eq!(delta.cells, [(owner.max(), key(3), None)]);
+}
+
+#[test]
+fn a_value_that_does_not_fit_its_key_is_nothing() {
+    let mut lane = Lane::default();
+    lane.put(Key::Name("n".into()), Value::WorkerType(1));
+    assert!(lane.name("n").is_none() && lane.claims() == 0 && lane.fingerprint() == 0);
+    lane.collect(0);
+    assert_eq!(lane.seq(&Key::Name("n".into())), None);
+}

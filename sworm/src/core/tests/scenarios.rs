@@ -276,6 +276,18 @@ fn at_rest_only_heartbeats_are_sent() {
 }
 
 #[test]
+fn at_rest_ticks_pass_over_the_workers() {
+    let mut world = World::new(&ABC);
+    registered(&mut world, 10);
+    world.run(3_000);
+    assert!(world.ticks_are_idle());
+    world.crash("name-0");
+    world.run_until("a restart to come", |world| !world.ticks_are_idle());
+    world.run_until("a restart", |world| world.worker("name-0").is_some());
+    world.run_until("rest", World::ticks_are_idle);
+}
+
+#[test]
 fn a_copy_that_is_counted_on_is_not_thrown_away_for_older_news() {
     for seed in 0..20 {
         let mut world = World::seeded(&["a"], seed);

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::core::cell::{Kind, Revision, Spec};
-use crate::core::directory::Standing;
+use crate::core::directory::{Directory, Standing};
 use crate::core::ids::{Epoch, Incarnation, LaneId, NodeId, Peer};
 use crate::core::lane::Lane;
 use crate::core::message::{Answer, Ask, Message, Registering, Snapshot};
 use crate::core::snapshots::Stored;
+use crate::core::transfer::PART_BYTES;
 use crate::core::{Config, Core, Effect, Entry, Input, Now, Recovered};
 use crate::plugin::Strategies;
 use crate::strategy::{Exit, Restart, Transient};
@@ -101,6 +102,9 @@ pub(super) struct World {
     pub(super) lost: u64,
     pub(super) repeated: u64,
     pub(super) delay_ms: u64,
+    /// What a part of a lane may weigh, and the largest message so far.
+    pub(super) part_bytes: usize,
+    pub(super) largest: usize,
     /// Counts whose checkpoint was acknowledged.
     pub(super) acknowledged: BTreeMap<Arc<str>, u64>,
     counting: BTreeMap<(Arc<str>, Epoch, u64), u64>,
@@ -139,6 +143,8 @@ impl World {
             lost: 0,
             repeated: 0,
             delay_ms: 0,
+            part_bytes: PART_BYTES,
+            largest: 0,
             acknowledged: BTreeMap::new(),
             counting: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -176,6 +182,7 @@ impl World {
 
     pub(super) fn start_hosting(&mut self, name: &str, hosts: bool) {
         self.trace.push(format!("{} start {name}", self.now_ms));
+        let part_bytes = self.part_bytes;
         let incarnation = self.incarnations.entry(name.to_owned()).or_default();
         *incarnation += 1;
         let me = Peer { node: NodeId::new(name).expect("valid"), incarnation: Incarnation(*incarnation) };
@@ -189,6 +196,7 @@ impl World {
             grace_ms: 5_000,
             recover_wait_ms: 5_000,
             state_wait_ms: 10_000,
+            part_bytes,
             restart: BTreeMap::from([("counter".into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),
             labels: BTreeMap::new(),
@@ -359,6 +367,29 @@ impl World {
         self.nodes.values().filter(|node| node.workers.contains_key(name)).count()
     }
 
+    /// A node, and all that it holds.
+    pub(super) fn directory(&mut self, on: &str) -> (Peer, &mut Directory) {
+        let node = self.nodes.get_mut(on).expect("it runs");
+        (node.me.clone(), &mut node.core.directory)
+    }
+
+    /// How many names a node knows.
+    pub(super) fn names_at(&self, on: &str) -> usize {
+        let names = self.nodes[on].core.directory.lanes().flat_map(|(_, lane)| lane.names());
+        names.map(|(name, _)| name).collect::<BTreeSet<_>>().len()
+    }
+
+    /// From whom a node gets a lane in parts, and how many cells of it it has so far.
+    pub(super) fn staged(&self, on: &str) -> Option<(String, usize)> {
+        let transfer = self.nodes[on].core.transfers.values().next()?;
+        Some((transfer.from.node.to_string(), transfer.stage.cells()))
+    }
+
+    /// A node's disk is lost.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.disks.remove(name);
+    }
+
     /// What each node's look-up says of a name.
     pub(super) fn lookups(&self, name: &str) -> Vec<Option<(NodeId, bool)>> {
         self.nodes
@@ -405,6 +436,11 @@ impl World {
             }
         }
         hashes.len() == 1
+    }
+
+    /// Whether ticks pass over the workers of every node.
+    pub(super) fn ticks_are_idle(&self) -> bool {
+        self.nodes.values().all(|node| node.core.local_due_ms > self.now_ms)
     }
 
     pub(super) fn run(&mut self, ms: u64) {
@@ -575,6 +611,7 @@ impl World {
     fn deliver(&mut self, from: &Peer, to: &Peer, message: &Message) {
         self.messages += 1;
         let bytes = crate::codec::encode(message).expect("messages encode");
+        self.largest = self.largest.max(bytes.len());
         let copies = if self.draw(1_000) < self.lost { 0 } else { 1 + u64::from(self.draw(1_000) < self.repeated) };
         for _ in 0..copies {
             let delay = 1 + self.draw(self.delay_ms + 1);

@@ -19,7 +19,7 @@ struct Written {
     ended: BTreeMap<NodeId, Incarnation>,
 }
 
-fn lane_id(node: &str) -> LaneId {
+pub(super) fn lane_id(node: &str) -> LaneId {
     LaneId { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(7) }
 }
 
@@ -209,12 +209,27 @@ fn a_batch_larger_than_a_store_takes_is_written_in_parts() {
     assert_eq!(recovered.snapshots.len(), 2, "what was written so far");
 }
 
+#[test]
+fn lanes_are_kept_unless_nothing_will_ever_read_them() {
+    for (store, kept) in [(MemoryStore::new(), 1), (MemoryStore::volatile(), 0)] {
+        let store = Arc::new(store);
+        let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+        let mut lane = Lane::default();
+        lane.put(Key::Sworm, Value::Sworm("same".into()));
+        disk.persist(&lane.delta(&lane_id("a"), 0), || None).expect("small");
+        disk.store_snapshot(&"one".into(), snapshot(10)).expect("small");
+        disk.write().expect("written");
+        let (_, recovered) = Disk::open(store, SWORM).expect("it opens");
+        assert_eq!((recovered.lanes.len(), recovered.snapshots.len()), (kept, 1));
+    }
+}
+
 /// Counts what is logged as a warning or worse.
 #[derive(Default)]
-struct Complaints(AtomicUsize);
+pub(super) struct Complaints(AtomicUsize);
 
 impl Complaints {
-    fn of<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    pub(super) fn of<T>(run: impl FnOnce() -> T) -> (T, usize) {
         let complaints = Arc::new(Self::default());
         let done = tracing::subscriber::with_default(complaints.clone(), run);
         (done, complaints.0.load(Relaxed))

@@ -133,6 +133,34 @@ fn an_older_generation_that_was_left_over_is_ignored_and_swept() {
 }
 
 #[test]
+fn a_rewrite_that_ends_anywhere_leaves_the_old_frames_or_the_new_ones() {
+    for generation in [0, 1, u32::MAX] {
+        let mut log = FrameLog { generation, ..FrameLog::new(Space::Lanes, PREFIX) };
+        let mut written = vec![Batch::new()];
+        numbered(0..5).iter().for_each(|frame| log.append(&mut written[0], frame).unwrap());
+        let mut batch = Batch::new();
+        let write = |batch: &mut Batch| {
+            written.push(std::mem::take(batch));
+            Ok(())
+        };
+        log.rewrite_in_batches(&mut batch, numbered(10..14), write).unwrap();
+        written.push(batch);
+        assert_eq!(written.len(), 1 + 3 + 1, "the first frame comes last");
+        for crashed_after in 1..=written.len() {
+            let store = MemoryStore::new();
+            for batch in &written[..crashed_after] {
+                store.write(batch.clone()).unwrap();
+            }
+            let (mut found, frames) = load(&store);
+            let expected = if crashed_after < written.len() { numbered(0..5) } else { numbered(10..14) };
+            assert_eq!((frames, found.dropped()), (expected.clone(), 0), "after {crashed_after} of {generation}");
+            rewrite(&store, &mut found, &numbered(7..8));
+            assert_eq!((load(&store).1, raw(&store).len()), (numbered(7..8), 2));
+        }
+    }
+}
+
+#[test]
 fn all_logs_below_a_prefix_are_loaded_in_one_scan() {
     let store = MemoryStore::new();
     let mut expected = vec![];
