@@ -422,6 +422,7 @@ impl World {
         }
         let bytes = frame.encode().expect("frames encode");
         self.fold(&bytes);
+        self.largest = self.largest.max(bytes.len());
         let lost = self.rng.u32(0..1_000) < self.options.lost;
         let copies = if lost { 0 } else { 1 + u32::from(self.rng.u32(0..1_000) < self.options.repeated) };
         for _ in 0..copies {
