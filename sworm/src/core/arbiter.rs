@@ -421,7 +421,9 @@ impl Core {
         let wait = match &cell.state {
             NameState::Failed { .. } => return,
             NameState::Released(release)
-                if self.is_live(&release.to) && settled_for < RELEASE_WAIT_MS && !planted(Fault::ReleasedIsOrphan) =>
+                if self.is_live(&release.to)
+                    && (settled_for < RELEASE_WAIT_MS || self.is_behind(&release.to))
+                    && !planted(Fault::ReleasedIsOrphan) =>
             {
                 true
             }

@@ -105,6 +105,13 @@ impl Core {
         }
     }
 
+    /// Whether a member has stated more than is known here: what it does not say may be on its way.
+    pub(super) fn is_behind(&self, peer: &Peer) -> bool {
+        let known = self.directory.lane(peer).map_or(0, |lane| lane.max());
+        let member = self.members.get(&peer.node).filter(|member| member.incarnation == peer.incarnation);
+        member.and_then(|member| member.beat.as_ref()).is_some_and(|(beat, _)| beat.max > known)
+    }
+
     /// Whether a part is the first one of what is lacking here.
     fn begins_transfer(&mut self, from: &Peer, part: &Part) -> bool {
         let known = self.directory.lane(&part.lane).map_or(0, |lane| lane.max());
