@@ -25,7 +25,7 @@ pub(super) struct Laws {
     ended: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
-    pub(super) restored_older: BTreeSet<Arc<str>>,
+    restored_older: BTreeSet<Arc<str>>,
     /// When processes died.
     pub(super) deaths: Vec<u64>,
     /// The workers that lost a conflict, and whether they were told.
@@ -95,6 +95,11 @@ impl Laws {
         let known = self.saved.entry((saved.name.clone(), saved.birth)).or_default();
         *known = saved.count.max(*known);
         let _ = saved.since;
+    }
+
+    /// The newest count of a lineage that was acknowledged.
+    pub(super) fn acknowledged(&self, name: &str, birth: Birth) -> u64 {
+        self.saved.get(&(name.into(), birth)).copied().unwrap_or(0)
     }
 
     pub(super) fn counted(&mut self, name: &str, birth: Birth, count: u64) {
