@@ -340,7 +340,7 @@ impl Directory {
             .map(|(id, lane)| (id, lane, if self.has_ended(id) { u64::MAX } else { durable(id) }))
             .collect();
         let durable_at = |lane: &Lane, key: &Key, upto: u64| {
-            lane.seq(key).is_some_and(|seq| seq <= upto) || planted(Fault::DropCoveredByMemory)
+            lane.seq(key).is_some_and(|seq| seq <= upto)
         };
         let banned = |name: &Arc<str>, birth: Birth| {
             let key = Key::Ban(name.clone());
@@ -352,7 +352,9 @@ impl Directory {
         let covered = |name: &Arc<str>, cell: &NameCell| {
             // A later assignment; or a living worker of another lineage, against which this one has lost.
             let later = |theirs: &NameCell| match theirs.birth == cell.birth {
-                true => theirs.epoch > cell.epoch || planted(Fault::DropCoveredByEnded) && theirs.epoch == cell.epoch,
+                true if planted(Fault::DropCoveredByOlder) => theirs.epoch != cell.epoch,
+                true if planted(Fault::DropCoveredByEnded) => theirs.epoch >= cell.epoch,
+                true => theirs.epoch > cell.epoch,
                 false => theirs.state.is_claim(),
             };
             let key = Key::Name(name.clone());
@@ -450,7 +452,7 @@ fn raise(map: &mut BTreeMap<NodeId, Incarnation>, node: &NodeId, upto: Incarnati
 fn beats(a: (&Peer, &Arc<NameCell>), b: (&Peer, &Arc<NameCell>)) -> bool {
     let rank = |(host, cell): (&Peer, &Arc<NameCell>)| {
         let minor = match cell.epoch.minor {
-            0 if planted(Fault::WeakBeatsOriginal) => u32::MAX,
+            minor if planted(Fault::WeakBeatsOriginal) => u32::MAX - minor,
             0 => 0,
             weak => u32::MAX - weak + 1,
         };

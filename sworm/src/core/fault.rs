@@ -55,10 +55,10 @@ faults! {
     DownHostClaims = "down-host-claims",
     /// A node founds a cluster of its own without waiting for those that it looks for.
     FoundAlone = "found-alone",
-    /// A lane is given up although only an ended lane covers its names.
+    /// A lane is given up although only an ended lane covers its names, be it the lane itself.
     DropCoveredByEnded = "drop-covered-by-ended",
-    /// A lane is given up although what covers its names is not on a disk yet.
-    DropCoveredByMemory = "drop-covered-by-memory",
+    /// A lane is given up although what covers its names is an earlier assignment.
+    DropCoveredByOlder = "drop-covered-by-older",
     /// A lane is given up although its bans still ban something.
     DropBans = "drop-bans",
     /// A lane is given up before it is known whether its owner said more.

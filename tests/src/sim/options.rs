@@ -24,6 +24,8 @@ pub struct Options {
     pub lost: u32,
     /// Messages that come twice, of a thousand.
     pub repeated: u32,
+    /// How much later those come at most.
+    pub repeated_ms: u64,
     /// The longest delay of a message.
     pub delay_ms: u64,
     /// Whether messages of one node to another come in the order in which they were sent, as over TCP.
@@ -91,6 +93,7 @@ impl Options {
             broken_starts: one_in(3),
             lost: [0, 0, 20, 100][rng.usize(0..4)],
             repeated: [0, 0, 20, 100][rng.usize(0..4)],
+            repeated_ms: 0,
             delay_ms: [1, 10, 60, 400][rng.usize(0..4)],
             clock_apart_ms: [0, 1_000, 50_000][rng.usize(0..3)],
             drift_ppm: [0, 200, 10_000][rng.usize(0..3)],
@@ -113,6 +116,7 @@ impl Options {
             steps: 0,
             lost: 0,
             repeated: 0,
+            repeated_ms: 0,
             delay_ms: 1,
             in_order: true,
             clock_apart_ms: 0,

@@ -205,8 +205,21 @@ impl World {
         let (now_ms, random) = (self.now_ms, self.rng.u32(..));
         let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
         let now = node.now(now_ms, random);
+        let heard = match &input {
+            Input::Message { message, .. } => match &**message {
+                Message::Delta(delta) => Some(delta.lane.clone()),
+                Message::Part(part) => Some(part.lane.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
         node.input(now, input);
         let effects = node.core.flush(now);
+        for lane in heard.iter().chain([at]) {
+            if let Some(copy) = node.core.directory().lane(lane) {
+                self.laws.holds(at, lane, copy.max(), copy.fingerprint());
+            }
+        }
         if let Err(_full) = self.perform_all(at, effects) {
             self.fail(at);
         }
@@ -425,8 +438,11 @@ impl World {
         self.largest = self.largest.max(bytes.len());
         let lost = self.rng.u32(0..1_000) < self.options.lost;
         let copies = if lost { 0 } else { 1 + u32::from(self.rng.u32(0..1_000) < self.options.repeated) };
-        for _ in 0..copies {
+        for copy in 0..copies {
             let mut delay = 1 + self.rng.u64(0..=self.options.delay_ms);
+            if copy > 0 && self.options.repeated_ms > 0 {
+                delay += self.rng.u64(0..=self.options.repeated_ms);
+            }
             if self.options.in_order {
                 delay = self.links.queue(from, to, self.now_ms + delay) - self.now_ms;
             }

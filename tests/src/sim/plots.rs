@@ -39,10 +39,14 @@ pub enum Plot {
     OneByOne,
     /// Some names take long to start, the others do not.
     SlowStarts,
+    /// A node that was down for long comes back first, and is asked for what the others had.
+    BackFirst,
+    /// A node dies before the others have heard all that it said, comes back, and dies again.
+    Unheard,
 }
 
 impl Plot {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -55,6 +59,8 @@ impl Plot {
         Self::Handovers,
         Self::OneByOne,
         Self::SlowStarts,
+        Self::BackFirst,
+        Self::Unheard,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -88,13 +94,15 @@ impl Plot {
         match self {
             Self::Random => return seeded,
             Self::EarlyAsks => {}
-            Self::AskedAgain | Self::Failover | Self::Blackouts | Self::EndsOfTheDown => o.kills = true,
-            Self::OneByOne => o.kills = true,
+            Self::Failover | Self::EndsOfTheDown | Self::OneByOne | Self::BackFirst => o.kills = true,
+            Self::AskedAgain => (o.kills, o.in_order, o.lost, o.delay_ms) = (true, false, lost.max(100), delay_ms.max(60)),
+            Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
+            Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
             // A copy that is lost on its way is made up for when the view changes.
             Self::SecondNode => (o.kills, o.lost, o.garbage) = (true, 0, 0),
             Self::LoneCut => o.cuts = true,
             Self::TwoBirths => (o.cuts, o.kills) = (true, true),
-            Self::QuickEnds => (o.repeated, o.in_order) = (300, false),
+            Self::QuickEnds => (o.repeated, o.repeated_ms, o.in_order) = (300, 2_000, false),
             // Whoever loses the last words of one that leaves does not know of its states.
             Self::Handovers => (o.leaves, o.lost, o.garbage) = (true, 0, 0),
             Self::SlowStarts => {
@@ -119,6 +127,8 @@ impl Plot {
             Self::Handovers => world.handovers(),
             Self::OneByOne => world.one_by_one(),
             Self::SlowStarts => world.slow_ones(),
+            Self::BackFirst => world.back_first(),
+            Self::Unheard => world.unheard(),
         }
     }
 }
@@ -285,6 +295,9 @@ impl World {
             self.register(&on, &name, 0);
             self.answered_within(25_000);
             self.unregister(&other, &name);
+            if self.rng.bool() {
+                self.register_everywhere(&name);
+            }
             self.answered_within(25_000);
             self.pause(0..200);
         }
@@ -308,11 +321,14 @@ impl World {
     }
 
     fn handovers(&mut self) {
+        self.handoff = self.rng.bool();
         self.boot();
         self.register_all();
         for _ in 0..6 {
             for _ in 0..5 {
-                self.count_all(false);
+                if self.handoff {
+                    self.count_all(false);
+                }
                 self.pause(0..300);
             }
             self.rests_within(30_000);
@@ -363,6 +379,53 @@ impl World {
     }
 }
 
+impl World {
+    fn back_first(&mut self) {
+        self.boot();
+        self.register_all();
+        self.answered_within(25_000);
+        let first = self.any_node();
+        self.kill(&first);
+        self.pause(6_000..9_000);
+        for n in 0..self.options.names {
+            let on = self.any_node();
+            self.unregister(&on, &name(n));
+        }
+        self.answered_within(25_000);
+        self.register_all();
+        self.answered_within(25_000);
+        for node in self.alive() {
+            self.kill(&node);
+            self.run(6_000);
+        }
+        self.start(&first);
+        for _ in 0..3 {
+            self.register_all_on(&first);
+            self.pause(0..500);
+        }
+        self.start_all_shuffled(1_000);
+        self.rests_within(60_000);
+    }
+
+    fn unheard(&mut self) {
+        self.boot();
+        for _ in 0..3 {
+            let victim = self.any_node();
+            self.register_all_on(&victim);
+            let before = self.asked.values().filter(|asked| asked.answer.is_some()).count();
+            self.run_while(3_000, |world| world.asked.values().filter(|a| a.answer.is_some()).count() < before + 2);
+            self.kill(&victim);
+            self.pause(0..3_000);
+            self.start(&victim);
+            self.pause(0..700);
+            self.kill(&victim);
+            self.pause(0..9_000);
+            self.start(&victim);
+            self.rests_within(60_000);
+        }
+    }
+}
+
 /// What the plots have in common.
 impl World {
     fn pause(&mut self, ms: std::ops::Range<u64>) {
@@ -391,6 +454,13 @@ impl World {
         for n in 0..self.options.names {
             let from = self.rng.u64(0..3);
             self.register(on, &name(n), from);
+        }
+    }
+
+    fn register_everywhere(&mut self, name: &str) {
+        for on in self.alive() {
+            let from = self.rng.u64(0..3);
+            self.register(&on, name, from);
         }
     }
 
