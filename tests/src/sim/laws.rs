@@ -138,6 +138,11 @@ impl Laws {
         }
     }
 
+    /// Whether any worker has lost a conflict so far.
+    pub(super) fn somebody_lost(&self) -> bool {
+        !self.losers.is_empty()
+    }
+
     /// A worker that lost a conflict and does not know.
     fn untold(&self) -> Option<String> {
         let ((at, name, since), _) = self.losers.iter().find(|(_, told)| !**told)?;

@@ -6,6 +6,10 @@ use fastrand::Rng;
 use sworm::core::transfer::PART_BYTES;
 
 use super::plots::Plot;
+use super::run::{Case, Shape};
+
+/// Most workers stop soon.
+const STOP_MS: u64 = 20;
 
 /// The size of a simulated cluster and the faults that happen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,20 +66,22 @@ pub struct Options {
     pub slow_starts: bool,
     /// Some names fail to start.
     pub broken_starts: bool,
+    /// The longest that a worker takes to stop.
+    pub stop_ms: u64,
     /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
     pub part_bytes: usize,
 }
 
 impl Options {
-    /// The options of a seed.
-    pub fn of(seed: u64, nodes: usize, names: u64) -> Self {
+    /// The options of a case.
+    pub fn of(Case { seed, shape: Shape { nodes, names }, plot }: Case) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x5357_4f52_4d00_0000);
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         // Cuts and pauses make two workers of a name legitimate for a while: half of the seeds do without.
         let parted = one_in(2);
         let options = Self {
             seed,
-            plot: Plot::of(seed, nodes, names),
+            plot,
             nodes,
             names,
             steps: 60,
@@ -91,6 +97,7 @@ impl Options {
             crashes: one_in(2),
             slow_starts: one_in(3),
             broken_starts: one_in(3),
+            stop_ms: STOP_MS,
             lost: [0, 0, 20, 100][rng.usize(0..4)],
             repeated: [0, 0, 20, 100][rng.usize(0..4)],
             repeated_ms: 0,
@@ -135,6 +142,7 @@ impl Options {
             crashes: false,
             slow_starts: false,
             broken_starts: false,
+            stop_ms: STOP_MS,
             part_bytes: PART_BYTES,
         }
     }

@@ -311,7 +311,7 @@ impl World {
                 if let Some(winner) = conflict {
                     self.laws.told(at, &name, since, &winner);
                 }
-                let delay = 1 + self.rng.u64(0..20);
+                let delay = 1 + self.rng.u64(0..self.options.stop_ms);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = false;

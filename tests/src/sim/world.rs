@@ -180,8 +180,11 @@ impl World {
     pub fn start(&mut self, name: &str) {
         let others: Vec<String> = self.machines.keys().filter(|other| *other != name).cloned().collect();
         let chance = self.rng.u64(..);
-        let machine =
-            self.machines.entry(name.to_owned()).or_insert_with(|| Machine { opens: true, hosts: true, ..Machine::default() });
+        let machine = self.machines.entry(name.to_owned()).or_insert_with(|| Machine {
+            opens: true,
+            hosts: true,
+            ..Machine::default()
+        });
         let node = Node::start(name, machine, others.clone(), self.options.part_bytes, self.now_ms, chance);
         let me = node.me.clone();
         self.note(|| format!("start {me}"));
