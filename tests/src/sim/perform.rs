@@ -399,7 +399,12 @@ impl World {
             self.laws.broken(format!("{at} starts {name} {since} while {} still runs there", former.since));
         }
         let places: Vec<String> = self.places(&name).iter().map(|(node, _)| (*node).to_owned()).collect();
+        let fine = self.violation().is_none();
         self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
+        if fine && self.violation().is_some() && self.trace.is_some() {
+            let held = self.describe(&name);
+            self.note(|| format!("what is held of {name}:{held}"));
+        }
         self.tell(delay, at, Input::Started { name, since, result: Ok(()) });
     }
 

@@ -17,4 +17,6 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
     (Case::playing(Plot::Random, 1_393), "an acknowledged count was not in the state that a name started from"),
     (Case::playing(Plot::Random, 1_400), "a name started below an epoch at which it had run"),
     (Case::playing(Plot::Random, 1_446), "a lane that had ended was held for ever"),
+    (Case::playing(Plot::SlowEnds, 9), "a name was given away again while its former worker still stopped"),
+    (Case::playing(Plot::SlowLosers, 2), "a name was lost whose winner had ended before its loser had stopped"),
 ];

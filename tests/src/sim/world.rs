@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrand::Rng;
+use sworm::NodeId;
 use sworm::core::Input;
 use sworm::core::cell::{Kind, Spec};
 use sworm::core::directory::Directory;
@@ -249,6 +250,11 @@ impl World {
 
     /// Asks a node to start a worker that counts from a number.
     pub fn register(&mut self, on: &str, name: &str, from: u64) -> u64 {
+        self.register_at(on, name, from, None)
+    }
+
+    /// Asks a node to start a worker that counts from a number, perhaps on a certain node.
+    pub fn register_at(&mut self, on: &str, name: &str, from: u64, at: Option<&str>) -> u64 {
         let spec = Spec {
             kind: Arc::new(Kind {
                 worker_type: WORKER.into(),
@@ -262,7 +268,7 @@ impl World {
         let registering = Registering {
             name: name.into(),
             spec: Arc::new(spec),
-            on: None,
+            on: at.map(|at| NodeId::new(at).expect("valid")),
             metadata: BTreeMap::new(),
             attached: false,
         };

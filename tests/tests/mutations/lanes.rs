@@ -9,7 +9,7 @@ use fastrand::Rng;
 use sworm::core::cell::{Key, Kind, NameCell, NameState, Spec, Value};
 use sworm::core::directory::{Directory, Standing};
 use sworm::core::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, RequestId};
-use sworm::core::lane::{Delta, Joined, Lane};
+use sworm::core::lane::{Delta, Joined, Lane, Stage};
 
 /// So many random cases for each law.
 const CASES: u64 = 300;
@@ -22,6 +22,7 @@ pub const LAWS: &[(&str, Law)] = &[
     ("joining is associative", joining_is_associative),
     ("joining is idempotent", joining_is_idempotent),
     ("any way to the newest number gives the same", any_way_gives_the_same),
+    ("what comes in parts gives the same", parts_give_the_same),
     ("what was removed does not come back", what_was_removed_does_not_come_back),
     ("where a name stands does not depend on the order of arrival", standings_do_not_depend_on_the_order),
 ];
@@ -155,6 +156,40 @@ fn any_way_gives_the_same() -> Result<(), String> {
             return Err(format!("case {seed}: what was asked for does not fit: {pulled:?}"));
         }
         same(seed, "the owner's", &content(&all), &content(owner))
+    })
+}
+
+/// A copy asks for one part after the other, each as large as may be, while the owner goes on; some parts come twice.
+fn parts_give_the_same() -> Result<(), String> {
+    (0..CASES).try_for_each(|seed| {
+        let mut rng = Rng::with_seed(seed);
+        let (history, limit) = (history(&mut rng), rng.usize(1..1_500));
+        let mut now = rng.usize(0..history.len());
+        let mut all = if rng.bool() { Lane::default() } else { copy(&mut rng, &history[..=now]) };
+        let mut part = history[now].first_part(&peer("a"), all.max(), limit);
+        let mut stage = Stage::of(&part);
+        while history[now].max() > stage.upto() {
+            // As whoever pulls does: what begins anew replaces what there is.
+            if part.begins() && part.gc > stage.gc() {
+                stage = Stage::of(&part);
+            }
+            let again = part.clone();
+            if let Some(delta) = stage.take(part) {
+                if let joined @ (Joined::Gap | Joined::Damaged(_)) = all.join(delta) {
+                    return Err(format!("case {seed}: what came in parts does not fit: {joined:?}"));
+                }
+                return same(seed, "in parts", &content(&all), &content(&history[now]));
+            }
+            if stage.continues(&again) {
+                return Err(format!("case {seed}: a part follows itself"));
+            }
+            now = (now + rng.usize(0..4)).min(history.len() - 1);
+            part = history[now].next_part(&peer("a"), (stage.from(), stage.gc()), stage.upto(), limit);
+            if !stage.continues(&part) && !(part.begins() && part.gc > stage.gc()) {
+                return Err(format!("case {seed}: what was asked for does not follow: {part:?}"));
+            }
+        }
+        Ok(())
     })
 }
 

@@ -38,6 +38,12 @@ impl World {
         }
     }
 
+    /// Asks for a name where chance wants it to be: who decides about it is then seldom who runs it.
+    pub(super) fn register_anywhere(&mut self, name: &str) {
+        let (on, at, from) = (self.any_node(), self.any_node(), self.rng.u64(0..3));
+        self.register_at(&on, name, from, Some(&at));
+    }
+
     pub(super) fn register_all_on(&mut self, on: &str) {
         for n in 0..self.options.names {
             let from = self.rng.u64(0..3);

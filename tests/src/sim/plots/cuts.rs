@@ -41,12 +41,18 @@ impl World {
         }
         self.heal();
         self.pause(0..6_000);
+        // Sometimes those are both down.
+        let both = self.rng.bool() && self.nodes.len() == 2;
+        if both {
+            self.kill(&one);
+            self.pause(0..4_000);
+        }
         for n in 0..self.options.names {
             let on = self.any_node();
             self.unregister(&on, &name(n));
         }
         self.answered_within(25_000);
-        self.start(&other);
+        self.start_all_shuffled(3_000);
         self.pause(0..5_000);
     }
 

@@ -7,7 +7,9 @@ impl World {
     pub(super) fn asked_again(&mut self) {
         self.boot();
         for _ in 0..3 {
-            self.register_all();
+            for n in 0..self.options.names {
+                self.register_anywhere(&name(n));
+            }
             self.pause(0..400);
             let victim = self.any_node();
             self.kill(&victim);
@@ -136,6 +138,14 @@ impl World {
         let first = self.any_node();
         self.kill(&first);
         self.pause(6_000..9_000);
+        // Sometimes those who are left know of it from their disks alone.
+        if self.rng.bool() {
+            for node in self.alive() {
+                self.kill(&node);
+                self.start(&node);
+                self.run(6_000);
+            }
+        }
         for n in 0..known {
             let on = self.any_node();
             self.unregister(&on, &name(n));
@@ -148,9 +158,14 @@ impl World {
             self.run(6_000);
         }
         self.start(&first);
-        for _ in 0..3 {
-            self.register_all_on(&first);
-            self.pause(0..500);
+        if self.rng.bool() {
+            for _ in 0..3 {
+                self.register_all_on(&first);
+                self.pause(0..500);
+            }
+        } else {
+            // It goes on with what it knows.
+            self.pause(6_000..12_000);
         }
         self.start_all_shuffled(1_000);
         self.rests_within(60_000);
@@ -160,7 +175,9 @@ impl World {
         self.boot();
         for _ in 0..3 {
             let victim = self.any_node();
-            self.register_all_on(&victim);
+            for n in 0..self.options.names {
+                self.register_at(&victim, &name(n), 0, Some(&victim));
+            }
             let before = self.asked.values().filter(|asked| asked.answer.is_some()).count();
             self.run_while(3_000, |world| world.asked.values().filter(|a| a.answer.is_some()).count() < before + 2);
             self.kill(&victim);
@@ -172,5 +189,27 @@ impl World {
             self.start(&victim);
             self.rests_within(60_000);
         }
+    }
+
+    pub(super) fn dies_twice(&mut self) {
+        self.boot();
+        self.register_all();
+        self.rests_within(30_000);
+        let (dead, gone, twice) = {
+            let mut all = self.alive();
+            self.rng.shuffle(&mut all);
+            (all[0].clone(), all[1].clone(), all[2].clone())
+        };
+        self.kill(&dead);
+        self.pause(0..9_000);
+        self.begin_leave(&gone);
+        self.run_while(30_000, |world| world.nodes.contains_key(&gone));
+        self.kill(&twice);
+        self.start(&twice);
+        self.pause(200..4_000);
+        self.kill(&twice);
+        self.start(&twice);
+        self.start(&dead);
+        self.rests_within(60_000);
     }
 }

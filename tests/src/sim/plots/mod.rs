@@ -46,11 +46,13 @@ pub enum Plot {
     SlowEnds,
     /// A cut has healed, and while those who lost stop slowly the nodes of those who won are started anew.
     SlowLosers,
+    /// One is left, of which one incarnation after the other dies, before another comes back.
+    DiesTwice,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -67,6 +69,7 @@ impl Plot {
         Self::Unheard,
         Self::SlowEnds,
         Self::SlowLosers,
+        Self::DiesTwice,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -106,6 +109,7 @@ impl Plot {
             }
             Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
             Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
+            Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
             // A copy that is lost on its way is made up for when the view changes.
@@ -141,6 +145,7 @@ impl Plot {
             Self::Unheard => world.unheard(),
             Self::SlowEnds => world.slow_ends(),
             Self::SlowLosers => world.slow_losers(),
+            Self::DiesTwice => world.dies_twice(),
         }
     }
 }

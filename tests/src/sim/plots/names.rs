@@ -26,8 +26,8 @@ impl World {
     pub(super) fn quick_ends(&mut self) {
         self.boot();
         for _ in 0..20 {
-            let (name, on, other) = (self.any_name(), self.any_node(), self.any_node());
-            self.register(&on, &name, 0);
+            let (name, other) = (self.any_name(), self.any_node());
+            self.register_anywhere(&name);
             self.answered_within(25_000);
             self.unregister(&other, &name);
             if self.rng.bool() {
