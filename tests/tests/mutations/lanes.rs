@@ -12,7 +12,7 @@ use sworm::core::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, RequestI
 use sworm::core::lane::{Delta, Joined, Lane, Stage};
 
 /// So many random cases for each law.
-const CASES: u64 = 300;
+const CASES: u64 = if cfg!(debug_assertions) { 60 } else { 300 };
 
 type Law = fn() -> Result<(), String>;
 
