@@ -94,6 +94,9 @@ pub enum StartError {
     /// directory is touched; if the network itself fails after that, the directory is this node's by then.
     #[error("{0}")]
     Transport(#[from] TransportError),
+    /// The library was built without its feature `zenoh`, and without `memory_network` there is nothing to connect by.
+    #[error("choose `.memory_network(..)`, or build sworm with its feature `zenoh`, which is on by default")]
+    NoNetwork,
     /// `memory_network` was used together with `listen`, `advertise`, `join` or `zenoh`. Choose one network.
     #[error("choose one network: `.memory_network(..)`, or `.listen(..)`, `.join(..)` and `.zenoh(..)`")]
     TwoNetworks,

@@ -7,18 +7,25 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+#[cfg(feature = "processes")]
 mod cluster;
 mod faulty;
 pub mod living;
+#[cfg(feature = "processes")]
 mod process;
+#[cfg(feature = "processes")]
 pub mod protocol;
+#[cfg(feature = "processes")]
 pub mod relay;
+#[cfg(feature = "processes")]
 pub mod server;
 pub mod sim;
 mod wait;
 
+#[cfg(feature = "processes")]
 pub use cluster::{Cluster, SWORM, fresh_host};
 pub use faulty::FaultyStore;
+#[cfg(feature = "processes")]
 pub use process::{Process, Registering};
 pub use wait::{eventually, eventually_within, holds_for};
 

@@ -73,8 +73,12 @@ async fn restart(cluster: &mut Cluster, damage: impl FnOnce(&Path)) -> String {
 
 /// What a node says of a store that is not as it was.
 fn says_so(log: &str) -> bool {
-    let words =
-        ["is damaged", "was set aside", "has lost its newest writes", "does not know of this node's last start"];
+    let words = [
+        "is damaged",
+        "was set aside",
+        "has lost something that was written",
+        "does not know of this node's last start",
+    ];
     log.lines().any(|line| line.contains("ERROR") && words.iter().any(|word| line.contains(word)))
 }
 

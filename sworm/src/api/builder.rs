@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Node;
-use super::network::Wanted;
+use super::network::Asked;
 use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
 use crate::core::membership::Membership;
 use crate::error::StartError;
@@ -25,7 +25,7 @@ const JOIN_WAIT: Duration = Duration::from_secs(3);
 
 /// Builds a [`Node`].
 ///
-/// ```
+/// ```standalone_crate
 /// # #[tokio::main]
 /// # async fn main() -> sworm::Result<()> {
 /// use sworm::prelude::*;
@@ -40,13 +40,9 @@ pub struct NodeBuilder {
     id: String,
     cluster: String,
     place: Option<Place>,
-    listen: Vec<String>,
-    advertise: Vec<String>,
-    join: Vec<String>,
     labels: BTreeMap<String, String>,
     hosts: bool,
-    config: Option<zenoh::Config>,
-    network: Option<MemoryNetwork>,
+    network: Asked,
 }
 
 enum Place {
@@ -61,13 +57,9 @@ impl NodeBuilder {
             id,
             cluster: DEFAULT_CLUSTER.to_owned(),
             place: None,
-            listen: Vec::new(),
-            advertise: Vec::new(),
-            join: Vec::new(),
             labels: BTreeMap::new(),
             hosts: true,
-            config: None,
-            network: None,
+            network: Asked::default(),
         }
     }
 
@@ -92,7 +84,7 @@ impl NodeBuilder {
     /// Keeps names and states in a store of your own. What it owes is written down as tests:
     /// [`store_laws`](crate::store::store_laws). A node closes its store when it stops.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # #[tokio::main]
     /// # async fn main() -> sworm::Result<()> {
     /// use std::sync::Arc;
@@ -110,8 +102,9 @@ impl NodeBuilder {
 
     /// Listens there, as `tcp/host:port`; may be called more than once. Without it the node listens on this machine's
     /// loopback only, on any free port, and says so in the log.
+    #[cfg(feature = "zenoh")]
     pub fn listen(mut self, endpoint: impl Into<String>) -> Self {
-        self.listen.push(endpoint.into());
+        self.network.sockets.listen.push(endpoint.into());
         self
     }
 
@@ -119,23 +112,25 @@ impl NodeBuilder {
     /// address translation, in a container with a published port. It must be refused when this node's process is gone,
     /// else its death is noticed only when the grace time is over. Gossip of zenoh's, which is on without
     /// [`zenoh`](Self::zenoh), tells where the node listens all the same.
+    #[cfg(feature = "zenoh")]
     pub fn advertise<I>(mut self, endpoints: I) -> Self
     where
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.advertise.extend(endpoints.into_iter().map(Into::into));
+        self.network.sockets.advertise.extend(endpoints.into_iter().map(Into::into));
         self
     }
 
     /// Joins the cluster through these nodes, as `tcp/host:port`. Those that are not there are tried for ever. Without
     /// any, the nodes of the cluster on this machine are found, and those remembered on disk.
+    #[cfg(feature = "zenoh")]
     pub fn join<I>(mut self, endpoints: I) -> Self
     where
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.join.extend(endpoints.into_iter().map(Into::into));
+        self.network.sockets.join.extend(endpoints.into_iter().map(Into::into));
         self
     }
 
@@ -153,15 +148,16 @@ impl NodeBuilder {
 
     /// The zenoh configuration that everything else is put on top of: TLS, authentication, scouting, routers. If neither
     /// it nor `listen` says where to listen, that is this machine's loopback.
+    #[cfg(feature = "zenoh")]
     pub fn zenoh(mut self, config: zenoh::Config) -> Self {
-        self.config = Some(config);
+        self.network.sockets.config = Some(config);
         self
     }
 
     /// Connects through a network inside this process instead of sockets, for tests of services: `listen`, `advertise`,
     /// `join` and `zenoh` must not be used with it. Clusters with other names do not see each other there either.
     pub fn memory_network(mut self, network: &MemoryNetwork) -> Self {
-        self.network = Some(network.clone());
+        self.network.memory = Some(network.clone());
         self
     }
 
@@ -183,7 +179,7 @@ impl NodeBuilder {
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
         let Some(place) = self.place else { return Err(StartError::NoStore { node: self.id }) };
-        let wanted = Wanted::check(self.network, self.listen, self.advertise, self.join, self.config).await?;
+        let wanted = self.network.check().await?;
         // What can be wrong with the arguments has been looked at: only now something is changed.
         let owner = identity::Owner { cluster: &self.cluster, node: &id };
         let (store, path): (Arc<dyn Store>, _) = match place {

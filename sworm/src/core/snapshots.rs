@@ -234,16 +234,21 @@ impl Core {
             return;
         }
         let beyond = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
-        for to in self.present() {
-            self.send(&to, Message::Best { name: name.clone(), birth, beyond });
+        let present = self.present();
+        for to in &present {
+            self.send(to, Message::Best { name: name.clone(), birth, beyond });
         }
         let now = self.now.mono_ms;
+        // Those who are away have been waited for since they went: the arbiter has done so, too.
+        let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
+        let here = present.iter().any(|peer| holders.contains(&peer.node));
+        let since_ms = self.settled_since_ms.filter(|_| !here).unwrap_or(now);
         let restoring = Restoring {
             birth,
             answered: BTreeSet::new(),
             best: None,
             until_ms: now + BEST_WAIT_MS,
-            holders_until_ms: now + self.config.state_wait_ms,
+            holders_until_ms: since_ms + self.config.state_wait_ms,
             again_ms: now + BEST_AGAIN_MS,
         };
         self.restoring.insert(name.clone(), restoring);

@@ -7,6 +7,7 @@ mod directory;
 mod engine;
 mod mark;
 mod shared;
+mod tally;
 mod writer;
 
 use std::fs::File;
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use self::directory::Directory;
-use self::engine::{Fault, guarded};
+use self::engine::{Fault, Opened, guarded};
 use self::mark::Mark;
 use self::shared::Shared;
 use self::writer::{SyncStep, Writer};
@@ -36,10 +37,10 @@ const STALL: Duration = Duration::from_secs(60);
 /// back before it returns; [`close`](Store::close) does the same without blocking the thread.
 ///
 /// Files that turn out to be damaged when they are opened are moved to `damaged-<unix time in ms>` within the directory,
-/// which is logged as an error, and an empty store begins; see [`was_set_aside`](Self::was_set_aside). When the end of
-/// sled's file is lost, it may instead recover an earlier state. That is logged as an error too, and what there is stays
-/// of use, since the peers' newer statements and states win; see [`has_lost_writes`](Self::has_lost_writes). Nothing that
-/// was set aside is ever deleted.
+/// which is logged as an error, and an empty store begins; see [`was_set_aside`](Self::was_set_aside). When a part of
+/// sled's file is lost, it may instead recover an earlier state, or all but some items. That is logged as an error too,
+/// and what there is stays of use, since the peers' newer statements and states win; see
+/// [`has_lost_writes`](Self::has_lost_writes). Nothing that was set aside is ever deleted.
 ///
 /// Panics of sled's are caught, which takes a program that is built to unwind (`panic = "abort"` is not).
 ///
@@ -87,7 +88,7 @@ impl SledStore {
         self.aside.clone()
     }
 
-    /// Whether this open found an earlier state than the one that was synced last: the newest writes are lost.
+    /// Whether this open found less than what was synced last: the newest writes are lost, or some of the older ones.
     pub fn has_lost_writes(&self) -> bool {
         self.lost
     }
@@ -95,15 +96,15 @@ impl SledStore {
     /// `to_disk` makes the sync step of sled's file: tests let it fail.
     fn open_with(path: &Path, stall: Duration, to_disk: impl FnOnce(File) -> SyncStep) -> Result<Self, StoreError> {
         let directory = Arc::new(Directory::open(path)?);
-        let (db, aside) = engine::open(&directory)?;
+        let Opened { db, tally, aside } = engine::open(&directory)?;
         let refused = |e| directory::refused(path, e);
         let to_disk = to_disk(File::open(directory.db()).map_err(refused)?);
         let mark = Mark::open(&directory, &db).map_err(refused)?;
-        let lost = mark.lost() && aside.is_none();
+        let lost = (mark.lost() || tally.was_wrong()) && aside.is_none();
         if lost {
             tracing::error!(
                 path = %directory.path().display(),
-                "the store has lost its newest writes; what it has is older, and the rest is left to the peers"
+                "the store has lost something that was written; what it has may be older, and the rest is left to the peers"
             );
         }
         let shared = Shared::new(db.clone());
@@ -117,7 +118,7 @@ impl SledStore {
             watchdog: None,
             stall,
         };
-        let writer = Writer { shared: shared.clone(), directory, to_disk, mark, unsynced_bytes: 0 };
+        let writer = Writer { shared: shared.clone(), directory, to_disk, mark, tally, unsynced_bytes: 0 };
         let thread = Builder::new().name("sworm-store".into()).spawn(move || writer.run(db));
         store.writer = Some(thread.map_err(refused)?);
         let thread = Builder::new().name("sworm-store-dog".into()).spawn(move || shared.watch(stall));

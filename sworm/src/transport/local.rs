@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::zenoh::hex;
+use super::hex;
 use crate::core::ids::Peer;
 
 #[cfg(test)]

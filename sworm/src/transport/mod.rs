@@ -1,5 +1,7 @@
 //! The edge to the other nodes: what a transport promises, and the transports that there are.
 
+use std::fmt::Write;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
@@ -8,10 +10,20 @@ use crate::core::ids::Peer;
 
 pub(crate) mod local;
 mod memory;
+#[cfg(feature = "zenoh")]
 mod zenoh;
 
 pub use self::memory::{MemoryNetwork, MemoryTransport, Traffic};
+#[cfg(feature = "zenoh")]
 pub(crate) use self::zenoh::{DEFAULT_LISTEN, ZenohOptions, ZenohTransport, check, dial, probe, reserve};
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing into a string cannot fail");
+        text
+    })
+}
 
 /// The longest message, in bytes (64 MiB). A longer one is dropped by its sender, with an error in the log: a receiver
 /// would refuse it without a word.

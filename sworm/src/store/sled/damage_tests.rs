@@ -129,6 +129,13 @@ fn a_garbled_file_is_survived() {
     survives(|bytes| (0..bytes.len()).step_by(5000).for_each(|at| bytes[at] ^= 0xff));
 }
 
+#[test]
+fn items_that_sled_does_not_miss_are_missed() {
+    for at in (250_000..390_000).step_by(10_000) {
+        survives(|bytes| bytes[at..at + 268].fill(224));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

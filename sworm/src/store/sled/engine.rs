@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ::sled::Db;
 
 use super::directory::{Directory, refused};
+use super::tally::Tally;
 use crate::store::StoreError;
 
 const CACHE_BYTES: u64 = 64 << 20;
@@ -38,8 +39,16 @@ impl Fault {
     }
 }
 
+/// Sled, ready for use.
+pub(super) struct Opened {
+    pub(super) db: Db,
+    pub(super) tally: Tally,
+    /// Where the damaged files are in whose place it began with empty ones.
+    pub(super) aside: Option<PathBuf>,
+}
+
 /// Opens sled's files. If they are damaged, sets them aside, says where they are, and starts with empty ones.
-pub(super) fn open(directory: &Directory) -> Result<(Db, Option<PathBuf>), StoreError> {
+pub(super) fn open(directory: &Directory) -> Result<Opened, StoreError> {
     directory.wait_for_sled()?;
     directory.prepare().map_err(|e| refused(directory.path(), e))?;
     let opened = if directory.is_suspect() {
@@ -47,19 +56,20 @@ pub(super) fn open(directory: &Directory) -> Result<(Db, Option<PathBuf>), Store
     } else {
         open_files(directory).and_then(check)
     };
-    let (db, aside) = match opened {
-        Ok(db) => (db, None),
+    let ((db, tally), aside) = match opened {
+        Ok(opened) => (opened, None),
         Err(Fault::Damage(why)) => {
             directory.wait_for_sled()?;
             let path = directory.path().to_owned();
             let aside = directory.set_aside().map_err(|e| StoreError::Damaged { path, why: format!("{why}; {e}") })?;
             tracing::error!(aside = %aside.display(), why, "the store is damaged; it was set aside, an empty one begins");
-            (open_files(directory).map_err(|fault| fault.open_error(directory))?, Some(aside))
+            let anew = open_files(directory).and_then(check).map_err(|fault| fault.open_error(directory))?;
+            (anew, Some(aside))
         }
         Err(fault) => return Err(fault.open_error(directory)),
     };
     directory.sync_names();
-    Ok((db, aside))
+    Ok(Opened { db, tally, aside })
 }
 
 fn open_files(directory: &Directory) -> Result<Db, Fault> {
@@ -67,19 +77,10 @@ fn open_files(directory: &Directory) -> Result<Db, Fault> {
     guarded(|| config.flush_every_ms(Some(FLUSH_EVERY_MS)).open())
 }
 
-/// Reads everything: sled notices damage only when it reads a page, and later there is no way back.
-fn check(db: Db) -> Result<Db, Fault> {
-    let mut items = db.iter();
-    let checked = loop {
-        match guarded(|| items.next().transpose()) {
-            Ok(Some(_)) => {}
-            Ok(None) => break Ok(()),
-            Err(fault) => break Err(fault),
-        }
-    };
-    drop(items);
-    match checked {
-        Ok(()) => Ok(db),
+/// Reads everything: later there is no way back.
+fn check(db: Db) -> Result<(Db, Tally), Fault> {
+    match Tally::open(&db) {
+        Ok(tally) => Ok((db, tally)),
         Err(fault) => {
             close(db).unwrap_or_else(|second| tracing::debug!(why = second.text(), "damaged files do not close well"));
             Err(fault)

@@ -8,6 +8,7 @@ use super::directory::Directory;
 use super::engine::{close, guarded};
 use super::mark::Mark;
 use super::shared::Shared;
+use super::tally::Tally;
 use crate::store::{Batch, Ticket};
 
 /// After so many bytes there is a sync even if nobody waits for one. sled uses space again for new data once what
@@ -22,6 +23,7 @@ pub(super) struct Writer {
     pub(super) directory: Arc<Directory>,
     pub(super) to_disk: SyncStep,
     pub(super) mark: Mark,
+    pub(super) tally: Tally,
     pub(super) unsynced_bytes: usize,
 }
 
@@ -55,7 +57,7 @@ impl Writer {
 
     /// Whether the next batch may be applied.
     fn apply(&mut self, db: &Db, ticket: Ticket, batch: &Batch) -> bool {
-        let applied = guarded(|| db.apply_batch(to_sled(batch)));
+        let applied = self.tally.apply(db, batch);
         if let Err(fault) = &applied
             && db.context.global_error().is_ok()
         {
@@ -100,15 +102,4 @@ impl Drop for Writer {
         self.directory.release();
         self.shared.released();
     }
-}
-
-fn to_sled(batch: &Batch) -> ::sled::Batch {
-    let mut all = ::sled::Batch::default();
-    for op in batch.ops() {
-        match &op.value {
-            Some(value) => all.insert(op.space.key(&op.key), &value[..]),
-            None => all.remove(op.space.key(&op.key)),
-        }
-    }
-    all
 }

@@ -3,11 +3,10 @@
 //! `sworm/1/<cluster>/…` with `d` for all nodes, `n/<node>/<incarnation>` for one, `flush/<node>/<incarnation>` to ask one
 //! whether it has received everything so far, `live/<node>/<incarnation>` as the sign of life.
 
-use std::fmt::Write;
-
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::core::ids::{Incarnation, NodeId, Peer};
+use crate::transport::hex;
 
 /// The keys of one cluster.
 #[derive(Clone, Debug)]
@@ -57,14 +56,6 @@ pub(super) fn peer_of(key: &str) -> Option<Peer> {
     let incarnation = chunks.next()?;
     let node = String::from_utf8(from_hex(chunks.next()?)?).ok()?;
     Some(Peer { node: NodeId::new(node)?, incarnation: Incarnation(incarnation.parse().ok()?) })
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing into a string cannot fail");
-        text
-    })
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

@@ -26,7 +26,6 @@ use tokio::time::{sleep, timeout};
 pub(crate) use self::config::DEFAULT_LISTEN;
 pub(crate) use self::endpoint::{dial, reserve};
 use self::keys::Keys;
-pub(crate) use self::keys::hex;
 pub(crate) use self::probe::probe;
 pub(crate) use self::queue::Counters;
 use self::queue::{Item, Queue, queue};
