@@ -184,18 +184,18 @@ fn a_node_that_leaves_takes_no_copy_away_that_others_count_on() {
 
 #[test]
 fn a_state_whose_holders_are_gone_is_waited_for_once() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     let names = registered(&mut world, 60);
     for name in &names {
-        world.count(name);
+        saved(&mut world, name);
     }
     world.run(50);
-    world.kill("a");
-    world.kill("b");
-    let killed = world.now_ms;
+    world.kill("n1");
+    world.kill("n2");
+    let killed = world.now_ms();
     world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
-    assert!(world.now_ms > killed + 10_000, "nobody was waited for");
-    assert!(world.now_ms < killed + 15_000, "they were waited for twice");
+    assert!(world.now_ms() > killed + 10_000, "nobody was waited for");
+    assert!(world.now_ms() < killed + 15_000, "they were waited for twice");
 }
 
 #[test]
