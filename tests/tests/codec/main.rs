@@ -112,7 +112,6 @@ fn anything_costs_little() {
             }
         }
     }
-    println!("at most {} bytes beyond {TIMES} times what came", worst.0);
     assert!(worst.0 <= SPARE_BYTES, "{} bytes: {}", worst.0, worst.1);
 }
 

@@ -19,7 +19,7 @@ use sworm::internals::{Call, Frame, Replied};
 use crate::KINDS;
 
 /// Makes values of all kinds, most of them small.
-pub struct Gen(pub Rng);
+pub(super) struct Gen(pub(super) Rng);
 
 impl Gen {
     fn some<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
@@ -43,7 +43,7 @@ impl Gen {
     }
 
     /// A few bytes.
-    pub fn bytes(&mut self) -> Bytes {
+    pub(super) fn bytes(&mut self) -> Bytes {
         let len = self.0.usize(0..64);
         std::iter::repeat_with(|| self.0.u8(..)).take(len).collect()
     }
@@ -173,7 +173,7 @@ impl Gen {
     }
 
     /// A message of the n-th kind; `None` after the last.
-    pub fn message(&mut self, kind: usize) -> Option<Message> {
+    pub(super) fn message(&mut self, kind: usize) -> Option<Message> {
         let (name, birth, epoch) = (self.text(), self.birth(), self.epoch());
         Some(match kind {
             0 => {
@@ -262,7 +262,7 @@ impl Gen {
     }
 
     /// Any frame.
-    pub fn frame(&mut self) -> Frame {
+    pub(super) fn frame(&mut self) -> Frame {
         match self.0.u8(0..8) {
             0 => Frame::Hello(Hello {
                 from: self.peer(),
