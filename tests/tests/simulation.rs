@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sworm_tests::sim::{Outcome, REGRESSIONS, Shape, command, each, run};
+use sworm_tests::sim::{Case, Outcome, REGRESSIONS, Shape, each, run};
 
 /// Small seeds, unless the environment says otherwise.
 const SMALL: u64 = 200;
@@ -25,16 +25,17 @@ fn chosen() -> Range<u64> {
 }
 
 /// What is said of a seed that fails.
-fn told(seed: u64, shape: Shape, outcome: &Outcome) -> Option<String> {
+fn told(case: Case, outcome: &Outcome) -> Option<String> {
     let violation = outcome.violation.as_ref()?;
-    Some(format!("seed {seed}: {violation}\n  {}\n  {}", outcome.options, command(seed, shape, None)))
+    Some(format!("seed {}: {violation}\n  {}\n  {}", case.seed, outcome.options, case.command(None)))
 }
 
 fn no_law_is_broken(seeds: Range<u64>, shape: Shape) {
     let (failed, ran) = (Mutex::new(Vec::new()), AtomicU64::new(0));
     each(seeds.clone(), |seed| {
         ran.fetch_add(1, Relaxed);
-        let Some(text) = told(seed, shape, &run(seed, shape, false)) else { return ControlFlow::Continue(()) };
+        let case = Case::of(seed, shape);
+        let Some(text) = told(case, &run(case, false)) else { return ControlFlow::Continue(()) };
         let mut failed = failed.lock().expect("nobody panics with it");
         failed.push(text);
         if failed.len() < TOLD { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -56,21 +57,21 @@ fn no_law_is_broken_in_large_clusters() {
 
 #[test]
 fn what_was_mended_stays_mended() {
-    for (seed, shape, why) in REGRESSIONS {
-        let failed = told(*seed, *shape, &run(*seed, *shape, false));
+    for (case, why) in REGRESSIONS {
+        let failed = told(*case, &run(*case, false));
         assert!(failed.is_none(), "once {why}; now {}", failed.unwrap_or_default());
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace_byte_for_byte() {
-    for seed in [0, 1, 2, 3, 77, 1_234_567] {
-        let here = run(seed, Shape::SMALL, true);
-        let there = std::thread::spawn(move || run(seed, Shape::SMALL, true)).join().expect("a seed does not panic");
+    for case in [0, 1, 2, 3, 77, 1_234_567].map(Case::small) {
+        let here = run(case, true);
+        let there = std::thread::spawn(move || run(case, true)).join().expect("a seed does not panic");
         assert!(!here.trace.is_empty());
-        assert_eq!(here, there, "seed {seed}");
-        let quiet = run(seed, Shape::SMALL, false);
-        assert_eq!(here.digest, quiet.digest, "to watch seed {seed} changes what happens");
+        assert_eq!(here, there, "{case:?}");
+        let quiet = run(case, false);
+        assert_eq!(here.digest, quiet.digest, "to watch {case:?} changes what happens");
     }
-    assert_ne!(run(0, Shape::SMALL, false).digest, run(1, Shape::SMALL, false).digest);
+    assert_ne!(run(Case::small(0), false).digest, run(Case::small(1), false).digest);
 }

@@ -154,7 +154,7 @@ impl Directory {
         self.lanes.get(lane)?.name(name).map(|(name, _)| name)
     }
 
-    /// Ends these births of a name for good, and takes the own statement of it back if it is one of them.
+    /// Ends these births of a name for good. If the own statement is of one of them it stays until its worker has stopped.
     pub fn ban(&mut self, name: &Arc<str>, births: impl IntoIterator<Item = Birth>) {
         let key = Key::Ban(name.clone());
         let mut all: BTreeSet<Birth> = births.into_iter().collect();
@@ -164,10 +164,17 @@ impl Directory {
         if let Some(Value::Ban(set)) = self.lanes.get(&self.me).and_then(|lane| lane.fact(&key)) {
             all.extend(set);
         }
-        if self.mine(name).is_some_and(|cell| all.contains(&cell.birth)) {
+        self.put(key, Value::Ban(all));
+    }
+
+    /// Ends these births of a name for good, and takes the own statement of it back if it is of one of them: no worker of
+    /// it runs here any more.
+    pub fn ban_stopped(&mut self, name: &Arc<str>, births: impl IntoIterator<Item = Birth>) {
+        let births: BTreeSet<Birth> = births.into_iter().collect();
+        self.ban(name, births.iter().copied());
+        if self.mine(name).is_some_and(|cell| births.contains(&cell.birth)) {
             self.remove(&Key::Name(name.clone()));
         }
-        self.put(key, Value::Ban(all));
     }
 
     /// All births of a name that any lane speaks of.
@@ -191,7 +198,7 @@ impl Directory {
                 .map(|(_, lane)| lane)
                 .any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(birth)))
         };
-        let births = self.births(name);
+        let births = if planted(Fault::DropBans) { BTreeSet::new() } else { self.births(name) };
         births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
     }
 
@@ -337,11 +344,9 @@ impl Directory {
             .lanes
             .iter()
             .filter(|(id, _)| !self.has_ended(id) || planted(Fault::DropCoveredByEnded))
-            .map(|(id, lane)| (id, lane, durable(id)))
+            .map(|(id, lane)| (id, lane, if self.has_ended(id) { u64::MAX } else { durable(id) }))
             .collect();
-        let durable_at = |lane: &Lane, key: &Key, upto: u64| {
-            lane.seq(key).is_some_and(|seq| seq <= upto) || planted(Fault::DropCoveredByMemory)
-        };
+        let durable_at = |lane: &Lane, key: &Key, upto: u64| lane.seq(key).is_some_and(|seq| seq <= upto);
         let banned = |name: &Arc<str>, birth: Birth| {
             let key = Key::Ban(name.clone());
             lasting.iter().any(|(_, lane, upto)| {
@@ -352,6 +357,7 @@ impl Directory {
         let covered = |name: &Arc<str>, cell: &NameCell| {
             // A later assignment; or a living worker of another lineage, against which this one has lost.
             let later = |theirs: &NameCell| match theirs.birth == cell.birth {
+                true if planted(Fault::DropCoveredByEnded) => theirs.epoch >= cell.epoch,
                 true => theirs.epoch > cell.epoch,
                 false => theirs.state.is_claim(),
             };
@@ -450,7 +456,7 @@ fn raise(map: &mut BTreeMap<NodeId, Incarnation>, node: &NodeId, upto: Incarnati
 fn beats(a: (&Peer, &Arc<NameCell>), b: (&Peer, &Arc<NameCell>)) -> bool {
     let rank = |(host, cell): (&Peer, &Arc<NameCell>)| {
         let minor = match cell.epoch.minor {
-            0 if planted(Fault::WeakBeatsOriginal) => u32::MAX,
+            minor if planted(Fault::WeakBeatsOriginal) => u32::MAX - minor,
             0 => 0,
             weak => u32::MAX - weak + 1,
         };

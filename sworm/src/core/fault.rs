@@ -55,10 +55,8 @@ faults! {
     DownHostClaims = "down-host-claims",
     /// A node founds a cluster of its own without waiting for those that it looks for.
     FoundAlone = "found-alone",
-    /// A lane is given up although only an ended lane covers its names.
+    /// A lane is given up although only an ended lane covers its names, be it the lane itself.
     DropCoveredByEnded = "drop-covered-by-ended",
-    /// A lane is given up although what covers its names is not on a disk yet.
-    DropCoveredByMemory = "drop-covered-by-memory",
     /// A lane is given up although its bans still ban something.
     DropBans = "drop-bans",
     /// A lane is given up before it is known whether its owner said more.
@@ -69,12 +67,16 @@ faults! {
     AckBeforeDurable = "ack-before-durable",
     /// The loser of a conflict takes its name back but is not stopped.
     LoserRunsOn = "loser-runs-on",
+    /// The loser of a conflict is stopped and not told that it has lost.
+    LoserUntold = "loser-untold",
     /// A node takes the incarnation that it had before.
     ReuseIncarnation = "reuse-incarnation",
     /// Whoever adopts a name removes the former host's cell from its own copy.
     RemoveAnothersCell = "remove-anothers-cell",
     /// A whole lane is put into the copy that there is, instead of replacing it.
     FullLaneMerges = "full-lane-merges",
+    /// The later parts of a whole lane leave out what was removed since the first one.
+    NoTombstones = "no-tombstones",
     /// The arbiter of a name depends on the value that is registered, too.
     PlaceByValue = "place-by-value",
     /// A node starts one worker after the other.

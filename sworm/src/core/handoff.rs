@@ -89,7 +89,7 @@ impl Core {
             match &local.phase {
                 _ if attached => {
                     self.local.remove(&name);
-                    self.directory.ban(&name, [birth]);
+                    self.directory.ban_stopped(&name, [birth]);
                 }
                 LocalPhase::Waiting { .. } | LocalPhase::Restoring => {
                     self.local.remove(&name);

@@ -183,7 +183,7 @@ impl Core {
                 let (arbiter, birth) = (arbiter.clone(), local.birth);
                 let timed_out = exit == Exit::StartTimedOut;
                 self.local.remove(name);
-                self.directory.ban(name, [birth]);
+                self.directory.ban_stopped(name, [birth]);
                 let outcome = GrantOutcome::Failed { reason: exit.to_string(), timed_out };
                 self.send(&arbiter, Message::Granted { name: name.clone(), epoch: since, outcome });
             }
@@ -274,7 +274,7 @@ impl Core {
             RestartDecision::Remove => {
                 self.local.remove(name);
                 let births = self.directory.births(name);
-                self.directory.ban(name, births);
+                self.directory.ban_stopped(name, births);
             }
             RestartDecision::Restart { after } => {
                 let epoch = self.strong_epoch(name);
@@ -360,8 +360,8 @@ impl Core {
                 let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);
                 let since = local.since;
                 let conflict = match &why {
-                    Stopping::Yielded { to } => Some(to.clone()),
-                    Stopping::Ended { .. } | Stopping::Superseded => None,
+                    Stopping::Yielded { to } if !planted(Fault::LoserUntold) => Some(to.clone()),
+                    Stopping::Yielded { .. } | Stopping::Ended { .. } | Stopping::Superseded => None,
                 };
                 local.phase = LocalPhase::Stopping(why);
                 if idle {
@@ -390,7 +390,7 @@ impl Core {
         match why {
             Stopping::Ended { arbiter, births } => {
                 if births.iter().any(|birth| !self.directory.is_banned(name, *birth)) || arbiter.is_some() {
-                    self.directory.ban(name, births.iter().copied());
+                    self.directory.ban_stopped(name, births.iter().copied());
                 } else {
                     self.directory.remove(&Key::Name(name.clone()));
                 }
@@ -399,8 +399,9 @@ impl Core {
                     self.once_durable(Effect::Send { to: arbiter, message: Box::new(ended) });
                 }
             }
-            Stopping::Yielded { .. } => self.directory.remove(&Key::Name(name.clone())),
-            Stopping::Superseded => {
+            Stopping::Yielded { .. } if self.may_let_go(name) => self.directory.remove(&Key::Name(name.clone())),
+            // Or whoever had won has ended meanwhile.
+            Stopping::Yielded { .. } | Stopping::Superseded => {
                 let Some(cell) = self.directory.mine(name).cloned() else { return };
                 let epoch = self.strong_epoch(name);
                 let assigned = self.hybrid();
@@ -408,6 +409,18 @@ impl Core {
                 self.take_in(name, NameCell { epoch, since: epoch, assigned, ..(*cell).clone() }, granted);
             }
         }
+    }
+
+    /// Whether a name outlasts the own statement about it, as far as it should: somebody who has not ended speaks of it.
+    fn may_let_go(&self, name: &Arc<str>) -> bool {
+        let taken = |(host, cell): (&Peer, &Arc<NameCell>)| {
+            *host != self.config.me
+                && !self.directory.has_ended(host)
+                && !self.directory.is_banned(name, cell.birth)
+                && !matches!(cell.state, NameState::Declined(_))
+        };
+        let ends = |cell: &Arc<NameCell>| cell.attached || self.directory.is_banned(name, cell.birth);
+        self.directory.mine(name).is_none_or(ends) || self.directory.cells(name).any(taken)
     }
 
     /// Draws the host's consequences from what the directory says of a name.

@@ -22,9 +22,6 @@ pub mod time;
 pub mod transfer;
 pub mod view;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

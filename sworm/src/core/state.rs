@@ -194,6 +194,22 @@ impl Core {
         &self.directory
     }
 
+    /// The directory, for a simulator that states what no node would.
+    #[cfg(feature = "faults")]
+    pub fn directory_mut(&mut self) -> &mut Directory {
+        &mut self.directory
+    }
+
+    /// From whom a lane comes in parts, and how many cells of it are staged.
+    pub fn staged(&self) -> Option<(&Peer, usize)> {
+        self.transfers.values().next().map(|transfer| (&transfer.from, transfer.stage.cells()))
+    }
+
+    /// Whether a tick has nothing to do for any worker now.
+    pub fn workers_are_idle(&self) -> bool {
+        self.local_due_ms > self.now.mono_ms
+    }
+
     /// How it takes part.
     pub fn phase(&self) -> Phase {
         self.phase

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use sworm::core::fault::Fault;
-use sworm_tests::sim::{Outcome, Shape, command, each, run, run_planted};
+use sworm_tests::sim::{Case, Outcome, Plot, Shape, each, run, run_planted};
 
 /// Where the seeds that fail are kept.
 const KEPT: &str = "target/failing-seeds.txt";
@@ -30,6 +30,9 @@ struct Options {
     /// Names that are used.
     #[arg(long, default_value_t = Shape::SMALL.names, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     names: u64,
+    /// What happens, instead of what each seed says: --list-plots lists it.
+    #[arg(long, value_name = "NAME", value_parser = plot)]
+    plot: Option<Plot>,
     /// Runs the first seed only, and prints what happens.
     #[arg(long)]
     trace: bool,
@@ -39,6 +42,9 @@ struct Options {
     /// Lists the faults that can be planted.
     #[arg(long)]
     list_faults: bool,
+    /// Lists the plots.
+    #[arg(long)]
+    list_plots: bool,
 }
 
 use clap::builder::TypedValueParser as _;
@@ -46,6 +52,12 @@ use clap::builder::TypedValueParser as _;
 fn fault(name: &str) -> Result<Fault, String> {
     let found = Fault::ALL.iter().find(|fault| fault.name() == name);
     found.copied().ok_or_else(|| format!("there is no fault {name:?}; --list-faults lists them"))
+}
+
+fn plot(name: &str) -> Result<Plot, String> {
+    let mut all = Plot::ALL.into_iter().chain([Plot::Random]);
+    all.find(|plot| format!("{plot:?}") == name)
+        .ok_or_else(|| format!("there is no plot {name:?}; --list-plots lists them"))
 }
 
 #[expect(clippy::print_stdout, reason = "a command line program")]
@@ -57,18 +69,27 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if options.list_plots {
+        Plot::ALL.iter().chain([&Plot::Random]).for_each(|plot| println!("{plot:?}"));
+        return ExitCode::SUCCESS;
+    }
     let shape = Shape { nodes: options.nodes, names: options.names };
-    let one = |seed: u64, traced: bool| match options.fault {
-        Some(fault) => run_planted(seed, shape, traced, fault),
-        None => run(seed, shape, traced),
+    let case = |seed: u64| {
+        let chosen = Case::of(seed, shape);
+        Case { plot: options.plot.unwrap_or(chosen.plot), ..chosen }
+    };
+    let one = |case: Case, traced: bool| match options.fault {
+        Some(fault) => run_planted(case, traced, fault),
+        None => run(case, traced),
     };
     // A panic is a violation, and is told with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     if options.trace {
-        let outcome = one(options.from, true);
+        let case = case(options.from);
+        let outcome = one(case, true);
         println!("{}", outcome.options);
         outcome.trace.iter().for_each(|line| println!("{line}"));
-        return verdict(&[(options.from, outcome)], shape, options.fault);
+        return verdict(&[(case, outcome)], options.fault);
     }
     let bar = ProgressBar::new(options.seeds).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {msg} violations, {elapsed} of {duration}")
@@ -78,12 +99,13 @@ fn main() -> ExitCode {
     let failed = Mutex::new(Vec::new());
     let (simulated_ms, messages) = (AtomicU64::new(0), AtomicU64::new(0));
     each(options.from..options.from.saturating_add(options.seeds), |seed| {
-        let outcome = one(seed, false);
+        let case = case(seed);
+        let outcome = one(case, false);
         simulated_ms.fetch_add(outcome.took_ms, Relaxed);
         messages.fetch_add(outcome.messages, Relaxed);
         if outcome.violation.is_some() {
             let mut failed = failed.lock().expect("nobody panics with it");
-            failed.push((seed, outcome));
+            failed.push((case, outcome));
             bar.set_message(failed.len().to_string());
         }
         bar.inc(1);
@@ -93,20 +115,20 @@ fn main() -> ExitCode {
     let hours = simulated_ms.into_inner() / 3_600_000;
     println!("{} seeds: {hours} cluster-hours, {} messages", options.seeds, messages.into_inner());
     let mut failed = failed.into_inner().expect("nobody panics with it");
-    failed.sort_by_key(|(seed, _)| *seed);
-    verdict(&failed, shape, options.fault)
+    failed.sort_by_key(|(case, _)| case.seed);
+    verdict(&failed, options.fault)
 }
 
 #[expect(clippy::print_stdout, reason = "a command line program")]
-fn verdict(outcomes: &[(u64, Outcome)], shape: Shape, planted: Option<Fault>) -> ExitCode {
+fn verdict(outcomes: &[(Case, Outcome)], planted: Option<Fault>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
-    for (seed, outcome) in outcomes {
+    for (case, outcome) in outcomes {
         let Some(violation) = &outcome.violation else { continue };
         code = ExitCode::FAILURE;
-        let replay = command(*seed, shape, planted);
+        let (replay, Case { seed, shape: Shape { nodes, names }, plot }) = (case.command(planted), case);
         println!("\nseed {seed}: {violation}\n  {}\n  {replay}", outcome.options);
         if planted.is_none() {
-            keep(&format!("{seed} {} {}", shape.nodes, shape.names));
+            keep(&format!("{seed} {nodes} {names} {plot:?}"));
         }
     }
     code

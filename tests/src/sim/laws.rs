@@ -26,6 +26,8 @@ pub(super) struct Laws {
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     restored_older: BTreeSet<Arc<str>>,
+    /// The content of each lane at each of its numbers that anybody had.
+    contents: BTreeMap<(Peer, u64), u64>,
     /// When processes died.
     pub(super) deaths: Vec<u64>,
     /// The workers that lost a conflict, and whether they were told.
@@ -44,6 +46,14 @@ impl Laws {
         let before = self.incarnations.insert(me.node.to_string(), me.incarnation);
         if before.is_some_and(|before| before >= me.incarnation) {
             self.broken(format!("{me} does not rise above incarnation {before:?}"));
+        }
+    }
+
+    /// What a lane holds is a function of its number, wherever the copy came from.
+    pub(super) fn holds(&mut self, at: &Peer, lane: &Peer, max: u64, fingerprint: u64) {
+        let known = *self.contents.entry((lane.clone(), max)).or_insert(fingerprint);
+        if known != fingerprint {
+            self.broken(format!("{at} holds {lane} at {max} otherwise than it was held before"));
         }
     }
 
@@ -97,6 +107,11 @@ impl Laws {
         let _ = saved.since;
     }
 
+    /// The newest count of a lineage that was acknowledged.
+    pub(super) fn acknowledged(&self, name: &str, birth: Birth) -> u64 {
+        self.saved.get(&(name.into(), birth)).copied().unwrap_or(0)
+    }
+
     pub(super) fn counted(&mut self, name: &str, birth: Birth, count: u64) {
         let known = self.counted.entry((name.to_owned(), birth)).or_default();
         *known = count.max(*known);
@@ -121,6 +136,11 @@ impl Laws {
             Some(false) => {}
             None => self.broken(format!("{name} {since} on {at} is told that it has lost, and it runs nowhere")),
         }
+    }
+
+    /// Whether any worker has lost a conflict so far.
+    pub(super) fn somebody_lost(&self) -> bool {
+        !self.losers.is_empty()
     }
 
     /// A worker that lost a conflict and does not know.

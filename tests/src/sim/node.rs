@@ -75,6 +75,8 @@ pub(super) struct Machine {
     pub(super) clock: Clock,
     /// Whether it takes part in the sworm.
     pub(super) opens: bool,
+    /// Whether it links the worker type.
+    pub(super) hosts: bool,
 }
 
 /// A running process.
@@ -125,7 +127,7 @@ impl Node {
             sworm: SWORM.into(),
             me: me.clone(),
             agreed: "same".into(),
-            hosts: BTreeMap::from([(WORKER.into(), 1)]),
+            hosts: machine.hosts.then(|| (WORKER.into(), 1)).into_iter().collect(),
             interval_ms: 200,
             grace_ms: GRACE_MS,
             recover_wait_ms: 5_000,

@@ -5,11 +5,19 @@ use std::fmt;
 use fastrand::Rng;
 use sworm::core::transfer::PART_BYTES;
 
+use super::plots::Plot;
+use super::run::{Case, Shape};
+
+/// Most workers stop soon.
+const STOP_MS: u64 = 20;
+
 /// The size of a simulated cluster and the faults that happen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The seed of everything else.
     pub seed: u64,
+    /// What happens while there are faults.
+    pub plot: Plot,
     /// How many nodes there are.
     pub nodes: usize,
     /// How many names are used.
@@ -20,6 +28,8 @@ pub struct Options {
     pub lost: u32,
     /// Messages that come twice, of a thousand.
     pub repeated: u32,
+    /// How much later those come at most.
+    pub repeated_ms: u64,
     /// The longest delay of a message.
     pub delay_ms: u64,
     /// Whether messages of one node to another come in the order in which they were sent, as over TCP.
@@ -56,19 +66,22 @@ pub struct Options {
     pub slow_starts: bool,
     /// Some names fail to start.
     pub broken_starts: bool,
+    /// The longest that a worker takes to stop.
+    pub stop_ms: u64,
     /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
     pub part_bytes: usize,
 }
 
 impl Options {
-    /// The options of a seed.
-    pub fn of(seed: u64, nodes: usize, names: u64) -> Self {
+    /// The options of a case.
+    pub fn of(Case { seed, shape: Shape { nodes, names }, plot }: Case) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x5357_4f52_4d00_0000);
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         // Cuts and pauses make two workers of a name legitimate for a while: half of the seeds do without.
         let parted = one_in(2);
-        Self {
+        let options = Self {
             seed,
+            plot,
             nodes,
             names,
             steps: 60,
@@ -84,8 +97,10 @@ impl Options {
             crashes: one_in(2),
             slow_starts: one_in(3),
             broken_starts: one_in(3),
+            stop_ms: STOP_MS,
             lost: [0, 0, 20, 100][rng.usize(0..4)],
             repeated: [0, 0, 20, 100][rng.usize(0..4)],
+            repeated_ms: 0,
             delay_ms: [1, 10, 60, 400][rng.usize(0..4)],
             clock_apart_ms: [0, 1_000, 50_000][rng.usize(0..3)],
             drift_ppm: [0, 200, 10_000][rng.usize(0..3)],
@@ -94,18 +109,21 @@ impl Options {
             // Each message that overtakes another is made up for with all that came since: dear with many names.
             in_order: rng.u32(0..if names > 100 { 8 } else { 2 }) > 0,
             part_bytes: [600, 2_000, 20_000, PART_BYTES][rng.usize(0..4)],
-        }
+        };
+        options.plot.adjust(options)
     }
 
     /// No faults at all.
     pub fn none() -> Self {
         Self {
             seed: 0,
+            plot: Plot::Random,
             nodes: 0,
             names: 0,
             steps: 0,
             lost: 0,
             repeated: 0,
+            repeated_ms: 0,
             delay_ms: 1,
             in_order: true,
             clock_apart_ms: 0,
@@ -124,6 +142,7 @@ impl Options {
             crashes: false,
             slow_starts: false,
             broken_starts: false,
+            stop_ms: STOP_MS,
             part_bytes: PART_BYTES,
         }
     }

@@ -205,8 +205,21 @@ impl World {
         let (now_ms, random) = (self.now_ms, self.rng.u32(..));
         let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
         let now = node.now(now_ms, random);
+        let heard = match &input {
+            Input::Message { message, .. } => match &**message {
+                Message::Delta(delta) => Some(delta.lane.clone()),
+                Message::Part(part) => Some(part.lane.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
         node.input(now, input);
         let effects = node.core.flush(now);
+        for lane in heard.iter().chain([at]) {
+            if let Some(copy) = node.core.directory().lane(lane) {
+                self.laws.holds(at, lane, copy.max(), copy.fingerprint());
+            }
+        }
         if let Err(_full) = self.perform_all(at, effects) {
             self.fail(at);
         }
@@ -298,7 +311,7 @@ impl World {
                 if let Some(winner) = conflict {
                     self.laws.told(at, &name, since, &winner);
                 }
-                let delay = 1 + self.rng.u64(0..20);
+                let delay = 1 + self.rng.u64(0..self.options.stop_ms);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = false;
@@ -386,7 +399,12 @@ impl World {
             self.laws.broken(format!("{at} starts {name} {since} while {} still runs there", former.since));
         }
         let places: Vec<String> = self.places(&name).iter().map(|(node, _)| (*node).to_owned()).collect();
+        let fine = self.violation().is_none();
         self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
+        if fine && self.violation().is_some() && self.trace.is_some() {
+            let held = self.describe(&name);
+            self.note(|| format!("what is held of {name}:{held}"));
+        }
         self.tell(delay, at, Input::Started { name, since, result: Ok(()) });
     }
 
@@ -422,10 +440,14 @@ impl World {
         }
         let bytes = frame.encode().expect("frames encode");
         self.fold(&bytes);
+        self.largest = self.largest.max(bytes.len());
         let lost = self.rng.u32(0..1_000) < self.options.lost;
         let copies = if lost { 0 } else { 1 + u32::from(self.rng.u32(0..1_000) < self.options.repeated) };
-        for _ in 0..copies {
+        for copy in 0..copies {
             let mut delay = 1 + self.rng.u64(0..=self.options.delay_ms);
+            if copy > 0 && self.options.repeated_ms > 0 {
+                delay += self.rng.u64(0..=self.options.repeated_ms);
+            }
             if self.options.in_order {
                 delay = self.links.queue(from, to, self.now_ms + delay) - self.now_ms;
             }

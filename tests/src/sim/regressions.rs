@@ -1,19 +1,22 @@
-//! Seeds that once failed, each with what was wrong.
+//! Cases that once failed, each with what was wrong.
 
-use super::run::Shape;
+use super::plots::Plot;
+use super::run::Case;
 
-/// The seed, the size that it was found with, and why it failed.
-pub const REGRESSIONS: &[(u64, Shape, &str)] = &[
-    (262, Shape::SMALL, "an acknowledged count was forgotten by the node that a worker moved to"),
-    (353, Shape::SMALL, "a name ran on two nodes at once without a cut"),
-    (612, Shape::SMALL, "a node looked a name up as its own that it did not run"),
-    (723, Shape::SMALL, "a name ran on two nodes at once without a cut"),
-    (759, Shape::SMALL, "a look-up named a host that did not run the name"),
-    (788, Shape::SMALL, "a name started below an epoch at which it had run"),
-    (991, Shape::SMALL, "a lane that had ended was held for ever"),
-    (1_133, Shape::SMALL, "a name started below an epoch at which it had run"),
-    (1_341, Shape::SMALL, "one name was given away twice"),
-    (1_393, Shape::SMALL, "an acknowledged count was not in the state that a name started from"),
-    (1_400, Shape::SMALL, "a name started below an epoch at which it had run"),
-    (1_446, Shape::SMALL, "a lane that had ended was held for ever"),
+/// Each case with why it failed.
+pub const REGRESSIONS: &[(Case, &str)] = &[
+    (Case::playing(Plot::Random, 262), "an acknowledged count was forgotten by the node that a worker moved to"),
+    (Case::playing(Plot::Random, 353), "a name ran on two nodes at once without a cut"),
+    (Case::playing(Plot::Random, 612), "a node looked a name up as its own that it did not run"),
+    (Case::playing(Plot::Random, 723), "a name ran on two nodes at once without a cut"),
+    (Case::playing(Plot::Random, 759), "a look-up named a host that did not run the name"),
+    (Case::playing(Plot::Random, 788), "a name started below an epoch at which it had run"),
+    (Case::playing(Plot::Random, 991), "a lane that had ended was held for ever"),
+    (Case::playing(Plot::Random, 1_133), "a name started below an epoch at which it had run"),
+    (Case::playing(Plot::Random, 1_341), "one name was given away twice"),
+    (Case::playing(Plot::Random, 1_393), "an acknowledged count was not in the state that a name started from"),
+    (Case::playing(Plot::Random, 1_400), "a name started below an epoch at which it had run"),
+    (Case::playing(Plot::Random, 1_446), "a lane that had ended was held for ever"),
+    (Case::playing(Plot::SlowEnds, 9), "a name was given away again while its former worker still stopped"),
+    (Case::playing(Plot::SlowLosers, 2), "a name was lost whose winner had ended before its loser had stopped"),
 ];

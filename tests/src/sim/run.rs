@@ -8,6 +8,7 @@ use std::thread::{available_parallelism, scope};
 use sworm::core::fault::{self, Fault};
 
 use super::options::Options;
+use super::plots::Plot;
 use super::world::World;
 
 /// How long a healed cluster may take to come to rest.
@@ -31,6 +32,43 @@ impl Shape {
     pub const LARGE: Self = Self { nodes: 5, names: 1_000 };
 }
 
+/// A seed, and what is played under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The seed.
+    pub seed: u64,
+    /// The size.
+    pub shape: Shape,
+    /// What happens in the phase with faults.
+    pub plot: Plot,
+}
+
+impl Case {
+    /// What a seed stands for in a cluster of some size.
+    pub fn of(seed: u64, shape: Shape) -> Self {
+        Self { seed, shape, plot: Plot::of(seed, shape) }
+    }
+
+    /// What a seed stands for in a small cluster.
+    pub fn small(seed: u64) -> Self {
+        Self::of(seed, Shape::SMALL)
+    }
+
+    /// A plot in a small cluster.
+    pub const fn playing(plot: Plot, seed: u64) -> Self {
+        Self { seed, shape: Shape::SMALL, plot }
+    }
+
+    /// The command that replays it.
+    pub fn command(&self, fault: Option<Fault>) -> String {
+        let Self { seed, shape: Shape { nodes, names }, plot } = self;
+        let planted = fault.map_or(String::new(), |fault| format!(" --fault {}", fault.name()));
+        format!(
+            "cargo run --release -p sworm-tests --bin simulate -- --seeds 1 --from {seed} --nodes {nodes} --names {names} --plot {plot:?}{planted} --trace"
+        )
+    }
+}
+
 /// What came of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -46,15 +84,6 @@ pub struct Outcome {
     pub messages: u64,
     /// What happened, if that was asked for.
     pub trace: Vec<String>,
-}
-
-/// The command that replays a seed.
-pub fn command(seed: u64, shape: Shape, fault: Option<Fault>) -> String {
-    let Shape { nodes, names } = shape;
-    let planted = fault.map_or(String::new(), |fault| format!(" --fault {}", fault.name()));
-    format!(
-        "cargo run --release -p sworm-tests --bin simulate -- --seeds 1 --from {seed} --nodes {nodes} --names {names}{planted} --trace"
-    )
 }
 
 /// Does something with each of these seeds, on all cores, in about their order, until it is told to stop.
@@ -77,17 +106,17 @@ pub fn each(seeds: Range<u64>, one: impl Fn(u64) -> ControlFlow<()> + Sync) {
     });
 }
 
-/// Runs a seed with a fault planted in the library's code.
-pub fn run_planted(seed: u64, shape: Shape, traced: bool, planted: Fault) -> Outcome {
+/// Runs a case with a fault planted in the library's code.
+pub fn run_planted(case: Case, traced: bool, planted: Fault) -> Outcome {
     fault::plant(Some(planted));
-    let outcome = run(seed, shape, traced);
+    let outcome = run(case, traced);
     fault::plant(None);
     outcome
 }
 
-/// Runs a seed.
-pub fn run(seed: u64, shape: Shape, traced: bool) -> Outcome {
-    let options = Options::of(seed, shape.nodes, shape.names);
+/// Runs a case.
+pub fn run(case: Case, traced: bool) -> Outcome {
+    let options = Options::of(case);
     let mut world = World::new(options.clone(), traced);
     let played = catch_unwind(AssertUnwindSafe(|| play(&mut world)));
     if let Err(panic) = played {
@@ -104,7 +133,7 @@ pub fn run(seed: u64, shape: Shape, traced: bool) -> Outcome {
     }
 }
 
-fn play(world: &mut World) {
+fn play_random(world: &mut World) {
     world.boot();
     for _ in 0..world.options.steps {
         world.play();
@@ -114,6 +143,16 @@ fn play(world: &mut World) {
         if world.violation().is_some() {
             return;
         }
+    }
+}
+
+fn play(world: &mut World) {
+    match world.options.plot {
+        Plot::Random => play_random(world),
+        plot => plot.play(world),
+    }
+    if world.violation().is_some() {
+        return;
     }
     world.end_faults();
     if !world.run_while(REST_MS, |world| world.violation().is_none() && world.unrest().is_some()) {

@@ -91,7 +91,7 @@ impl World {
             2 if o.leaves => self.begin_leave(&node),
             3 if o.pauses => {
                 let ms = self.rng.u64(100..8_000);
-                self.pause(&node, ms);
+                self.freeze(&node, ms);
             }
             4 if o.cuts => {
                 let other = node_name(self.rng.usize(0..o.nodes));
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Starts a machine that is down, if there is one.
-    fn start_one(&mut self) {
+    pub(super) fn start_one(&mut self) {
         let down: Vec<String> = self.machines.keys().filter(|name| !self.nodes.contains_key(*name)).cloned().collect();
         if !down.is_empty() {
             let name = down[self.rng.usize(0..down.len())].clone();

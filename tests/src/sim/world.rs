@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrand::Rng;
+use sworm::NodeId;
 use sworm::core::Input;
 use sworm::core::cell::{Kind, Spec};
+use sworm::core::directory::Directory;
 use sworm::core::ids::{Birth, Epoch, Peer};
 use sworm::core::message::{Answer, Ask, Registering};
 use sworm::store::Ticket;
@@ -70,6 +72,8 @@ pub struct World {
     pub(super) laws: Laws,
     /// Messages that were sent.
     pub messages: u64,
+    /// The largest frame, in bytes.
+    pub largest: usize,
     /// Those that were no heartbeats, while somebody looks.
     pub(super) others: Option<Vec<String>>,
     /// Frames that were refused.
@@ -90,7 +94,7 @@ impl World {
         let machines = (0..options.nodes).map(|n| {
             let ahead_ms = rng.u64(0..=options.clock_apart_ms);
             let clock = Clock { ahead_ms, faster_ppm: rng.u64(0..=options.drift_ppm) };
-            (node_name(n), Machine { clock, opens: true, ..Machine::default() })
+            (node_name(n), Machine { clock, opens: true, hosts: true, ..Machine::default() })
         });
         let machines = machines.collect();
         Self {
@@ -104,6 +108,7 @@ impl World {
             asked: BTreeMap::new(),
             laws: Laws::default(),
             messages: 0,
+            largest: 0,
             others: None,
             refused: 0,
             slow: BTreeSet::new(),
@@ -115,11 +120,15 @@ impl World {
         }
     }
 
-    /// A cluster without faults in which these nodes run.
+    /// A cluster without faults in which so many nodes run: `n1`, `n2` and so on.
     pub fn calm(nodes: usize) -> Self {
-        let options = Options { seed: 0, nodes, names: 0, steps: 0, ..Options::none() };
+        Self::under(Options { nodes, ..Options::none() })
+    }
+
+    /// A cluster whose nodes all run and have met.
+    pub fn under(options: Options) -> Self {
         let mut world = Self::new(options, false);
-        for n in 0..nodes {
+        for n in 0..world.options.nodes {
             world.start(&node_name(n));
         }
         world.run_until("the nodes meet", |world| world.nodes.values().all(|node| node.core.settled()));
@@ -161,12 +170,22 @@ impl World {
         self.push(delay, Event::Tells { at: at.clone(), input });
     }
 
+    /// Starts a process that links no worker type.
+    pub fn start_client(&mut self, name: &str) {
+        let machine = Machine { opens: true, hosts: false, ..Machine::default() };
+        self.machines.insert(name.to_owned(), machine);
+        self.start(name);
+    }
+
     /// Starts a process on a machine.
     pub fn start(&mut self, name: &str) {
         let others: Vec<String> = self.machines.keys().filter(|other| *other != name).cloned().collect();
         let chance = self.rng.u64(..);
-        let machine =
-            self.machines.entry(name.to_owned()).or_insert_with(|| Machine { opens: true, ..Machine::default() });
+        let machine = self.machines.entry(name.to_owned()).or_insert_with(|| Machine {
+            opens: true,
+            hosts: true,
+            ..Machine::default()
+        });
         let node = Node::start(name, machine, others.clone(), self.options.part_bytes, self.now_ms, chance);
         let me = node.me.clone();
         self.note(|| format!("start {me}"));
@@ -201,7 +220,7 @@ impl World {
     }
 
     /// `SIGSTOP`, for so long.
-    pub(super) fn pause(&mut self, name: &str, for_ms: u64) {
+    pub(super) fn freeze(&mut self, name: &str, for_ms: u64) {
         self.note(|| format!("pause {name} for {for_ms} ms"));
         let until = self.now_ms + for_ms;
         self.nodes.get_mut(name).expect("it runs").paused_until = Some(until);
@@ -231,6 +250,11 @@ impl World {
 
     /// Asks a node to start a worker that counts from a number.
     pub fn register(&mut self, on: &str, name: &str, from: u64) -> u64 {
+        self.register_at(on, name, from, None)
+    }
+
+    /// Asks a node to start a worker that counts from a number, perhaps on a certain node.
+    pub fn register_at(&mut self, on: &str, name: &str, from: u64, at: Option<&str>) -> u64 {
         let spec = Spec {
             kind: Arc::new(Kind {
                 worker_type: WORKER.into(),
@@ -244,7 +268,7 @@ impl World {
         let registering = Registering {
             name: name.into(),
             spec: Arc::new(spec),
-            on: None,
+            on: at.map(|at| NodeId::new(at).expect("valid")),
             metadata: BTreeMap::new(),
             attached: false,
         };
@@ -328,6 +352,45 @@ impl World {
         let places = self.places(name);
         assert!(places.len() <= 1, "{name} runs {} times", places.len());
         places.first().map(|(node, worker)| ((*node).to_owned(), (*worker).clone()))
+    }
+
+    /// What each node's look-up says of a name: where it is, and whether it runs.
+    pub fn lookups(&self, name: &str) -> Vec<Option<(Peer, bool)>> {
+        let entry = |node: &Node| node.index.get(name).map(|entry| (entry.host.clone(), entry.running));
+        self.nodes.values().map(entry).collect()
+    }
+
+    /// Whether ticks pass over the workers of every node.
+    pub fn ticks_are_idle(&self) -> bool {
+        self.nodes.values().all(|node| node.core.workers_are_idle())
+    }
+
+    /// A node, and all that it holds.
+    pub fn directory(&mut self, on: &str) -> (Peer, &mut Directory) {
+        let node = self.nodes.get_mut(on).expect("it runs");
+        (node.me.clone(), node.core.directory_mut())
+    }
+
+    /// How many names a node knows.
+    pub fn names_at(&self, on: &str) -> usize {
+        let names = self.nodes[on].core.directory().lanes().flat_map(|(_, lane)| lane.names());
+        names.map(|(name, _)| name).collect::<BTreeSet<_>>().len()
+    }
+
+    /// From whom a node gets a lane in parts, and how many cells of it it has so far.
+    pub fn staged(&self, on: &str) -> Option<(String, usize)> {
+        self.nodes[on].core.staged().map(|(from, cells)| (from.node.to_string(), cells))
+    }
+
+    /// A machine that is down is lost, with its disk.
+    pub fn lose(&mut self, name: &str) {
+        assert!(!self.nodes.contains_key(name), "{name} runs");
+        self.machines.remove(name);
+    }
+
+    /// From now on messages take so long at most.
+    pub fn delay(&mut self, ms: u64) {
+        self.options.delay_ms = ms;
     }
 
     /// How many workers a node runs.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::weight::{name_weight, weight};
 use super::{Change, Delta, Lane};
 use crate::core::cell::{Key, NameCell, Value};
+use crate::core::fault::{Fault, planted};
 use crate::core::ids::LaneId;
 
 /// The changes of a lane after `after` up to `upto`, one part of a transfer.
@@ -158,7 +159,7 @@ impl Lane {
     fn part(&self, lane: &LaneId, from: u64, after: u64, limit: usize) -> Part {
         let mut chosen = Chosen { limit, total: 0, below: u64::MAX, cells: BTreeMap::new() };
         // Of what replaces everything the first part need not say what is gone.
-        let needless = from < self.gc && after == from;
+        let needless = from < self.gc && (after == from || planted(Fault::NoTombstones));
         if after >= self.recent_after {
             for (seq, key) in self.recent.range(after + 1..) {
                 chosen.offer(*seq, self.found(key), needless);

@@ -1,13 +1,13 @@
-//! One behaviour each.
+//! Clusters on virtual time: one behaviour each.
 
-use super::world::World;
-use crate::core::message::{Ask, Done, Refusal};
+use sworm::core::message::{Ask, Done, Refusal};
+use sworm_tests::sim::{Options, World};
 
-const ABC: [&str; 3] = ["a", "b", "c"];
+const ALL: [&str; 3] = ["n1", "n2", "n3"];
 
 fn registered(world: &mut World, names: usize) -> Vec<String> {
     let names: Vec<String> = (0..names).map(|n| format!("name-{n}")).collect();
-    let requests: Vec<u64> = names.iter().enumerate().map(|(n, name)| world.register(ABC[n % 3], name, 0)).collect();
+    let requests: Vec<u64> = names.iter().enumerate().map(|(n, name)| world.register(ALL[n % 3], name, 0)).collect();
     for request in requests {
         world.answer(request).expect("registered");
     }
@@ -16,12 +16,18 @@ fn registered(world: &mut World, names: usize) -> Vec<String> {
 
 fn rest(world: &mut World) {
     world.run_until("rest", World::is_at_rest);
+    assert_eq!(world.violation(), None);
+}
+
+/// Counts a worker up and makes that durable.
+fn saved(world: &mut World, name: &str) {
+    world.count(name, true).expect("it runs");
 }
 
 #[test]
 fn of_many_registrations_of_one_name_exactly_one_is_ok_and_all_name_its_pid() {
-    let mut world = World::new(&ABC);
-    let requests: Vec<u64> = (0..100).map(|n| world.register(ABC[n % 3], "one", n as u64)).collect();
+    let mut world = World::calm(3);
+    let requests: Vec<u64> = (0..100).map(|n| world.register(ALL[n % 3], "one", n as u64)).collect();
     let answers: Vec<_> = requests.into_iter().map(|request| world.answer(request)).collect();
     let winner: Vec<_> = answers
         .iter()
@@ -40,63 +46,63 @@ fn of_many_registrations_of_one_name_exactly_one_is_ok_and_all_name_its_pid() {
 
 #[test]
 fn names_are_seen_on_every_node_and_disappear_everywhere() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     let names = registered(&mut world, 20);
     rest(&mut world);
     for name in &names {
         let lookups = world.lookups(name);
         assert!(lookups.iter().all(|l| l.is_some() && *l == lookups[0]), "{lookups:?}");
-        let request = world.ask("b", Ask::Unregister { name: name.as_str().into(), birth: None });
+        let request = world.ask("n2", Ask::Unregister { name: name.as_str().into(), birth: None });
         assert!(matches!(world.answer(request), Ok(Done::Unregistered { .. })));
     }
     rest(&mut world);
     for name in &names {
         assert!(world.lookups(name).iter().all(Option::is_none));
-        assert_eq!(world.places(name), 0);
+        assert_eq!(world.places(name).len(), 0);
     }
-    let request = world.ask("c", Ask::Unregister { name: "name-0".into(), birth: None });
+    let request = world.ask("n3", Ask::Unregister { name: "name-0".into(), birth: None });
     assert_eq!(world.answer(request), Err(Refusal::NotRegistered));
 }
 
 #[test]
 fn an_end_that_was_asked_for_while_the_view_changed_is_not_called_a_failure() {
     for ms in 0..10 {
-        let mut world = World::seeded(&ABC, ms);
+        let mut world = World::under(Options { seed: ms, nodes: 3, ..Options::none() });
         let names = registered(&mut world, 60);
         rest(&mut world);
         let requests: Vec<u64> = names
             .iter()
-            .map(|name| world.ask("b", Ask::Unregister { name: name.as_str().into(), birth: None }))
+            .map(|name| world.ask("n2", Ask::Unregister { name: name.as_str().into(), birth: None }))
             .collect();
         world.run(ms);
-        world.kill("c");
+        world.kill("n3");
         for (name, request) in names.iter().zip(requests) {
             let answer = world.answer(request);
             assert!(matches!(answer, Ok(Done::Unregistered { .. })), "{name}, killed after {ms} ms: {answer:?}");
         }
         rest(&mut world);
-        assert!(names.iter().all(|name| world.places(name) == 0));
+        assert!(names.iter().all(|name| world.places(name).is_empty()));
     }
 }
 
 #[test]
 fn a_name_can_be_registered_again_after_its_end() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     for round in 0..5 {
-        let request = world.register("a", "again", round);
+        let request = world.register("n1", "again", round);
         world.answer(request).expect("free");
-        let request = world.ask("c", Ask::Unregister { name: "again".into(), birth: None });
+        let request = world.ask("n3", Ask::Unregister { name: "again".into(), birth: None });
         world.answer(request).expect("taken");
     }
     rest(&mut world);
-    assert_eq!(world.places("again"), 0);
+    assert_eq!(world.places("again").len(), 0);
 }
 
 #[test]
 fn a_start_that_fails_leaves_no_name() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     world.broken.insert("broken".into());
-    let request = world.register("a", "broken", 0);
+    let request = world.register("n1", "broken", 0);
     assert!(matches!(world.answer(request), Err(Refusal::StartFailed { .. })));
     rest(&mut world);
     assert!(world.lookups("broken").iter().all(Option::is_none));
@@ -104,9 +110,9 @@ fn a_start_that_fails_leaves_no_name() {
 
 #[test]
 fn a_crashed_worker_restarts_from_its_checkpoint_at_a_higher_epoch() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     registered(&mut world, 1);
-    world.count("name-0");
+    saved(&mut world, "name-0");
     world.run(50);
     let (host, before) = world.worker("name-0").expect("runs");
     world.crash("name-0");
@@ -119,88 +125,88 @@ fn a_crashed_worker_restarts_from_its_checkpoint_at_a_higher_epoch() {
 
 #[test]
 fn workers_of_a_killed_node_start_elsewhere_with_their_checkpoints_and_no_other_is_touched() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     let names = registered(&mut world, 60);
     for name in &names {
-        world.count(name);
+        saved(&mut world, name);
     }
     world.run(50);
     let before: Vec<_> = names.iter().map(|name| world.worker(name).expect("runs")).collect();
-    world.kill("b");
+    world.kill("n2");
     world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
     rest(&mut world);
     for (name, (host, worker)) in names.iter().zip(before) {
         let (now, after) = world.worker(name).expect("runs");
         assert_eq!(after.count, 1, "{name}");
-        if host != "b" {
+        if host != "n2" {
             assert_eq!((now, after), (host, worker), "a bystander was disturbed");
         }
     }
     // The lost copies were made up for: the next loss loses nothing either.
     world.run(2_000);
-    world.kill("c");
+    world.kill("n3");
     world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
     assert!(names.iter().all(|name| world.worker(name).expect("runs").1.count == 1));
 }
 
 #[test]
 fn a_node_that_leaves_hands_everything_over_with_its_state() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     let names = registered(&mut world, 300);
     for name in names.iter().step_by(7) {
-        world.count(name);
+        saved(&mut world, name);
     }
     world.run(50);
-    world.leave("a");
+    world.leave("n1");
     world.run_until("all there", |world| names.iter().all(|name| world.worker(name).is_some()));
     rest(&mut world);
     for (n, name) in names.iter().enumerate() {
         assert_eq!(world.worker(name).expect("runs").1.count, u64::from(n % 7 == 0), "{name}");
     }
-    assert_eq!(world.workers("b") + world.workers("c"), 300);
+    assert_eq!(world.workers("n2") + world.workers("n3"), 300);
 }
 
 #[test]
 fn a_node_that_leaves_takes_no_copy_away_that_others_count_on() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     let names = registered(&mut world, 60);
     for name in &names {
-        world.count(name);
+        saved(&mut world, name);
     }
     world.run(50);
-    world.leave("a");
-    world.kill("b");
-    let killed = world.now_ms;
+    world.leave("n1");
+    world.kill("n2");
+    let killed = world.now_ms();
     world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
-    assert!(world.now_ms < killed + 5_000, "a state had to be waited for");
+    assert!(world.now_ms() < killed + 5_000, "a state had to be waited for");
     assert!(names.iter().all(|name| world.worker(name).expect("runs").1.count == 1));
 }
 
 #[test]
 fn a_state_whose_holders_are_gone_is_waited_for_once() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     let names = registered(&mut world, 60);
     for name in &names {
-        world.count(name);
+        saved(&mut world, name);
     }
     world.run(50);
-    world.kill("a");
-    world.kill("b");
-    let killed = world.now_ms;
+    world.kill("n1");
+    world.kill("n2");
+    let killed = world.now_ms();
     world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
-    assert!(world.now_ms > killed + 10_000, "nobody was waited for");
-    assert!(world.now_ms < killed + 15_000, "they were waited for twice");
+    assert!(world.now_ms() > killed + 10_000, "nobody was waited for");
+    assert!(world.now_ms() < killed + 15_000, "they were waited for twice");
 }
 
 #[test]
 fn the_last_node_parks_its_workers_and_they_come_back() {
-    let mut world = World::new(&["a"]);
-    let request = world.register("a", "alice", 0);
+    let mut world = World::calm(1);
+    let request = world.register("n1", "alice", 0);
     world.answer(request).expect("free");
-    world.count("alice");
+    saved(&mut world, "alice");
     world.run(50);
-    world.leave("a");
-    world.start("a");
+    world.leave("n1");
+    world.start("n1");
     world.run_until("it is back", |world| world.worker("alice").is_some());
     assert_eq!(world.worker("alice").expect("runs").1.count, 1);
     rest(&mut world);
@@ -208,21 +214,21 @@ fn the_last_node_parks_its_workers_and_they_come_back() {
 
 #[test]
 fn a_killed_cluster_comes_back_once_each_with_its_checkpoints() {
-    for order in [["a", "b", "c"], ["c", "a", "b"], ["b", "c", "a"]] {
-        let mut world = World::new(&ABC);
+    for order in [["n1", "n2", "n3"], ["n3", "n1", "n2"], ["n2", "n3", "n1"]] {
+        let mut world = World::calm(3);
         let names = registered(&mut world, 30);
         for name in &names {
-            world.count(name);
+            saved(&mut world, name);
         }
         world.run(50);
-        for node in ABC {
+        for node in ALL {
             world.kill(node);
         }
         for node in order {
             world.start(node);
             world.run(400);
         }
-        world.run_until("all back", |world| names.iter().all(|name| world.places(name) == 1));
+        world.run_until("all back", |world| names.iter().all(|name| world.places(name).len() == 1));
         rest(&mut world);
         for name in &names {
             assert_eq!(world.worker(name).expect("runs").1.count, 1, "{name}");
@@ -232,28 +238,27 @@ fn a_killed_cluster_comes_back_once_each_with_its_checkpoints() {
 
 #[test]
 fn after_a_cut_heals_each_name_has_one_worker_and_the_majority_kept_its_own() {
-    let mut world = World::new(&ABC);
+    let mut world = World::under(Options { nodes: 3, cuts: true, ..Options::none() });
     let names = registered(&mut world, 30);
     rest(&mut world);
-    world.may_overlap = true;
-    world.cut("a", "c");
-    world.cut("b", "c");
+    world.cut("n1", "n3");
+    world.cut("n2", "n3");
     world.run(8_000);
-    let kept: Vec<_> = names.iter().map(|name| (name, world.places(name))).collect();
+    let kept: Vec<_> = names.iter().map(|name| (name, world.places(name).len())).collect();
     assert!(kept.iter().all(|(_, places)| *places == 2), "both sides run everything: {kept:?}");
     world.heal();
     world.run(3_000);
     rest(&mut world);
     for name in &names {
         let (host, _) = world.worker(name).expect("runs once");
-        assert_ne!(host, "c", "{name}: the lone side must not win");
+        assert_ne!(host, "n3", "{name}: the lone side must not win");
     }
 }
 
 #[test]
 fn a_node_without_the_worker_type_asks_but_never_hosts() {
-    let mut world = World::new(&ABC);
-    world.start_hosting("client", false);
+    let mut world = World::calm(3);
+    world.start_client("client");
     world.run(1_000);
     for n in 0..30 {
         let request = world.register("client", &format!("n{n}"), 0);
@@ -265,23 +270,23 @@ fn a_node_without_the_worker_type_asks_but_never_hosts() {
 
 #[test]
 fn groups_go_along_when_a_worker_moves() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     registered(&mut world, 1);
     for _ in 0..2 {
-        let request = world.ask("a", Ask::Join { name: "name-0".into(), group: "g".into() });
+        let request = world.ask("n1", Ask::Join { name: "name-0".into(), group: "g".into() });
         assert!(matches!(world.answer(request), Ok(Done::Regrouped { cell, .. }) if cell.groups.len() == 1));
     }
     let host = world.worker("name-0").expect("runs").0;
     world.leave(&host);
     rest(&mut world);
-    let on = ABC.into_iter().find(|node| **node != *host).expect("two are left");
+    let on = ALL.into_iter().find(|node| **node != *host).expect("two are left");
     let request = world.ask(on, Ask::Leave { name: "name-0".into(), group: "other".into() });
     assert!(matches!(world.answer(request), Ok(Done::Regrouped { cell, .. }) if cell.groups.len() == 1));
 }
 
 #[test]
 fn at_rest_only_heartbeats_are_sent() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     registered(&mut world, 10);
     world.run(3_000);
     let before = world.messages;
@@ -293,7 +298,7 @@ fn at_rest_only_heartbeats_are_sent() {
 
 #[test]
 fn at_rest_ticks_pass_over_the_workers() {
-    let mut world = World::new(&ABC);
+    let mut world = World::calm(3);
     registered(&mut world, 10);
     world.run(3_000);
     assert!(world.ticks_are_idle());
@@ -306,27 +311,27 @@ fn at_rest_ticks_pass_over_the_workers() {
 #[test]
 fn a_copy_that_is_counted_on_is_not_thrown_away_for_older_news() {
     for seed in 0..20 {
-        let mut world = World::seeded(&["a"], seed);
-        world.delay_ms = 100;
+        let mut world = World::under(Options { seed, nodes: 1, in_order: false, ..Options::none() });
+        world.delay(100);
 
         let names: Vec<String> = (0..200).map(|n| format!("name-{n}")).collect();
         for name in &names {
-            let request = world.register("a", name, 0);
+            let request = world.register("n1", name, 0);
             world.answer(request).expect("free");
-            world.count(name);
+            saved(&mut world, name);
         }
         world.run(50);
-        world.start("b");
+        world.start("n2");
         for round in 0..6 {
             world.run(150);
             for name in names.iter().skip(round * 30).take(30) {
-                world.count(name);
+                saved(&mut world, name);
             }
         }
-        world.delay_ms = 0;
+        world.delay(1);
         world.run(5_000);
         let before: Vec<u64> = names.iter().map(|name| world.worker(name).expect("runs").1.count).collect();
-        world.kill("a");
+        world.kill("n1");
         world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
         for (name, before) in names.iter().zip(before) {
             assert_eq!(world.worker(name).expect("runs").1.count, before, "seed {seed}, {name}");

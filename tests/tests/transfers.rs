@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::world::World;
-use crate::core::cell::{Kind, NameCell, NameState, Spec};
-use crate::core::ids::{Birth, Epoch, RequestId};
-use crate::core::transfer::PART_BYTES;
+use sworm::core::cell::{Kind, NameCell, NameState, Spec};
+use sworm::core::ids::{Birth, Epoch, RequestId};
+use sworm::core::transfer::PART_BYTES;
+use sworm_tests::sim::{Options, World};
 
 /// A node has so many names that are not started again: they stay where they are.
 fn give(world: &mut World, on: &str, names: std::ops::Range<u64>) {
@@ -47,60 +47,66 @@ fn rest(world: &mut World) {
 #[test]
 fn a_joiner_gets_100_000_names_in_small_messages_and_stages_no_more_than_there_is() {
     const NAMES: u64 = 100_000;
-    let mut world = World::new(&["a"]);
-    give(&mut world, "a", 0..NAMES);
+    let mut world = World::calm(1);
+    give(&mut world, "n1", 0..NAMES);
     rest(&mut world);
-    world.start("b");
+    world.start("n2");
     let mut most = 0;
     for round in 0.. {
         world.run(20);
-        most = world.staged("b").map_or(most, |(_, cells)| cells.max(most));
+        most = world.staged("n2").map_or(most, |(_, cells)| cells.max(most));
         if round < 100 {
             // Meanwhile the owner goes on.
-            give(&mut world, "a", round * 50..round * 50 + 10);
+            give(&mut world, "n1", round * 50..round * 50 + 10);
         }
         if world.is_at_rest() {
             break;
         }
         assert!(round < 3_000, "a minute passed");
     }
-    assert_eq!(world.names_at("b"), usize::try_from(NAMES).expect("small"));
+    assert_eq!(world.names_at("n2"), usize::try_from(NAMES).expect("small"));
     assert!(world.largest <= PART_BYTES, "a message had {} bytes", world.largest);
     assert!((50_000..=100_010).contains(&most), "{most} cells were staged");
 }
 
 #[test]
 fn a_sender_that_dies_in_the_middle_is_replaced_by_another_one() {
-    let mut world = World::new(&["a", "b"]);
-    world.part_bytes = 5_000;
-    give(&mut world, "a", 0..3_000);
+    let mut world = World::under(Options { nodes: 2, part_bytes: 5_000, ..Options::none() });
+    give(&mut world, "n1", 0..3_000);
     rest(&mut world);
     // What was stated stays with whoever is left.
-    for name in ["a", "b"] {
+    for name in ["n1", "n2"] {
         world.run(2_000);
-        world.start("c");
-        world.run_until("a transfer", |world| world.staged("c").is_some_and(|(_, cells)| cells > 100));
-        let (sender, _) = world.staged("c").expect("it runs");
-        assert!(world.names_at("c") == 0, "nothing of it is seen yet");
+        world.start("n3");
+        world.run_until("a transfer", |world| world.staged("n3").is_some_and(|(_, cells)| cells > 100));
+        let (sender, _) = world.staged("n3").expect("it runs");
+        assert!(world.names_at("n3") == 0, "nothing of it is seen yet");
         world.kill(&sender);
         rest(&mut world);
-        assert_eq!(world.names_at("c"), 3_000, "after the end of {sender}, for {name}");
+        assert_eq!(world.names_at("n3"), 3_000, "after the end of {sender}, for {name}");
         world.start(&sender);
         rest(&mut world);
-        world.leave("c");
-        world.forget("c");
+        world.leave("n3");
+        world.lose("n3");
         rest(&mut world);
     }
 }
 
 #[test]
 fn lost_parts_are_asked_for_again() {
-    let mut world = World::seeded(&["a", "b"], 5);
-    world.part_bytes = 2_000;
-    (world.lost, world.repeated, world.delay_ms) = (150, 150, 10);
-    give(&mut world, "a", 0..500);
+    let mut world = World::under(Options {
+        seed: 5,
+        nodes: 2,
+        part_bytes: 2_000,
+        lost: 150,
+        repeated: 150,
+        delay_ms: 10,
+        in_order: false,
+        ..Options::none()
+    });
+    give(&mut world, "n1", 0..500);
     rest(&mut world);
-    world.start("c");
+    world.start("n3");
     rest(&mut world);
-    assert_eq!((world.names_at("b"), world.names_at("c")), (500, 500));
+    assert_eq!((world.names_at("n2"), world.names_at("n3")), (500, 500));
 }

@@ -1,0 +1,151 @@
+//! Plots: what seldom comes about by chance is brought about on purpose, each time a little differently.
+
+use super::options::Options;
+use super::run::Shape;
+use super::world::World;
+
+mod common;
+mod cuts;
+mod deaths;
+mod names;
+
+/// What happens in the phase with faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plot {
+    /// Anything.
+    Random,
+    /// Nodes are asked as soon as they start, also those that nobody knows yet.
+    EarlyAsks,
+    /// Nodes die right after they were asked, and the others are asked the same.
+    AskedAgain,
+    /// One node dies; its names start elsewhere, and nothing else is disturbed.
+    Failover,
+    /// One node is cut off for a while; what runs on the others is not disturbed.
+    LoneCut,
+    /// A name is registered on both sides of a cut, and ended before both have met.
+    TwoBirths,
+    /// Everything is killed as soon as something was acknowledged.
+    Blackouts,
+    /// Names are ended whose hosts are down.
+    EndsOfTheDown,
+    /// Names are registered and ended in quick succession.
+    QuickEnds,
+    /// A second node joins while states are saved; then the first dies.
+    SecondNode,
+    /// Nodes leave and come back while names count without saving.
+    Handovers,
+    /// Nodes die one at a time, in time for the copies that were lost to be made up for.
+    OneByOne,
+    /// Some names take long to start, the others do not.
+    SlowStarts,
+    /// A node that was down for long comes back first, and is asked for what the others had.
+    BackFirst,
+    /// A node dies before the others have heard all that it said, comes back, and dies again.
+    Unheard,
+    /// Names are ended whose workers stop slowly, and are asked for again while nodes come and go.
+    SlowEnds,
+    /// A cut has healed, and while those who lost stop slowly the nodes of those who won are started anew.
+    SlowLosers,
+    /// One is left, of which one incarnation after the other dies, before another comes back.
+    DiesTwice,
+}
+
+impl Plot {
+    /// All but what is random.
+    pub const ALL: [Self; 17] = [
+        Self::EarlyAsks,
+        Self::AskedAgain,
+        Self::Failover,
+        Self::LoneCut,
+        Self::TwoBirths,
+        Self::Blackouts,
+        Self::EndsOfTheDown,
+        Self::QuickEnds,
+        Self::SecondNode,
+        Self::Handovers,
+        Self::OneByOne,
+        Self::SlowStarts,
+        Self::BackFirst,
+        Self::Unheard,
+        Self::SlowEnds,
+        Self::SlowLosers,
+        Self::DiesTwice,
+    ];
+
+    /// The plot of a seed: every other small one has one.
+    pub(super) fn of(seed: u64, Shape { nodes, names }: Shape) -> Self {
+        if seed.is_multiple_of(2) || nodes < 3 || names > 100 {
+            return Self::Random;
+        }
+        let all = Self::ALL.len() as u64;
+        Self::ALL[usize::try_from(seed / 2 % all).expect("small")]
+    }
+
+    /// The faults that it is about, and none of the others; links and disks stay as bad as the seed says, if it allows.
+    pub(super) fn adjust(self, seeded: Options) -> Options {
+        let (lost, delay_ms) = (seeded.lost, seeded.delay_ms);
+        let mut o = Options {
+            lost,
+            delay_ms,
+            seed: seeded.seed,
+            plot: self,
+            nodes: seeded.nodes,
+            names: seeded.names,
+            repeated: seeded.repeated,
+            in_order: seeded.in_order,
+            clock_apart_ms: seeded.clock_apart_ms,
+            drift_ppm: seeded.drift_ppm,
+            garbage: seeded.garbage,
+            sync_ms: seeded.sync_ms,
+            part_bytes: seeded.part_bytes,
+            ..Options::none()
+        };
+        match self {
+            Self::Random => return seeded,
+            Self::EarlyAsks => {}
+            Self::Failover | Self::EndsOfTheDown | Self::OneByOne | Self::BackFirst => o.kills = true,
+            Self::AskedAgain => {
+                (o.kills, o.in_order, o.lost, o.delay_ms) = (true, false, lost.max(100), delay_ms.max(60))
+            }
+            Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
+            Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
+            Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
+            Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
+            Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
+            // A copy that is lost on its way is made up for when the view changes.
+            Self::SecondNode => (o.kills, o.lost, o.garbage) = (true, 0, 0),
+            Self::LoneCut => o.cuts = true,
+            Self::TwoBirths => (o.cuts, o.kills) = (true, true),
+            Self::QuickEnds => (o.repeated, o.repeated_ms, o.in_order) = (300, 2_000, false),
+            // Whoever loses the last words of one that leaves does not know of its states.
+            Self::Handovers => (o.leaves, o.lost, o.garbage) = (true, 0, 0),
+            Self::SlowStarts => {
+                (o.slow_starts, o.lost, o.garbage, o.delay_ms) = (true, 0, 0, delay_ms.min(60));
+            }
+        }
+        o
+    }
+
+    pub(super) fn play(self, world: &mut World) {
+        match self {
+            Self::Random => unreachable!("the script plays it"),
+            Self::EarlyAsks => world.early_asks(),
+            Self::AskedAgain => world.asked_again(),
+            Self::Failover => world.failover(),
+            Self::LoneCut => world.lone_cut(),
+            Self::TwoBirths => world.two_births(),
+            Self::Blackouts => world.blackouts(),
+            Self::EndsOfTheDown => world.ends_of_the_down(),
+            Self::QuickEnds => world.quick_ends(),
+            Self::SecondNode => world.second_node(),
+            Self::Handovers => world.handovers(),
+            Self::OneByOne => world.one_by_one(),
+            Self::SlowStarts => world.slow_ones(),
+            Self::BackFirst => world.back_first(),
+            Self::Unheard => world.unheard(),
+            Self::SlowEnds => world.slow_ends(),
+            Self::SlowLosers => world.slow_losers(),
+            Self::DiesTwice => world.dies_twice(),
+        }
+    }
+}

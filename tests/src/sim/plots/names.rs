@@ -1,0 +1,98 @@
+//! Plots about registrations, ends and moves.
+
+use crate::sim::node::{LEAVING, Node};
+use crate::sim::script::name;
+use crate::sim::world::{World, node_name};
+
+impl World {
+    pub(super) fn early_asks(&mut self) {
+        let mut order: Vec<usize> = (0..self.options.nodes).collect();
+        self.rng.shuffle(&mut order);
+        let late = order.pop().expect("three or more");
+        for n in order {
+            self.start(&node_name(n));
+            self.pause(0..300);
+            self.register_all_on(&node_name(n));
+        }
+        self.pause(0..8_000);
+        self.start(&node_name(late));
+        for _ in 0..4 {
+            self.pause(0..400);
+            self.register_all_on(&node_name(late));
+        }
+        self.rests_within(30_000);
+    }
+
+    pub(super) fn quick_ends(&mut self) {
+        self.boot();
+        for _ in 0..20 {
+            let (name, other) = (self.any_name(), self.any_node());
+            self.register_anywhere(&name);
+            self.answered_within(25_000);
+            self.unregister(&other, &name);
+            if self.rng.bool() {
+                self.register_everywhere(&name);
+            }
+            self.answered_within(25_000);
+            self.pause(0..200);
+        }
+    }
+
+    pub(super) fn handovers(&mut self) {
+        self.handoff = self.rng.bool();
+        self.boot();
+        self.register_all();
+        for _ in 0..6 {
+            for _ in 0..5 {
+                if self.handoff {
+                    self.count_all(false);
+                }
+                self.pause(0..300);
+            }
+            self.rests_within(30_000);
+            // Somebody stays: else who comes first does without those who have the newest states.
+            let leaves = |node: &Node| node.core.phase() == LEAVING;
+            if self.nodes.len() > 1 && !self.nodes.values().any(leaves) {
+                let leaver = self.any_node();
+                self.begin_leave(&leaver);
+                self.pause(0..2_000);
+            }
+            self.start_one();
+        }
+    }
+
+    pub(super) fn slow_ones(&mut self) {
+        self.boot();
+        let names: Vec<String> = (0..self.options.names).map(name).collect();
+        let (slow, quick): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| self.slow.contains(&**name));
+        for name in &slow {
+            let on = self.any_node();
+            self.register(&on, name, 0);
+        }
+        self.pause(0..500);
+        let on = self.any_node();
+        let asked: Vec<u64> = quick.iter().map(|name| self.register(&on, name, 0)).collect();
+        if !self.run_while(1_500, |world| asked.iter().any(|asked| world.asked[asked].answer.is_none())) {
+            self.laws.broken("a name waits for others that start slowly".into());
+        }
+    }
+
+    pub(super) fn slow_ends(&mut self) {
+        self.boot();
+        for _ in 0..3 {
+            self.register_all();
+            self.answered_within(25_000);
+            for n in 0..self.options.names {
+                let on = self.any_node();
+                self.unregister(&on, &name(n));
+            }
+            self.pause(0..500);
+            self.register_all();
+            let victim = self.any_node();
+            self.kill(&victim);
+            self.pause(0..2_000);
+            self.start(&victim);
+            self.rests_within(60_000);
+        }
+    }
+}

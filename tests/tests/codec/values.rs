@@ -1,0 +1,300 @@
+//! Random values of everything that goes over the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use sworm::CallError;
+use sworm::core::cell::{Declined, Key, Kind, NameCell, NameState, Release, Revision, Spec, Value};
+use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid, RequestId};
+use sworm::core::lane::{Delta, Part};
+use sworm::core::membership::Hello;
+use sworm::core::message::{
+    Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
+};
+use sworm::internals::{Call, Frame, Replied};
+
+use crate::KINDS;
+
+/// Makes values of all kinds, most of them small.
+pub(super) struct Gen(pub(super) Rng);
+
+impl Gen {
+    fn some<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.0.bool().then(|| make(self))
+    }
+
+    fn many<T, C: FromIterator<T>>(&mut self, mut make: impl FnMut(&mut Self) -> T) -> C {
+        (0..self.0.usize(0..4)).map(|_| make(self)).collect()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.0.u64(..) >> self.0.u32(0..64)
+    }
+
+    fn string(&mut self) -> String {
+        (0..self.0.usize(0..12)).map(|_| self.0.char(..)).collect()
+    }
+
+    fn text(&mut self) -> Arc<str> {
+        self.string().into()
+    }
+
+    /// A few bytes.
+    pub(super) fn bytes(&mut self) -> Bytes {
+        let len = self.0.usize(0..64);
+        std::iter::repeat_with(|| self.0.u8(..)).take(len).collect()
+    }
+
+    fn node(&mut self) -> NodeId {
+        NodeId::new(format!("node-{}", self.number())).expect("valid")
+    }
+
+    fn peer(&mut self) -> Peer {
+        Peer { node: self.node(), incarnation: Incarnation(self.number()) }
+    }
+
+    fn request(&mut self) -> RequestId {
+        RequestId { from: self.peer(), number: self.number() }
+    }
+
+    fn birth(&mut self) -> Birth {
+        Birth(self.number(), self.0.u32(..))
+    }
+
+    fn epoch(&mut self) -> Epoch {
+        Epoch { major: self.number(), minor: self.0.u32(..) }
+    }
+
+    fn revision(&mut self) -> Revision {
+        Revision { epoch: self.epoch(), number: self.number() }
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        Snapshot {
+            birth: self.birth(),
+            revision: self.revision(),
+            checkpoint: self.0.bool(),
+            version: self.0.u32(..),
+            checksum: self.number(),
+            state: self.bytes(),
+        }
+    }
+
+    fn spec(&mut self) -> Arc<Spec> {
+        let kind = Kind {
+            worker_type: self.text(),
+            version: self.0.u32(..),
+            distribution: self.text(),
+            handoff: self.0.bool(),
+            replicas: self.0.u8(..),
+        };
+        Arc::new(Spec { kind: Arc::new(kind), value: self.bytes().to_vec().into() })
+    }
+
+    fn state(&mut self) -> NameState {
+        match self.0.u8(0..7) {
+            0 => NameState::Starting,
+            1 => NameState::Running,
+            2 => NameState::Leaving { to: Box::new(self.peer()) },
+            3 => {
+                let snapshot = self.some(Self::revision);
+                NameState::Released(Box::new(Release { to: self.peer(), epoch: self.epoch(), snapshot }))
+            }
+            4 => NameState::Declined(Box::new(Declined { from: self.peer(), epoch: self.epoch() })),
+            5 => NameState::Parked,
+            _ => NameState::Failed { reason: self.text() },
+        }
+    }
+
+    fn cell(&mut self) -> NameCell {
+        NameCell {
+            birth: self.birth(),
+            epoch: self.epoch(),
+            since: self.epoch(),
+            assigned: self.number(),
+            spec: self.spec(),
+            request: self.request(),
+            groups: self.many::<_, BTreeSet<_>>(Self::text).into(),
+            metadata: self.many::<_, BTreeMap<_, _>>(|g| (g.string(), g.string())).into(),
+            attached: self.0.bool(),
+            restored_from: self.some(|g| Box::new(g.revision())),
+            holders: self.many::<_, BTreeSet<_>>(Self::node).into(),
+            restarts: self.many::<_, Vec<_>>(Self::number).into(),
+            state: self.state(),
+        }
+    }
+
+    fn change(&mut self) -> (u64, Key, Option<Value>) {
+        let (key, value) = match self.0.u8(0..4) {
+            0 => (Key::Name(self.text()), Value::Name(Arc::new(self.cell()))),
+            1 => (Key::Ban(self.text()), Value::Ban(self.many(Self::birth))),
+            2 => (Key::Sworm, Value::Sworm(self.text())),
+            _ => (Key::WorkerType(self.text()), Value::WorkerType(self.0.u32(..))),
+        };
+        (self.number(), key, self.some(|_| value))
+    }
+
+    fn ask(&mut self) -> Ask {
+        let name = self.text();
+        match self.0.u8(0..4) {
+            0 => Ask::Register(Box::new(Registering {
+                name,
+                spec: self.spec(),
+                on: self.some(Self::node),
+                metadata: self.many(|g| (g.string(), g.string())),
+                attached: self.0.bool(),
+            })),
+            1 => Ask::Unregister { name, birth: self.some(Self::birth) },
+            2 => Ask::Join { name, group: self.text() },
+            _ => Ask::Leave { name, group: self.text() },
+        }
+    }
+
+    fn answer(&mut self) -> Answer {
+        let (name, reason) = (self.text(), self.string());
+        Err(match self.0.u8(0..9) {
+            0 => return Ok(Done::Registered { name, host: self.peer(), cell: Arc::new(self.cell()) }),
+            1 => return Ok(Done::Unregistered { name, births: self.many(Self::birth) }),
+            2 => return Ok(Done::Regrouped { name, host: self.peer(), cell: Arc::new(self.cell()) }),
+            3 => {
+                let (sworm, node, incarnation) = (self.text(), self.node(), Incarnation(self.number()));
+                let pid = Pid { sworm, name, node, incarnation, epoch: self.epoch() };
+                Refusal::AlreadyRegistered { pid, worker_type: self.text() }
+            }
+            4 => Refusal::NotRegistered,
+            5 => Refusal::StartFailed { reason, timed_out: self.0.bool() },
+            6 => Refusal::NoCandidate { why: reason },
+            7 => Refusal::UnknownStrategy { name: reason, node: self.node(), known: self.many(Self::string) },
+            _ => Refusal::Again,
+        })
+    }
+
+    /// A message of the n-th kind; `None` after the last.
+    pub(super) fn message(&mut self, kind: usize) -> Option<Message> {
+        let (name, birth, epoch) = (self.text(), self.birth(), self.epoch());
+        Some(match kind {
+            0 => {
+                let phase = self.0.choice([Phase::Joining, Phase::Up, Phase::Leaving]).expect("three");
+                let [counter, view, max, durable, holds, time] = std::array::from_fn(|_| self.number());
+                Message::Beat(Beat { counter, phase, view, max, durable, holds, time })
+            }
+            1 => Message::NotOpen,
+            2 => Message::Versions(Versions {
+                view: self.number(),
+                lanes: self.many(|g| (g.peer(), g.number(), g.number())),
+                ended: self.many(|g| (g.node(), Incarnation(g.number()))),
+                dropped: self.many(|g| (g.node(), Incarnation(g.number()))),
+                finals: self.many(|g| (g.peer(), g.number())),
+                answer: self.0.bool(),
+            }),
+            3 => Message::Pull(self.many(|g| (g.peer(), g.number()))),
+            4 => Message::Delta(Delta {
+                lane: self.peer(),
+                from: self.number(),
+                to: self.number(),
+                full: self.0.bool(),
+                fingerprint: self.number(),
+                cells: self.many(Self::change),
+            }),
+            5 => Message::Ask { request: self.request(), ask: self.ask() },
+            6 => Message::Answer { number: self.number(), answer: self.answer() },
+            7 => {
+                let (view, adoption) = (self.number(), self.0.bool());
+                Message::Grant(Box::new(Grant { name, view, cell: self.cell(), adoption }))
+            }
+            8 => {
+                let outcome = match self.0.u8(0..3) {
+                    0 => GrantOutcome::Running(Arc::new(self.cell())),
+                    1 => GrantOutcome::Failed { reason: self.string(), timed_out: self.0.bool() },
+                    _ => GrantOutcome::Refused,
+                };
+                Message::Granted { name, epoch, outcome }
+            }
+            9 => Message::End { name, births: self.many(Self::birth) },
+            10 => Message::Ended { name, births: self.many(Self::birth) },
+            11 => Message::Move { name, birth },
+            12 => Message::MoveTo { name, birth, to: self.some(|g| (g.peer(), g.epoch())) },
+            13 => Message::Offer { name, birth, epoch, snapshot: self.some(Self::snapshot) },
+            14 => Message::OfferAnswer { name, birth, epoch, accepted: self.0.bool() },
+            15 => Message::Keep { name, snapshot: self.snapshot() },
+            16 => Message::Kept { name, birth, revision: self.revision() },
+            17 => Message::Best { name, birth, beyond: self.some(Self::revision) },
+            18 => Message::BestIs { name, birth, snapshot: self.some(Self::snapshot) },
+            19 => Message::Goodbye { max: self.number() },
+            20 => Message::Part(Part {
+                lane: self.peer(),
+                from: self.number(),
+                gc: self.number(),
+                after: self.number(),
+                upto: self.number(),
+                cells: self.many(Self::change),
+                end: self.some(Self::number),
+            }),
+            21 => {
+                let [from, gc, after] = std::array::from_fn(|_| self.number());
+                Message::PullPart { lane: self.peer(), from, gc, after }
+            }
+            _ => return None,
+        })
+    }
+
+    fn call_error(&mut self) -> CallError {
+        let (name, reason, after) = (self.string(), self.string(), Duration::from_millis(self.number()));
+        match self.0.u8(0..14) {
+            0 => CallError::NotRegistered { name },
+            1 => CallError::WrongType { name, found: reason },
+            2 => CallError::Failed { reason },
+            3 => CallError::NotSent { after },
+            4 => CallError::Overloaded,
+            5 => CallError::NoSuchMessage { message: name },
+            6 => CallError::Undecodable { what: name, why: reason },
+            7 => CallError::TooLarge { bytes: self.0.usize(..), limit: self.0.usize(..) },
+            8 => CallError::Timeout { after },
+            9 => CallError::NodeDown,
+            10 => CallError::WorkerDied { reason },
+            11 => CallError::NotDurable { reason },
+            12 => CallError::Stopped,
+            _ => CallError::NodeFailed { reason },
+        }
+    }
+
+    /// Any frame.
+    pub(super) fn frame(&mut self) -> Frame {
+        match self.0.u8(0..8) {
+            0 => Frame::Hello(Hello {
+                from: self.peer(),
+                instance: InstanceId(self.number()),
+                endpoints: self.many(Self::string),
+                labels: self.many(|g| (g.string(), g.string())),
+                unix_ms: self.number(),
+                answer: self.0.bool(),
+            }),
+            1 => Frame::Goodbye(self.peer()),
+            2 => Frame::Call(Call {
+                sworm: self.number(),
+                from: self.peer(),
+                number: self.number(),
+                name: self.text(),
+                message: self.text(),
+                cast: self.0.bool(),
+                hops: self.0.u8(..),
+                payload: self.bytes(),
+            }),
+            3 => {
+                let replied = match self.0.u8(0..3) {
+                    0 => Replied::Done(self.bytes()),
+                    1 => Replied::Failed(self.call_error()),
+                    _ => Replied::NotHere,
+                };
+                Frame::Reply(self.number(), replied)
+            }
+            _ => {
+                let kind = self.0.usize(0..KINDS);
+                Frame::Core(self.number(), self.peer(), Box::new(self.message(kind).expect("a kind")))
+            }
+        }
+    }
+}

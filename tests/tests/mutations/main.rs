@@ -1,0 +1,105 @@
+//! The mutation gate: each mistake that can be planted in the library is found, by a simulated seed or by a law of lanes.
+
+mod lanes;
+
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use sworm::core::fault::Fault;
+use sworm_tests::sim::{Case, Plot, each, run, run_planted};
+
+/// So many seeds at most for each fault.
+const BUDGET: u64 = 1_500;
+/// So many at first of each plot that is about it.
+const DIRECTED: u64 = 100;
+
+/// What found a fault.
+enum Found {
+    Case { case: Case, violation: String },
+    Law { name: &'static str, why: String },
+}
+
+/// What brings a fault to light sooner than chance does.
+fn plots(fault: Fault) -> &'static [Plot] {
+    match fault {
+        Fault::AcceptGap | Fault::NoAntiEntropy | Fault::FoundAlone => &[Plot::EarlyAsks],
+        Fault::AdoptIncomplete => &[Plot::AskedAgain],
+        Fault::NoViewBarrier | Fault::EndOnSuspicion | Fault::WeakBeatsOriginal => &[Plot::LoneCut],
+        Fault::LoserRunsOn | Fault::LoserUntold | Fault::RemoveAnothersCell => &[Plot::LoneCut],
+        Fault::RegisterUnasked | Fault::ForgetEarly => &[Plot::BackFirst],
+        Fault::EndedIsFree => &[Plot::SlowEnds],
+        Fault::BanOneBirth => &[Plot::TwoBirths],
+        Fault::DropBans | Fault::AckBeforeDurable => &[Plot::Blackouts],
+        Fault::DropUnfinished => &[Plot::Unheard],
+        Fault::DropEarlier => &[Plot::DiesTwice],
+        Fault::DownHostClaims | Fault::HiddenIsFree => &[Plot::Failover],
+        Fault::StartsInOrder => &[Plot::SlowStarts],
+        Fault::TakeAnyGrant => &[Plot::QuickEnds],
+        Fault::DropPromisedCopy => &[Plot::SecondNode],
+        Fault::ReleasedIsOrphan | Fault::ReleaseUnheld => &[Plot::Handovers],
+        Fault::RestoreWithoutAsking => &[Plot::OneByOne],
+        _ => &[],
+    }
+}
+
+/// The first case that fails with the fault planted, and does not without, and how many were run.
+fn by_case(fault: Fault) -> (Option<Found>, u64) {
+    let (found, ran) = (Mutex::new(None), AtomicU64::new(0));
+    let plots = plots(fault);
+    let directed = DIRECTED * plots.len() as u64;
+    each(0..BUDGET, |number| {
+        let case = match number.checked_sub(directed) {
+            Some(seed) => Case::small(seed),
+            None => Case::playing(plots[number as usize % plots.len()], number / plots.len() as u64),
+        };
+        ran.fetch_add(1, Relaxed);
+        let Some(violation) = run_planted(case, false, fault).violation else {
+            return ControlFlow::Continue(());
+        };
+        if run(case, false).violation.is_some() {
+            return ControlFlow::Continue(());
+        }
+        found.lock().expect("nobody panics with it").get_or_insert(Found::Case { case, violation });
+        ControlFlow::Break(())
+    });
+    (found.into_inner().expect("nobody panics with it"), ran.into_inner())
+}
+
+fn by_law(fault: Fault) -> Option<Found> {
+    lanes::LAWS.iter().find_map(|(name, law)| {
+        sworm::core::fault::plant(Some(fault));
+        let broken = law().err();
+        sworm::core::fault::plant(None);
+        broken.map(|why| Found::Law { name, why })
+    })
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "a debug build takes an hour: .ci/run runs it in release")]
+#[expect(clippy::print_stdout, reason = "the table is worth a look when all were found, too")]
+fn every_fault_that_is_planted_is_found() {
+    let (mut table, mut missed) = (String::new(), Vec::new());
+    for fault in Fault::ALL {
+        let began = Instant::now();
+        let (found, after) = match by_law(*fault) {
+            Some(found) => (Some(found), 0),
+            None => by_case(*fault),
+        };
+        let what = match &found {
+            None => "NOT FOUND".to_owned(),
+            Some(Found::Case { case, violation }) => format!("{:?} {}: {violation}", case.plot, case.seed),
+            Some(Found::Law { name, why }) => format!("{name}: {why}"),
+        };
+        let what: String = what.lines().next().unwrap_or_default().chars().take(140).collect();
+        let took = began.elapsed().as_secs_f32();
+        writeln!(table, "{:24} {after:5} seeds {took:5.1} s  {what}", fault.name()).expect("to memory");
+        if found.is_none() {
+            missed.push(fault.name());
+        }
+    }
+    println!("{table}");
+    assert!(missed.is_empty(), "{missed:?} of these were not found:\n{table}");
+}
