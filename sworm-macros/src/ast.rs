@@ -40,6 +40,7 @@ pub(crate) struct SwormAttrs {
     pub(crate) distribution: Option<Strategy>,
     pub(crate) handoff: Option<bool>,
     pub(crate) ack: Option<Ack>,
+    pub(crate) rebalance: Option<Rebalance>,
     pub(crate) sync_interval: Option<Length>,
 }
 
@@ -60,6 +61,13 @@ pub(crate) enum Handoff {
 pub(crate) enum Ack {
     Durable,
     Memory,
+}
+
+/// Whether names move for balance.
+pub(crate) enum Rebalance {
+    Off,
+    On,
+    Manual,
 }
 
 /// A strategy by the name of its plugin, or as a value.

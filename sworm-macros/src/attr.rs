@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Error, Meta, Result, Token};
 
-use crate::ast::{Ack, MessageAttrs, SwormAttrs, WorkerAttrs};
+use crate::ast::{Ack, MessageAttrs, Rebalance, SwormAttrs, WorkerAttrs};
 use crate::errors::Errors;
 use crate::value::{Arg, skip_value};
 
@@ -129,9 +129,9 @@ impl Keys for SwormAttrs {
             "handoff" => self.handoff = Some(arg.switch("handoff = false")?),
             "mode" => mode(arg)?,
             "ack" => self.ack = Some(ack(arg)?),
+            "rebalance" => self.rebalance = Some(rebalance(arg)?),
             "sync_interval" => self.sync_interval = Some(arg.length("sync_interval = \"100ms\"")?),
             "crate" => self.krate = Some(arg.path(CRATE)?),
-            "rebalance" => return Err(arg.not_there_yet("leave it out")),
             _ => {
                 return Err(arg.unknown(&[
                     "name",
@@ -140,6 +140,7 @@ impl Keys for SwormAttrs {
                     "handoff",
                     "mode",
                     "ack",
+                    "rebalance",
                     "sync_interval",
                     "crate",
                 ]));
@@ -157,6 +158,21 @@ fn ack(arg: Arg<'_>) -> Result<Ack> {
         other => {
             let text = format!("there is no ack \"{other}\"; write \"durable\", which is the default, or \"memory\"");
             Err(Error::new(ack.span(), text))
+        }
+    }
+}
+
+fn rebalance(arg: Arg<'_>) -> Result<Rebalance> {
+    let rebalance = arg.text("rebalance = \"on\"")?;
+    match rebalance.value().as_str() {
+        "off" => Ok(Rebalance::Off),
+        "on" => Ok(Rebalance::On),
+        "manual" => Ok(Rebalance::Manual),
+        other => {
+            let text = format!(
+                "there is no rebalance \"{other}\"; write \"off\", which is the default, \"on\" or \"manual\""
+            );
+            Err(Error::new(rebalance.span(), text))
         }
     }
 }

@@ -53,6 +53,7 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |
 /// | `handoff` | workers' state is saved when they stop or move | not saved |
 /// | `mode = "available"` | what happens in a partition | `"available"` |
+/// | `rebalance = "on"` | whether names move for balance: `"off"`, `"on"`, or `"manual"` by `Sworm::rebalance` | `"off"` |
 /// | `ack = "memory"` | a registration is acknowledged before it is on the disk | `"durable"` |
 /// | `sync_interval = "100ms"` | how often nodes compare what they hold, 20 ms to 2 s | 200 ms |
 /// | `crate = path` | where the sworm crate is | `::sworm` |

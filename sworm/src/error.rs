@@ -31,6 +31,9 @@ pub enum Error {
     /// A group could not be joined or left.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// A name was not moved, or a node not emptied.
+    #[error(transparent)]
+    Move(#[from] MoveError),
     /// A call did not come back with a reply.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -337,6 +340,47 @@ pub enum GroupError {
     },
     /// The time is over. Unknown outcome; asking again is safe.
     #[error("no answer within {after:?}; the group may be changed or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a name was not moved, or a node not emptied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MoveError {
+    /// Nobody has the name. Nothing was changed.
+    #[error("{name:?} is not registered")]
+    NotRegistered {
+        /// The name.
+        name: String,
+    },
+    /// It cannot run there: `why` says what each node lacks. It goes on where it is.
+    #[error("{why}")]
+    NoCandidate {
+        /// What is missing where.
+        why: String,
+    },
+    /// The sworm was opened without [`Rebalance::On`](crate::Rebalance::On) or
+    /// [`Rebalance::Manual`](crate::Rebalance::Manual). Nothing was changed.
+    #[error("sworm {sworm:?} was opened with rebalance = \"off\"")]
+    RebalanceIsOff {
+        /// The sworm.
+        sworm: String,
+    },
+    /// The time is over. The worker runs, here or there; asking again is safe.
+    #[error("no answer within {after:?}; it may have moved or not")]
     Timeout {
         /// How long was waited.
         after: Duration,

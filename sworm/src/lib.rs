@@ -22,14 +22,15 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
-    Sworm, SwormSpec,
+    Ack, CallBuilder, Drained, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
+    Stays, Sworm, SwormSpec,
 };
+pub use core::balance::{PlannedMove, Rebalance};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
 pub use core::membership::MemberState;
 pub use core::placement::{ExplainedCandidate, Explanation};
 pub use error::{
-    CallError, Error, GroupError, HandoffError, LeaveError, OpenError, RegisterError, Result, StartError,
+    CallError, Error, GroupError, HandoffError, LeaveError, MoveError, OpenError, RegisterError, Result, StartError,
     UnregisterError,
 };
 #[doc(hidden)] // for measurements

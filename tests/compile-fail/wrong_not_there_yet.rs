@@ -10,7 +10,7 @@ struct A;
 struct B;
 
 #[derive(Sworm)]
-#[sworm(mode = "majority", rebalance = "off")]
+#[sworm(mode = "majority")]
 struct C;
 
 #[derive(Message, Serialize, Deserialize)]

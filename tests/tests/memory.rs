@@ -102,6 +102,7 @@ impl Here {
             restart: BTreeMap::new(),
             strategies: Default::default(),
             profile: Default::default(),
+            rebalance: Default::default(),
         };
         let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000, random: 7 };
         let core = Core::new(config, Recovered::default(), now);

@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 use syn::DeriveInput;
 
 use super::{SwormPath, constant, duration, name_or_ident};
-use crate::ast::{Ack, Strategy, SwormAttrs};
+use crate::ast::{Ack, Rebalance, Strategy, SwormAttrs};
 use crate::errors::Errors;
 use crate::{attr, valid};
 
@@ -23,6 +23,11 @@ pub(crate) fn sworm(input: &DeriveInput) -> TokenStream {
     spec.extend(attrs.ack.map(|ack| match ack {
         Ack::Durable => quote!(.ack(#sworm::Ack::Durable)),
         Ack::Memory => quote!(.ack(#sworm::Ack::Memory)),
+    }));
+    spec.extend(attrs.rebalance.map(|rebalance| match rebalance {
+        Rebalance::Off => quote!(.rebalance(#sworm::Rebalance::Off)),
+        Rebalance::On => quote!(.rebalance(#sworm::Rebalance::On)),
+        Rebalance::Manual => quote!(.rebalance(#sworm::Rebalance::Manual)),
     }));
     spec.extend(attrs.sync_interval.map(|every| {
         let every = duration(every.time);

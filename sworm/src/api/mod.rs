@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod inbox;
+mod moves;
 mod network;
 mod node;
 mod reference;
@@ -14,6 +15,7 @@ mod sworm;
 pub use builder::NodeBuilder;
 pub use call::CallBuilder;
 pub use inbox::{Inbox, ReplyTo};
+pub use moves::{Drained, Stays};
 pub use node::{Member, Node};
 pub use reference::Ref;
 pub use register::RegisterBuilder;

@@ -68,6 +68,10 @@ impl Node {
         Self { guard: Arc::new(Guard { shared, _announcement: announcement }) }
     }
 
+    pub(super) fn shared(&self) -> &Arc<NodeShared> {
+        &self.guard.shared
+    }
+
     /// This node's id.
     pub fn id(&self) -> &NodeId {
         &self.guard.shared.me.node

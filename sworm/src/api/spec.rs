@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::balance::Rebalance;
 use crate::error::OpenError;
 use crate::node::open::{DEFAULT_DISTRIBUTION, DEFAULT_RESTART};
 use crate::strategy::{Distribution, Restart, Strategy};
@@ -31,6 +32,7 @@ pub struct SwormSpec {
     pub(crate) distribution: Option<Strategy<dyn Distribution>>,
     pub(crate) handoff: Option<bool>,
     pub(crate) ack: Ack,
+    pub(crate) rebalance: Rebalance,
     pub(crate) sync_interval: Duration,
 }
 
@@ -59,6 +61,7 @@ impl SwormSpec {
             distribution: None,
             handoff: None,
             ack: Ack::Durable,
+            rebalance: Rebalance::Off,
             sync_interval: Duration::from_millis(200),
         }
     }
@@ -99,6 +102,12 @@ impl SwormSpec {
         self
     }
 
+    /// Whether names move for balance when nodes have joined (default [`Rebalance::Off`]).
+    pub fn rebalance(mut self, rebalance: Rebalance) -> Self {
+        self.rebalance = rebalance;
+        self
+    }
+
     /// The time between two heartbeats, and so between two looks whether a message was lost: 20 ms to 2 s (default
     /// 200 ms). Changes are sent at once, whatever it is.
     pub fn sync_interval(mut self, interval: Duration) -> Self {
@@ -130,7 +139,12 @@ impl SwormSpec {
             Ack::Durable => "durable",
             Ack::Memory => "memory",
         };
-        format!("mode = available, handoff = {handoff}, ack = {ack}")
+        let rebalance = match self.rebalance {
+            Rebalance::Off => "off",
+            Rebalance::On => "on",
+            Rebalance::Manual => "manual",
+        };
+        format!("mode = available, handoff = {handoff}, ack = {ack}, rebalance = {rebalance}")
     }
 }
 

@@ -70,6 +70,7 @@ impl Core {
             Ask::Unregister { birth, .. } => Job::Unregister { request, birth },
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
+            Ask::Move { to, .. } => return self.on_ask_move(&request, &name, &to),
         };
         if !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
             return self.answer_to(job.request(), Err(Refusal::Again));
@@ -426,22 +427,6 @@ impl Core {
     /// Whether the state is known to be somewhere, but none of those who hold it are there.
     fn holders_are_missing(&self, cell: &NameCell) -> bool {
         cell.spec.handoff && !cell.holders.is_empty() && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
-    }
-
-    /// Where a name goes that its host gives up, at which epoch.
-    pub(super) fn on_move(&mut self, from: &Peer, name: &Arc<str>, birth: Birth) {
-        if !self.is_arbiter(name) || !self.settled() {
-            return; // its host asks again
-        }
-        let Standing::Claimed { host, cell } = self.standing(name) else { return };
-        if host != *from || cell.birth != birth {
-            return;
-        }
-        let to = self.place(Placing::again(name, &cell, Some(from))).ok().map(|to| {
-            let epoch = self.strong_epoch(name);
-            (to, epoch)
-        });
-        self.send(from, Message::MoveTo { name: name.clone(), birth, to });
     }
 
     pub(super) fn tick_arbiter(&mut self) {

@@ -130,6 +130,11 @@ impl NameState {
     pub fn is_claim(&self) -> bool {
         matches!(self, Self::Starting | Self::Running | Self::Leaving { .. })
     }
+
+    /// Whether the host has given the name to another node, which has not taken it yet as far as is known.
+    pub fn is_released(&self) -> bool {
+        matches!(self, Self::Released(_))
+    }
 }
 
 /// The place of a snapshot in a worker's history.

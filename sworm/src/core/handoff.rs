@@ -79,8 +79,7 @@ impl Core {
         }
         let alone = self.view.up().next().is_none();
         let late = now >= leaving.until_ms;
-        let mut in_flight =
-            self.local.values().filter(|l| matches!(l.phase, LocalPhase::Moving(_) | LocalPhase::Parking)).count();
+        let mut in_flight = self.on_their_way();
         let names: Vec<Arc<str>> = self.local.keys().cloned().collect();
         for name in names {
             let Some(local) = self.local.get(&name) else { continue };
@@ -100,7 +99,7 @@ impl Core {
                 LocalPhase::Parking => {}
                 LocalPhase::Running if in_flight < MAX_MOVES => {
                     in_flight += 1;
-                    self.ask_where_to(&name, birth);
+                    self.ask_where_to_leave(&name, birth);
                 }
                 LocalPhase::Moving(_) if late => {
                     self.out.push(Effect::Resume { name: name.clone(), since });
@@ -118,7 +117,7 @@ impl Core {
         self.finish_leaving(alone, late);
     }
 
-    fn ask_where_to(&mut self, name: &Arc<str>, birth: Birth) {
+    fn ask_where_to_leave(&mut self, name: &Arc<str>, birth: Birth) {
         let now = self.now.mono_ms;
         let Some(leaving) = &mut self.leaving else { return };
         let due = leaving.asked.entry(name.clone()).or_insert(now);
@@ -126,9 +125,7 @@ impl Core {
             return;
         }
         *due = now + ASK_AGAIN_MS;
-        if let Some(arbiter) = self.view.arbiter(name).cloned() {
-            self.send(&arbiter, Message::Move { name: name.clone(), birth });
-        }
+        self.ask_where_to(name, birth, None);
     }
 
     fn finish_leaving(&mut self, alone: bool, late: bool) {
@@ -158,13 +155,17 @@ impl Core {
         }
     }
 
-    pub(super) fn on_move_to(&mut self, name: &Arc<str>, birth: Birth, to: Option<(Peer, Epoch)>) {
+    pub(super) fn on_move_to(&mut self, name: &Arc<str>, birth: Birth, to: Result<(Peer, Epoch), String>) {
         let until_ms = self.now.mono_ms + MOVE_WAIT_MS;
         let Some(local) = self.local.get(name).filter(|local| local.birth == birth) else { return };
-        if !matches!(local.phase, LocalPhase::Running) || self.leaving.is_none() {
+        if !matches!(local.phase, LocalPhase::Running) || !self.is_to_go(name) {
             return;
         }
-        let Some((to, epoch)) = to else { return self.park(name) };
+        let (to, epoch) = match to {
+            Ok(to) => to,
+            Err(_) if self.leaving.is_some() => return self.park(name),
+            Err(why) => return self.nowhere_to(name, why),
+        };
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
         local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
@@ -267,6 +268,7 @@ impl Core {
         let Some(local) = self.local.remove(name) else { return };
         let state = match local.phase {
             LocalPhase::Moving(Moving { to, epoch, snapshot, .. }) => {
+                self.has_gone(name);
                 NameState::Released(Box::new(Release { to, epoch, snapshot }))
             }
             _ => NameState::Parked,

@@ -40,10 +40,12 @@ pub enum Message {
     End { name: Arc<str>, births: BTreeSet<Birth> },
     /// The host's answer, durable.
     Ended { name: Arc<str>, births: BTreeSet<Birth> },
-    /// From a host to the arbiter: this name must go elsewhere.
-    Move { name: Arc<str>, birth: Birth },
-    /// The arbiter's answer: where to, and the epoch of the new assignment.
-    MoveTo { name: Arc<str>, birth: Birth, to: Option<(Peer, Epoch)> },
+    /// From a host to the arbiter: this name must go elsewhere, to that node if one is given.
+    Move { name: Arc<str>, birth: Birth, to: Option<NodeId> },
+    /// The arbiter's answer: where to, and the epoch of the new assignment; or why there is no such place.
+    MoveTo { name: Arc<str>, birth: Birth, to: Result<(Peer, Epoch), String> },
+    /// To all: move names to where they would be placed now.
+    Rebalance,
     /// From the source of a move to its receiver: will you take this, with this state?
     Offer { name: Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Snapshot> },
     /// The receiver's answer; accepted means that the state is durable there.
@@ -100,7 +102,7 @@ impl TryFrom<ByteArray<BEAT_BYTES>> for Beat {
 
     fn try_from(bytes: ByteArray<BEAT_BYTES>) -> Result<Self, Self::Error> {
         let [numbers @ .., phase] = bytes.into_array();
-        let phase = [Phase::Joining, Phase::Up, Phase::Leaving].into_iter().find(|known| *known as u8 == phase);
+        let phase = Phase::ALL.into_iter().find(|known| *known as u8 == phase);
         let mut numbers =
             numbers.chunks_exact(8).map(|place| place.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
         let mut next = || numbers.next().expect("there are six");
@@ -118,6 +120,12 @@ pub enum Phase {
     Up,
     /// It hands its workers over.
     Leaving,
+    /// It hands its workers over, and stays.
+    Draining,
+}
+
+impl Phase {
+    const ALL: [Self; 4] = [Self::Joining, Self::Up, Self::Leaving, Self::Draining];
 }
 
 /// Which lanes a node holds.
@@ -163,6 +171,13 @@ pub enum Ask {
         /// Which group.
         group: Arc<str>,
     },
+    /// Run a name on that node (host).
+    Move {
+        /// Which name.
+        name: Arc<str>,
+        /// Where.
+        to: NodeId,
+    },
 }
 
 impl Ask {
@@ -170,7 +185,10 @@ impl Ask {
     pub fn name(&self) -> &Arc<str> {
         match self {
             Self::Register(registering) => &registering.name,
-            Self::Unregister { name, .. } | Self::Join { name, .. } | Self::Leave { name, .. } => name,
+            Self::Unregister { name, .. }
+            | Self::Join { name, .. }
+            | Self::Leave { name, .. }
+            | Self::Move { name, .. } => name,
         }
     }
 }
@@ -202,6 +220,8 @@ pub enum Done {
     Unregistered { name: Arc<str>, births: BTreeSet<Birth> },
     /// The group was changed; the cell as it is now.
     Regrouped { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
+    /// The name runs where it should.
+    Moved { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
 }
 
 /// A request was not carried out.
@@ -219,6 +239,19 @@ pub enum Refusal {
     UnknownStrategy { name: String, node: NodeId, known: Vec<String> },
     /// Not decided here and now: ask again.
     Again,
+}
+
+impl Refusal {
+    /// For people.
+    pub fn why(&self) -> String {
+        match self {
+            Self::NoCandidate { why } => why.clone(),
+            Self::UnknownStrategy { name, node, known } => {
+                format!("node {node} does not link the distribution strategy {name:?}; it knows {}", known.join(", "))
+            }
+            other => format!("{other:?}"),
+        }
+    }
 }
 
 /// The arbiter's decision that a node runs a name.
@@ -281,7 +314,7 @@ mod tests {
 
     #[test]
     fn heartbeats_come_back_and_all_have_one_size() {
-        let phases = [Phase::Joining, Phase::Up, Phase::Leaving];
+        let phases = Phase::ALL;
         for (number, phase) in [5, 30, 300, 70_000, 1 << 40, u64::MAX].into_iter().zip(phases.into_iter().cycle()) {
             let bytes = encode(&beat(number, phase)).expect("plain data");
             assert_eq!(bytes.len(), BEAT_BYTES + 2);

@@ -2,6 +2,7 @@
 //! the same code runs in production and in simulation.
 
 pub mod arbiter;
+pub mod balance;
 pub mod cell;
 pub mod directory;
 pub mod fault;
@@ -11,6 +12,7 @@ pub mod ids;
 pub mod lane;
 pub mod membership;
 pub mod message;
+pub mod moves;
 pub mod placement;
 pub mod rare;
 pub mod requests;
@@ -64,6 +66,8 @@ pub struct Config {
     pub restart: BTreeMap<Arc<str>, &'static dyn Restart>,
     /// The linked strategies.
     pub strategies: Strategies,
+    /// Whether names move for balance.
+    pub rebalance: balance::Rebalance,
     /// What strategies may know of this node; of others it is told when they come.
     pub profile: Profile,
 }
@@ -123,11 +127,17 @@ pub enum Input {
     Loaded { purpose: snapshots::Purpose, snapshot: Option<Snapshot> },
     /// This node leaves in good order, until a time of the `mono_ms` clock.
     Leave { until_ms: u64 },
+    /// This node is to be emptied and to take nothing in; or to take part as before.
+    Drain(bool),
+    /// All members are to move names to where they would be placed now.
+    Rebalance,
 }
 
 /// What a core wants done.
 #[derive(Clone, Debug)]
 pub enum Effect {
+    /// This node has been emptied, as far as that goes: how many went, and which could not, with the reason.
+    Drained { moved: u64, stays: BTreeMap<Arc<str>, String> },
     /// Send to one node.
     Send { to: Peer, message: Box<Message> },
     /// Send to all nodes.

@@ -156,10 +156,7 @@ impl Core {
             decided_by: self.view.arbiter(name).map(|peer| peer.node.clone()),
             runs,
             candidates,
-            choice: choice.map(|peer| peer.node).map_err(|refusal| match refusal {
-                Refusal::NoCandidate { why } => why,
-                other => format!("{other:?}"),
-            }),
+            choice: choice.map(|peer| peer.node).map_err(|refusal| refusal.why()),
         }
     }
 
@@ -185,6 +182,8 @@ impl Core {
             .with_weight(profile.weight);
             let excluded = if on.is_some_and(|node| peer.node != *node) {
                 Some("is not the one asked for".to_owned())
+            } else if *phase == Phase::Draining {
+                Some("is being emptied".to_owned())
             } else if *phase != Phase::Up {
                 Some("is leaving".to_owned())
             } else if but == Some(peer) {

@@ -27,6 +27,8 @@ pub struct Pending {
 
 /// How long an answer may take before the request is sent again.
 const AGAIN_MS: u64 = 1_000;
+/// How soon a move is asked for again: it is done when the new host says so.
+const MOVE_AGAIN_MS: u64 = 100;
 /// How soon a request is sent again after `Again`.
 const SOON_MS: u64 = 40;
 
@@ -96,7 +98,8 @@ impl Core {
         if let Some(pending) = self.pending.get_mut(&number) {
             pending.unanswered |= pending.sent.is_some() && !pending.refused;
             pending.refused = false;
-            pending.sent = Some((to.clone(), self.now.mono_ms + AGAIN_MS));
+            let again_ms = if matches!(pending.ask, Ask::Move { .. }) { MOVE_AGAIN_MS } else { AGAIN_MS };
+            pending.sent = Some((to.clone(), self.now.mono_ms + again_ms));
         }
         let request = RequestId { from: self.config.me.clone(), number };
         self.send(&to, Message::Ask { request, ask });
@@ -110,7 +113,7 @@ impl Core {
                 self.view.arbiter(&format!("{name}{:?}", r.spec.value)).cloned()
             }
             Ask::Register(_) | Ask::Unregister { .. } => self.view.arbiter(name).cloned(),
-            Ask::Join { .. } | Ask::Leave { .. } => match self.standing(name) {
+            Ask::Join { .. } | Ask::Leave { .. } | Ask::Move { .. } => match self.standing(name) {
                 super::directory::Standing::Claimed { host, .. } => Some(host),
                 super::directory::Standing::Source { .. } => None,
                 super::directory::Standing::Free => Some(self.config.me.clone()),

@@ -74,6 +74,10 @@ pub struct Core {
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
     pub(super) offers: BTreeMap<Arc<str>, super::handoff::Accepted>,
     pub(super) leaving: Option<super::handoff::Leaving>,
+    /// What is to go elsewhere, and whether all is.
+    pub(super) wishes: BTreeMap<Arc<str>, super::moves::Wish>,
+    pub(super) draining: Option<super::moves::Draining>,
+    pub(super) balancing: super::balance::Balancing,
     recheck: BTreeSet<Arc<str>>,
 }
 
@@ -129,6 +133,9 @@ impl Core {
             restoring: BTreeMap::new(),
             offers: BTreeMap::new(),
             leaving: None,
+            wishes: BTreeMap::new(),
+            draining: None,
+            balancing: super::balance::Balancing::default(),
             recheck: BTreeSet::new(),
         };
         core.observe_directory();
@@ -153,6 +160,8 @@ impl Core {
             Input::Checkpoint { name, since, snapshot } => self.on_checkpoint(&name, since, snapshot),
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),
+            Input::Drain(on) => self.on_drain(on),
+            Input::Rebalance => self.ask_all_to_rebalance(),
         }
     }
 
@@ -363,6 +372,8 @@ impl Core {
         self.tick_host();
         self.tick_snapshots();
         self.tick_leave();
+        self.tick_moves_asked_for();
+        self.tick_balance();
     }
 }
 

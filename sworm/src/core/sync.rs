@@ -77,7 +77,8 @@ impl Core {
             Message::Granted { name, epoch, outcome } => self.on_granted(from, &name, epoch, outcome),
             Message::End { name, births } => self.on_end(from, &name, births),
             Message::Ended { name, births } => self.on_ended(from, &name, &births),
-            Message::Move { name, birth } => self.on_move(from, &name, birth),
+            Message::Move { name, birth, to } => self.on_move(from, &name, birth, to.as_ref()),
+            Message::Rebalance => self.on_rebalance(),
             Message::MoveTo { name, birth, to } => self.on_move_to(&name, birth, to),
             Message::Offer { name, birth, epoch, snapshot } => self.on_offer(from, &name, birth, epoch, snapshot),
             Message::OfferAnswer { name, birth, epoch, accepted } => {
@@ -291,6 +292,7 @@ impl Core {
                 member.asked_ms = 0;
             }
             self.view_changed();
+            self.balance_anew();
             self.recheck_all();
             self.beat_soon();
         }

@@ -75,13 +75,18 @@ impl View {
         self.members.keys().find(|peer| peer.node == *node)
     }
 
-    /// The node that decides about a name: the best rendezvous score among those that are Up.
+    /// The node that decides about a name: the best rendezvous score among those that are Up, or else being emptied.
     pub fn arbiter(&self, name: &str) -> Option<&Peer> {
-        self.up().max_by_key(|peer| (score(name, &peer.node), &peer.node))
+        let best = |phase: Phase| self.in_phase(phase).max_by_key(|peer| (score(name, &peer.node), &peer.node));
+        best(Phase::Up).or_else(|| best(Phase::Draining))
     }
 
     /// The members that are Up.
     pub fn up(&self) -> impl Iterator<Item = &Peer> {
-        self.members.iter().filter(|(_, phase)| **phase == Phase::Up).map(|(peer, _)| peer)
+        self.in_phase(Phase::Up)
+    }
+
+    fn in_phase(&self, wanted: Phase) -> impl Iterator<Item = &Peer> {
+        self.members.iter().filter(move |(_, phase)| **phase == wanted).map(|(peer, _)| peer)
     }
 }

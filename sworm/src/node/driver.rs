@@ -153,6 +153,7 @@ impl Driver {
                 drop(self.opened.send_replace(Opened::Disagreed { node, theirs }));
             }
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
+            Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some((moved, stays)))),
             Effect::Tell(notice) => self.tell(&notice),
             Effect::Persist(_)
             | Effect::PersistEnds { .. }
@@ -289,7 +290,11 @@ impl Driver {
     fn overlay(&self, answer: &Answer) {
         let index = &self.shared.index;
         match answer {
-            Ok(Done::Registered { name, host, cell } | Done::Regrouped { name, host, cell }) => {
+            Ok(
+                Done::Registered { name, host, cell }
+                | Done::Regrouped { name, host, cell }
+                | Done::Moved { name, host, cell },
+            ) => {
                 index.overlay(name, Entry { host: host.clone(), cell: cell.clone(), running: true });
             }
             Ok(Done::Unregistered { name, births }) => {

@@ -115,13 +115,14 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         part_bytes: PART_BYTES,
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
         strategies,
+        rebalance: spec.rebalance,
         profile: node.profile.clone(),
     };
     let now = Now { mono_ms: node.mono_ms(), unix_ms: unix_ms(), random: random_u32() };
     let core = Core::new(config, recovered, now);
     let senders = Senders { inputs, looks };
     let shared =
-        Arc::new(SwormShared::new(node.clone(), name, settings, types, distribution, senders, opened_receiver));
+        Arc::new(SwormShared::new(node.clone(), name, settings, types, distribution, spec.rebalance, senders, opened_receiver));
     sworms.insert(hash, shared.clone());
     // From here on what comes and goes is told to it; what is there already is told now.
     for (id, known) in node.membership().known() {

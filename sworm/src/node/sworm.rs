@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::NodeShared;
 use super::frame::{Call, Frame, Replied};
 use super::index::Index;
+use crate::core::balance::Rebalance;
 use crate::core::{Core, Input};
 use crate::core::ids::{Epoch, NodeId};
 use crate::core::message::{Answer, Ask};
@@ -80,6 +81,10 @@ pub(crate) struct SwormShared {
     pub(crate) distribution: Arc<str>,
     pub(crate) index: Index,
     pub(crate) opened: watch::Receiver<Opened>,
+    /// Whether names move for balance.
+    pub(crate) rebalance: Rebalance,
+    /// What came of emptying this node, when it is done as far as it goes: how many have gone, and what stays.
+    pub(crate) drained: watch::Sender<Option<(u64, BTreeMap<Arc<str>, String>)>>,
     /// Told when it is to end before its node does.
     pub(crate) closing: Notify,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
@@ -94,6 +99,7 @@ impl SwormShared {
         settings: String,
         types: BTreeMap<&'static str, HostedType>,
         distribution: Arc<str>,
+        rebalance: Rebalance,
         senders: Senders,
         opened: watch::Receiver<Opened>,
     ) -> Self {
@@ -108,6 +114,8 @@ impl SwormShared {
             senders,
             index: Index::default(),
             opened,
+            rebalance,
+            drained: watch::Sender::new(None),
             closing: Notify::new(),
             slots: Mutex::default(),
             asked: Mutex::default(),

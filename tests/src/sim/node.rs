@@ -12,10 +12,11 @@ use sworm::core::membership::{Hello, Membership};
 use sworm::core::message::Snapshot;
 use sworm::core::{Config, Core, Entry, Input, Now};
 use sworm::internals::{self, Owner, Strategies, claim};
-use sworm::{Restart, Transient};
+use sworm::{Rebalance, Restart, Transient};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::disk::Disk;
+use super::options::Options;
 
 /// The sworm that all nodes open.
 pub(super) const SWORM: &str = "s";
@@ -109,7 +110,7 @@ impl Node {
         name: &str,
         machine: &Machine,
         others: Vec<String>,
-        part_bytes: usize,
+        options: &Options,
         now_ms: u64,
         chance: u64,
     ) -> Self {
@@ -132,7 +133,8 @@ impl Node {
             grace_ms: GRACE_MS,
             recover_wait_ms: 5_000,
             state_wait_ms: 10_000,
-            part_bytes,
+            part_bytes: options.part_bytes,
+            rebalance: if options.balances { Rebalance::On } else { Rebalance::Off },
             ack_in_memory: false,
             restart: BTreeMap::from([(WORKER.into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),

@@ -66,6 +66,8 @@ pub struct Options {
     pub slow_starts: bool,
     /// Some names fail to start.
     pub broken_starts: bool,
+    /// Names move for balance.
+    pub balances: bool,
     /// The longest that a worker takes to stop.
     pub stop_ms: u64,
     /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
@@ -97,6 +99,7 @@ impl Options {
             crashes: one_in(2),
             slow_starts: one_in(3),
             broken_starts: one_in(3),
+            balances: false,
             stop_ms: STOP_MS,
             lost: [0, 0, 20, 100][rng.usize(0..4)],
             repeated: [0, 0, 20, 100][rng.usize(0..4)],
@@ -142,6 +145,7 @@ impl Options {
             crashes: false,
             slow_starts: false,
             broken_starts: false,
+            balances: false,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,
         }

@@ -339,6 +339,7 @@ impl World {
                     asked.answer = Some(Some(answer));
                 }
             }
+            Effect::Drained { moved, stays } => self.note(|| format!("{at} has given {moved} away, and keeps {stays:?}")),
             Effect::Expired { number } => {
                 self.note(|| format!("{at}: {number} has expired"));
                 if let Some(asked) = self.asked.get_mut(&number) {
@@ -479,6 +480,7 @@ fn brief(answer: &Answer) -> String {
         Ok(Done::Registered { name, host, cell }) => format!("{name} is registered on {host} {}", cell.since),
         Ok(Done::Unregistered { name, births }) => format!("{name} has ended {births:?}"),
         Ok(Done::Regrouped { name, .. }) => format!("{name} is regrouped"),
+        Ok(Done::Moved { name, host, .. }) => format!("{name} runs on {host}"),
         Err(Refusal::AlreadyRegistered { pid, .. }) => format!("taken by {pid}"),
         Err(refusal) => format!("{refusal:?}"),
     }

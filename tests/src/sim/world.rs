@@ -186,7 +186,7 @@ impl World {
             hosts: true,
             ..Machine::default()
         });
-        let node = Node::start(name, machine, others.clone(), self.options.part_bytes, self.now_ms, chance);
+        let node = Node::start(name, machine, others.clone(), &self.options, self.now_ms, chance);
         let me = node.me.clone();
         self.note(|| format!("start {me}"));
         self.laws.started(&me);

@@ -8,6 +8,7 @@ use sworm_tests::eventually;
 mod casts;
 mod conflicts;
 mod lookups;
+mod moving;
 mod names;
 mod opening;
 mod options;

@@ -7,6 +7,7 @@ use super::world::World;
 mod common;
 mod cuts;
 mod deaths;
+mod moves;
 mod names;
 
 /// What happens in the phase with faults.
@@ -48,11 +49,15 @@ pub enum Plot {
     SlowLosers,
     /// One is left, of which one incarnation after the other dies, before another comes back.
     DiesTwice,
+    /// Names are moved by hand, and nodes are emptied and take part again, while others die.
+    Moves,
+    /// A node joins, perhaps after some tries, and gets its share.
+    Joins,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -70,6 +75,8 @@ impl Plot {
         Self::SlowEnds,
         Self::SlowLosers,
         Self::DiesTwice,
+        Self::Moves,
+        Self::Joins,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -110,6 +117,9 @@ impl Plot {
             Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
             Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
             Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
+            // Names that nobody has saved do not outlive their node.
+            Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
+            Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
             // A copy that is lost on its way is made up for when the view changes.
@@ -146,6 +156,8 @@ impl Plot {
             Self::SlowEnds => world.slow_ends(),
             Self::SlowLosers => world.slow_losers(),
             Self::DiesTwice => world.dies_twice(),
+            Self::Moves => world.moves(),
+            Self::Joins => world.joins(),
         }
     }
 }

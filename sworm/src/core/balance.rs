@@ -1,0 +1,159 @@
+//! Balance: when nodes have joined, names move to where they would be placed now, a few at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::directory::Standing;
+use super::ids::{NodeId, Peer};
+use super::message::{Message, Phase};
+use super::placement::Placing;
+use super::state::Core;
+
+/// Whether names move for balance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rebalance {
+    /// Never: a name stays where it runs until its node leaves, dies, or is emptied.
+    #[default]
+    Off,
+    /// By itself: when the members have been the same for some seconds and nothing is to be recovered.
+    On,
+    /// When [`Sworm::rebalance`](crate::Sworm::rebalance) is called.
+    Manual,
+}
+
+/// A move that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedMove {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where it runs.
+    pub from: NodeId,
+    /// Where it is to run, or why there is no such node.
+    pub to: Result<NodeId, String>,
+}
+
+/// What is left to be moved.
+#[derive(Debug, Default)]
+pub struct Balancing {
+    /// When a plan is to be made, if one is.
+    due_ms: Option<u64>,
+    plan: VecDeque<(Arc<str>, NodeId)>,
+}
+
+/// How long the members must have been the same: one that comes and goes causes no moves.
+const CALM_MS: u64 = 5_000;
+/// When it is looked again whether what must go first is over.
+const LATER_MS: u64 = 1_000;
+/// How many workers of a node move for balance at a time.
+const AT_A_TIME: usize = 8;
+/// How much more than its share a node may be given, in hundredths.
+const MOST_PERCENT: u64 = 110;
+
+impl Core {
+    /// Other members than before: what was planned for those is off.
+    pub(super) fn balance_anew(&mut self) {
+        let due = self.config.rebalance == Rebalance::On;
+        self.balancing = Balancing { due_ms: due.then_some(self.now.mono_ms + CALM_MS), plan: VecDeque::new() };
+    }
+
+    /// Somebody wants all members to balance now.
+    pub(super) fn on_rebalance(&mut self) {
+        if self.config.rebalance != Rebalance::Off {
+            self.balancing = Balancing { due_ms: Some(self.now.mono_ms), plan: VecDeque::new() };
+        }
+    }
+
+    /// Tells all members, this one too, to balance now.
+    pub(super) fn ask_all_to_rebalance(&mut self) {
+        self.out.push(super::Effect::Broadcast(Box::new(Message::Rebalance)));
+        self.on_rebalance();
+    }
+
+    pub(super) fn tick_balance(&mut self) {
+        let now = self.now.mono_ms;
+        if self.balancing.due_ms.is_none_or(|due| now < due) && self.balancing.plan.is_empty() {
+            return;
+        }
+        if self.phase != Phase::Up || !self.settled() || self.must_wait() {
+            if self.balancing.due_ms.is_some() {
+                self.balancing.due_ms = Some(now + LATER_MS);
+            }
+            return;
+        }
+        if self.balancing.due_ms.take_if(|due| *due <= now).is_some() {
+            let plan = self.moves_of(&self.config.me.clone());
+            self.balancing.plan = plan.into_iter().map(|(name, to)| (name, to.node)).collect();
+        }
+        let mut room = AT_A_TIME.saturating_sub(self.on_their_way());
+        while room > 0
+            && let Some((name, to)) = self.balancing.plan.pop_front()
+        {
+            room -= 1;
+            self.wish_for_balance(&name, to);
+        }
+    }
+
+    /// Recovery goes before balance, and so does a node that leaves or is being emptied.
+    fn must_wait(&self) -> bool {
+        let leaving = self.view.members.values().any(|phase| *phase != Phase::Up);
+        let of_the_gone = self.directory.lanes().filter(|(id, _)| !self.is_live(id) && !self.directory.is_dropped(id));
+        let mut names = of_the_gone.flat_map(|(_, lane)| lane.names());
+        leaving || names.any(|(name, _)| matches!(self.standing(name), Standing::Source { .. }))
+    }
+
+    /// Which names would move for balance now: each to where its strategy would place it, if that is emptier than where it
+    /// runs, and so many that no node gets more than a tenth above its share.
+    pub fn plan_rebalance(&self) -> Vec<PlannedMove> {
+        let hosts: Vec<Peer> = self.view.up().cloned().collect();
+        let moves = hosts.iter().flat_map(|host| {
+            let plan = self.moves_of(host);
+            plan.into_iter().map(|(name, to)| PlannedMove { name, from: host.node.clone(), to: Ok(to.node) })
+        });
+        moves.collect()
+    }
+
+    /// Where the names of a node would go if it were emptied now.
+    pub fn plan_drain(&self, node: &NodeId) -> Vec<PlannedMove> {
+        let Some(host) = self.view.peer(node) else { return Vec::new() };
+        let Some(lane) = self.directory.lane(host) else { return Vec::new() };
+        let claims = lane.names().filter(|(_, cell)| cell.state.is_claim());
+        let moves = claims.map(|(name, cell)| {
+            let to = match cell.attached {
+                true => Err("it is the name of a task, which stays where it is".to_owned()),
+                false => self.place(Placing::again(name, cell, Some(host))).map(|to| to.node).map_err(|r| r.why()),
+            };
+            PlannedMove { name: name.clone(), from: node.clone(), to }
+        });
+        moves.collect()
+    }
+
+    /// The moves of one host.
+    fn moves_of(&self, host: &Peer) -> Vec<(Arc<str>, Peer)> {
+        let claims = |peer: &Peer| self.directory.lane(peer).map_or(0, |lane| lane.claims());
+        let weight = |peer: &Peer| self.profiles.get(&peer.node).map_or(1, |profile| u64::from(profile.weight));
+        let (names, weights) = self.view.up().fold((0, 0), |(n, w), peer| (n + claims(peer), w + weight(peer)));
+        // How many each may get from this host: its share of what is missing there.
+        let mut room: BTreeMap<Peer, u64> = BTreeMap::new();
+        for peer in self.view.up().filter(|peer| *peer != host) {
+            let most = (names * weight(peer) * MOST_PERCENT).div_ceil(weights.max(1) * 100);
+            let missing = most.saturating_sub(claims(peer));
+            let part = (missing * claims(host)).div_ceil((names - claims(peer)).max(1));
+            room.insert(peer.clone(), part);
+        }
+        let (mut here, mut moves) = (claims(host), Vec::new());
+        let Some(lane) = self.directory.lane(host) else { return moves };
+        for (name, cell) in lane.names().filter(|(_, cell)| cell.state.is_claim() && !cell.attached) {
+            let Ok(to) = self.place(Placing::again(name, cell, None)) else { continue };
+            let Some(room) = room.get_mut(&to).filter(|room| **room > 0) else { continue };
+            let moved = moves.iter().filter(|(_, other)| *other == to).count() as u64;
+            if here * weight(&to) <= (claims(&to) + moved) * weight(host) {
+                continue; // it would only change places
+            }
+            *room -= 1;
+            here -= 1;
+            moves.push((name.clone(), to));
+        }
+        moves
+    }
+}

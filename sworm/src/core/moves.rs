@@ -1,0 +1,232 @@
+//! Moves that somebody asked for: of one name, of all that a node has, and for balance. The handover itself is
+//! [`handoff`](super::handoff)'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Effect;
+use super::directory::Standing;
+use super::host::LocalPhase;
+use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
+use super::message::{Done, Message, Phase, Refusal};
+use super::placement::Placing;
+use super::state::Core;
+
+/// A worker of this node that is to go elsewhere.
+#[derive(Debug)]
+pub struct Wish {
+    birth: Birth,
+    /// The only node that it may go to.
+    to: Option<NodeId>,
+    wanted: Wanted,
+    again_ms: u64,
+    until_ms: u64,
+}
+
+/// Who wants a worker to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Somebody has asked for it.
+    Asked(BTreeSet<RequestId>),
+    /// The node is being emptied.
+    Drain,
+    /// It would be better placed there.
+    Balance,
+}
+
+/// This node is being emptied, and takes nothing in.
+#[derive(Debug, Default)]
+pub struct Draining {
+    moved: u64,
+    /// What cannot go, and why.
+    stays: BTreeMap<Arc<str>, String>,
+    told: bool,
+}
+
+/// How many workers move at a time because the node is being emptied or somebody asked for it.
+const MAX_MOVES: usize = 256;
+/// When the arbiter is asked again.
+const ASK_AGAIN_MS: u64 = 500;
+/// When it is asked again for a worker that had nowhere to go.
+const NOWHERE_MS: u64 = 5_000;
+/// How long a wish holds that nobody repeats.
+const WISH_MS: u64 = 3_000;
+/// How long one for balance does.
+const BALANCE_WISH_MS: u64 = 30_000;
+
+impl Core {
+    /// Somebody asks for a name to run on a certain node. It is asked again and again, of whoever hosts the name, until
+    /// that is the one.
+    pub(super) fn on_ask_move(&mut self, request: &RequestId, name: &Arc<str>, to: &NodeId) {
+        match self.standing(name) {
+            Standing::Free => self.answer_to(request, Err(Refusal::NotRegistered)),
+            Standing::Claimed { host, cell } if host == self.config.me && *to == host.node => {
+                if self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running)) {
+                    let moved = Done::Moved { name: name.clone(), host, cell };
+                    let answer = Message::Answer { number: request.number, answer: Ok(moved) };
+                    self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(answer) });
+                }
+            }
+            Standing::Claimed { host, cell } if host == self.config.me => {
+                if cell.attached {
+                    let why = format!("{name:?} is the name of a task, which stays where it is");
+                    return self.answer_to(request, Err(Refusal::NoCandidate { why }));
+                }
+                let requests = BTreeSet::from([request.clone()]);
+                self.wish(name, Some(to.clone()), Wanted::Asked(requests), WISH_MS);
+            }
+            Standing::Claimed { .. } | Standing::Source { .. } => self.answer_to(request, Err(Refusal::Again)),
+        }
+    }
+
+    /// Notes that a worker of this node is to go. A request goes before what this node wants by itself; of two requests for
+    /// different places the first goes first.
+    pub(super) fn wish(&mut self, name: &Arc<str>, to: Option<NodeId>, wanted: Wanted, for_ms: u64) {
+        let Some(birth) = self.local.get(name).map(|local| local.birth) else { return };
+        let until_ms = self.now.mono_ms.saturating_add(for_ms);
+        match self.wishes.get_mut(name).filter(|wish| wish.birth == birth) {
+            Some(wish) => match (&mut wish.wanted, wanted) {
+                (Wanted::Asked(all), Wanted::Asked(more)) if wish.to == to => {
+                    all.extend(more);
+                    wish.until_ms = until_ms;
+                }
+                (Wanted::Drain | Wanted::Balance, wanted @ Wanted::Asked(_))
+                | (Wanted::Balance, wanted @ Wanted::Drain) => {
+                    *wish = Wish { birth, to, wanted, again_ms: 0, until_ms };
+                }
+                _ => {}
+            },
+            None => drop(self.wishes.insert(name.clone(), Wish { birth, to, wanted, again_ms: 0, until_ms })),
+        }
+    }
+
+    /// How many workers of this node are on their way.
+    pub(super) fn on_their_way(&self) -> usize {
+        self.local.values().filter(|l| matches!(l.phase, LocalPhase::Moving(_) | LocalPhase::Parking)).count()
+    }
+
+    pub(super) fn tick_moves_asked_for(&mut self) {
+        self.tick_drain();
+        if self.wishes.is_empty() || self.leaving.is_some() {
+            return;
+        }
+        let now = self.now.mono_ms;
+        let local = &self.local;
+        self.wishes.retain(|name, wish| now < wish.until_ms && local.get(name).is_some_and(|l| l.birth == wish.birth));
+        let mut room = MAX_MOVES.saturating_sub(self.on_their_way());
+        let mut asks = Vec::new();
+        for (name, wish) in &mut self.wishes {
+            let runs = self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running));
+            if room == 0 || !runs || now < wish.again_ms {
+                continue;
+            }
+            room -= 1;
+            wish.again_ms = now + ASK_AGAIN_MS;
+            asks.push((name.clone(), wish.birth, wish.to.clone()));
+        }
+        for (name, birth, to) in asks {
+            self.ask_where_to(&name, birth, to);
+        }
+    }
+
+    pub(super) fn ask_where_to(&mut self, name: &Arc<str>, birth: Birth, to: Option<NodeId>) {
+        if let Some(arbiter) = self.view.arbiter(name).cloned() {
+            self.send(&arbiter, Message::Move { name: name.clone(), birth, to });
+        }
+    }
+
+    /// Decides where a name goes that its host gives up, at which epoch.
+    pub(super) fn on_move(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, on: Option<&NodeId>) {
+        if !self.is_arbiter(name) || !self.settled() {
+            return; // its host asks again
+        }
+        let Standing::Claimed { host, cell } = self.standing(name) else { return };
+        if host != *from || cell.birth != birth {
+            return;
+        }
+        let to = match self.place(Placing { on, ..Placing::again(name, &cell, Some(from)) }) {
+            Ok(to) => {
+                let epoch: Epoch = self.strong_epoch(name);
+                Ok((to, epoch))
+            }
+            Err(refusal) => Err(refusal.why()),
+        };
+        self.send(from, Message::MoveTo { name: name.clone(), birth, to });
+    }
+
+    /// There is nowhere to go for a worker that was to.
+    pub(super) fn nowhere_to(&mut self, name: &Arc<str>, why: String) {
+        let Some(wish) = self.wishes.get_mut(name) else { return };
+        match &wish.wanted {
+            Wanted::Asked(requests) => {
+                let requests = requests.clone();
+                self.wishes.remove(name);
+                for request in requests {
+                    self.answer_to(&request, Err(Refusal::NoCandidate { why: why.clone() }));
+                }
+            }
+            Wanted::Drain => {
+                wish.again_ms = self.now.mono_ms + NOWHERE_MS;
+                if let Some(draining) = &mut self.draining {
+                    draining.stays.insert(name.clone(), why);
+                }
+            }
+            Wanted::Balance => drop(self.wishes.remove(name)),
+        }
+    }
+
+    /// Whether a worker is to go.
+    pub(super) fn is_to_go(&self, name: &Arc<str>) -> bool {
+        self.leaving.is_some() || self.wishes.contains_key(name)
+    }
+
+    /// A worker is to go to that node for balance.
+    pub(super) fn wish_for_balance(&mut self, name: &Arc<str>, to: NodeId) {
+        self.wish(name, Some(to), Wanted::Balance, BALANCE_WISH_MS);
+    }
+
+    /// A worker has been given away.
+    pub(super) fn has_gone(&mut self, name: &Arc<str>) {
+        self.wishes.remove(name);
+        if let Some(draining) = &mut self.draining {
+            draining.moved += 1;
+            draining.stays.remove(name);
+        }
+    }
+
+    pub(super) fn on_drain(&mut self, on: bool) {
+        if on && self.leaving.is_none() && matches!(self.phase, Phase::Up | Phase::Draining) {
+            self.draining = Some(Draining::default());
+            self.phase = Phase::Draining;
+        } else if !on && self.phase == Phase::Draining {
+            self.draining = None;
+            self.phase = Phase::Up;
+            self.wishes.retain(|_, wish| wish.wanted != Wanted::Drain);
+        }
+        self.beat_soon();
+    }
+
+    fn tick_drain(&mut self) {
+        let Some(mut draining) = self.draining.take() else { return };
+        for (name, attached) in self.local.keys().map(|name| (name.clone(), self.is_attached(name))).collect::<Vec<_>>() {
+            if attached {
+                let why = "it is the name of a task, which stays where it is".to_owned();
+                draining.stays.insert(name, why);
+            } else if !self.wishes.contains_key(&name) {
+                self.wish(&name, None, Wanted::Drain, u64::MAX);
+            }
+        }
+        draining.stays.retain(|name, _| self.local.contains_key(name));
+        // What has gone is there when its new host says so: until then this node is still responsible for it.
+        let released = self.directory.my_names().any(|(_, cell)| cell.state.is_released());
+        if !draining.told && !released && self.local.len() == draining.stays.len() && self.offers.is_empty() {
+            draining.told = true;
+            self.out.push(Effect::Drained { moved: draining.moved, stays: draining.stays.clone() });
+        }
+        self.draining = Some(draining);
+    }
+
+    fn is_attached(&self, name: &Arc<str>) -> bool {
+        self.directory.mine(name).is_some_and(|cell| cell.attached)
+    }
+}

@@ -1,0 +1,109 @@
+//! Plots about names that are moved on purpose: one by one, all of a node, and for balance.
+
+use sworm::NodeId;
+use sworm::core::Input;
+use sworm::core::message::{Ask, Done};
+
+use crate::sim::world::{World, node_name};
+
+impl World {
+    /// Asks a node to move a name; the number is that of the request.
+    fn move_name(&mut self, on: &str, name: &str, to: &str) -> u64 {
+        self.ask(on, Ask::Move { name: name.into(), to: NodeId::new(to).expect("valid") })
+    }
+
+    fn drain(&mut self, node: &str, drained: bool) {
+        self.note(|| format!("{node} is {}", if drained { "drained" } else { "undrained" }));
+        let me = self.nodes[node].me.clone();
+        self.tell(0, &me, Input::Drain(drained));
+    }
+
+    pub(super) fn moves(&mut self) {
+        let kills = self.options.kills;
+        self.boot();
+        self.register_all();
+        self.answered_within(25_000);
+        for _ in 0..20 {
+            let (on, to, name) = (self.any_node(), node_name(self.rng.usize(0..self.options.nodes)), self.any_name());
+            match self.rng.u32(0..9) {
+                0..=3 => drop(self.move_name(&on, &name, &to)),
+                4 => self.drain(&on, true),
+                5 => self.drain(&on, false),
+                6 if kills && self.alive().len() > 1 => self.kill(&on),
+                7 => self.start_one(),
+                _ => self.count_all(kills),
+            }
+            self.pause(0..800);
+        }
+        self.start_all_shuffled(500);
+        for node in self.alive() {
+            self.drain(&node, false);
+        }
+        self.rests_within(60_000);
+        // Now nothing is in the way.
+        for n in 0..self.options.names {
+            let (on, to, name) = (self.any_node(), self.any_node(), super::super::script::name(n));
+            let runs = self.nodes[&on].index.get(&*name).is_some_and(|entry| entry.running);
+            let number = self.move_name(&on, &name, &to);
+            self.answered_within(21_000);
+            let moved = matches!(self.asked[&number].answer, Some(Some(Ok(Done::Moved { .. }))));
+            let there = self.places(&name).iter().any(|(node, _)| **node == to);
+            if runs && !(moved && there) {
+                let answer = &self.asked[&number].answer;
+                self.laws.broken(format!("{name} should be on {to}: {answer:?}{}", self.describe(&name)));
+                return;
+            }
+        }
+        // A node that is emptied has nothing left, and one that is alone keeps all.
+        let drained = self.any_node();
+        self.drain(&drained, true);
+        self.rests_within(60_000);
+        self.run_while(30_000, |world| !world.nodes[&drained].workers.is_empty());
+        if !self.nodes[&drained].workers.is_empty() {
+            self.laws.broken(format!("{drained} was to be emptied"));
+        }
+        self.drain(&drained, false);
+    }
+
+    pub(super) fn joins(&mut self) {
+        let last = node_name(self.options.nodes - 1);
+        for n in 0..self.options.nodes - 1 {
+            self.start(&node_name(n));
+            self.pause(0..100);
+        }
+        self.run(3_000);
+        self.register_all();
+        self.rests_within(30_000);
+        self.run(8_000);
+        self.rests_within(30_000);
+        let before = self.all_places();
+        // One that comes and goes moves nothing.
+        for _ in 0..self.rng.u32(0..3) {
+            self.start(&last);
+            self.pause(500..3_500);
+            self.kill(&last);
+            self.pause(0..3_000);
+        }
+        self.undisturbed(&before, &last);
+        self.start(&last);
+        self.run(10_000);
+        self.rests_within(60_000);
+        self.run_while(30_000, |world| world.nodes.values().any(|node| !node.core.plan_rebalance().is_empty()));
+        self.rests_within(60_000);
+        if self.violation().is_some() {
+            return;
+        }
+        if let Some((id, node)) = self.nodes.iter().find(|(_, node)| !node.core.plan_rebalance().is_empty()) {
+            let plan = node.core.plan_rebalance();
+            return self.laws.broken(format!("{id} would still move {plan:?}"));
+        }
+        let after = self.all_places();
+        let moved: Vec<_> = before.iter().filter(|(name, place)| after.get(*name) != Some(*place)).collect();
+        let share = before.len().div_ceil(self.options.nodes);
+        if moved.len() * 10 > share * 11 + 10 * self.options.nodes {
+            self.laws.broken(format!("{} of {} have moved", moved.len(), before.len()));
+        } else if let Some((name, _)) = moved.iter().find(|(name, _)| after.get(*name).is_none_or(|p| p.0 != last)) {
+            self.laws.broken(format!("{name} has moved between old nodes"));
+        }
+    }
+}
