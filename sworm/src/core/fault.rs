@@ -95,6 +95,10 @@ faults! {
     NoAntiEntropy = "no-anti-entropy",
     /// Bytes that do not match their checksum are taken in.
     TrustBytes = "trust-bytes",
+    /// What is sent to a node over another one is not passed on.
+    NoRelay = "no-relay",
+    /// A node to which the link is lost counts as gone after the grace time, whoever is linked to it.
+    DownThoughHeard = "down-though-heard",
 }
 
 #[cfg(feature = "faults")]

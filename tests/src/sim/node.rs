@@ -21,6 +21,8 @@ use super::disk::Disk;
 pub(super) const SWORM: &str = "s";
 /// The type of all workers.
 pub(super) const WORKER: &str = "counter";
+/// A node that is in.
+pub(super) const UP: sworm::core::message::Phase = sworm::core::message::Phase::Up;
 /// A node that leaves.
 pub(super) const LEAVING: sworm::core::message::Phase = sworm::core::message::Phase::Leaving;
 const CLUSTER: &str = "simulated";
