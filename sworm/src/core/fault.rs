@@ -99,6 +99,8 @@ faults! {
     NoRelay = "no-relay",
     /// A node to which the link is lost counts as gone after the grace time, whoever is linked to it.
     DownThoughHeard = "down-though-heard",
+    /// Nobody minds what others say of whom they are linked to.
+    TellOfNobody = "tell-of-nobody",
 }
 
 #[cfg(feature = "faults")]

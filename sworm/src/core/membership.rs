@@ -34,6 +34,9 @@ pub struct Hello {
     pub unix_ms: u64,
     /// Whether it wants the receiver's greeting.
     pub answer: bool,
+    /// The members that it is linked to: the receiver may not have met them.
+    #[serde(default)]
+    pub others: Vec<Peer>,
 }
 
 /// What is thought of another node.
@@ -44,7 +47,7 @@ pub enum MemberState {
     Joining,
     /// It is there.
     Up,
-    /// The link to it is lost; it may still be there.
+    /// There is no link to it; it may still be there, and it is reached over another member that is linked to it.
     Suspect,
     /// It leaves in good order.
     Leaving,
@@ -216,7 +219,7 @@ impl Membership {
     }
 
     /// A node introduced itself.
-    pub fn hello(&mut self, now_ms: u64, unix_ms: u64, hello: Hello, want: &mut Vec<Want>) {
+    pub fn hello(&mut self, now_ms: u64, unix_ms: u64, mut hello: Hello, want: &mut Vec<Want>) {
         let peer = hello.from.clone();
         if peer.node == self.me.node {
             if peer.incarnation != self.me.incarnation && hello.instance != self.instance {
@@ -247,12 +250,16 @@ impl Membership {
             *known = Known::new(hello.from.incarnation, now_ms);
             known.linked = linked;
         }
-        known.hello = Some(hello.clone());
+        let (peer, others) = (hello.from.clone(), std::mem::take(&mut hello.others));
+        let first = known.hello.replace(hello.clone()).is_none();
         if known.state == MemberState::Joining && known.linked {
             known.state = MemberState::Up;
             want.push(Want::Present { hello });
             self.ask_anew(now_ms);
+        } else if first {
+            known.introduced(now_ms, want);
         }
+        self.tells_of(now_ms, &peer, others);
     }
 
     /// A node says that it leaves.
@@ -286,6 +293,7 @@ impl Membership {
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64, want: &mut Vec<Want>) {
         self.forget_hearsay(now_ms);
+        self.known.retain(|_, known| !known.was_never_there(now_ms, self.grace_ms));
         let heard: BTreeSet<NodeId> = self.relayed().into_iter().map(|(peer, _)| peer.node).collect();
         for (node, known) in &mut self.known {
             let heard = heard.contains(node) && !planted(Fault::DownThoughHeard);

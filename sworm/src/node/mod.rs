@@ -143,6 +143,7 @@ impl NodeShared {
             labels: self.labels.clone(),
             unix_ms: unix_ms(),
             answer,
+            others: self.membership().linked_to(),
         }
     }
 

@@ -181,6 +181,7 @@ impl Node {
             labels: BTreeMap::new(),
             unix_ms: self.now(now_ms, 0).unix_ms,
             answer,
+            others: self.membership.linked_to(),
         }
     }
 

@@ -5,6 +5,8 @@ use super::world::{World, node_name};
 
 /// How long the only missing link is missing: as long as it takes to be noticed, the grace time, and some seconds.
 const LONE_CUT_MS: u64 = 10_000;
+/// How long it may take until one that starts then is let in.
+const LET_IN_MS: u64 = 20_000;
 /// How long what was asked meanwhile may take.
 const ANSWERED_MS: u64 = 20_000;
 
@@ -144,12 +146,15 @@ impl World {
         let a = self.rng.usize(0..self.options.nodes);
         let b = (a + self.rng.usize(1..self.options.nodes)) % self.options.nodes;
         let (a, b) = (node_name(a), node_name(b));
+        self.cut(&a, &b);
+        if self.options.kills && self.rng.bool() {
+            self.start_without_link(&b);
+        }
         let first = self.asked.len() as u64 + 1;
         let workers = |node: &Node| node.workers.iter().map(|(name, w)| (name.clone(), w.birth)).collect::<Vec<_>>();
         // A worker that crashes is started again, link or not.
         let ran = self.nodes.values().filter(|_| !self.options.crashes).flat_map(workers).collect();
         self.laws.lone_cut = Some(ran);
-        self.cut(&a, &b);
         let until_ms = self.now_ms + LONE_CUT_MS;
         while self.now_ms < until_ms && self.violation().is_none() {
             self.use_it();
@@ -166,6 +171,18 @@ impl World {
         self.heal();
         self.run_while(10_000, |world| world.violation().is_none() && !world.is_whole());
         self.laws.lone_cut = None;
+    }
+
+    /// A node starts anew while the link to another one is missing: it is let in all the same.
+    fn start_without_link(&mut self, name: &str) {
+        self.kill(name);
+        let pause = self.rng.u64(0..8_000);
+        self.run(pause);
+        self.start(name);
+        let settled = |world: &World| world.nodes.values().all(|n| n.core.phase() == UP && n.core.settled());
+        if !self.run_while(LET_IN_MS, |world| world.violation().is_none() && !settled(world)) {
+            self.laws.broken(format!("{name} was not let in while it had no link to one of the others"));
+        }
     }
 
     /// Whether every machine runs, all are linked, and they agree about that.

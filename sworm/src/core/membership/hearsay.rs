@@ -1,5 +1,5 @@
-//! Around a missing link: what the other members say of a node to which the link is lost, and who of them passes on
-//! what is sent to it. Where no link is missing nobody is asked.
+//! Around a missing link: what the other members say of a node to which the link is lost, or never was, and who of them
+//! passes on what is sent to it. Where no link is missing nobody is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,8 @@ use crate::strategy::score;
 const ASK_MS: u64 = 250;
 /// How long an answer counts.
 const HEARD_MS: u64 = 2_000;
+/// How long the link to a node of which another one told may take to come up.
+const LINK_MS: u64 = 2_000;
 /// How many members are asked at a time, beside those that are relayed by.
 const ASKED: usize = 4;
 
@@ -51,19 +53,45 @@ impl Hearsay {
 
 impl Rotation {
     /// The next few of these, which are sorted.
-    fn next<'a>(&mut self, all: &[&'a Peer]) -> Vec<&'a Peer> {
+    fn next(&mut self, all: &[Peer]) -> Vec<Peer> {
         let after = all.partition_point(|peer| self.last.as_ref().is_some_and(|last| peer.node <= *last));
-        let next: Vec<&Peer> = all[after..].iter().chain(&all[..after]).take(ASKED).copied().collect();
+        let next: Vec<Peer> = all[after..].iter().chain(&all[..after]).take(ASKED).cloned().collect();
         self.last = next.last().map(|peer| peer.node.clone());
         next
     }
 }
 
 impl Known {
-    /// Whether it was there once, and may be there still though the link to it is missing.
+    /// Whether it may be there though the link to it is missing.
     fn may_be_heard(&self) -> bool {
-        let once = matches!(self.state, MemberState::Suspect | MemberState::Leaving | MemberState::Down);
-        once && !self.linked && !self.gone && self.hello.is_some()
+        !self.linked && !self.gone
+    }
+
+    /// Without a link it has introduced itself, for the first time.
+    pub(super) fn introduced(&mut self, now_ms: u64, want: &mut Vec<Want>) {
+        if self.may_be_heard() && self.state != MemberState::Leaving {
+            self.state = MemberState::Joining;
+            self.since_ms = now_ms;
+            if !self.said.heard.is_empty() {
+                self.is_heard(now_ms, want);
+            }
+        }
+    }
+
+    /// A member is linked to it.
+    fn is_heard(&mut self, now_ms: u64, want: &mut Vec<Want>) {
+        if let (MemberState::Joining | MemberState::Down, Some(hello)) = (self.state, self.hello.clone()) {
+            self.state = MemberState::Suspect;
+            self.since_ms = now_ms;
+            self.said.ask_ms = now_ms + ASK_MS;
+            want.push(Want::Present { hello });
+        }
+    }
+
+    /// Whether it was told of, and neither has a link to it come up in all that time nor does anybody hear it.
+    pub(super) fn was_never_there(&self, now_ms: u64, grace_ms: u64) -> bool {
+        let waits = self.state == MemberState::Joining && !self.linked;
+        waits && self.said.heard.is_empty() && now_ms >= self.since_ms + grace_ms
     }
 }
 
@@ -71,7 +99,7 @@ impl Membership {
     /// The way to a node.
     pub fn route(&self, to: &Peer) -> Route {
         match self.known.get(&to.node).filter(|known| known.incarnation == to.incarnation) {
-            Some(known) if known.may_be_heard() && known.state != MemberState::Down => {
+            Some(known) if known.may_be_heard() => {
                 self.relay(&to.node, known).map_or(Route::None, |relay| Route::Via(relay.clone()))
             }
             _ => Route::Direct,
@@ -119,14 +147,35 @@ impl Membership {
                 continue;
             }
             known.said.heard.insert(from.clone(), now_ms + HEARD_MS);
-            if let (MemberState::Down, Some(hello)) = (known.state, known.hello.clone()) {
-                // It was cut off from both, or the answers were lost.
-                known.state = MemberState::Suspect;
-                known.since_ms = now_ms;
-                known.said.ask_ms = now_ms + ASK_MS;
-                want.push(Want::Present { hello });
+            if known.hello.is_none() {
+                want.push(Want::Greet { to: about, answer: true });
+            }
+            known.is_heard(now_ms, want);
+        }
+    }
+
+    /// The members that others are told of.
+    pub fn linked_to(&self) -> Vec<Peer> {
+        self.peers().filter(|peer| self.is_asked(peer)).collect()
+    }
+
+    /// A member is linked to these. If they are not met in a while it is asked about them.
+    pub(super) fn tells_of(&mut self, now_ms: u64, from: &Peer, others: Vec<Peer>) {
+        if !self.is_asked(from) || planted(Fault::TellOfNobody) {
+            return;
+        }
+        for peer in others {
+            if peer.node != self.me.node {
+                let known = self.known.entry(peer.node).or_insert_with(|| Known::new(peer.incarnation, now_ms));
+                if known.state == MemberState::Joining && !known.linked && known.hello.is_none() {
+                    known.said.ask_ms = now_ms + LINK_MS;
+                }
             }
         }
+    }
+
+    fn peers(&self) -> impl Iterator<Item = Peer> {
+        self.known.iter().map(|(node, known)| Peer { node: node.clone(), incarnation: known.incarnation })
     }
 
     /// One more member is there, that may know more of those to whom the link is missing.
@@ -158,13 +207,8 @@ impl Membership {
         }
         let relays = self.relayed().into_iter().filter(|(peer, _)| about.contains(peer)).map(|(_, relay)| relay);
         let mut asked: BTreeSet<Peer> = relays.collect();
-        let all: Vec<Peer> = self
-            .known
-            .iter()
-            .map(|(node, known)| Peer { node: node.clone(), incarnation: known.incarnation })
-            .collect();
-        let all: Vec<&Peer> = all.iter().filter(|peer| self.is_asked(peer)).collect();
-        asked.extend(self.asking.next(&all).into_iter().cloned());
+        let all = self.linked_to();
+        asked.extend(self.asking.next(&all));
         want.extend(asked.into_iter().map(|to| Want::AskAbout { to, about: about.clone() }));
     }
 

@@ -210,3 +210,67 @@ fn one_that_leaves_is_gone_when_its_relay_has_no_link_to_it_any_more() {
     assert!(is_gone(&tick(&mut members, 300)));
     assert_eq!(tell(&mut members, 400, "d", true), [], "it does not come back");
 }
+
+/// A node that has met c, which is linked to b; it has no link to b itself.
+fn told_of_b() -> Membership {
+    let mut members = Membership::new(peer("a", 1), InstanceId(1), vec![], 5_000, 0);
+    let mut want = Vec::new();
+    members.linked(0, peer("c", 1), true, &mut want);
+    members.hello(0, 0, Hello { others: vec![peer("a", 1), peer("b", 1)], ..hello("c", 1) }, &mut want);
+    members.tick(0, &mut want);
+    members
+}
+
+#[test]
+fn one_that_was_never_linked_is_let_in_over_the_member_that_told_of_it() {
+    let mut members = told_of_b();
+    for now_ms in (0..2_000).step_by(50) {
+        assert_eq!(tick(&mut members, now_ms), [], "its link may still come up");
+    }
+    assert_eq!(asked(&tick(&mut members, 2_000)), [peer("c", 1)]);
+    assert_eq!(tell(&mut members, 2_100, "c", true), [Want::Greet { to: peer("b", 1), answer: true }]);
+    assert_eq!(members.route(&peer("b", 1)), Route::Via(peer("c", 1)));
+    let mut want = Vec::new();
+    members.hello(2_200, 0, hello("b", 1), &mut want);
+    assert_eq!(want, [Want::Present { hello: hello("b", 1) }]);
+    assert_eq!(state(&members, "b"), MemberState::Suspect);
+    assert_eq!(tell(&mut members, 2_300, "c", true), []);
+}
+
+#[test]
+fn one_that_greets_over_a_member_is_let_in_when_that_member_is_linked_to_it() {
+    let (mut members, mut want) = (told_of_b(), Vec::new());
+    members.hello(10, 0, Hello { answer: true, ..hello("x", 1) }, &mut want);
+    assert_eq!(want, [Want::Greet { to: peer("x", 1), answer: false }]);
+    let ask = Want::AskAbout { to: peer("c", 1), about: vec![peer("x", 1)] };
+    assert!(tick(&mut members, 260).contains(&ask));
+    want.clear();
+    members.told(300, &peer("c", 1), vec![(peer("x", 1), true)], &mut want);
+    assert_eq!(want, [Want::Present { hello: Hello { answer: true, ..hello("x", 1) } }]);
+    assert_eq!(members.route(&peer("x", 1)), Route::Via(peer("c", 1)));
+}
+
+#[test]
+fn one_that_nobody_hears_is_forgotten_and_one_whose_link_comes_up_is_met() {
+    let mut members = told_of_b();
+    tick(&mut members, 2_000);
+    assert!(!is_gone(&tick(&mut members, 5_000)));
+    assert!(!members.known().contains_key(&peer("b", 1).node));
+    let (mut members, mut want) = (told_of_b(), Vec::new());
+    members.linked(100, peer("b", 1), true, &mut want);
+    assert_eq!(want, [Want::Greet { to: peer("b", 1), answer: true }]);
+    members.hello(110, 0, hello("b", 1), &mut want);
+    assert_eq!(state(&members, "b"), MemberState::Up);
+    for now_ms in (150..10_000).step_by(50) {
+        assert_eq!(asked(&tick(&mut members, now_ms)), []);
+    }
+}
+
+#[test]
+fn others_are_told_of_all_members_with_a_link() {
+    let mut members = with_others();
+    assert_eq!(members.linked_to(), [peer("b", 1), peer("c", 1), peer("d", 1)]);
+    members.linked(0, peer("b", 1), false, &mut Vec::new());
+    tell(&mut members, 100, "c", true);
+    assert_eq!(members.linked_to(), [peer("c", 1), peer("d", 1)]);
+}

@@ -14,6 +14,7 @@ pub(super) fn hello(node: &str, incarnation: u64) -> Hello {
         labels: BTreeMap::new(),
         unix_ms: 0,
         answer: false,
+        others: Vec::new(),
     }
 }
 
