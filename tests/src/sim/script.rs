@@ -1,7 +1,7 @@
 //! The random script: what users do, and what goes wrong.
 
 use super::node::{Node, UP};
-use super::world::{World, node_name};
+use super::world::{Asked, World, node_name};
 
 /// How long the only missing link is missing: as long as it takes to be noticed, the grace time, and some seconds.
 const LONE_CUT_MS: u64 = 10_000;
@@ -163,7 +163,9 @@ impl World {
         }
         let waits = |world: &World| world.asked.range(first..).any(|(_, asked)| asked.answer.is_none());
         self.run_while(ANSWERED_MS, |world| world.violation().is_none() && waits(world));
-        let unanswered = self.asked.range(first..).find(|(_, asked)| !matches!(asked.answer, Some(Some(_))));
+        // A name whose starts fail again and again keeps others waiting, link or not.
+        let is_late = |asked: &Asked| !matches!(asked.answer, Some(Some(_))) && !self.broken.contains(asked.ask.name());
+        let unanswered = self.asked.range(first..).find(|(_, asked)| is_late(asked));
         if let Some((number, asked)) = unanswered {
             let what = format!("request {number} was not answered while {a} and {b} had no link: {asked:?}");
             self.laws.broken(what);
