@@ -260,5 +260,5 @@ fn duplicate_plugin(duplicate: Duplicate) -> StartError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "zenoh"))]
 mod tests;

@@ -21,6 +21,8 @@ use super::disk::Disk;
 pub(super) const SWORM: &str = "s";
 /// The type of all workers.
 pub(super) const WORKER: &str = "counter";
+/// A node that is in.
+pub(super) const UP: sworm::core::message::Phase = sworm::core::message::Phase::Up;
 /// A node that leaves.
 pub(super) const LEAVING: sworm::core::message::Phase = sworm::core::message::Phase::Leaving;
 const CLUSTER: &str = "simulated";
@@ -181,6 +183,7 @@ impl Node {
             labels: BTreeMap::new(),
             unix_ms: self.now(now_ms, 0).unix_ms,
             answer,
+            others: self.membership.linked_to(),
         }
     }
 

@@ -11,6 +11,7 @@ mod lookups;
 mod names;
 mod opening;
 mod options;
+mod relaying;
 mod run;
 mod strategies;
 
