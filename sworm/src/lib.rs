@@ -48,7 +48,7 @@ pub use worker::{
 #[doc(hidden)]
 pub mod internals {
     pub use crate::node::disk::Disk;
-    pub use crate::node::frame::{Call, Frame, Replied};
+    pub use crate::node::frame::{Call, Frame, Relay, Replied};
     pub use crate::node::identity::{Identity, Owner, claim};
     pub use crate::plugin::Strategies;
 }

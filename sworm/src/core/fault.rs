@@ -97,6 +97,12 @@ faults! {
     NoAntiEntropy = "no-anti-entropy",
     /// Bytes that do not match their checksum are taken in.
     TrustBytes = "trust-bytes",
+    /// What is sent to a node over another one is not passed on.
+    NoRelay = "no-relay",
+    /// A node to which the link is lost counts as gone after the grace time, whoever is linked to it.
+    DownThoughHeard = "down-though-heard",
+    /// Nobody minds what others say of whom they are linked to.
+    TellOfNobody = "tell-of-nobody",
 }
 
 #[cfg(feature = "faults")]

@@ -1,13 +1,23 @@
 //! Which other nodes are there: from liveliness tokens, greetings and refused dials.
 //!
 //! A lost token means "I lost my link to it", no more. If dialling is refused on every endpoint, the process is gone; if
-//! not, the node is suspect for the grace time.
+//! not, the node is suspect: for the grace time, and for as long after that as a member says that it is linked to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::hearsay::{Hearsay, Rotation};
+use super::fault::{Fault, planted};
 use super::ids::{Incarnation, InstanceId, NodeId, Peer};
+
+mod hearsay;
+#[cfg(test)]
+mod hearsay_tests;
+#[cfg(test)]
+mod tests;
+
+pub use self::hearsay::Route;
 
 /// What nodes tell each other when they meet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +34,9 @@ pub struct Hello {
     pub unix_ms: u64,
     /// Whether it wants the receiver's greeting.
     pub answer: bool,
+    /// The members that it is linked to: the receiver may not have met them.
+    #[serde(default)]
+    pub others: Vec<Peer>,
 }
 
 /// What distribution strategies may know of a node.
@@ -49,7 +62,7 @@ pub enum MemberState {
     Joining,
     /// It is there.
     Up,
-    /// The link to it is lost; it may still be there.
+    /// There is no link to it; it may still be there, and it is reached over another member that is linked to it.
     Suspect,
     /// It leaves in good order.
     Leaving,
@@ -74,6 +87,10 @@ pub struct Known {
     greet_ms: u64,
     /// When a suspect is dialled again.
     dial_ms: u64,
+    /// It was refused, or has left: whatever others say, it does not come back without a link.
+    gone: bool,
+    /// What others say of it while the link to it is missing.
+    said: Hearsay,
 }
 
 /// What membership wants done.
@@ -83,6 +100,10 @@ pub enum Want {
     Greet { to: Peer, answer: bool },
     /// Dial a node whose link was lost.
     Dial { peer: Peer, endpoints: Vec<String> },
+    /// Ask a member whether it is linked to these.
+    AskAbout { to: Peer, about: Vec<Peer> },
+    /// Answer such a question.
+    Tell { to: Peer, linked: Vec<(Peer, bool)> },
     /// It is there.
     Present { hello: Hello },
     /// It is gone.
@@ -115,6 +136,7 @@ pub struct Membership {
     rival: Option<Peer>,
     seeds: BTreeMap<String, Seed>,
     known: BTreeMap<NodeId, Known>,
+    asking: Rotation,
 }
 
 /// How often a node that has not answered is greeted.
@@ -128,7 +150,8 @@ impl Membership {
     /// A node that looks for the given endpoints, for that long.
     pub fn new(me: Peer, instance: InstanceId, seeds: Vec<String>, grace_ms: u64, join_until_ms: u64) -> Self {
         let seeds = seeds.into_iter().map(|endpoint| (endpoint, Seed::Dialling)).collect();
-        Self { me, instance, grace_ms, join_until_ms, introduced: false, rival: None, seeds, known: BTreeMap::new() }
+        let (known, asking) = (BTreeMap::new(), Rotation::default());
+        Self { me, instance, grace_ms, join_until_ms, introduced: false, rival: None, seeds, known, asking }
     }
 
     /// All other nodes that were met.
@@ -174,12 +197,15 @@ impl Membership {
             *known = Known::new(peer.incarnation, now_ms);
         }
         known.linked = up;
+        known.said = Hearsay::since(now_ms);
         if up {
             known.since_ms = now_ms;
+            known.gone = false;
             match known.hello.clone() {
                 Some(hello) if known.state != MemberState::Leaving => {
                     known.state = MemberState::Up;
                     want.push(Want::Present { hello });
+                    self.ask_anew(now_ms);
                 }
                 _ => {
                     if known.state != MemberState::Leaving {
@@ -194,6 +220,7 @@ impl Membership {
             MemberState::Down => {}
             MemberState::Leaving => {
                 known.state = MemberState::Down;
+                known.gone = true;
                 want.push(Want::Absent { peer });
             }
             MemberState::Joining | MemberState::Up | MemberState::Suspect => {
@@ -207,7 +234,7 @@ impl Membership {
     }
 
     /// A node introduced itself.
-    pub fn hello(&mut self, now_ms: u64, unix_ms: u64, hello: Hello, want: &mut Vec<Want>) {
+    pub fn hello(&mut self, now_ms: u64, unix_ms: u64, mut hello: Hello, want: &mut Vec<Want>) {
         let peer = hello.from.clone();
         if peer.node == self.me.node {
             if peer.incarnation != self.me.incarnation && hello.instance != self.instance {
@@ -238,16 +265,23 @@ impl Membership {
             *known = Known::new(hello.from.incarnation, now_ms);
             known.linked = linked;
         }
-        known.hello = Some(hello.clone());
+        let (peer, others) = (hello.from.clone(), std::mem::take(&mut hello.others));
+        let first = known.hello.replace(hello.clone()).is_none();
         if known.state == MemberState::Joining && known.linked {
             known.state = MemberState::Up;
             want.push(Want::Present { hello });
+            self.ask_anew(now_ms);
+        } else if first {
+            known.introduced(now_ms, want);
         }
+        self.tells_of(now_ms, &peer, others);
     }
 
     /// A node says that it leaves.
     pub fn goodbye(&mut self, peer: &Peer) {
-        if let Some(known) = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation) {
+        if let Some(known) = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation)
+            && known.state != MemberState::Down
+        {
             known.state = MemberState::Leaving;
         }
     }
@@ -259,6 +293,7 @@ impl Membership {
             && all_refused
         {
             known.state = MemberState::Down;
+            known.gone = true;
             want.push(Want::Absent { peer: peer.clone() });
         }
     }
@@ -272,14 +307,22 @@ impl Membership {
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64, want: &mut Vec<Want>) {
+        self.forget_hearsay(now_ms);
+        self.known.retain(|_, known| !known.was_never_there(now_ms, self.grace_ms));
+        let heard: BTreeSet<NodeId> = self.relayed().into_iter().map(|(peer, _)| peer.node).collect();
         for (node, known) in &mut self.known {
+            let heard = heard.contains(node) && !planted(Fault::DownThoughHeard);
             let peer = Peer { node: node.clone(), incarnation: known.incarnation };
             if known.linked && known.hello.is_none() && known.greet_ms <= now_ms {
                 known.greet_ms = now_ms + GREET_MS;
                 want.push(Want::Greet { to: peer.clone(), answer: true });
             }
-            if known.state == MemberState::Suspect && now_ms >= known.since_ms + self.grace_ms {
+            if known.state == MemberState::Suspect && !heard && now_ms >= known.since_ms + self.grace_ms {
                 known.state = MemberState::Down;
+                want.push(Want::Absent { peer });
+            } else if known.state == MemberState::Leaving && !heard && !known.linked {
+                known.state = MemberState::Down;
+                known.gone = true;
                 want.push(Want::Absent { peer });
             } else if known.state == MemberState::Suspect && now_ms >= known.dial_ms {
                 known.dial_ms = now_ms + DIAL_MS;
@@ -287,6 +330,7 @@ impl Membership {
                 want.push(Want::Dial { peer, endpoints });
             }
         }
+        self.ask(now_ms, want);
         if !self.introduced && (now_ms >= self.join_until_ms || self.all_seeds_met()) {
             self.introduced = true;
             want.push(Want::Introduced);
@@ -323,149 +367,8 @@ impl Known {
             since_ms: now_ms,
             greet_ms: 0,
             dial_ms: 0,
+            gone: false,
+            said: Hearsay::since(now_ms),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(node: &str, incarnation: u64) -> Peer {
-        Peer { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(incarnation) }
-    }
-
-    fn hello(node: &str, incarnation: u64) -> Hello {
-        Hello {
-            from: peer(node, incarnation),
-            instance: InstanceId(incarnation),
-            endpoints: vec![format!("tcp/{node}:1")],
-            profile: Profile::default(),
-            unix_ms: 0,
-            answer: false,
-        }
-    }
-
-    fn alone() -> Membership {
-        Membership::new(peer("a", 1), InstanceId(1), vec![], 5_000, 3_000)
-    }
-
-    fn with_b() -> Membership {
-        let (mut members, mut want) = (alone(), Vec::new());
-        members.linked(0, peer("b", 1), true, &mut want);
-        members.hello(0, 0, hello("b", 1), &mut want);
-        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
-        members
-    }
-
-    #[test]
-    fn a_lost_link_with_refused_dials_is_down_at_once() {
-        let (mut members, mut want) = (with_b(), Vec::new());
-        members.linked(10, peer("b", 1), false, &mut want);
-        assert_eq!(want.pop(), Some(Want::Dial { peer: peer("b", 1), endpoints: vec!["tcp/b:1".into()] }));
-        members.dialled(&peer("b", 1), true, &mut want);
-        assert_eq!(want, [Want::Absent { peer: peer("b", 1) }]);
-    }
-
-    #[test]
-    fn a_lost_link_alone_is_suspect_for_the_grace_time() {
-        let (mut members, mut want) = (with_b(), Vec::new());
-        members.linked(10, peer("b", 1), false, &mut want);
-        members.dialled(&peer("b", 1), false, &mut want);
-        want.clear();
-        members.tick(5_009, &mut want);
-        assert!(!want.contains(&Want::Absent { peer: peer("b", 1) }));
-        members.tick(5_010, &mut want);
-        assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
-    }
-
-    #[test]
-    fn a_link_that_comes_back_is_up_again() {
-        let (mut members, mut want) = (with_b(), Vec::new());
-        members.linked(10, peer("b", 1), false, &mut want);
-        members.linked(20, peer("b", 1), true, &mut want);
-        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
-        assert_eq!(members.known()[&peer("b", 1).node].state, MemberState::Up);
-    }
-
-    #[test]
-    fn one_that_was_lost_before_it_introduced_itself_is_let_in_when_it_comes_again() {
-        let (mut members, mut want) = (alone(), Vec::new());
-        members.linked(0, peer("b", 1), true, &mut want);
-        members.linked(10, peer("b", 1), false, &mut want);
-        members.tick(6_000, &mut want);
-        members.linked(7_000, peer("b", 1), true, &mut want);
-        members.hello(7_001, 0, hello("b", 1), &mut want);
-        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
-    }
-
-    #[test]
-    fn a_successor_takes_the_place_of_its_former_self() {
-        let (mut members, mut want) = (with_b(), Vec::new());
-        // Its new token may come before the old one is seen to go.
-        let again = Hello { instance: InstanceId(1), ..hello("b", 2) };
-        members.linked(10, peer("b", 2), true, &mut want);
-        members.hello(12, 0, again.clone(), &mut want);
-        assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
-        assert_eq!(want.last(), Some(&Want::Present { hello: again }));
-        want.clear();
-        members.linked(13, peer("b", 1), false, &mut want);
-        assert_eq!(want, []);
-    }
-
-    #[test]
-    fn another_instance_does_not_push_out_a_living_node() {
-        let (mut members, mut want) = (with_b(), Vec::new());
-        members.linked(10, peer("b", 2), true, &mut want);
-        members.hello(11, 0, hello("b", 2), &mut want);
-        assert!(!want.iter().any(|want| matches!(want, Want::Absent { .. } | Want::Present { .. })), "{want:?}");
-        members.linked(12, peer("b", 1), false, &mut want);
-        members.hello(13, 0, hello("b", 2), &mut want);
-        assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
-        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 2) }));
-    }
-
-    #[test]
-    fn another_instance_with_the_same_id_is_noticed() {
-        let (mut members, mut want) = (alone(), Vec::new());
-        members.hello(0, 0, hello("a", 9), &mut want);
-        assert_eq!(want, [Want::IdTaken { other: peer("a", 9) }]);
-    }
-
-    #[test]
-    fn a_clock_over_a_minute_ahead_is_refused() {
-        let (mut members, mut want) = (alone(), Vec::new());
-        members.linked(0, peer("b", 1), true, &mut want);
-        members.hello(0, 0, Hello { unix_ms: 60_001, ..hello("b", 1) }, &mut want);
-        assert_eq!(want.last(), Some(&Want::ClockAhead { peer: peer("b", 1), theirs_ms: 60_001 }));
-    }
-
-    #[test]
-    fn a_starter_waits_for_those_that_answer_and_not_for_those_that_refuse() {
-        let seeds = vec!["tcp/b:1".to_owned(), "tcp/c:1".to_owned()];
-        let mut members = Membership::new(peer("a", 1), InstanceId(1), seeds, 5_000, 3_000);
-        let mut want = Vec::new();
-        members.seed("tcp/c:1", false);
-        members.tick(1, &mut want);
-        members.seed("tcp/b:1", true);
-        members.tick(2, &mut want);
-        assert_eq!(want, []);
-        members.linked(3, peer("b", 1), true, &mut want);
-        members.hello(3, 0, hello("b", 1), &mut want);
-        members.tick(4, &mut want);
-        assert_eq!(want.last(), Some(&Want::Introduced));
-    }
-
-    #[test]
-    fn a_starter_waits_for_the_one_that_answered_though_it_has_met_one_that_had_refused() {
-        let seeds = vec!["tcp/b:1".to_owned(), "tcp/c:1".to_owned()];
-        let mut members = Membership::new(peer("a", 1), InstanceId(1), seeds, 5_000, 3_000);
-        let mut want = Vec::new();
-        members.seed("tcp/c:1", false);
-        members.seed("tcp/b:1", true);
-        members.linked(1, peer("c", 1), true, &mut want);
-        members.hello(1, 0, hello("c", 1), &mut want);
-        members.tick(2, &mut want);
-        assert!(!want.contains(&Want::Introduced), "b was not met");
     }
 }

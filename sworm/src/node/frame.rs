@@ -31,6 +31,15 @@ pub enum Frame {
     /// The answer to it: the number of the call, and what came of it.
     #[serde(rename = "r")]
     Reply(u64, Replied),
+    /// The sender asks whether the receiver is linked to these.
+    #[serde(rename = "a")]
+    AskAbout(Peer, Vec<Peer>),
+    /// The answer: to whom the sender is linked, and to whom it is not.
+    #[serde(rename = "t")]
+    Tell(Peer, Vec<(Peer, bool)>),
+    /// For another node, to which the sender has no link.
+    #[serde(rename = "y")]
+    Relay(Relay),
 }
 
 /// A message for a worker, sent to the node that hosts it.
@@ -60,6 +69,21 @@ pub struct Call {
     /// The message.
     #[serde(rename = "p")]
     pub payload: Bytes,
+}
+
+/// A frame for a node to which its sender has no link. The receiver passes it on over a link of its own, as it is, or not
+/// at all.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Relay {
+    /// For whom it is.
+    #[serde(rename = "t")]
+    pub to: Peer,
+    /// Whether it may be dropped where a link is congested.
+    #[serde(rename = "d")]
+    pub droppable: bool,
+    /// The frame, encoded.
+    #[serde(rename = "f")]
+    pub frame: Bytes,
 }
 
 /// What came of a call.

@@ -9,6 +9,7 @@ pub(crate) mod identity;
 pub(crate) mod index;
 pub(crate) mod network;
 pub(crate) mod open;
+mod routing;
 pub(crate) mod sworm;
 
 use std::collections::HashMap;
@@ -16,7 +17,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
@@ -26,7 +26,7 @@ use crate::core::ids::{InstanceId, Peer};
 use crate::core::membership::{Hello, Membership, Profile};
 use crate::plugin::Strategies;
 use crate::store::{Store, StoreError};
-use crate::transport::{Class, Transport};
+use crate::transport::Transport;
 use crate::worker::WorkerTypes;
 use calls::Calls;
 use sworm::SwormShared;
@@ -134,18 +134,6 @@ impl NodeShared {
         self.transport().map(|transport| transport.endpoints()).unwrap_or_default()
     }
 
-    pub(crate) fn send(&self, to: &Peer, class: Class, frame: Bytes) {
-        if let Some(transport) = &*self.transport.read().unwrap_or_else(PoisonError::into_inner) {
-            transport.send(to, class, frame);
-        }
-    }
-
-    pub(crate) fn broadcast(&self, class: Class, frame: Bytes) {
-        if let Some(transport) = &*self.transport.read().unwrap_or_else(PoisonError::into_inner) {
-            transport.broadcast(class, frame);
-        }
-    }
-
     /// This node's greeting.
     pub(crate) fn hello(&self, answer: bool) -> Hello {
         Hello {
@@ -155,6 +143,7 @@ impl NodeShared {
             profile: self.profile.clone(),
             unix_ms: unix_ms(),
             answer,
+            others: self.membership().linked_to(),
         }
     }
 

@@ -115,6 +115,9 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
             }
         }
         Frame::Reply(number, replied) => node.calls.replied(number, replied),
+        Frame::AskAbout(from, about) => node.membership().asked_about(from, about, want),
+        Frame::Tell(from, linked) => node.membership().told(node.mono_ms(), &from, linked, want),
+        Frame::Relay(relay) => node.pass_on(relay),
     }
 }
 
@@ -133,6 +136,8 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
     };
     match want {
         Want::Greet { to, answer } => send(node, &to, &Frame::Hello(node.hello(answer))),
+        Want::AskAbout { to, about } => send(node, &to, &Frame::AskAbout(node.me.clone(), about)),
+        Want::Tell { to, linked } => send(node, &to, &Frame::Tell(node.me.clone(), linked)),
         Want::Dial { peer, endpoints } => dial(node, peer, endpoints),
         Want::Present { hello } => {
             tracing::info!(node = &*node.me.node, peer = %hello.from, "a node is there");

@@ -32,6 +32,8 @@ pub(super) struct Laws {
     pub(super) deaths: Vec<u64>,
     /// The workers that lost a conflict, and whether they were told.
     losers: BTreeMap<(Peer, Arc<str>, Epoch), bool>,
+    /// The lineages that ran when the only missing link was cut, while it is.
+    pub(super) lone_cut: Option<BTreeSet<(Arc<str>, Birth)>>,
 }
 
 /// Processes that die within this time die at once: lost copies are not made up for yet.
@@ -98,6 +100,19 @@ impl Laws {
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
         if count < known && !options.may_lose() && !options.crashes {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was counted without any crash"));
+        }
+    }
+
+    /// One link is missing and another node has one to both: that disturbs nobody.
+    pub(super) fn takes_for_gone(&mut self, at: &Peer, peer: &Peer) {
+        if self.lone_cut.is_some() {
+            self.broken(format!("{at} takes {peer} for gone, and another node is linked to both"));
+        }
+    }
+
+    pub(super) fn starts_in_lone_cut(&mut self, at: &Peer, name: &Arc<str>, birth: Birth) {
+        if self.lone_cut.as_ref().is_some_and(|ran| ran.contains(&(name.clone(), birth))) {
+            self.broken(format!("{name} is started again on {at}, though only one link is missing"));
         }
     }
 

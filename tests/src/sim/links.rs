@@ -30,6 +30,11 @@ impl Links {
         *last
     }
 
+    /// Whether nothing is cut.
+    pub(super) fn are_whole(&self) -> bool {
+        self.cut.is_empty()
+    }
+
     fn whole(&self, a: &str, b: &str) -> bool {
         self.carries(a, b) && self.carries(b, a)
     }

@@ -22,6 +22,8 @@ use super::options::Options;
 pub(super) const SWORM: &str = "s";
 /// The type of all workers.
 pub(super) const WORKER: &str = "counter";
+/// A node that is in.
+pub(super) const UP: sworm::core::message::Phase = sworm::core::message::Phase::Up;
 /// A node that leaves.
 pub(super) const LEAVING: sworm::core::message::Phase = sworm::core::message::Phase::Leaving;
 const CLUSTER: &str = "simulated";
@@ -183,6 +185,7 @@ impl Node {
             profile: Default::default(),
             unix_ms: self.now(now_ms, 0).unix_ms,
             answer,
+            others: self.membership.linked_to(),
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Options {
     pub cuts: bool,
     /// Links are cut in one direction.
     pub one_way_cuts: bool,
+    /// One link is cut for longer than the grace time, while nothing else is broken.
+    pub lone_cuts: bool,
     /// One side of the cluster is cut off from the other.
     pub partitions: bool,
     /// Links come and go quickly.
@@ -112,6 +114,7 @@ impl Options {
             // Each message that overtakes another is made up for with all that came since: dear with many names.
             in_order: rng.u32(0..if names > 100 { 8 } else { 2 }) > 0,
             part_bytes: [600, 2_000, 20_000, PART_BYTES][rng.usize(0..4)],
+            lone_cuts: rng.u32(0..4) == 0 && nodes > 2,
         };
         options.plot.adjust(options)
     }
@@ -140,6 +143,7 @@ impl Options {
             pauses: false,
             cuts: false,
             one_way_cuts: false,
+            lone_cuts: false,
             partitions: false,
             flapping: false,
             crashes: false,

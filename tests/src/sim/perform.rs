@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sworm::core::ids::Peer;
-use sworm::core::membership::Want;
+use sworm::core::membership::{Route, Want};
 use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
 use sworm::core::{Effect, Input, Notice};
-use sworm::internals::{Disk, Frame};
+use sworm::internals::{Disk, Frame, Relay};
 use sworm::store::{StoreError, Ticket};
 use sworm::{Exit, store::Store};
 
@@ -95,6 +95,8 @@ impl World {
                 let hello = self.nodes[&*at.node].hello(self.now_ms, answer);
                 self.send(at, &to, &Frame::Hello(hello));
             }
+            Want::AskAbout { to, about } => self.send(at, &to, &Frame::AskAbout(at.clone(), about)),
+            Want::Tell { to, linked } => self.send(at, &to, &Frame::Tell(at.clone(), linked)),
             Want::Dial { peer, .. } => {
                 let found = self.dial(&at.node, &peer.node);
                 let delay = found.map_or(500, |_| 1 + self.rng.u64(0..5));
@@ -105,6 +107,7 @@ impl World {
             }
             Want::Absent { peer } => {
                 self.note(|| format!("{at} takes {peer} for gone"));
+                self.laws.takes_for_gone(at, &peer);
                 self.take(at, Input::Absent { peer });
             }
             Want::Introduced => self.take(at, Input::Introduced),
@@ -196,6 +199,17 @@ impl World {
                     self.send(to, &from, &answer);
                 }
             }
+            Frame::AskAbout(from, about) => {
+                self.with_membership(to, |membership, _, want| membership.asked_about(from, about, want));
+            }
+            Frame::Tell(from, linked) => {
+                self.with_membership(to, |membership, now, want| membership.told(now, &from, linked, want));
+            }
+            Frame::Relay(relay) => {
+                if self.nodes[&*to.node].membership.passes_on(&relay.to) {
+                    self.carry(to, &relay.to, &relay.frame);
+                }
+            }
             Frame::Call(_) | Frame::Reply(..) => {}
         }
     }
@@ -278,9 +292,8 @@ impl World {
                 self.send(at, &to, &Frame::Core(SWORM_HASH, at.clone(), message));
             }
             Effect::Broadcast(message) => {
-                let links: Vec<Peer> = self.nodes[&*at.node].links.iter().cloned().collect();
                 let frame = Frame::Core(SWORM_HASH, at.clone(), message.clone());
-                for to in links {
+                for to in self.reached(at) {
                     self.count_message(&message);
                     self.send(at, &to, &frame);
                 }
@@ -351,8 +364,7 @@ impl World {
             }
             Effect::Left { .. } => {
                 self.nodes.get_mut(&*at.node).expect("it acts").left = true;
-                let links: Vec<Peer> = self.nodes[&*at.node].links.iter().cloned().collect();
-                for to in links {
+                for to in self.reached(at) {
                     self.send(at, &to, &Frame::Goodbye(at.clone()));
                 }
                 let delay = 5 + self.options.delay_ms;
@@ -399,6 +411,7 @@ impl World {
         if let Some(former) = former {
             self.laws.broken(format!("{at} starts {name} {since} while {} still runs there", former.since));
         }
+        self.laws.starts_in_lone_cut(at, &name, birth);
         let places: Vec<String> = self.places(&name).iter().map(|(node, _)| (*node).to_owned()).collect();
         let fine = self.violation().is_none();
         self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
@@ -434,13 +447,31 @@ impl World {
         }
     }
 
-    /// Sends a frame over a link that is there.
+    /// All that a broadcast goes to.
+    fn reached(&self, from: &Peer) -> Vec<Peer> {
+        let node = &self.nodes[&*from.node];
+        let relayed = node.membership.relayed().into_iter().map(|(peer, _)| peer);
+        node.links.iter().cloned().chain(relayed.filter(|peer| !node.links.contains(peer))).collect()
+    }
+
+    /// Sends a frame over the link, or over another node.
     fn send(&mut self, from: &Peer, to: &Peer, frame: &Frame) {
+        let bytes = frame.encode().expect("frames encode");
+        match self.nodes[&*from.node].membership.route(to) {
+            Route::Direct | Route::None => self.carry(from, to, &bytes),
+            Route::Via(relay) => {
+                let frame = Frame::Relay(Relay { to: to.clone(), droppable: false, frame: bytes });
+                self.carry(from, &relay, &frame.encode().expect("frames encode"));
+            }
+        }
+    }
+
+    /// Brings bytes over a link that is there.
+    fn carry(&mut self, from: &Peer, to: &Peer, bytes: &Bytes) {
         if !self.nodes[&*from.node].links.contains(to) {
             return;
         }
-        let bytes = frame.encode().expect("frames encode");
-        self.fold(&bytes);
+        self.fold(bytes);
         self.largest = self.largest.max(bytes.len());
         let lost = self.rng.u32(0..1_000) < self.options.lost;
         let copies = if lost { 0 } else { 1 + u32::from(self.rng.u32(0..1_000) < self.options.repeated) };

@@ -1,6 +1,14 @@
 //! The random script: what users do, and what goes wrong.
 
-use super::world::{World, node_name};
+use super::node::{Node, UP};
+use super::world::{Asked, World, node_name};
+
+/// How long the only missing link is missing: as long as it takes to be noticed, the grace time, and some seconds.
+const LONE_CUT_MS: u64 = 10_000;
+/// How long it may take until one that starts then is let in.
+const LET_IN_MS: u64 = 20_000;
+/// How long what was asked meanwhile may take.
+const ANSWERED_MS: u64 = 20_000;
 
 impl World {
     /// Starts all nodes, not quite at once.
@@ -32,6 +40,9 @@ impl World {
     pub(super) fn play(&mut self) {
         if self.awake().is_empty() {
             self.start_one();
+        }
+        if self.options.lone_cuts && self.rng.u32(0..8) == 0 {
+            self.cut_one_pair();
         }
         match self.rng.u32(0..10) {
             0..=6 => self.use_it(),
@@ -124,6 +135,68 @@ impl World {
             9 if self.rng.u32(0..3) == 0 => self.heal(),
             _ => self.start_one(),
         }
+    }
+
+    /// Cuts one link for longer than the grace time while nothing else is broken: the others are linked to both ends, so
+    /// that nobody is taken for gone, no worker starts anew, and all that is asked meanwhile is answered.
+    fn cut_one_pair(&mut self) {
+        if !self.is_whole() {
+            return;
+        }
+        let a = self.rng.usize(0..self.options.nodes);
+        let b = (a + self.rng.usize(1..self.options.nodes)) % self.options.nodes;
+        let (a, b) = (node_name(a), node_name(b));
+        self.cut(&a, &b);
+        if self.options.kills && self.rng.bool() {
+            self.start_without_link(&b);
+        }
+        let first = self.asked.len() as u64 + 1;
+        let workers = |node: &Node| node.workers.iter().map(|(name, w)| (name.clone(), w.birth)).collect::<Vec<_>>();
+        // A worker that crashes is started again, link or not.
+        let ran = self.nodes.values().filter(|_| !self.options.crashes).flat_map(workers).collect();
+        self.laws.lone_cut = Some(ran);
+        let until_ms = self.now_ms + LONE_CUT_MS;
+        while self.now_ms < until_ms && self.violation().is_none() {
+            self.use_it();
+            let pause = self.rng.u64(0..600);
+            self.run(pause);
+        }
+        let waits = |world: &World| world.asked.range(first..).any(|(_, asked)| asked.answer.is_none());
+        self.run_while(ANSWERED_MS, |world| world.violation().is_none() && waits(world));
+        // A name whose starts fail again and again keeps others waiting, link or not.
+        let is_late = |asked: &Asked| !matches!(asked.answer, Some(Some(_))) && !self.broken.contains(asked.ask.name());
+        let unanswered = self.asked.range(first..).find(|(_, asked)| is_late(asked));
+        if let Some((number, asked)) = unanswered {
+            let what = format!("request {number} was not answered while {a} and {b} had no link: {asked:?}");
+            self.laws.broken(what);
+        }
+        self.heal();
+        self.run_while(10_000, |world| world.violation().is_none() && !world.is_whole());
+        self.laws.lone_cut = None;
+    }
+
+    /// A node starts anew while the link to another one is missing: it is let in all the same.
+    fn start_without_link(&mut self, name: &str) {
+        self.kill(name);
+        let pause = self.rng.u64(0..8_000);
+        self.run(pause);
+        self.start(name);
+        let settled = |world: &World| world.nodes.values().all(|n| n.core.phase() == UP && n.core.settled());
+        if !self.run_while(LET_IN_MS, |world| world.violation().is_none() && !settled(world)) {
+            self.laws.broken(format!("{name} was not let in while it had no link to one of the others"));
+        }
+    }
+
+    /// Whether every machine runs, all are linked, and they agree about that.
+    fn is_whole(&self) -> bool {
+        let others = self.machines.len() - 1;
+        let at_ease = |node: &Node| {
+            let linked = self.nodes.values().filter(|other| node.links.contains(&other.me)).count();
+            node.paused_until.is_none() && node.core.phase() == UP && node.core.settled() && linked == others
+        };
+        let failing = self.machines.values().any(|machine| machine.disk.has_failed());
+        let all_run = self.nodes.len() == self.machines.len() && !failing;
+        self.links.are_whole() && all_run && self.nodes.values().all(at_ease)
     }
 
     /// Starts a machine that is down, if there is one.

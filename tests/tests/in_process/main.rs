@@ -13,6 +13,7 @@ mod names;
 mod opening;
 mod options;
 mod placing;
+mod relaying;
 mod run;
 mod strategies;
 

@@ -1,0 +1,142 @@
+//! Meeting, losing and finding again.
+
+use super::*;
+
+pub(super) fn peer(node: &str, incarnation: u64) -> Peer {
+    Peer { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(incarnation) }
+}
+
+pub(super) fn hello(node: &str, incarnation: u64) -> Hello {
+    Hello {
+        from: peer(node, incarnation),
+        instance: InstanceId(incarnation),
+        endpoints: vec![format!("tcp/{node}:1")],
+        profile: Profile::default(),
+        unix_ms: 0,
+        answer: false,
+        others: Vec::new(),
+    }
+}
+
+fn alone() -> Membership {
+    Membership::new(peer("a", 1), InstanceId(1), vec![], 5_000, 3_000)
+}
+
+fn with_b() -> Membership {
+    let (mut members, mut want) = (alone(), Vec::new());
+    members.linked(0, peer("b", 1), true, &mut want);
+    members.hello(0, 0, hello("b", 1), &mut want);
+    assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
+    members
+}
+
+#[test]
+fn a_lost_link_with_refused_dials_is_down_at_once() {
+    let (mut members, mut want) = (with_b(), Vec::new());
+    members.linked(10, peer("b", 1), false, &mut want);
+    assert_eq!(want.pop(), Some(Want::Dial { peer: peer("b", 1), endpoints: vec!["tcp/b:1".into()] }));
+    members.dialled(&peer("b", 1), true, &mut want);
+    assert_eq!(want, [Want::Absent { peer: peer("b", 1) }]);
+}
+
+#[test]
+fn a_lost_link_alone_is_suspect_for_the_grace_time() {
+    let (mut members, mut want) = (with_b(), Vec::new());
+    members.linked(10, peer("b", 1), false, &mut want);
+    members.dialled(&peer("b", 1), false, &mut want);
+    want.clear();
+    members.tick(5_009, &mut want);
+    assert!(!want.contains(&Want::Absent { peer: peer("b", 1) }));
+    members.tick(5_010, &mut want);
+    assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
+}
+
+#[test]
+fn a_link_that_comes_back_is_up_again() {
+    let (mut members, mut want) = (with_b(), Vec::new());
+    members.linked(10, peer("b", 1), false, &mut want);
+    members.linked(20, peer("b", 1), true, &mut want);
+    assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
+    assert_eq!(members.known()[&peer("b", 1).node].state, MemberState::Up);
+}
+
+#[test]
+fn one_that_was_lost_before_it_introduced_itself_is_let_in_when_it_comes_again() {
+    let (mut members, mut want) = (alone(), Vec::new());
+    members.linked(0, peer("b", 1), true, &mut want);
+    members.linked(10, peer("b", 1), false, &mut want);
+    members.tick(6_000, &mut want);
+    members.linked(7_000, peer("b", 1), true, &mut want);
+    members.hello(7_001, 0, hello("b", 1), &mut want);
+    assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 1) }));
+}
+
+#[test]
+fn a_successor_takes_the_place_of_its_former_self() {
+    let (mut members, mut want) = (with_b(), Vec::new());
+    // Its new token may come before the old one is seen to go.
+    let again = Hello { instance: InstanceId(1), ..hello("b", 2) };
+    members.linked(10, peer("b", 2), true, &mut want);
+    members.hello(12, 0, again.clone(), &mut want);
+    assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
+    assert_eq!(want.last(), Some(&Want::Present { hello: again }));
+    want.clear();
+    members.linked(13, peer("b", 1), false, &mut want);
+    assert_eq!(want, []);
+}
+
+#[test]
+fn another_instance_does_not_push_out_a_living_node() {
+    let (mut members, mut want) = (with_b(), Vec::new());
+    members.linked(10, peer("b", 2), true, &mut want);
+    members.hello(11, 0, hello("b", 2), &mut want);
+    assert!(!want.iter().any(|want| matches!(want, Want::Absent { .. } | Want::Present { .. })), "{want:?}");
+    members.linked(12, peer("b", 1), false, &mut want);
+    members.hello(13, 0, hello("b", 2), &mut want);
+    assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
+    assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 2) }));
+}
+
+#[test]
+fn another_instance_with_the_same_id_is_noticed() {
+    let (mut members, mut want) = (alone(), Vec::new());
+    members.hello(0, 0, hello("a", 9), &mut want);
+    assert_eq!(want, [Want::IdTaken { other: peer("a", 9) }]);
+}
+
+#[test]
+fn a_clock_over_a_minute_ahead_is_refused() {
+    let (mut members, mut want) = (alone(), Vec::new());
+    members.linked(0, peer("b", 1), true, &mut want);
+    members.hello(0, 0, Hello { unix_ms: 60_001, ..hello("b", 1) }, &mut want);
+    assert_eq!(want.last(), Some(&Want::ClockAhead { peer: peer("b", 1), theirs_ms: 60_001 }));
+}
+
+#[test]
+fn a_starter_waits_for_those_that_answer_and_not_for_those_that_refuse() {
+    let seeds = vec!["tcp/b:1".to_owned(), "tcp/c:1".to_owned()];
+    let mut members = Membership::new(peer("a", 1), InstanceId(1), seeds, 5_000, 3_000);
+    let mut want = Vec::new();
+    members.seed("tcp/c:1", false);
+    members.tick(1, &mut want);
+    members.seed("tcp/b:1", true);
+    members.tick(2, &mut want);
+    assert_eq!(want, []);
+    members.linked(3, peer("b", 1), true, &mut want);
+    members.hello(3, 0, hello("b", 1), &mut want);
+    members.tick(4, &mut want);
+    assert_eq!(want.last(), Some(&Want::Introduced));
+}
+
+#[test]
+fn a_starter_waits_for_the_one_that_answered_though_it_has_met_one_that_had_refused() {
+    let seeds = vec!["tcp/b:1".to_owned(), "tcp/c:1".to_owned()];
+    let mut members = Membership::new(peer("a", 1), InstanceId(1), seeds, 5_000, 3_000);
+    let mut want = Vec::new();
+    members.seed("tcp/c:1", false);
+    members.seed("tcp/b:1", true);
+    members.linked(1, peer("c", 1), true, &mut want);
+    members.hello(1, 0, hello("c", 1), &mut want);
+    members.tick(2, &mut want);
+    assert!(!want.contains(&Want::Introduced), "b was not met");
+}

@@ -1,0 +1,51 @@
+//! What leaves for other nodes: over the link to them or, where that is lost, over one member that is linked to both.
+
+use bytes::Bytes;
+
+use super::NodeShared;
+use super::frame::{Frame, Relay};
+use crate::core::ids::Peer;
+use crate::core::membership::Route;
+use crate::transport::{Class, Transport};
+
+impl NodeShared {
+    /// Sends a frame to a node.
+    pub(crate) fn send(&self, to: &Peer, class: Class, frame: Bytes) {
+        let route = self.membership().route(to);
+        let Some(transport) = self.transport() else { return };
+        match route {
+            // A link that has just come up is the transport's before it is known here.
+            Route::Direct | Route::None => transport.send(to, class, frame),
+            Route::Via(relay) => send_over(&*transport, &relay, to, class, frame),
+        }
+    }
+
+    /// Sends a frame to all other nodes.
+    pub(crate) fn broadcast(&self, class: Class, frame: Bytes) {
+        let relayed = self.membership().relayed();
+        let Some(transport) = self.transport() else { return };
+        for (to, relay) in relayed {
+            send_over(&*transport, &relay, &to, class, frame.clone());
+        }
+        transport.broadcast(class, frame);
+    }
+
+    /// Passes on what is for another node, if this one is linked to it.
+    pub(super) fn pass_on(&self, relay: Relay) {
+        let Relay { to, droppable, frame } = relay;
+        if !self.membership().passes_on(&to) {
+            return tracing::debug!(%to, "a message for a node without a link to here is not passed on");
+        }
+        if let Some(transport) = self.transport() {
+            transport.send(&to, if droppable { Class::Droppable } else { Class::Important }, frame);
+        }
+    }
+}
+
+fn send_over(transport: &dyn Transport, relay: &Peer, to: &Peer, class: Class, frame: Bytes) {
+    let wrapped = Frame::Relay(Relay { to: to.clone(), droppable: class == Class::Droppable, frame });
+    match wrapped.encode() {
+        Ok(frame) => transport.send(relay, class, frame),
+        Err(error) => tracing::error!(%error, "a message could not be encoded"),
+    }
+}
