@@ -2,7 +2,7 @@
 //! disk, on virtual time, over links and disks that fail as a seed says.
 //!
 //! A [`Case`] expands into [`Options`]; [`run`] lets a random script, or a [plot](Plot), play under them in a phase
-//! with faults, heals everything, and checks the [laws](laws) at every step and at the end. The same seed gives the same
+//! with faults, heals everything, and checks the [laws] at every step and at the end. The same seed gives the same
 //! trace, byte for byte.
 
 mod disk;
