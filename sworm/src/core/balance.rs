@@ -81,11 +81,13 @@ impl Core {
             }
             return;
         }
-        if self.balancing.due_ms.take_if(|due| *due <= now).is_some() {
+        if self.balancing.plan.is_empty() && self.balancing.due_ms.take_if(|due| *due <= now).is_some() {
             let plan = self.moves_of(&self.config.me.clone());
             self.balancing.plan = plan.into_iter().map(|(name, to)| (name, to.node)).collect();
+            // What has moved by then may make room for more.
+            self.balancing.due_ms = (!self.balancing.plan.is_empty()).then_some(now + CALM_MS);
         }
-        let mut room = AT_A_TIME.saturating_sub(self.on_their_way());
+        let mut room = AT_A_TIME.saturating_sub(self.wishes_for_balance());
         while room > 0
             && let Some((name, to)) = self.balancing.plan.pop_front()
         {

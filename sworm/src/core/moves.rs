@@ -180,6 +180,11 @@ impl Core {
         self.leaving.is_some() || self.wishes.contains_key(name)
     }
 
+    /// How many workers are to go for balance and have not gone yet.
+    pub(super) fn wishes_for_balance(&self) -> usize {
+        self.wishes.values().filter(|wish| wish.wanted == Wanted::Balance).count()
+    }
+
     /// A worker is to go to that node for balance.
     pub(super) fn wish_for_balance(&mut self, name: &Arc<str>, to: NodeId) {
         self.wish(name, Some(to), Wanted::Balance, BALANCE_WISH_MS);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
-use sworm::{MoveError, NodeId, PlannedMove, Rebalance, RegisterError};
+use sworm::{MoveError, NodeId, Rebalance, RegisterError};
 use sworm_tests::eventually;
 
 use crate::{node, opened, running};
@@ -65,10 +65,6 @@ fn spread(sworm: &Sworm) -> BTreeMap<String, usize> {
         *counts.entry(found.pid.node.to_string()).or_default() += 1;
     }
     counts
-}
-
-fn names(plan: &[PlannedMove]) -> Vec<&str> {
-    plan.iter().map(|planned| &*planned.name).collect()
 }
 
 #[tokio::test]
@@ -203,14 +199,17 @@ async fn balance_by_hand_moves_as_planned_and_no_more_than_the_new_nodes_share()
     let pids: Vec<_> = counters.iter().map(|counter| (counter.name().to_owned(), counter.pid())).collect();
     let plan = all[1].1.rebalance().await.expect("it is allowed");
     assert!(plan.iter().all(|planned| planned.to == Ok(id("c"))), "{plan:?}");
-    assert!(plan.len() * 10 <= COUNT as usize / 3 * 11 + 20, "{} are to move", plan.len());
     is_balanced(&all[2].1, COUNT as usize).await;
     have_their_totals(&counters).await;
-    let moved = names(&plan);
+    let planned: Vec<&str> = plan.iter().map(|planned| &*planned.name).collect();
+    let mut moved = 0;
     for (name, pid) in pids {
         let now = running(&all[0].1, &name).await.pid;
-        assert_eq!(now == pid, !moved.contains(&&*name), "{name} was {pid} and is {now}");
+        assert!(now == pid || now.node == id("c"), "{name} was {pid} and is {now}");
+        assert!(now != pid || !planned.contains(&&*name), "{name} was to move");
+        moved += usize::from(now != pid);
     }
+    assert!(moved * 10 <= COUNT as usize / 3 * 11 + 20, "{moved} have moved");
 }
 
 #[tokio::test]
