@@ -72,7 +72,9 @@ impl Core {
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
         };
-        if !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
+        // Who is not in view may know of names that this node has not heard of.
+        let stranger = !self.is_live(&job.request().from);
+        if stranger || !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
         let queue = self.queues.entry(name.clone()).or_default();

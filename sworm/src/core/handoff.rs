@@ -141,13 +141,23 @@ impl Core {
         if !alone && !late && self.is_counted_on() {
             return; // its copies are being made up for elsewhere
         }
+        if !alone && !late && !self.is_heard_out() {
+            return; // what it said last would go with it
+        }
         if let Some(leaving) = &mut self.leaving {
             leaving.done = true;
         }
         let parked = self.directory.my_names().count();
-        let max = self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
+        let max = self.own_max();
         self.once_durable(Effect::Broadcast(Box::new(Message::Goodbye { max })));
         self.once_durable(Effect::Left { parked: u64::try_from(parked).unwrap_or(u64::MAX) });
+    }
+
+    /// Whether somebody who stays holds all that this node has said.
+    fn is_heard_out(&self) -> bool {
+        let max = self.own_max();
+        let holds = |peer: &Peer| self.members.get(&peer.node).is_some_and(|member| member.holds_of_mine >= max);
+        self.view.up().any(holds)
     }
 
     /// Stops a worker with its state saved, since nobody takes it over.

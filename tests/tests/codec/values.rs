@@ -14,7 +14,7 @@ use sworm::core::membership::Hello;
 use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
 };
-use sworm::internals::{Call, Frame, Replied};
+use sworm::internals::{Call, Frame, Relay, Replied};
 
 use crate::KINDS;
 
@@ -263,7 +263,7 @@ impl Gen {
 
     /// Any frame.
     pub(super) fn frame(&mut self) -> Frame {
-        match self.0.u8(0..8) {
+        match self.0.u8(0..11) {
             0 => Frame::Hello(Hello {
                 from: self.peer(),
                 instance: InstanceId(self.number()),
@@ -271,8 +271,12 @@ impl Gen {
                 labels: self.many(|g| (g.string(), g.string())),
                 unix_ms: self.number(),
                 answer: self.0.bool(),
+                others: self.many(Self::peer),
             }),
             1 => Frame::Goodbye(self.peer()),
+            8 => Frame::AskAbout(self.peer(), self.many(Self::peer)),
+            9 => Frame::Tell(self.peer(), self.many(|g| (g.peer(), g.0.bool()))),
+            10 => Frame::Relay(Relay { to: self.peer(), droppable: self.0.bool(), frame: self.bytes() }),
             2 => Frame::Call(Call {
                 sworm: self.number(),
                 from: self.peer(),
