@@ -94,7 +94,7 @@ impl Core {
 
     /// Does what can be done for a name now.
     pub(super) fn run_queue(&mut self, name: &Arc<str>) {
-        if !self.settled() {
+        if !self.settled() || self.lacks {
             return;
         }
         let Some(mut queue) = self.queues.remove(name) else { return };
@@ -439,6 +439,10 @@ impl Core {
             return;
         }
         if self.adopt_retry_ms.get(name).is_some_and(|at| now < *at) {
+            return;
+        }
+        if self.lacks {
+            self.adopt_retry_ms.insert(name.clone(), now);
             return;
         }
         if self.holders_are_missing(&cell) {

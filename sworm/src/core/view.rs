@@ -33,7 +33,16 @@ pub struct Member {
 impl Member {
     /// A node just met.
     pub fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, present: true, not_open: false, beat: None, holds_of_mine: 0, asked_ms: 0, synced: None, target: None }
+        Self {
+            incarnation,
+            present: true,
+            not_open: false,
+            beat: None,
+            holds_of_mine: 0,
+            asked_ms: 0,
+            synced: None,
+            target: None,
+        }
     }
 
     /// Its phase, if it has opened the sworm.

@@ -128,10 +128,11 @@ impl Gen {
     }
 
     fn change(&mut self) -> (u64, Key, Option<Value>) {
-        let (key, value) = match self.0.u8(0..4) {
+        let (key, value) = match self.0.u8(0..5) {
             0 => (Key::Name(self.text()), Value::Name(Arc::new(self.cell()))),
             1 => (Key::Ban(self.text()), Value::Ban(self.many(Self::birth))),
             2 => (Key::Sworm, Value::Sworm(self.text())),
+            3 => (Key::Seen, Value::Seen(self.many(|g| (g.peer(), g.number())))),
             _ => (Key::WorkerType(self.text()), Value::WorkerType(self.0.u32(..))),
         };
         (self.number(), key, self.some(|_| value))

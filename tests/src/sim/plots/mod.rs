@@ -48,11 +48,13 @@ pub enum Plot {
     SlowLosers,
     /// One is left, of which one incarnation after the other dies, before another comes back.
     DiesTwice,
+    /// A node leaves while news of it is lost, and all its names are asked for.
+    LostNews,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -70,6 +72,7 @@ impl Plot {
         Self::SlowEnds,
         Self::SlowLosers,
         Self::DiesTwice,
+        Self::LostNews,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -110,6 +113,7 @@ impl Plot {
             Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
             Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
             Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
+            Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
             // A copy that is lost on its way is made up for when the view changes.
@@ -146,6 +150,7 @@ impl Plot {
             Self::SlowEnds => world.slow_ends(),
             Self::SlowLosers => world.slow_losers(),
             Self::DiesTwice => world.dies_twice(),
+            Self::LostNews => world.lost_news(),
         }
     }
 }
