@@ -72,7 +72,9 @@ impl Core {
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
             Ask::Move { to, .. } => return self.on_ask_move(&request, &name, &to),
         };
-        if !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
+        // Who is not in view may know of names that this node has not heard of.
+        let stranger = !self.is_live(&job.request().from);
+        if stranger || !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
         let queue = self.queues.entry(name.clone()).or_default();
@@ -92,7 +94,7 @@ impl Core {
 
     /// Does what can be done for a name now.
     pub(super) fn run_queue(&mut self, name: &Arc<str>) {
-        if !self.settled() {
+        if !self.settled() || self.lacks {
             return;
         }
         let Some(mut queue) = self.queues.remove(name) else { return };
@@ -369,6 +371,10 @@ impl Core {
             return;
         }
         if self.adopt_retry_ms.get(name).is_some_and(|at| now < *at) {
+            return;
+        }
+        if self.lacks {
+            self.adopt_retry_ms.insert(name.clone(), now);
             return;
         }
         if self.holders_are_missing(&cell) {

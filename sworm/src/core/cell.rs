@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
+use super::ids::{Birth, Epoch, LaneId, NodeId, Peer, RequestId};
 use super::rare::Rare;
 
 /// What a fact is about.
@@ -20,6 +20,8 @@ pub enum Key {
     Sworm,
     /// A worker type that the node links.
     WorkerType(Arc<str>),
+    /// What the node held of other lanes when it took names back because of what they say.
+    Seen,
 }
 
 /// A fact.
@@ -33,6 +35,9 @@ pub enum Value {
     Sworm(Arc<str>),
     /// Of a worker type: its version.
     WorkerType(u32),
+    /// Of what was held: up to which number of which lane. Whoever holds less of those must not take a name for free that
+    /// is not in this one any more.
+    Seen(BTreeMap<LaneId, u64>),
 }
 
 /// What one node states of one name. Every node holds one for every name, so it is small: what is rare in it takes one

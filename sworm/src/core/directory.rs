@@ -127,10 +127,47 @@ impl Directory {
         self.put(Key::Name(name.clone()), Value::Name(Arc::new(cell)));
     }
 
-    /// Takes a fact of the own lane back.
+    /// Takes a fact of the own lane back. If that is a name that others speak of, what they say must be known to whoever
+    /// hears of it: else the name would look free to those who hear of this first.
     pub fn remove(&mut self, key: &Key) {
+        if let Key::Name(name) = key
+            && self.mine(name).is_some()
+            && !planted(Fault::TakenBackUnseen)
+        {
+            self.have_seen(name);
+        }
         self.touch(key);
         self.own().remove(key);
+    }
+
+    fn have_seen(&mut self, name: &Arc<str>) {
+        let others = self.cells(name).map(|(lane, _)| lane).filter(|lane| **lane != self.me && !self.has_ended(lane));
+        let news: Vec<LaneId> = others.cloned().collect();
+        if news.is_empty() {
+            return;
+        }
+        let mut seen = match self.lanes.get(&self.me).and_then(|lane| lane.fact(&Key::Seen)) {
+            Some(Value::Seen(seen)) => seen.clone(),
+            _ => BTreeMap::new(),
+        };
+        seen.retain(|lane, _| !self.is_dropped(lane));
+        seen.extend(news.into_iter().map(|lane| (lane.clone(), self.lanes[&lane].max())));
+        self.put(Key::Seen, Value::Seen(seen));
+    }
+
+    /// Whether somebody took a name back because of something that is not held here, and that somebody who is there can
+    /// still tell.
+    pub fn lacks_what_was_seen(&self, live: impl Fn(&LaneId) -> bool) -> bool {
+        let lacks = |(lane, max): (&LaneId, &u64), by: &LaneId| {
+            *lane != self.me
+                && !self.is_dropped(lane)
+                && self.lanes.get(lane).map_or(0, Lane::max) < *max
+                && (live(by) || live(lane))
+        };
+        self.lanes.iter().any(|(by, lane)| match lane.fact(&Key::Seen) {
+            Some(Value::Seen(seen)) => *by != self.me && seen.iter().any(|entry| lacks(entry, by)),
+            _ => false,
+        })
     }
 
     /// What must never be done: only for a planted fault.
@@ -433,7 +470,7 @@ fn names_of(lane: &Lane) -> impl Iterator<Item = Arc<str>> {
 fn name_of(key: &Key) -> Option<Arc<str>> {
     match key {
         Key::Name(name) | Key::Ban(name) => Some(name.clone()),
-        Key::Sworm | Key::WorkerType(_) => None,
+        Key::Sworm | Key::WorkerType(_) | Key::Seen => None,
     }
 }
 

@@ -71,6 +71,8 @@ faults! {
     LoserUntold = "loser-untold",
     /// A node takes the incarnation that it had before.
     ReuseIncarnation = "reuse-incarnation",
+    /// Whoever takes a name back does not say because of what.
+    TakenBackUnseen = "taken-back-unseen",
     /// Whoever adopts a name removes the former host's cell from its own copy.
     RemoveAnothersCell = "remove-anothers-cell",
     /// A whole lane is put into the copy that there is, instead of replacing it.

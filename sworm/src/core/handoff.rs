@@ -14,6 +14,7 @@ use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Snapshot};
 use super::state::Core;
+use super::view::Member;
 
 /// A worker on its way to another node.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ pub struct Accepted {
 /// This node leaves.
 #[derive(Debug)]
 pub struct Leaving {
+    since_ms: u64,
     until_ms: u64,
     /// The names that were asked about, and when they are asked about again.
     asked: BTreeMap<Arc<str>, u64>,
@@ -56,6 +58,9 @@ pub struct Leaving {
 
 /// How long one handover may take before the worker goes on where it is.
 const MOVE_WAIT_MS: u64 = 10_000;
+/// How long a node that leaves waits for those who are about to join, and for news of one that may be.
+const JOIN_WAIT_MS: u64 = 5_000;
+const NEWS_WAIT_MS: u64 = 1_000;
 /// How many workers are handed over at a time.
 const MAX_MOVES: usize = 256;
 /// When to ask the arbiter again.
@@ -64,7 +69,7 @@ const ASK_AGAIN_MS: u64 = 500;
 impl Core {
     pub(super) fn on_leave(&mut self, until_ms: u64) {
         if self.leaving.is_none() {
-            self.leaving = Some(Leaving { until_ms, asked: BTreeMap::new(), done: false });
+            self.leaving = Some(Leaving { since_ms: self.now.mono_ms, until_ms, asked: BTreeMap::new(), done: false });
             self.phase = Phase::Leaving;
             self.introduced = true;
             self.beat_soon();
@@ -77,7 +82,7 @@ impl Core {
         if leaving.done {
             return;
         }
-        let alone = self.view.up().next().is_none();
+        let alone = self.view.up().next().is_none() && !self.somebody_joins();
         let late = now >= leaving.until_ms;
         let mut in_flight = self.on_their_way();
         let names: Vec<Arc<str>> = self.local.keys().cloned().collect();
@@ -138,13 +143,33 @@ impl Core {
         if !alone && !late && self.is_counted_on() {
             return; // its copies are being made up for elsewhere
         }
+        if !alone && !late && !self.is_heard_out() {
+            return; // what it said last would go with it
+        }
         if let Some(leaving) = &mut self.leaving {
             leaving.done = true;
         }
         let parked = self.directory.my_names().count();
-        let max = self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
+        let max = self.own_max();
         self.once_durable(Effect::Broadcast(Box::new(Message::Goodbye { max })));
         self.once_durable(Effect::Left { parked: u64::try_from(parked).unwrap_or(u64::MAX) });
+    }
+
+    /// Whether somebody is about to join, who may take over what this node has; that is waited for, for a while.
+    fn somebody_joins(&self) -> bool {
+        let waited_ms = self.leaving.as_ref().map_or(0, |leaving| self.now.mono_ms - leaving.since_ms);
+        let joins = |member: &Member| match member.phase() {
+            Some(phase) => phase == Phase::Joining && waited_ms < JOIN_WAIT_MS,
+            None => !member.not_open && waited_ms < NEWS_WAIT_MS,
+        };
+        self.members.values().any(|member| member.present && joins(member))
+    }
+
+    /// Whether somebody who stays holds all that this node has said.
+    fn is_heard_out(&self) -> bool {
+        let max = self.own_max();
+        let holds = |peer: &Peer| self.members.get(&peer.node).is_some_and(|member| member.holds_of_mine >= max);
+        self.view.up().any(holds)
     }
 
     /// Stops a worker with its state saved, since nobody takes it over.

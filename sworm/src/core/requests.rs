@@ -52,7 +52,9 @@ impl Core {
         let Some(pending) = self.pending.remove(&number) else { return };
         let answer = match (&pending.ask, answer) {
             // It is gone because an arbiter of a former view ended it for this request, and could not say so any more.
-            (Ask::Unregister { name, .. }, Err(Refusal::NotRegistered)) if pending.unanswered => {
+            (Ask::Unregister { name, .. }, Err(Refusal::NotRegistered))
+                if pending.unanswered && self.have_ended(name, &pending.births) =>
+            {
                 Ok(Done::Unregistered { name: name.clone(), births: pending.births })
             }
             (_, answer) => answer,
@@ -103,6 +105,12 @@ impl Core {
         }
         let request = RequestId { from: self.config.me.clone(), number };
         self.send(&to, Message::Ask { request, ask });
+    }
+
+    /// Whether these births of a name are gone, as far as is known here.
+    fn have_ended(&self, name: &Arc<str>, births: &BTreeSet<Birth>) -> bool {
+        let standing = self.directory.births(name);
+        births.iter().all(|birth| !standing.contains(birth) || self.directory.is_banned(name, *birth))
     }
 
     /// Who decides about a request: the arbiter of the name, or for groups its host.

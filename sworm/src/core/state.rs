@@ -37,6 +37,8 @@ pub struct Core {
     pub(super) introduced: bool,
     pub(super) opened_ms: u64,
     pub(super) settled_since_ms: Option<u64>,
+    /// Whether a name may have been taken back because of something that is not held here yet.
+    pub(super) lacks: bool,
     pub(super) beat_counter: u64,
     pub(super) beat_due_ms: u64,
     pub(super) beaten_ms: u64,
@@ -106,6 +108,7 @@ impl Core {
             introduced: false,
             opened_ms: now.mono_ms,
             settled_since_ms: None,
+            lacks: false,
             // Of one incarnation only newer ones count: a sworm that is opened anew goes on above those of before.
             beat_counter: now.mono_ms,
             beat_due_ms: 0,
@@ -175,6 +178,10 @@ impl Core {
                 self.on_message(&me, message);
             }
             self.refresh_view();
+            let lacks = self.directory.lacks_what_was_seen(|peer| self.is_live(peer));
+            if std::mem::replace(&mut self.lacks, lacks) && !lacks {
+                self.recheck.extend(self.queues.keys().cloned());
+            }
             let mut names = self.directory.take_touched();
             names.append(&mut self.recheck);
             if names.is_empty() && self.inbox.is_empty() {

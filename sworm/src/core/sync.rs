@@ -100,6 +100,7 @@ impl Core {
         let now = self.now.mono_ms;
         self.clock.observe(beat.time.min((self.now.unix_ms + 60_000) << 16));
         let (holds, view) = (self.directory.hash(), self.view.hash);
+        let mine = self.own_max();
         let Some(member) = self.member(from) else { return };
         if member.beat.as_ref().is_some_and(|(known, _)| known.counter >= beat.counter) {
             return;
@@ -107,6 +108,9 @@ impl Core {
         let first = member.beat.is_none();
         member.not_open = false;
         let differs = beat.holds != holds && !planted(Fault::NoAntiEntropy);
+        if beat.holds == holds {
+            member.holds_of_mine = mine;
+        }
         if !differs && beat.view == view {
             member.synced = Some(view);
         }
@@ -124,6 +128,11 @@ impl Core {
         if answer_view {
             self.beat_soon();
         }
+    }
+
+    /// How much this node has said.
+    pub(super) fn own_max(&self) -> u64 {
+        self.directory.lane(&self.config.me).map_or(0, |lane| lane.max())
     }
 
     fn versions(&self, answer: bool) -> Versions {
@@ -161,6 +170,11 @@ impl Core {
         let mut pull = Vec::new();
         let mut target = Vec::new();
         for (id, max, fingerprint) in versions.lanes {
+            if id == self.config.me
+                && let Some(member) = self.member(from)
+            {
+                member.holds_of_mine = member.holds_of_mine.max(max);
+            }
             if id == self.config.me || self.directory.is_dropped(&id) {
                 continue;
             }

@@ -20,6 +20,8 @@ pub struct Member {
     pub not_open: bool,
     /// Its newest heartbeat, and when it came.
     pub beat: Option<(Beat, u64)>,
+    /// How much of this node's own lane it is known to hold.
+    pub holds_of_mine: u64,
     /// When its versions were asked for.
     pub asked_ms: u64,
     /// In which view, shared with it, all that it holds was pulled.
@@ -31,7 +33,16 @@ pub struct Member {
 impl Member {
     /// A node just met.
     pub fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, present: true, not_open: false, beat: None, asked_ms: 0, synced: None, target: None }
+        Self {
+            incarnation,
+            present: true,
+            not_open: false,
+            beat: None,
+            holds_of_mine: 0,
+            asked_ms: 0,
+            synced: None,
+            target: None,
+        }
     }
 
     /// Its phase, if it has opened the sworm.

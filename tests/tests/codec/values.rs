@@ -14,7 +14,7 @@ use sworm::core::membership::Hello;
 use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
 };
-use sworm::internals::{Call, Frame, Replied};
+use sworm::internals::{Call, Frame, Relay, Replied};
 
 use crate::KINDS;
 
@@ -128,10 +128,11 @@ impl Gen {
     }
 
     fn change(&mut self) -> (u64, Key, Option<Value>) {
-        let (key, value) = match self.0.u8(0..4) {
+        let (key, value) = match self.0.u8(0..5) {
             0 => (Key::Name(self.text()), Value::Name(Arc::new(self.cell()))),
             1 => (Key::Ban(self.text()), Value::Ban(self.many(Self::birth))),
             2 => (Key::Sworm, Value::Sworm(self.text())),
+            3 => (Key::Seen, Value::Seen(self.many(|g| (g.peer(), g.number())))),
             _ => (Key::WorkerType(self.text()), Value::WorkerType(self.0.u32(..))),
         };
         (self.number(), key, self.some(|_| value))
@@ -263,7 +264,7 @@ impl Gen {
 
     /// Any frame.
     pub(super) fn frame(&mut self) -> Frame {
-        match self.0.u8(0..8) {
+        match self.0.u8(0..11) {
             0 => Frame::Hello(Hello {
                 from: self.peer(),
                 instance: InstanceId(self.number()),
@@ -271,8 +272,12 @@ impl Gen {
                 labels: self.many(|g| (g.string(), g.string())),
                 unix_ms: self.number(),
                 answer: self.0.bool(),
+                others: self.many(Self::peer),
             }),
             1 => Frame::Goodbye(self.peer()),
+            8 => Frame::AskAbout(self.peer(), self.many(Self::peer)),
+            9 => Frame::Tell(self.peer(), self.many(|g| (g.peer(), g.0.bool()))),
+            10 => Frame::Relay(Relay { to: self.peer(), droppable: self.0.bool(), frame: self.bytes() }),
             2 => Frame::Call(Call {
                 sworm: self.number(),
                 from: self.peer(),

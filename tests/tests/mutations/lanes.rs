@@ -25,6 +25,7 @@ pub(super) const LAWS: &[(&str, Law)] = &[
     ("what comes in parts gives the same", parts_give_the_same),
     ("what was removed does not come back", what_was_removed_does_not_come_back),
     ("where a name stands does not depend on the order of arrival", standings_do_not_depend_on_the_order),
+    ("whoever misses a name that was handed on knows that something is missing", what_was_handed_on_is_missed),
 ];
 
 fn peer(node: &str) -> Peer {
@@ -253,6 +254,40 @@ fn standings_do_not_depend_on_the_order() -> Result<(), String> {
 fn standings(directory: &Directory) -> Vec<Standing> {
     let views = (0..8_u8).map(|view| move |peer: &Peer| view >> (peer.node.as_bytes()[0] - b'a') & 1 == 1);
     views.flat_map(|live| (0..5).map(move |n| (n, live))).map(|(n, live)| directory.standing(&name(n), live)).collect()
+}
+
+/// A name goes from one lane to another; a third node hears of the two in any order, and of some of it not at all.
+fn what_was_handed_on_is_missed() -> Result<(), String> {
+    let seeds = 0..CASES;
+    seeds.into_iter().try_for_each(|seed| {
+        let mut rng = Rng::with_seed(seed);
+        let node = |id: &str| Directory::new(peer(id), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut from, mut to, mut third) = (node("from"), node("to"), node("third"));
+        let mut told = Vec::new();
+        let mut cell = NameCell { state: NameState::Running, ..cell(&mut rng) };
+        from.put_name(&name(0), cell.clone());
+        told.extend(from.unpublished());
+        cell.epoch.major += 1;
+        to.put_name(&name(0), cell);
+        told.extend(to.unpublished());
+        told.iter().for_each(|delta| drop(from.join(delta.clone())));
+        from.remove(&Key::Name(name(0)));
+        told.extend(from.unpublished());
+        rng.shuffle(&mut told);
+        for delta in told.into_iter().chain(from.lane(&peer("from")).map(|lane| lane.delta(&peer("from"), 0))) {
+            third.join(delta);
+            let heard = third.lane(&peer("from")).is_some_and(|lane| lane.max() > 0);
+            let free = matches!(third.standing(&name(0), |_| true), Standing::Free);
+            if heard && free && !third.lacks_what_was_seen(|_| true) {
+                return Err(format!("seed {seed}: it looks free: {third:?}"));
+            }
+        }
+        third.join(to.lane(&peer("to")).expect("it has stated something").delta(&peer("to"), 0));
+        match third.lacks_what_was_seen(|_| true) {
+            true => Err(format!("seed {seed}: nothing is missing any more: {third:?}")),
+            false => Ok(()),
+        }
+    })
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::TakeAnyGrant => &[Plot::QuickEnds],
         Fault::DropPromisedCopy => &[Plot::SecondNode],
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld => &[Plot::Handovers],
+        Fault::TakenBackUnseen => &[Plot::LostNews],
         Fault::RestoreWithoutAsking => &[Plot::OneByOne],
         _ => &[],
     }

@@ -49,6 +49,8 @@ pub enum Plot {
     SlowLosers,
     /// One is left, of which one incarnation after the other dies, before another comes back.
     DiesTwice,
+    /// A node leaves while news of it is lost, and all its names are asked for.
+    LostNews,
     /// Names are moved by hand, and nodes are emptied and take part again, while others die.
     Moves,
     /// A node joins, perhaps after some tries, and gets its share.
@@ -57,7 +59,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -75,6 +77,7 @@ impl Plot {
         Self::SlowEnds,
         Self::SlowLosers,
         Self::DiesTwice,
+        Self::LostNews,
         Self::Moves,
         Self::Joins,
     ];
@@ -117,6 +120,7 @@ impl Plot {
             Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
             Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
             Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
+            Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
             // Names that nobody has saved do not outlive their node.
             Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
@@ -156,6 +160,7 @@ impl Plot {
             Self::SlowEnds => world.slow_ends(),
             Self::SlowLosers => world.slow_losers(),
             Self::DiesTwice => world.dies_twice(),
+            Self::LostNews => world.lost_news(),
             Self::Moves => world.moves(),
             Self::Joins => world.joins(),
         }

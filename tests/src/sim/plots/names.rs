@@ -61,6 +61,23 @@ impl World {
         }
     }
 
+    pub(super) fn lost_news(&mut self) {
+        self.boot();
+        for _ in 0..3 {
+            self.register_all();
+            self.answered_within(25_000);
+            let leaver = self.any_node();
+            self.begin_leave(&leaver);
+            for _ in 0..15 {
+                self.pause(0..100);
+                self.register_all();
+            }
+            self.rests_within(60_000);
+            self.start_one();
+            self.pause(0..6_000);
+        }
+    }
+
     pub(super) fn slow_ones(&mut self) {
         self.boot();
         let names: Vec<String> = (0..self.options.names).map(name).collect();
