@@ -348,6 +348,7 @@ impl Core {
         }
         let Standing::Source { host, cell } = self.standing(name) else {
             self.adopt_retry_ms.remove(name);
+            self.releases_ms.remove(name);
             return;
         };
         let now = self.now.mono_ms;
@@ -356,7 +357,7 @@ impl Core {
             NameState::Failed { .. } => return,
             NameState::Released(release)
                 if self.is_live(&release.to)
-                    && (settled_for < RELEASE_WAIT_MS || self.is_behind(&release.to))
+                    && (self.released_for(name, release.epoch) < RELEASE_WAIT_MS || self.is_behind(&release.to))
                     && !planted(Fault::ReleasedIsOrphan) =>
             {
                 true
@@ -398,6 +399,16 @@ impl Core {
                 self.queues.entry(name.clone()).or_default().active = Some(active);
             }
         }
+    }
+
+    /// For how long a release is known to this arbiter.
+    fn released_for(&mut self, name: &Arc<str>, epoch: Epoch) -> u64 {
+        let now = self.now.mono_ms;
+        let known = self.releases_ms.entry(name.clone()).or_insert((epoch, now));
+        if known.0 != epoch {
+            *known = (epoch, now);
+        }
+        now - known.1
     }
 
     /// Strong when the former host is known to have ended or let go, or when more than half of the known members are in

@@ -63,6 +63,8 @@ pub struct Core {
     // arbiter
     pub(super) queues: BTreeMap<Arc<str>, Queue>,
     pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
+    /// The releases that wait for their receivers, and since when.
+    pub(super) releases_ms: BTreeMap<Arc<str>, (Epoch, u64)>,
     // host
     pub(super) local: BTreeMap<Arc<str>, Local>,
     /// When a tick is to look at them again: until then it passes them over, however many they are.
@@ -127,6 +129,7 @@ impl Core {
             pending: BTreeMap::new(),
             queues: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
+            releases_ms: BTreeMap::new(),
             local: BTreeMap::new(),
             local_due_ms: 0,
             taken_in: BTreeMap::new(),

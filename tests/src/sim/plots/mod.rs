@@ -121,7 +121,6 @@ impl Plot {
             Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
             Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
             Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
-            // Names that nobody has saved do not outlive their node.
             Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),

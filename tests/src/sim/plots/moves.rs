@@ -31,7 +31,9 @@ impl World {
                 5 => self.drain(&on, false),
                 6 if kills && self.alive().len() > 1 => self.kill(&on),
                 7 => self.start_one(),
-                _ => self.count_all(kills),
+                // What is only in memory goes along with a move, and not with its node.
+                _ if !kills => self.count_all(false),
+                _ => {}
             }
             self.pause(0..800);
         }
@@ -39,6 +41,7 @@ impl World {
         for node in self.alive() {
             self.drain(&node, false);
         }
+        self.run(2_000);
         self.rests_within(60_000);
         // Now nothing is in the way.
         for n in 0..self.options.names {
