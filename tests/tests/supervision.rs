@@ -170,6 +170,8 @@ async fn unregistering_stops_the_worker() {
         // It holds a lock of the system while it runs: a next one would notice.
         let again = b.register(Kind::Held, "held", round + 100).await.expect("free");
         assert!(again.epoch > pid.epoch);
+        // The other node hears of it a moment later.
+        eventually("the next one", || async { a.find("held").await.filter(|found| found.pid == again) }).await;
         assert_eq!(a.call(Kind::Held, "held", Say::Get).await, Ok(round + 100));
         a.unregister("held").await.expect("it runs");
     }
