@@ -169,9 +169,8 @@ fn rebalance(arg: Arg<'_>) -> Result<Rebalance> {
         "on" => Ok(Rebalance::On),
         "manual" => Ok(Rebalance::Manual),
         other => {
-            let text = format!(
-                "there is no rebalance \"{other}\"; write \"off\", which is the default, \"on\" or \"manual\""
-            );
+            let text =
+                format!("there is no rebalance \"{other}\"; write \"off\", which is the default, \"on\" or \"manual\"");
             Err(Error::new(rebalance.span(), text))
         }
     }

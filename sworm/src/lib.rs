@@ -22,8 +22,8 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Drained, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState, ReplyTo,
-    Stays, Sworm, SwormSpec,
+    Ack, CallBuilder, Drained, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState,
+    ReplyTo, Stays, Sworm, SwormSpec,
 };
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
@@ -36,8 +36,9 @@ pub use error::{
 #[doc(hidden)] // for measurements
 pub use node::index::Index;
 pub use strategy::{
-    BoundedLoad, Candidate, Distribution, Exit, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Permanent, Pinned, Random,
-    Rendezvous, Restart, RestartDecision, RestartHistory, Spread, Strategy, Temporary, Transient, score, weighted_score,
+    BoundedLoad, Candidate, Distribution, Exit, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Permanent, Pinned,
+    Random, Rendezvous, Restart, RestartDecision, RestartHistory, Spread, Strategy, Temporary, Transient, score,
+    weighted_score,
 };
 pub use sworm_macros::{Message, Sworm, Worker};
 pub use worker::{

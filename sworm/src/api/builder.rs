@@ -12,10 +12,10 @@ use super::network::Asked;
 use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
 use crate::core::membership::{Membership, Profile};
 use crate::error::StartError;
-use crate::strategy::MAX_WEIGHT;
 use crate::node::{GRACE_MS, Introduction, NodeShared, identity, mono_ms, network, open, random_u64, unix_ms};
 use crate::plugin::{Duplicate, Strategies};
 use crate::store::{MemoryStore, SledStore, Store};
+use crate::strategy::MAX_WEIGHT;
 use crate::transport::MemoryNetwork;
 use crate::worker::WorkerTypes;
 

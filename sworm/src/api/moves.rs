@@ -1,6 +1,5 @@
 //! Moves on demand: of one name, of all that a node has, and for balance.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::core::balance::{PlannedMove, Rebalance};
 use crate::core::ids::{NodeId, Pid};
 use crate::core::message::{Ask, Done, Refusal};
 use crate::error::MoveError;
-use crate::node::sworm::Asked;
+use crate::node::sworm::{Asked, Emptied};
 
 /// How long a node may take to be emptied.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
@@ -76,7 +75,7 @@ impl Sworm {
     ///
     /// [`MoveError::RebalanceIsOff`] where the sworm was opened with [`Rebalance::Off`], which is the default.
     pub async fn rebalance(&self) -> Result<Vec<PlannedMove>, MoveError> {
-        if self.shared.rebalance == Rebalance::Off {
+        if self.shared.settings.rebalance == Rebalance::Off {
             return Err(MoveError::RebalanceIsOff { sworm: self.name().to_owned() });
         }
         let plan = self.plan_rebalance().await?;
@@ -126,7 +125,7 @@ impl Node {
                 _ = self.stopped() => return Err(self.move_stopped()),
             };
             let told = told.map_err(|_| MoveError::Timeout { after: DRAIN_LIMIT })?;
-            let (moved, stays): (u64, BTreeMap<Arc<str>, String>) = match told {
+            let Emptied { moved, stays } = match told {
                 Ok(told) => told.clone().unwrap_or_default(),
                 Err(_) => return Err(self.move_stopped()),
             };

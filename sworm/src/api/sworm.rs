@@ -90,7 +90,7 @@ impl Sworm {
         let kind = Kind {
             worker_type: "".into(),
             version: 0,
-            distribution: self.shared.distribution.clone(),
+            distribution: self.shared.settings.distribution.clone(),
             handoff: false,
             replicas: 0,
         };
@@ -101,10 +101,9 @@ impl Sworm {
     pub async fn explain_as<W: Lifecycle>(&self, name: impl AsRef<str>) -> Explanation {
         let distribution = match self.shared.types.get(W::NAME) {
             Some(hosted) => hosted.distribution.clone(),
-            None => self.shared.distribution.clone(),
+            None => self.shared.settings.distribution.clone(),
         };
-        let kind =
-            Kind { worker_type: W::NAME.into(), version: W::VERSION, distribution, handoff: false, replicas: 0 };
+        let kind = Kind { worker_type: W::NAME.into(), version: W::VERSION, distribution, handoff: false, replicas: 0 };
         self.explain_kind(name.as_ref().into(), kind).await
     }
 

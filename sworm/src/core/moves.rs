@@ -213,7 +213,8 @@ impl Core {
 
     fn tick_drain(&mut self) {
         let Some(mut draining) = self.draining.take() else { return };
-        for (name, attached) in self.local.keys().map(|name| (name.clone(), self.is_attached(name))).collect::<Vec<_>>() {
+        for (name, attached) in self.local.keys().map(|name| (name.clone(), self.is_attached(name))).collect::<Vec<_>>()
+        {
             if attached {
                 let why = "it is the name of a task, which stays where it is".to_owned();
                 draining.stays.insert(name, why);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cell::{Key, Kind, NameCell, INBOX_PREFIX, Value};
+use super::cell::{INBOX_PREFIX, Key, Kind, NameCell, Value};
 use super::directory::Standing;
 use super::ids::{NodeId, Peer, Pid};
 use super::lane::Lane;
@@ -191,7 +191,9 @@ impl Core {
             } else {
                 self.unable(peer, kind).or_else(|| {
                     let excludes = panics::guarded(|| strategy.excludes(name, &candidate));
-                    excludes.unwrap_or_else(|panic| Some(panicked(kind, &panic))).map(|why| format!("is left out: {why}"))
+                    excludes
+                        .unwrap_or_else(|panic| Some(panicked(kind, &panic)))
+                        .map(|why| format!("is left out: {why}"))
                 })
             };
             Considered { peer: peer.clone(), candidate, excluded }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
-use super::sworm::{Asked, Look, Opened, Slot, SwormShared};
+use super::sworm::{Asked, Emptied, Look, Opened, Slot, SwormShared};
 use crate::api::Sworm;
 use crate::core::ids::{Epoch, Peer, Pid};
 use crate::core::message::{Answer, Done, Message};
@@ -153,7 +153,7 @@ impl Driver {
                 drop(self.opened.send_replace(Opened::Disagreed { node, theirs }));
             }
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
-            Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some((moved, stays)))),
+            Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some(Emptied { moved, stays }))),
             Effect::Tell(notice) => self.tell(&notice),
             Effect::Persist(_)
             | Effect::PersistEnds { .. }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::disk::Disk;
 use super::driver::{self, Driver};
 use super::frame::Frame;
-use super::sworm::{Senders, HostedType, Opened, SwormShared};
+use super::sworm::{HostedType, Opened, Senders, Settings, SwormShared};
 use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
 use crate::api::{Ack, SwormSpec};
 use crate::core::ids::{MAX_LABEL_BYTES, Peer};
@@ -80,13 +80,13 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     let (agreed, settings): (Arc<str>, String) = (spec.agreed().into(), spec.settings());
     let mut sworms = node.sworms();
     if let Some(open) = sworms.get(&hash) {
-        if open.settings == settings {
+        if open.settings.text == settings {
             return Ok(open.clone());
         }
         return Err(OpenError::Disagreed {
             sworm: spec.name.clone(),
             node: node.me.node.clone(),
-            theirs: open.settings.clone(),
+            theirs: open.settings.text.clone(),
             ours: settings,
         });
     }
@@ -121,8 +121,8 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     let now = Now { mono_ms: node.mono_ms(), unix_ms: unix_ms(), random: random_u32() };
     let core = Core::new(config, recovered, now);
     let senders = Senders { inputs, looks };
-    let shared =
-        Arc::new(SwormShared::new(node.clone(), name, settings, types, distribution, spec.rebalance, senders, opened_receiver));
+    let settings = Settings { text: settings, distribution, rebalance: spec.rebalance };
+    let shared = Arc::new(SwormShared::new(node.clone(), name, settings, types, senders, opened_receiver));
     sworms.insert(hash, shared.clone());
     // From here on what comes and goes is told to it; what is there already is told now.
     for (id, known) in node.membership().known() {
@@ -135,7 +135,8 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         shared.input(Input::Introduced);
     }
     drop(sworms);
-    let driver = Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, looks: looks_receiver, opened, syncs };
+    let driver =
+        Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, looks: looks_receiver, opened, syncs };
     tokio::spawn(watched(shared.clone(), driver.run()));
     tokio::spawn(driver::sync(shared.clone(), syncs_receiver));
     Ok(shared)

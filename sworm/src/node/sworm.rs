@@ -13,9 +13,9 @@ use super::NodeShared;
 use super::frame::{Call, Frame, Replied};
 use super::index::Index;
 use crate::core::balance::Rebalance;
-use crate::core::{Core, Input};
 use crate::core::ids::{Epoch, NodeId};
 use crate::core::message::{Answer, Ask};
+use crate::core::{Core, Input};
 use crate::error::CallError;
 use crate::strategy::Restart;
 use crate::transport::Class;
@@ -62,6 +62,23 @@ pub(crate) enum Asked {
 /// Something that is read off a core.
 pub(crate) type Look = Box<dyn FnOnce(&Core) + Send>;
 
+/// How a sworm was opened.
+pub(crate) struct Settings {
+    /// All of it, as text.
+    pub(crate) text: String,
+    /// The distribution strategy of workers whose type names none.
+    pub(crate) distribution: Arc<str>,
+    /// Whether names move for balance.
+    pub(crate) rebalance: Rebalance,
+}
+
+/// What came of emptying a node: how many workers have gone, and which stay, with the reason.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Emptied {
+    pub(crate) moved: u64,
+    pub(crate) stays: BTreeMap<Arc<str>, String>,
+}
+
 /// The ways to the driver.
 pub(crate) struct Senders {
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
@@ -72,19 +89,14 @@ pub(crate) struct Senders {
 pub(crate) struct SwormShared {
     pub(crate) name: Arc<str>,
     pub(crate) hash: u64,
-    /// How it was opened, as text.
-    pub(crate) settings: String,
+    pub(crate) settings: Settings,
     pub(crate) node: Arc<NodeShared>,
     pub(crate) types: BTreeMap<&'static str, HostedType>,
     pub(crate) senders: Senders,
-    /// The distribution strategy of workers whose type names none.
-    pub(crate) distribution: Arc<str>,
     pub(crate) index: Index,
     pub(crate) opened: watch::Receiver<Opened>,
-    /// Whether names move for balance.
-    pub(crate) rebalance: Rebalance,
-    /// What came of emptying this node, when it is done as far as it goes: how many have gone, and what stays.
-    pub(crate) drained: watch::Sender<Option<(u64, BTreeMap<Arc<str>, String>)>>,
+    /// What came of emptying this node, when it is done as far as it goes.
+    pub(crate) drained: watch::Sender<Option<Emptied>>,
     /// Told when it is to end before its node does.
     pub(crate) closing: Notify,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
@@ -96,10 +108,8 @@ impl SwormShared {
     pub(crate) fn new(
         node: Arc<NodeShared>,
         name: Arc<str>,
-        settings: String,
+        settings: Settings,
         types: BTreeMap<&'static str, HostedType>,
-        distribution: Arc<str>,
-        rebalance: Rebalance,
         senders: Senders,
         opened: watch::Receiver<Opened>,
     ) -> Self {
@@ -110,11 +120,9 @@ impl SwormShared {
             settings,
             node,
             types,
-            distribution,
             senders,
             index: Index::default(),
             opened,
-            rebalance,
             drained: watch::Sender::new(None),
             closing: Notify::new(),
             slots: Mutex::default(),

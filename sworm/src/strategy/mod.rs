@@ -4,8 +4,8 @@ mod distribution;
 mod restart;
 
 pub use distribution::{
-    BoundedLoad, Candidate, Distribution, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Pinned, Random, Rendezvous, Spread,
-    score, weighted_score,
+    BoundedLoad, Candidate, Distribution, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Pinned, Random, Rendezvous,
+    Spread, score, weighted_score,
 };
 pub use restart::{Exit, Permanent, Restart, RestartDecision, RestartHistory, Temporary, Transient};
 

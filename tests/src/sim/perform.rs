@@ -352,7 +352,9 @@ impl World {
                     asked.answer = Some(Some(answer));
                 }
             }
-            Effect::Drained { moved, stays } => self.note(|| format!("{at} has given {moved} away, and keeps {stays:?}")),
+            Effect::Drained { moved, stays } => {
+                self.note(|| format!("{at} has given {moved} away, and keeps {stays:?}"))
+            }
             Effect::Expired { number } => {
                 self.note(|| format!("{at}: {number} has expired"));
                 if let Some(asked) = self.asked.get_mut(&number) {

@@ -10,7 +10,7 @@ use sworm::CallError;
 use sworm::core::cell::{Declined, Key, Kind, NameCell, NameState, Release, Revision, Spec, Value};
 use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid, RequestId};
 use sworm::core::lane::{Delta, Part};
-use sworm::core::membership::Hello;
+use sworm::core::membership::{Hello, Profile};
 use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
 };
@@ -140,7 +140,7 @@ impl Gen {
 
     fn ask(&mut self) -> Ask {
         let name = self.text();
-        match self.0.u8(0..4) {
+        match self.0.u8(0..5) {
             0 => Ask::Register(Box::new(Registering {
                 name,
                 spec: self.spec(),
@@ -150,7 +150,8 @@ impl Gen {
             })),
             1 => Ask::Unregister { name, birth: self.some(Self::birth) },
             2 => Ask::Join { name, group: self.text() },
-            _ => Ask::Leave { name, group: self.text() },
+            3 => Ask::Leave { name, group: self.text() },
+            _ => Ask::Move { name, to: self.node() },
         }
     }
 
@@ -216,8 +217,12 @@ impl Gen {
             }
             9 => Message::End { name, births: self.many(Self::birth) },
             10 => Message::Ended { name, births: self.many(Self::birth) },
-            11 => Message::Move { name, birth },
-            12 => Message::MoveTo { name, birth, to: self.some(|g| (g.peer(), g.epoch())) },
+            11 => Message::Move { name, birth, to: self.some(Self::node) },
+            12 => Message::MoveTo {
+                name,
+                birth,
+                to: self.some(|g| (g.peer(), g.epoch())).ok_or_else(|| "why".to_owned()),
+            },
             13 => Message::Offer { name, birth, epoch, snapshot: self.some(Self::snapshot) },
             14 => Message::OfferAnswer { name, birth, epoch, accepted: self.0.bool() },
             15 => Message::Keep { name, snapshot: self.snapshot() },
@@ -238,6 +243,7 @@ impl Gen {
                 let [from, gc, after] = std::array::from_fn(|_| self.number());
                 Message::PullPart { lane: self.peer(), from, gc, after }
             }
+            22 => Message::Rebalance,
             _ => return None,
         })
     }
@@ -269,7 +275,7 @@ impl Gen {
                 from: self.peer(),
                 instance: InstanceId(self.number()),
                 endpoints: self.many(Self::string),
-                labels: self.many(|g| (g.string(), g.string())),
+                profile: Profile { labels: self.many(|g| (g.string(), g.string())), weight: self.0.u32(..) },
                 unix_ms: self.number(),
                 answer: self.0.bool(),
                 others: self.many(Self::peer),
