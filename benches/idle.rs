@@ -187,7 +187,8 @@ impl Pair {
             part_bytes: sworm::core::transfer::PART_BYTES,
             restart: BTreeMap::new(),
             strategies: Default::default(),
-            labels: BTreeMap::new(),
+            profile: Default::default(),
+            rebalance: Default::default(),
         };
         let now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000, random: 7 };
         Self { core: Core::new(config, Recovered::default(), now), now, beat: None }
@@ -232,7 +233,7 @@ impl Pair {
 fn tick(remote: usize, local: usize) -> Result<Row, Failure> {
     let mut pair = Pair::new();
     pair.takes(Input::Introduced);
-    pair.takes(Input::Present { peer: peer("there"), labels: BTreeMap::new() });
+    pair.takes(Input::Present { peer: peer("there"), profile: Default::default() });
     let first = Beat { counter: 0, phase: Phase::Up, view: 0, max: 0, durable: 0, holds: 0, time: 0 };
     pair.hears(Message::Beat(first));
     let mut lane = Lane::default();

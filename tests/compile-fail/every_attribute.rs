@@ -154,7 +154,7 @@ struct Plainly;
 
 #[derive(Sworm)]
 #[sworm(name = "carts", restart = "temporary", handoff, distribution = "rendezvous", sync_interval = "100ms")]
-#[sworm(mode = "available", ack = "memory", crate = sworm)]
+#[sworm(mode = "available", ack = "memory", rebalance = "manual", crate = sworm)]
 struct Carts;
 
 #[derive(Sworm)]
