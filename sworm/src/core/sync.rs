@@ -402,9 +402,20 @@ impl Core {
         }
     }
 
-    /// Whether every node that a lane speaks for, and that has not ended, is in view.
+    /// Whether every node that a lane speaks for is in view, or left in good order.
     fn known_are_in_view(&self) -> bool {
-        self.directory.lanes().all(|(id, _)| self.is_live(id) || self.directory.has_ended(id))
+        self.directory
+            .lanes()
+            .all(|(id, _)| self.is_live(id) || self.directory.has_ended(id) && self.is_no_more(&id.node))
+    }
+
+    /// Whether a node of which an incarnation has ended is in view again, or left in good order: else it has a successor,
+    /// which may hold what its former selves held. What ends with a successor is everything before that one, so the last
+    /// incarnation that has ended is none that ever said something.
+    fn is_no_more(&self, node: &NodeId) -> bool {
+        let last = self.directory.ended().get(node).map(|last| Peer { node: node.clone(), incarnation: *last });
+        let left = |last: Peer| self.directory.lane(&last).is_some() || self.directory.is_final(&last);
+        *node == self.config.me.node || self.view.peer(node).is_some() || last.is_some_and(left)
     }
 }
 
