@@ -421,8 +421,11 @@ impl Directory {
             if kept == Some(&id.node) && !planted(Fault::DropEarlier) {
                 continue;
             }
-            let whole = complete(id) || planted(Fault::DropUnfinished);
-            if self.has_ended(id) && whole && lane.names().all(|(name, cell)| covered(name, cell)) && needless(lane) {
+            if self.has_ended(id)
+                && complete(id)
+                && lane.names().all(|(name, cell)| covered(name, cell))
+                && needless(lane)
+            {
                 found.push(id.clone());
             } else {
                 kept = Some(&id.node);

@@ -59,8 +59,6 @@ faults! {
     DropCoveredByEnded = "drop-covered-by-ended",
     /// A lane is given up although its bans still ban something.
     DropBans = "drop-bans",
-    /// A lane is given up before it is known whether its owner said more.
-    DropUnfinished = "drop-unfinished",
     /// To drop an incarnation drops those before it unseen.
     DropEarlier = "drop-earlier",
     /// What must be durable first is said at once.

@@ -33,7 +33,6 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::EndedIsFree => &[Plot::SlowEnds],
         Fault::BanOneBirth => &[Plot::TwoBirths],
         Fault::DropBans | Fault::AckBeforeDurable => &[Plot::Blackouts],
-        Fault::DropUnfinished => &[Plot::Unheard],
         Fault::DropEarlier => &[Plot::DiesTwice],
         Fault::DownHostClaims | Fault::HiddenIsFree => &[Plot::Failover],
         Fault::StartsInOrder => &[Plot::SlowStarts],
