@@ -193,9 +193,9 @@ impl Core {
         if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
             return Step::Wait; // they may have it
         }
-        let by_value: Arc<str> = format!("{name}{:?}", registering.spec.value).into();
+        let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", registering.spec.value).into());
         let placing = Placing {
-            name: if planted(Fault::PlaceByValue) { &by_value } else { name },
+            name: by_value.as_ref().unwrap_or(name),
             kind: &registering.spec.kind,
             asked: Some(&request.from.node),
             on: registering.on.as_ref(),
