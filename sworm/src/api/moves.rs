@@ -68,8 +68,8 @@ impl Sworm {
     }
 
     /// Moves names for balance, a few at a time per node: each to where its strategy would place it now, if that node has
-    /// fewer than the one that it runs on. Gives the plan, and does not wait for it; where that makes room for more, more
-    /// moves. A node that comes or goes ends it.
+    /// fewer than the one that it runs on. Gives the plan, which each host has been told, and does not wait for it. A node
+    /// that comes or goes ends it.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Sworm {
             return Err(MoveError::RebalanceIsOff { sworm: self.name().to_owned() });
         }
         let plan = self.plan_rebalance().await?;
-        self.shared.input(Input::Rebalance);
+        self.shared.input(Input::Rebalance(plan.clone()));
         Ok(plan)
     }
 

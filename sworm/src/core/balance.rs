@@ -47,6 +47,8 @@ const CALM_MS: u64 = 5_000;
 const LATER_MS: u64 = 1_000;
 /// How many workers of a node move for balance at a time.
 const AT_A_TIME: usize = 8;
+/// How many moves are told in one message.
+const MOVES_IN_A_MESSAGE: usize = 500;
 /// How much more than its share a node may be given, in hundredths.
 const MOST_PERCENT: u64 = 110;
 
@@ -57,17 +59,27 @@ impl Core {
         self.balancing = Balancing { due_ms: due.then_some(self.now.mono_ms + CALM_MS), plan: VecDeque::new() };
     }
 
-    /// Somebody wants all members to balance now.
-    pub(super) fn on_rebalance(&mut self) {
-        if self.config.rebalance != Rebalance::Off {
-            self.balancing = Balancing { due_ms: Some(self.now.mono_ms), plan: VecDeque::new() };
+    /// Tells each host which of its names are to move.
+    pub(super) fn tell_hosts_to_rebalance(&mut self, plan: Vec<PlannedMove>) {
+        let mut moves: BTreeMap<NodeId, Vec<(Arc<str>, NodeId)>> = BTreeMap::new();
+        for planned in plan {
+            if let Ok(to) = planned.to {
+                moves.entry(planned.from).or_default().push((planned.name, to));
+            }
+        }
+        for (host, moves) in moves {
+            let Some(host) = self.view.peer(&host).cloned() else { continue };
+            for part in moves.chunks(MOVES_IN_A_MESSAGE) {
+                self.send(&host, Message::Rebalance(part.to_vec()));
+            }
         }
     }
 
-    /// Tells all members, this one too, to balance now.
-    pub(super) fn ask_all_to_rebalance(&mut self) {
-        self.out.push(super::Effect::Broadcast(Box::new(Message::Rebalance)));
-        self.on_rebalance();
+    /// These names of this node are to move.
+    pub(super) fn on_rebalance(&mut self, moves: Vec<(Arc<str>, NodeId)>) {
+        if self.config.rebalance != Rebalance::Off {
+            self.balancing.plan.extend(moves);
+        }
     }
 
     pub(super) fn tick_balance(&mut self) {

@@ -44,8 +44,8 @@ pub enum Message {
     Move { name: Arc<str>, birth: Birth, to: Option<NodeId> },
     /// The arbiter's answer: where to, and the epoch of the new assignment; or why there is no such place.
     MoveTo { name: Arc<str>, birth: Birth, to: Result<(Peer, Epoch), String> },
-    /// To all: move names to where they would be placed now.
-    Rebalance,
+    /// To a host: move these names for balance, each to that node.
+    Rebalance(Vec<(Arc<str>, NodeId)>),
     /// From the source of a move to its receiver: will you take this, with this state?
     Offer { name: Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Snapshot> },
     /// The receiver's answer; accepted means that the state is durable there.

@@ -129,8 +129,8 @@ pub enum Input {
     Leave { until_ms: u64 },
     /// This node is to be emptied and to take nothing in; or to take part as before.
     Drain(bool),
-    /// All members are to move names to where they would be placed now.
-    Rebalance,
+    /// Names are to move for balance, as planned.
+    Rebalance(Vec<balance::PlannedMove>),
 }
 
 /// What a core wants done.

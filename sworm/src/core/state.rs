@@ -167,7 +167,7 @@ impl Core {
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),
             Input::Drain(on) => self.on_drain(on),
-            Input::Rebalance => self.ask_all_to_rebalance(),
+            Input::Rebalance(plan) => self.tell_hosts_to_rebalance(plan),
         }
     }
 

@@ -78,7 +78,7 @@ impl Core {
             Message::End { name, births } => self.on_end(from, &name, births),
             Message::Ended { name, births } => self.on_ended(from, &name, &births),
             Message::Move { name, birth, to } => self.on_move(from, &name, birth, to.as_ref()),
-            Message::Rebalance => self.on_rebalance(),
+            Message::Rebalance(moves) => self.on_rebalance(moves),
             Message::MoveTo { name, birth, to } => self.on_move_to(&name, birth, to),
             Message::Offer { name, birth, epoch, snapshot } => self.on_offer(from, &name, birth, epoch, snapshot),
             Message::OfferAnswer { name, birth, epoch, accepted } => {

@@ -50,7 +50,7 @@ fn kind(message: &Message) -> usize {
         Message::Goodbye { .. } => 19,
         Message::Part(_) => 20,
         Message::PullPart { .. } => 21,
-        Message::Rebalance => 22,
+        Message::Rebalance(_) => 22,
     }
 }
 

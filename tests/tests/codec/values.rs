@@ -243,7 +243,7 @@ impl Gen {
                 let [from, gc, after] = std::array::from_fn(|_| self.number());
                 Message::PullPart { lane: self.peer(), from, gc, after }
             }
-            22 => Message::Rebalance,
+            22 => Message::Rebalance(self.many(|g| (g.text(), g.node()))),
             _ => return None,
         })
     }
