@@ -24,6 +24,8 @@ pub struct Directory {
     dropped: BTreeMap<NodeId, Incarnation>,
     /// Where the lanes of those who left in good order end, as they said themselves.
     finals: BTreeMap<LaneId, u64>,
+    /// Nodes that have ended and are not back, and when that was noted, in hybrid time; 0 when that is too long ago.
+    away: BTreeMap<NodeId, u64>,
     touched: BTreeSet<Arc<str>>,
     published: u64,
     shared: Shared,
@@ -71,8 +73,8 @@ impl Directory {
         let mut shared = Shared::default();
         lanes.values_mut().for_each(|lane| lane.share(&mut shared));
         lanes.entry(me.clone()).or_default();
-        let mut directory =
-            Self { me, lanes, ended, dropped, finals: BTreeMap::new(), touched: BTreeSet::new(), published: 0, shared };
+        let (finals, away, touched) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let mut directory = Self { me, lanes, ended, dropped, finals, away, touched, published: 0, shared };
         directory.touch_all();
         directory
     }
@@ -235,13 +237,35 @@ impl Directory {
                 .map(|(_, lane)| lane)
                 .any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(birth)))
         };
-        let births = if planted(Fault::DropBans) { BTreeSet::new() } else { self.births(name) };
+        let mut births = if planted(Fault::DropBans) { BTreeSet::new() } else { self.births(name) };
+        if !self.away.is_empty() {
+            let bans = self.lanes.values().filter_map(|lane| match lane.fact(&key) {
+                Some(Value::Ban(set)) => Some(set.iter().filter(|birth| self.may_come_back(**birth))),
+                _ => None,
+            });
+            births.extend(bans.flatten());
+        }
         births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
     }
 
     /// Whether a lineage that was ended still stands in the lane of a host that is there: it has not stopped it yet.
     pub fn is_ending(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> bool {
         self.cells(name).any(|(host, cell)| live(host) && cell.state.is_claim() && self.is_banned(name, cell.birth))
+    }
+
+    /// Notes who has ended and is not back: its store may still speak of whatever was registered before. That is reckoned
+    /// with for so long.
+    pub fn note_away(&mut self, now: u64, limit: u64, is_back: impl Fn(&NodeId) -> bool) {
+        let me = &self.me.node;
+        let away: Vec<&NodeId> = self.ended.keys().filter(|node| *node != me && !is_back(node)).collect();
+        let since = |node: &NodeId| self.away.get(node).copied().unwrap_or(now);
+        let reckoned = |since: u64| if now < since.saturating_add(limit) { since } else { 0 };
+        self.away = away.into_iter().map(|node| (node.clone(), reckoned(since(node)))).collect();
+    }
+
+    /// Whether somebody who is away may still speak of a lineage.
+    fn may_come_back(&self, birth: Birth) -> bool {
+        self.away.values().any(|since| birth.0 < *since) && !planted(Fault::ForgetTheAway)
     }
 
     /// Forgets those own bans that no cell in any lane needs any more. Only while all known members hold the same.
@@ -253,7 +277,10 @@ impl Directory {
                 (Key::Ban(name), Value::Ban(set)) => Some((key, name, set)),
                 _ => None,
             })
-            .filter(|(_, name, set)| self.cells(name).all(|(_, cell)| !set.contains(&cell.birth)))
+            .filter(|(_, name, set)| {
+                self.cells(name).all(|(_, cell)| !set.contains(&cell.birth))
+                    && !set.iter().any(|birth| self.may_come_back(*birth))
+            })
             .map(|(key, _, _)| key.clone())
             .collect();
         for key in idle {
@@ -408,9 +435,11 @@ impl Directory {
         let needless = |lane: &Lane| {
             planted(Fault::DropBans)
                 || lane.facts().all(|(key, value)| match (key, value) {
-                    (Key::Ban(name), Value::Ban(births)) => births
-                        .iter()
-                        .all(|birth| banned(name, *birth) || self.cells(name).all(|(_, cell)| cell.birth != *birth)),
+                    (Key::Ban(name), Value::Ban(births)) => births.iter().all(|birth| {
+                        let idle =
+                            !self.may_come_back(*birth) && self.cells(name).all(|(_, cell)| cell.birth != *birth);
+                        banned(name, *birth) || idle
+                    }),
                     _ => true,
                 })
         };

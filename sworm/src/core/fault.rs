@@ -85,6 +85,8 @@ faults! {
     TakeAnyGrant = "take-any-grant",
     /// Bans and lanes are forgotten while somebody who is not there may still hold what they cover.
     ForgetEarly = "forget-early",
+    /// A ban is forgotten though somebody who has left may still speak of what it bans.
+    ForgetTheAway = "forget-the-away",
     /// A copy of a state that was just promised is thrown away for older news.
     DropPromisedCopy = "drop-promised-copy",
     /// A released name may be adopted at once by somebody else.

@@ -43,6 +43,7 @@ pub struct Core {
     pub(super) beat_due_ms: u64,
     pub(super) beaten_ms: u64,
     pub(super) tidied: u64,
+    pub(super) tidy_again_ms: u64,
     pub(super) copies_checked: u64,
     /// Whose stored state is being read to be copied.
     pub(super) copying: BTreeSet<Arc<str>>,
@@ -116,6 +117,7 @@ impl Core {
             beat_due_ms: 0,
             beaten_ms: 0,
             tidied: 0,
+            tidy_again_ms: 0,
             copies_checked: 0,
             copying: BTreeSet::new(),
             ends_changed: true,

@@ -10,6 +10,7 @@ use super::lane::{Delta, Joined};
 use super::membership::Profile;
 use super::message::{Beat, Message, Phase, Versions};
 use super::state::Core;
+use super::time::COUNTER_BITS;
 use super::view::{Member, View};
 
 /// How long a node that opens a sworm waits for a member to say whether it has opened it too.
@@ -305,6 +306,7 @@ impl Core {
                 member.synced = None;
                 member.asked_ms = 0;
             }
+            self.note_away();
             self.view_changed();
             self.balance_anew();
             self.recheck_all();
@@ -358,6 +360,10 @@ impl Core {
     /// What all known members hold alike can be tidied up: lanes that say nothing any more, bans that ban nothing.
     pub(super) fn tick_members(&mut self) {
         let holds = self.directory.hash();
+        if self.now.mono_ms >= self.tidy_again_ms {
+            (self.tidied, self.tidy_again_ms) = (0, self.now.mono_ms + TIDY_AGAIN_MS);
+            self.note_away();
+        }
         if holds == self.tidied || !self.settled() {
             return;
         }
@@ -402,6 +408,12 @@ impl Core {
         }
     }
 
+    fn note_away(&mut self) {
+        let now = self.hybrid();
+        let view = &self.view;
+        self.directory.note_away(now, FORGET_AFTER_MS << COUNTER_BITS, |node| view.peer(node).is_some());
+    }
+
     /// Whether every node that a lane speaks for is in view, or left in good order.
     fn known_are_in_view(&self) -> bool {
         self.directory
@@ -419,6 +431,10 @@ impl Core {
     }
 }
 
+/// How long it is reckoned with that a node which left comes back with what its store says: a week.
+const FORGET_AFTER_MS: u64 = 7 * 24 * 3_600_000;
+/// How often it is looked whether there is something to tidy up, though nothing was said.
+const TIDY_AGAIN_MS: u64 = 3_600_000;
 /// How soon versions may be asked for again.
 const ASK_AGAIN_MS: u64 = 100;
 /// The least time between two heartbeats.

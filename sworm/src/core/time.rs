@@ -1,7 +1,7 @@
 //! Hybrid-logical time (Kulkarni et al. 2014): never behind the wall clock, never behind what was seen.
 
 /// Bits that count events within one millisecond.
-const COUNTER_BITS: u32 = 16;
+pub const COUNTER_BITS: u32 = 16;
 
 /// A hybrid clock: 48 bits of Unix milliseconds, 16 bits of counter.
 #[derive(Clone, Copy, Debug, Default)]

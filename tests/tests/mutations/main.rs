@@ -30,6 +30,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::NoViewBarrier | Fault::EndOnSuspicion | Fault::WeakBeatsOriginal => &[Plot::LoneCut],
         Fault::LoserRunsOn | Fault::LoserUntold | Fault::RemoveAnothersCell => &[Plot::LoneCut],
         Fault::RegisterUnasked | Fault::ForgetEarly => &[Plot::BackFirst],
+        Fault::ForgetTheAway => &[Plot::EndedAlone],
         Fault::EndedIsFree => &[Plot::SlowEnds],
         Fault::BanOneBirth => &[Plot::TwoBirths],
         Fault::DropBans | Fault::AckBeforeDurable => &[Plot::Blackouts],

@@ -51,6 +51,8 @@ pub enum Plot {
     DiesTwice,
     /// A node leaves while news of it is lost, and all its names are asked for.
     LostNews,
+    /// All leave but one, which ends what is left, and comes back after the others.
+    EndedAlone,
     /// Names are moved by hand, and nodes are emptied and take part again, while others die.
     Moves,
     /// A node joins, perhaps after some tries, and gets its share.
@@ -59,7 +61,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -78,6 +80,7 @@ impl Plot {
         Self::SlowLosers,
         Self::DiesTwice,
         Self::LostNews,
+        Self::EndedAlone,
         Self::Moves,
         Self::Joins,
     ];
@@ -121,6 +124,7 @@ impl Plot {
             Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
             Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
             Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
+            Self::EndedAlone => (o.kills, o.leaves) = (true, true),
             Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
@@ -160,6 +164,7 @@ impl Plot {
             Self::SlowLosers => world.slow_losers(),
             Self::DiesTwice => world.dies_twice(),
             Self::LostNews => world.lost_news(),
+            Self::EndedAlone => world.ended_alone(),
             Self::Moves => world.moves(),
             Self::Joins => world.joins(),
         }

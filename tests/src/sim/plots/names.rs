@@ -78,6 +78,46 @@ impl World {
         }
     }
 
+    pub(super) fn ended_alone(&mut self) {
+        self.boot();
+        self.register_all();
+        self.answered_within(25_000);
+        self.rests_within(60_000);
+        while self.nodes.len() > 1 {
+            let leaver = self.any_node();
+            self.begin_leave(&leaver);
+            self.run_while(25_000, |world| world.nodes.contains_key(&leaver));
+            if self.nodes.contains_key(&leaver) {
+                return self.laws.broken(format!("{leaver} has not left in time"));
+            }
+        }
+        let last = self.any_node();
+        self.pause(0..3_000);
+        for n in 0..self.options.names / 2 {
+            self.unregister(&last, &name(n));
+        }
+        self.answered_within(25_000);
+        self.pause(0..10_000);
+        if self.rng.bool() {
+            self.kill(&last);
+            if self.rng.bool() {
+                self.start(&last);
+                self.pause(0..10_000);
+                self.kill(&last);
+            }
+        } else {
+            self.begin_leave(&last);
+            self.run_while(25_000, |world| world.nodes.contains_key(&last));
+        }
+        let others: Vec<String> = self.machines.keys().filter(|name| **name != last).cloned().collect();
+        for other in others {
+            self.start(&other);
+            self.pause(0..9_000);
+        }
+        self.start(&last);
+        self.rests_within(60_000);
+    }
+
     pub(super) fn slow_ones(&mut self) {
         self.boot();
         let names: Vec<String> = (0..self.options.names).map(name).collect();
