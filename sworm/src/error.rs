@@ -276,6 +276,13 @@ pub enum RegisterError {
         /// What it knows.
         known: Vec<String>,
     },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
     /// The time is over. **Unknown outcome**: the name may be registered or become so; look it up.
     #[error("no answer within {after:?}; the name may be registered or not")]
     Timeout {
@@ -303,6 +310,13 @@ pub enum UnregisterError {
     NotRegistered {
         /// The name.
         name: String,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
     },
     /// The time is over. **Unknown outcome**: ask again.
     #[error("no answer within {after:?}; the name may be unregistered or not")]
@@ -337,6 +351,13 @@ pub enum GroupError {
     BadGroup {
         /// Its length.
         bytes: usize,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
     },
     /// The time is over. Unknown outcome; asking again is safe.
     #[error("no answer within {after:?}; the group may be changed or not")]
@@ -379,8 +400,56 @@ pub enum MoveError {
         /// The sworm.
         sworm: String,
     },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
     /// The time is over. The worker runs, here or there; asking again is safe.
     #[error("no answer within {after:?}; it may have moved or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why the list of voters was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VotersError {
+    /// The sworm was opened in mode "available", which has no voters.
+    #[error("sworm {sworm:?} was not opened with mode = \"majority\"")]
+    NotMajority {
+        /// The sworm.
+        sworm: String,
+    },
+    /// The last voter cannot be taken away. Nothing was changed.
+    #[error("{node} is the last voter")]
+    LastVoter {
+        /// The voter.
+        node: NodeId,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
+    /// The time is over. Unknown outcome; asking again is safe.
+    #[error("no answer within {after:?}; the voters may be changed or not")]
     Timeout {
         /// How long was waited.
         after: Duration,
@@ -427,6 +496,13 @@ pub enum CallError {
         /// How long was waited.
         after: Duration,
     },
+    /// This node, or the worker's, has no majority (mode "majority" only). The message was not handled.
+    #[error("this side has no majority; the message was not handled")]
+    NoMajority,
+    /// The worker's node lost its majority while the message was handled: its reply is held back, since the other side may
+    /// start the worker from an older state. **Unknown outcome**.
+    #[error("the majority was lost while the message was handled")]
+    MajorityLost,
     /// The worker's mailbox is full. The message was not handled.
     #[error("the worker's mailbox is full")]
     Overloaded,
@@ -495,6 +571,7 @@ impl CallError {
             | Self::NodeDown
             | Self::WorkerDied { .. }
             | Self::NotDurable { .. }
+            | Self::MajorityLost
             | Self::Stopped
             | Self::NodeFailed { .. } => true,
             Self::Undecodable { what, .. } => what.starts_with("reply"),

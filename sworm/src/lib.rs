@@ -22,8 +22,8 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Drained, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState,
-    ReplyTo, Stays, Sworm, SwormSpec,
+    Ack, CallBuilder, Drained, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState,
+    ReplyTo, Stays, Sworm, SwormSpec, VoterList,
 };
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
@@ -31,7 +31,7 @@ pub use core::membership::MemberState;
 pub use core::placement::{ExplainedCandidate, Explanation};
 pub use error::{
     CallError, Error, GroupError, HandoffError, LeaveError, MoveError, OpenError, RegisterError, Result, StartError,
-    UnregisterError,
+    UnregisterError, VotersError,
 };
 #[doc(hidden)] // for measurements
 pub use node::index::Index;

@@ -172,6 +172,9 @@ impl<'a> Way<'a> {
             if shared.node.has_stopped() {
                 return Err(self.stopped());
             }
+            if shared.has_no_majority() {
+                return Err(CallError::NoMajority);
+            }
             let entry = shared.index.get(self.name);
             if let Some(found) = self.reachable(entry.as_ref())? {
                 return Ok(found);

@@ -11,6 +11,7 @@ mod register;
 mod registration;
 mod spec;
 mod sworm;
+mod voters;
 
 pub use builder::NodeBuilder;
 pub use call::CallBuilder;
@@ -20,5 +21,6 @@ pub use node::{Member, Node};
 pub use reference::Ref;
 pub use register::RegisterBuilder;
 pub use registration::{Registration, RegistrationState};
-pub use spec::{Ack, SwormSpec};
+pub use spec::{Ack, Mode, SwormSpec};
+pub use voters::VoterList;
 pub use sworm::Sworm;

@@ -52,6 +52,7 @@ impl Sworm {
         match self.shared.ask(ask, ASK_LIMIT).await {
             Ok(Asked::Answer(Ok(Done::Moved { host, cell, .. }))) => Ok(cell.pid(&self.shared.name, &name, &host)),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(MoveError::NotRegistered { name: name.to_string() }),
+            Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(MoveError::NoMajority { why }),
             Ok(Asked::Answer(Err(refusal))) => Err(MoveError::NoCandidate { why: refusal.why() }),
             Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(MoveError::Timeout { after: ASK_LIMIT }),
             Err(_) => Err(self.move_stopped()),

@@ -124,7 +124,8 @@ fn refused(refusal: Refusal, limit: Duration) -> RegisterError {
         Refusal::StartFailed { reason, .. } => RegisterError::StartFailed { reason },
         Refusal::NoCandidate { why } => RegisterError::NoCandidate { why },
         Refusal::UnknownStrategy { name, node, known } => RegisterError::UnknownStrategy { name, node, known },
-        Refusal::NotRegistered | Refusal::Again => RegisterError::Timeout { after: limit },
+        Refusal::NoMajority { why } => RegisterError::NoMajority { why },
+        Refusal::NotRegistered | Refusal::NotMajority | Refusal::LastVoter | Refusal::Again => RegisterError::Timeout { after: limit },
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::core::balance::Rebalance;
+use crate::core::majority::Rules;
 use crate::error::OpenError;
 use crate::node::open::{DEFAULT_DISTRIBUTION, DEFAULT_RESTART};
 use crate::strategy::{Distribution, Restart, Strategy};
@@ -34,6 +35,26 @@ pub struct SwormSpec {
     pub(crate) ack: Ack,
     pub(crate) rebalance: Rebalance,
     pub(crate) sync_interval: Duration,
+    pub(crate) mode: Mode,
+    pub(crate) expect_nodes: Option<usize>,
+    pub(crate) lease: Duration,
+}
+
+/// What happens when the network is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Each side goes on with all names; when the cut heals one worker per name stays.
+    #[default]
+    Available,
+    /// Only a side with a majority of the voters goes on, so that no name ever runs twice. The voters are the first
+    /// [`expect_nodes`](SwormSpec::expect_nodes) nodes that see each other; with an even number of them, half is enough on the
+    /// side of the first in order of ids. A node that is cut off, or whose lease ends for another reason, parks its workers with
+    /// their states, refuses requests with `NoMajority`, and takes part again when it is back. What a node runs starts elsewhere
+    /// when a majority has not heard of it for twice its lease and 3 s more: 9.5 s, unless [`SwormSpec::lease`] says otherwise.
+    ///
+    /// It rests on clocks that run apart by less than a twentieth, and on each node id being started once. A process that is
+    /// suspended in mid-handler (a stopped virtual machine) finishes that step when it goes on: only the reply is held back.
+    Majority,
 }
 
 /// When a registration is acknowledged. Everything else (checkpoints, moves, ends of names, groups) waits for the disk in
@@ -49,6 +70,12 @@ pub enum Ack {
     Memory,
 }
 
+const DEFAULT_LEASE: Duration = Duration::from_secs(3);
+const LEASE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+const VOTERS: std::ops::RangeInclusive<usize> = 1..=99;
+/// How long workers may take to stop when the lease has ended.
+const STOP_MS: u64 = 3_000;
+
 /// The shortest and the longest `sync_interval`.
 const SYNC_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(2);
 
@@ -63,6 +90,9 @@ impl SwormSpec {
             ack: Ack::Durable,
             rebalance: Rebalance::Off,
             sync_interval: Duration::from_millis(200),
+            mode: Mode::Available,
+            expect_nodes: None,
+            lease: DEFAULT_LEASE,
         }
     }
 
@@ -115,12 +145,53 @@ impl SwormSpec {
         self
     }
 
+    /// What happens when the network is cut (default [`Mode::Available`]). [`Mode::Majority`] needs
+    /// [`expect_nodes`](Self::expect_nodes).
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// How many nodes found the majority (1 to 99): they are its voters from then on, also when they are out of sight. Until as
+    /// many have seen each other, nothing is registered. [`Sworm::add_voter`](crate::Sworm::add_voter) and
+    /// [`remove_voter`](crate::Sworm::remove_voter) change them later.
+    pub fn expect_nodes(mut self, voters: usize) -> Self {
+        self.expect_nodes = Some(voters);
+        self
+    }
+
+    /// In mode "majority": for how long a node goes on after the last heartbeat that a majority has echoed (default 3 s; 1 s to
+    /// 60 s, and at least five times the `sync_interval`). Shorter means sooner failover, and less patience with a slow network.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), OpenError> {
-        if SYNC_INTERVAL.contains(&self.sync_interval) {
-            return Ok(());
+        let bad = |what: String| Err(OpenError::BadSetting { sworm: self.name.clone(), what });
+        if !SYNC_INTERVAL.contains(&self.sync_interval) {
+            return bad(format!("sync_interval is {:?}; it must be 20 ms to 2 s", self.sync_interval));
         }
-        let what = format!("sync_interval is {:?}; it must be 20 ms to 2 s", self.sync_interval);
-        Err(OpenError::BadSetting { sworm: self.name.clone(), what })
+        match (self.mode, self.expect_nodes) {
+            (Mode::Majority, None) => bad("mode \"majority\" needs expect_nodes: how many nodes are to vote".into()),
+            (Mode::Majority, Some(voters)) if !VOTERS.contains(&voters) => {
+                bad(format!("expect_nodes is {voters}; it must be 1 to 99"))
+            }
+            (Mode::Available, Some(_)) => bad("expect_nodes is for mode \"majority\" only".into()),
+            (Mode::Available, None) if self.lease != DEFAULT_LEASE => bad("lease is for mode \"majority\" only".into()),
+            (Mode::Majority, Some(_)) if !LEASE.contains(&self.lease) || self.lease < self.sync_interval * 5 => {
+                let (lease, interval) = (self.lease, self.sync_interval);
+                bad(format!("lease is {lease:?}; it must be 1 s to 60 s, and five times the sync_interval of {interval:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How majorities are counted, if they are.
+    pub(crate) fn rules(&self) -> Option<Rules> {
+        let expect = self.expect_nodes.filter(|_| self.mode == Mode::Majority)?;
+        let lease_ms = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
+        Some(Rules { expect, lease_ms, stop_ms: STOP_MS })
     }
 
     /// All settings as text, to tell whether a sworm is opened a second time in the same way. Of strategies that are given
@@ -144,7 +215,11 @@ impl SwormSpec {
             Rebalance::On => "on",
             Rebalance::Manual => "manual",
         };
-        format!("mode = available, handoff = {handoff}, ack = {ack}, rebalance = {rebalance}")
+        let mode = match (self.mode, self.expect_nodes) {
+            (Mode::Majority, Some(voters)) => format!("majority, expect_nodes = {voters}, lease = {:?}", self.lease),
+            _ => "available".to_owned(),
+        };
+        format!("mode = {mode}, handoff = {handoff}, ack = {ack}, rebalance = {rebalance}")
     }
 }
 

@@ -162,6 +162,7 @@ impl Sworm {
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
                 Err(UnregisterError::NotRegistered { name: name.to_string() })
             }
+            Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(UnregisterError::NoMajority { why }),
             Ok(Asked::Answer(Err(_)) | Asked::Expired) => Err(UnregisterError::Timeout { after: ASK_LIMIT }),
             Err(_) => Err(self
                 .shared
@@ -234,6 +235,7 @@ impl Sworm {
         match self.shared.ask(ask, ASK_LIMIT).await {
             Ok(Asked::Answer(Ok(Done::Regrouped { .. }))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(GroupError::NotRegistered { name: name.to_string() }),
+            Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(GroupError::NoMajority { why }),
             Ok(Asked::Answer(_) | Asked::Expired) => Err(GroupError::Timeout { after: ASK_LIMIT }),
             Err(_) => Err(self.shared.node.stopped_as(GroupError::Stopped, |reason| GroupError::NodeFailed { reason })),
         }

@@ -71,6 +71,10 @@ impl Core {
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
             Ask::Move { to, .. } => return self.on_ask_move(&request, &name, &to),
+            Ask::Voter { add, .. } => {
+                let Some(node) = NodeId::new(&*name) else { return };
+                return self.on_ask_voter(&request, &node, add);
+            }
         };
         // Who is not in view may know of names that this node has not heard of.
         let stranger = !self.is_live(&job.request().from);
@@ -363,7 +367,8 @@ impl Core {
                 true
             }
             _ => {
-                self.members_are_missing()
+                !self.may_be_adopted(name)
+                    || self.members_are_missing()
                     || (self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms)
             }
         };
@@ -425,6 +430,9 @@ impl Core {
 
     /// Whether more than half of the known members are in view.
     pub(super) fn is_majority(&self) -> bool {
+        if self.majority.is_some() {
+            return true; // else it would not be decided here
+        }
         let known: BTreeSet<&NodeId> =
             self.directory.lanes().filter(|(id, _)| !self.directory.has_ended(id)).map(|(id, _)| &id.node).collect();
         self.view.members.len() * 2 > known.len()

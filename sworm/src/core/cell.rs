@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Birth, Epoch, LaneId, NodeId, Peer, RequestId};
+use super::majority::voters::Ballot;
 use super::rare::Rare;
 
 /// What a fact is about.
@@ -22,6 +23,8 @@ pub enum Key {
     WorkerType(Arc<str>),
     /// What the node held of other lanes when it took names back because of what they say.
     Seen,
+    /// What the node knows of the voters.
+    Voters,
 }
 
 /// A fact.
@@ -38,6 +41,8 @@ pub enum Value {
     /// Of what was held: up to which number of which lane. Whoever holds less of those must not take a name for free that
     /// is not in this one any more.
     Seen(BTreeMap<LaneId, u64>),
+    /// Of the voters.
+    Voters(Box<Ballot>),
 }
 
 /// What one node states of one name. Every node holds one for every name, so it is small: what is rare in it takes one

@@ -87,6 +87,18 @@ faults! {
     ForgetEarly = "forget-early",
     /// A ban is forgotten though somebody who has left may still speak of what it bans.
     ForgetTheAway = "forget-the-away",
+    /// A node that has no majority any more goes on.
+    NoStopWithoutMajority = "no-stop-without-majority",
+    /// Names of a silent node start elsewhere when its lease may have ended, and its workers may not have stopped.
+    TakeOverEarly = "take-over-early",
+    /// A lease is counted from when the echo came, not from when the heartbeat was sent.
+    LeaseFromReceipt = "lease-from-receipt",
+    /// A majority is one of those that are heard of.
+    QuorumOfVisible = "quorum-of-visible",
+    /// A node that has lost its store votes at once.
+    VoteWithoutStore = "vote-without-store",
+    /// A node counts as gone in mode "majority" when this node thinks so.
+    GoneWithoutVotes = "gone-without-votes",
     /// A copy of a state that was just promised is thrown away for older news.
     DropPromisedCopy = "drop-promised-copy",
     /// A released name may be adopted at once by somebody else.

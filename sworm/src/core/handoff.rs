@@ -24,6 +24,8 @@ pub struct Moving {
     /// Until when the receiver may accept; after that the worker goes on here.
     until_ms: u64,
     snapshot: Option<Revision>,
+    /// Whether it has paused, and its state is saved.
+    paused: bool,
     accepted: bool,
 }
 
@@ -173,10 +175,30 @@ impl Core {
     }
 
     /// Stops a worker with its state saved, since nobody takes it over.
-    fn park(&mut self, name: &Arc<str>) {
+    pub(super) fn park(&mut self, name: &Arc<str>) {
         if let Some(local) = self.local.get_mut(name) {
             local.phase = LocalPhase::Parking;
             self.out.push(Effect::Pause { name: name.clone(), since: local.since });
+        }
+    }
+
+    /// Stops a worker in the middle of a move that did not come about, with the state that it was paused with, or is about
+    /// to be.
+    pub(super) fn park_in_mid_move(&mut self, name: &Arc<str>) {
+        let me = self.config.me.node.clone();
+        let Some(local) = self.local.get_mut(name) else { return };
+        let since = local.since;
+        if let LocalPhase::Moving(moving) = &local.phase
+            && moving.paused
+        {
+            let saved = moving.snapshot.is_some();
+            self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+            if saved {
+                self.restate(name, |cell| cell.holders = BTreeSet::from([me]).into());
+            }
+        }
+        if let Some(local) = self.local.get_mut(name) {
+            local.phase = LocalPhase::Parking;
         }
     }
 
@@ -193,18 +215,20 @@ impl Core {
         };
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
-        local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
+        local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, paused: false, accepted: false });
         self.local_due_ms = 0;
         self.restate(name, |cell| cell.state = NameState::Leaving { to: to.into() });
         self.out.push(Effect::Pause { name: name.clone(), since });
     }
 
     pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
+        let without_lease = !self.may_host();
         let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
         let birth = local.birth;
         let Ok(snapshot) = state else {
             // Nothing is given away without its state: it goes on, and is tried again while there is time.
             let late = self.leaving.as_ref().is_some_and(|leaving| self.now.mono_ms >= leaving.until_ms);
+            let late = late || without_lease;
             match local.phase {
                 LocalPhase::Moving(_) => self.go_on(name),
                 LocalPhase::Parking if late => {
@@ -219,6 +243,7 @@ impl Core {
         match &mut local.phase {
             LocalPhase::Moving(moving) => {
                 moving.snapshot = revision;
+                moving.paused = true;
                 let (to, epoch) = (moving.to.clone(), moving.epoch);
                 if planted(Fault::ReleaseUnheld) {
                     moving.accepted = true;
@@ -352,7 +377,7 @@ impl Core {
             return;
         };
         self.offers.remove(name);
-        let taken = matches!(standing, Standing::Claimed { .. });
+        let taken = matches!(standing, Standing::Claimed { .. }) || !self.may_host();
         if taken || highest >= epoch || self.local.contains_key(name) || self.directory.is_banned(name, cell.birth) {
             return;
         }

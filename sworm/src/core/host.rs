@@ -111,6 +111,7 @@ impl Core {
         }
         let refused = view != self.view.hash
             || self.phase != Phase::Up
+            || !self.may_host()
             || self.local.contains_key(&name)
             || !planted(Fault::TakeAnyGrant)
                 && (self.directory.highest_epoch(&name) >= epoch
@@ -126,6 +127,9 @@ impl Core {
     /// States a name as starting here and begins to start it.
     pub(super) fn take_in(&mut self, name: &Arc<str>, cell: NameCell, granted: Option<(Peer, First)>) {
         let (birth, since, attached) = (cell.birth, cell.since, cell.attached);
+        if !self.may_host() {
+            return self.directory.put_name(name, NameCell { state: NameState::Parked, ..cell });
+        }
         self.taken_in.insert(name.clone(), (cell.epoch, self.now.mono_ms));
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
         self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
@@ -322,6 +326,10 @@ impl Core {
             .map(|(name, local)| (name.clone(), local.granted.is_some()))
             .collect();
         for (name, lineage) in due {
+            if !self.may_host() {
+                self.park_without_lease(&name);
+                continue;
+            }
             // A restart in place continues from a checkpoint; a lineage that came from elsewhere from any saved state.
             let Some(local) = self.local.get_mut(&name) else { continue };
             let stored = self.stored.get(&name).filter(|stored| stored.birth == local.birth);

@@ -10,6 +10,7 @@ use serde_bytes::ByteArray;
 use super::cell::{NameCell, Revision, Spec};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, RequestId};
 use super::lane::{Delta, Part};
+use super::majority::Votes;
 
 /// A message between two cores of one sworm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +59,8 @@ pub enum Message {
     Best { name: Arc<str>, birth: Birth, beyond: Option<Revision> },
     /// The answer; none if it has none beyond.
     BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Snapshot> },
+    /// From a voter to all, after each of its heartbeats.
+    Votes(Votes),
     /// The sender leaves for good; its lane ends with this number.
     Goodbye { max: u64 },
 }
@@ -72,6 +75,8 @@ pub struct Beat {
     pub phase: Phase,
     /// The sender's view.
     pub view: u64,
+    /// How often it has changed: the same view may come back, and something may have been decided meanwhile.
+    pub changes: u64,
     /// The sender's own lane.
     pub max: u64,
     /// How much of it is on the sender's disk.
@@ -82,14 +87,14 @@ pub struct Beat {
     pub time: u64,
 }
 
-/// A heartbeat's size: six numbers and the phase. It is all that is sent when nothing happens.
-pub const BEAT_BYTES: usize = 6 * 8 + 1;
+/// A heartbeat's size: seven numbers and the phase. It is all that is sent when nothing happens.
+pub const BEAT_BYTES: usize = 7 * 8 + 1;
 
 impl From<Beat> for ByteArray<BEAT_BYTES> {
     fn from(beat: Beat) -> Self {
-        let Beat { counter, phase, view, max, durable, holds, time } = beat;
+        let Beat { counter, phase, view, changes, max, durable, holds, time } = beat;
         let mut bytes = [0; BEAT_BYTES];
-        for (place, number) in bytes.chunks_exact_mut(8).zip([counter, view, max, durable, holds, time]) {
+        for (place, number) in bytes.chunks_exact_mut(8).zip([counter, view, changes, max, durable, holds, time]) {
             place.copy_from_slice(&number.to_be_bytes());
         }
         bytes[BEAT_BYTES - 1] = phase as u8;
@@ -105,9 +110,10 @@ impl TryFrom<ByteArray<BEAT_BYTES>> for Beat {
         let phase = Phase::ALL.into_iter().find(|known| *known as u8 == phase);
         let mut numbers =
             numbers.chunks_exact(8).map(|place| place.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
-        let mut next = || numbers.next().expect("there are six");
-        let (counter, view, max, durable, holds, time) = (next(), next(), next(), next(), next(), next());
-        Ok(Self { counter, phase: phase.ok_or("no such phase")?, view, max, durable, holds, time })
+        let mut next = || numbers.next().expect("there are seven");
+        let (counter, view, changes) = (next(), next(), next());
+        let (max, durable, holds, time) = (next(), next(), next(), next());
+        Ok(Self { counter, phase: phase.ok_or("no such phase")?, view, changes, max, durable, holds, time })
     }
 }
 
@@ -133,6 +139,8 @@ impl Phase {
 pub struct Versions {
     /// The view in which it says so.
     pub view: u64,
+    /// How often that has changed.
+    pub changes: u64,
     /// Each lane with its number and fingerprint.
     pub lanes: Vec<(LaneId, u64, u64)>,
     /// Incarnations that ended.
@@ -178,6 +186,13 @@ pub enum Ask {
         /// Where.
         to: NodeId,
     },
+    /// Add a voter, or take one away (the node that leads).
+    Voter {
+        /// Which, as a name.
+        node: Arc<str>,
+        /// Whether it is added.
+        add: bool,
+    },
 }
 
 impl Ask {
@@ -189,6 +204,7 @@ impl Ask {
             | Self::Join { name, .. }
             | Self::Leave { name, .. }
             | Self::Move { name, .. } => name,
+            Self::Voter { node, .. } => node,
         }
     }
 }
@@ -222,6 +238,8 @@ pub enum Done {
     Regrouped { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
     /// The name runs where it should.
     Moved { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
+    /// The list of voters as it is now.
+    Voters { number: u64, nodes: BTreeSet<NodeId> },
 }
 
 /// A request was not carried out.
@@ -237,6 +255,12 @@ pub enum Refusal {
     NoCandidate { why: String },
     /// The arbiter does not link the distribution strategy.
     UnknownStrategy { name: String, node: NodeId, known: Vec<String> },
+    /// This side has no majority.
+    NoMajority { why: String },
+    /// The last voter cannot be taken away.
+    LastVoter,
+    /// The sworm has no voters: its mode is another one.
+    NotMajority,
     /// Not decided here and now: ask again.
     Again,
 }
@@ -308,8 +332,9 @@ mod tests {
     use crate::codec::{decode, encode};
 
     fn beat(number: u64, phase: Phase) -> Beat {
-        let [counter, view, max, durable, holds, time] = [0, 1, 2, 3, 4, 5].map(|n: u64| number.wrapping_sub(n));
-        Beat { counter, phase, view, max, durable, holds, time }
+        let [counter, view, changes, max, durable, holds, time] =
+            [0, 1, 2, 3, 4, 5, 6].map(|n: u64| number.wrapping_sub(n));
+        Beat { counter, phase, view, changes, max, durable, holds, time }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod handoff;
 pub mod host;
 pub mod ids;
 pub mod lane;
+pub mod majority;
 pub mod membership;
 pub mod message;
 pub mod moves;
@@ -68,6 +69,8 @@ pub struct Config {
     pub strategies: Strategies,
     /// Whether names move for balance.
     pub rebalance: balance::Rebalance,
+    /// How majorities are counted, in mode "majority".
+    pub majority: Option<majority::Rules>,
     /// What strategies may know of this node; of others it is told when they come.
     pub profile: Profile,
 }
@@ -146,6 +149,8 @@ pub enum Effect {
     Persist(Delta),
     /// Keep which incarnations have ended and were dropped.
     PersistEnds { ended: BTreeMap<NodeId, Incarnation>, dropped: BTreeMap<NodeId, Incarnation> },
+    /// Workers may take messages and answer until then, of the `mono_ms` clock; 0: not any more.
+    Lease { until_ms: u64 },
     /// Forget a lane.
     ForgetLane(LaneId),
     /// Say `Durable` with this number when all before it is on disk.

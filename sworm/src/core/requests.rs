@@ -34,6 +34,9 @@ const SOON_MS: u64 = 40;
 
 impl Core {
     pub(super) fn on_ask(&mut self, number: u64, ask: Ask, until_ms: u64) {
+        if let Some(refusal) = self.without_majority() {
+            return self.out.push(Effect::Answer { number, answer: Err(refusal) });
+        }
         let births = self.directory.births(ask.name());
         let pending = Pending { ask, until_ms, sent: None, refused: false, unanswered: false, births };
         self.pending.insert(number, pending);
@@ -67,7 +70,10 @@ impl Core {
         let expired: Vec<u64> = self.pending.iter().filter(|(_, p)| p.until_ms <= now).map(|(n, _)| *n).collect();
         for number in expired {
             self.pending.remove(&number);
-            self.out.push(Effect::Expired { number });
+            self.out.push(match self.not_founded() {
+                Some(refusal) => Effect::Answer { number, answer: Err(refusal) },
+                None => Effect::Expired { number },
+            });
         }
         let due: Vec<u64> = self
             .pending
@@ -121,6 +127,7 @@ impl Core {
                 self.view.arbiter(&format!("{name}{:?}", r.spec.value)).cloned()
             }
             Ask::Register(_) | Ask::Unregister { .. } => self.view.arbiter(name).cloned(),
+            Ask::Voter { .. } => self.leader().cloned(),
             Ask::Join { .. } | Ask::Leave { .. } | Ask::Move { .. } => match self.standing(name) {
                 super::directory::Standing::Claimed { host, .. } => Some(host),
                 super::directory::Standing::Source { .. } => None,

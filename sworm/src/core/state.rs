@@ -10,6 +10,8 @@ use super::fault::{Fault, planted};
 use super::host::Local;
 use super::ids::{Birth, Epoch, LaneId, NodeId, Peer};
 use super::lane::Delta;
+use super::majority::Majority;
+use super::majority::voters::Ballot;
 use super::membership::Profile;
 use super::message::{Message, Phase};
 use super::requests::Pending;
@@ -31,6 +33,8 @@ pub struct Core {
     pub(super) members: BTreeMap<NodeId, Member>,
     pub(super) profiles: BTreeMap<NodeId, Profile>,
     pub(super) view: View,
+    /// How often it has changed.
+    pub(super) view_changes: u64,
     /// Who has been in view in this run.
     pub(super) took_part: BTreeSet<NodeId>,
     pub(super) phase: Phase,
@@ -83,17 +87,23 @@ pub struct Core {
     pub(super) wishes: BTreeMap<Arc<str>, super::moves::Wish>,
     pub(super) draining: Option<super::moves::Draining>,
     pub(super) balancing: super::balance::Balancing,
+    pub(super) majority: Option<Majority>,
     recheck: BTreeSet<Arc<str>>,
 }
 
 impl Core {
     /// A core of a node that starts; the store's content is what it had before.
     pub fn new(config: Config, recovered: Recovered, now: Now) -> Self {
+        let ballot = remembered(&config.me.node, &recovered.lanes);
+        let majority = config.majority.map(|rules| Majority::new(rules, ballot.clone().unwrap_or_default(), now.mono_ms));
         let mut directory = Directory::new(config.me.clone(), recovered.lanes, recovered.ended, recovered.dropped);
         directory.end(&config.me.node, super::ids::Incarnation(config.me.incarnation.0.saturating_sub(1)));
         directory.put(Key::Sworm, Value::Sworm(config.agreed.clone()));
         for (name, version) in &config.hosts {
             directory.put(Key::WorkerType(name.clone()), Value::WorkerType(*version));
+        }
+        if let Some(ballot) = ballot.filter(|_| majority.is_some()) {
+            directory.put(Key::Voters, Value::Voters(Box::new(ballot)));
         }
         let profiles = BTreeMap::from([(config.me.node.clone(), config.profile.clone())]);
         let mut core = Self {
@@ -106,6 +116,7 @@ impl Core {
             members: BTreeMap::new(),
             profiles,
             view: View::default(),
+            view_changes: 0,
             took_part: BTreeSet::new(),
             phase: Phase::Joining,
             introduced: false,
@@ -144,6 +155,7 @@ impl Core {
             wishes: BTreeMap::new(),
             draining: None,
             balancing: super::balance::Balancing::default(),
+            majority,
             recheck: BTreeSet::new(),
         };
         core.observe_directory();
@@ -153,6 +165,7 @@ impl Core {
     /// Takes one input. Its effects come with the next [`Self::flush`].
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
+        self.check_lease();
         match input {
             Input::Tick => self.tick(),
             Input::Present { peer, profile } => self.on_present(peer, profile),
@@ -240,7 +253,7 @@ impl Core {
     pub fn describe_members(&self) -> String {
         let members = self.members.iter().map(|(node, member)| {
             let beat = member.beat.as_ref().map(|(beat, at)| (beat.phase, beat.view == self.view.hash, at));
-            let synced = member.synced == Some(self.view.hash);
+            let synced = member.is_synced(self.view.hash);
             format!("{node}#{} present {} synced {synced} beat {beat:?}", member.incarnation, member.present)
         });
         let members: Vec<String> = members.collect();
@@ -378,6 +391,7 @@ impl Core {
 
     fn tick(&mut self) {
         self.tick_members();
+        self.tick_majority();
         self.tick_transfers();
         self.tick_requests();
         self.tick_arbiter();
@@ -387,6 +401,16 @@ impl Core {
         self.tick_moves_asked_for();
         self.tick_balance();
     }
+}
+
+/// What a node knew of the voters when it stopped, if that is on its disk: what others have of it does not count.
+fn remembered(me: &NodeId, lanes: &BTreeMap<LaneId, super::lane::Lane>) -> Option<Ballot> {
+    let own = lanes.iter().rev().filter(|(id, _)| id.node == *me);
+    let mut ballots = own.filter_map(|(_, lane)| match lane.fact(&Key::Voters)? {
+        Value::Voters(ballot) => Some((**ballot).clone()),
+        _ => None,
+    });
+    ballots.next()
 }
 
 /// How long copies of what others state may stay in memory alone.

@@ -30,11 +30,23 @@ impl Core {
             *member = Member::new(peer.incarnation);
         }
         member.present = true;
+        if self.is_voted_out(&peer)
+            && let Some(member) = self.member(&peer)
+        {
+            member.present = false;
+        }
         self.admit(&peer);
         self.beat_soon();
     }
 
+    /// The node as a whole is thought to be gone. In mode "majority" that is no evidence: the voters say who is.
     pub(super) fn on_absent(&mut self, peer: &Peer) {
+        if self.majority.is_none() || planted(Fault::GoneWithoutVotes) {
+            self.is_gone(peer);
+        }
+    }
+
+    fn is_gone(&mut self, peer: &Peer) {
         if let Some(member) = self.members.get_mut(&peer.node)
             && member.incarnation == peer.incarnation
         {
@@ -89,6 +101,7 @@ impl Core {
             Message::Kept { name, birth, revision } => self.on_kept(from, &name, birth, revision),
             Message::Best { name, birth, beyond } => self.on_best(from, &name, birth, beyond),
             Message::BestIs { name, birth, snapshot } => self.on_best_is(from, &name, birth, snapshot),
+            Message::Votes(votes) => self.on_votes(from, votes),
             Message::Goodbye { max } => self.on_goodbye(from, max),
         }
     }
@@ -113,15 +126,16 @@ impl Core {
             member.holds_of_mine = mine;
         }
         if !differs && beat.view == view {
-            member.synced = Some(view);
+            member.synced = Some((view, beat.changes));
         }
-        let unsynced = member.synced != Some(view);
+        let unsynced = member.synced != Some((view, beat.changes));
         let ask = (differs || unsynced) && now >= member.asked_ms;
         if ask {
             member.asked_ms = now + ASK_AGAIN_MS;
         }
         let answer_view = first || beat.view != view;
         member.beat = Some((beat, now));
+        self.hear(from);
         if ask {
             let versions = self.versions(true);
             self.send(from, Message::Versions(versions));
@@ -139,6 +153,7 @@ impl Core {
     fn versions(&self, answer: bool) -> Versions {
         Versions {
             view: self.view.hash,
+            changes: self.view_changes,
             lanes: self
                 .directory
                 .lanes()
@@ -192,7 +207,7 @@ impl Core {
         }
         self.pull(from, pull);
         if let Some(member) = self.member(from) {
-            member.target = Some((versions.view, target));
+            member.target = Some(((versions.view, versions.changes), target));
         }
         self.check_target(from);
         if versions.answer {
@@ -253,7 +268,7 @@ impl Core {
         if self.directory.end(&from.node, from.incarnation) {
             self.ends_changed = true;
         }
-        self.on_absent(from);
+        self.is_gone(from);
     }
 
     pub(super) fn drop_upto(&mut self, upto: &Peer) {
@@ -268,13 +283,18 @@ impl Core {
     /// here. So has everybody who is about to join: two that join at once would each be alone in their view. Without this
     /// a mere join could give one name away twice.
     pub fn settled(&self) -> bool {
+        self.agrees() && self.has_quorum_in_view()
+    }
+
+    /// Whether every member has acknowledged this very view.
+    pub(super) fn agrees(&self) -> bool {
         if planted(Fault::NoViewBarrier) {
             return self.phase != Phase::Joining;
         }
         self.phase != Phase::Joining
             && self.members.values().filter(|member| member.present).all(|member| {
                 member.beat.as_ref().is_none_or(|(beat, at)| {
-                    (member.synced == Some(self.view.hash) || planted(Fault::AdoptIncomplete))
+                    (member.is_synced(self.view.hash) || planted(Fault::AdoptIncomplete))
                         && beat.view == self.view.hash
                         && self.now.mono_ms < at + self.config.grace_ms
                 })
@@ -297,6 +317,7 @@ impl Core {
         let view = View::of(&self.config.me, self.phase, &self.members);
         if view != self.view {
             self.view = view;
+            self.view_changes += 1;
             self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));
             self.out.push(Effect::Viewed(self.view.members.keys().cloned().collect()));
             self.settled_since_ms = None;
@@ -329,7 +350,7 @@ impl Core {
         let waited = self.now.mono_ms >= self.opened_ms + OPEN_WAIT_MS;
         self.introduced
             && self.members.values().filter(|member| member.present).all(|member| match &member.beat {
-                Some((beat, _)) => member.synced == Some(beat.view) || member.synced == Some(self.view.hash),
+                Some((beat, _)) => member.is_synced(beat.view) || member.is_synced(self.view.hash),
                 None => member.not_open || waited,
             })
     }
@@ -349,12 +370,14 @@ impl Core {
             counter: self.beat_counter,
             phase: self.phase,
             view: self.view.hash,
+            changes: self.view_changes,
             max: self.directory.lane(&self.config.me).map_or(0, |lane| lane.max()),
             durable: self.durable_max,
             holds: self.directory.hash(),
             time,
         };
         self.out.push(Effect::Broadcast(Box::new(Message::Beat(beat))));
+        self.vote();
     }
 
     /// What all known members hold alike can be tidied up: lanes that say nothing any more, bans that ban nothing.

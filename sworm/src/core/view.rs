@@ -24,10 +24,10 @@ pub struct Member {
     pub holds_of_mine: u64,
     /// When its versions were asked for.
     pub asked_ms: u64,
-    /// In which view, shared with it, all that it holds was pulled.
-    pub synced: Option<u64>,
-    /// What must be held before it counts as pulled, and in which view it said so.
-    pub target: Option<(u64, Vec<(LaneId, u64)>)>,
+    /// In which view of its, and after how many changes of that, all that it holds was pulled.
+    pub synced: Option<(u64, u64)>,
+    /// What must be held before it counts as pulled, and in which view it said so, after how many changes.
+    pub target: Option<((u64, u64), Vec<(LaneId, u64)>)>,
 }
 
 impl Member {
@@ -43,6 +43,11 @@ impl Member {
             synced: None,
             target: None,
         }
+    }
+
+    /// Whether all that it holds in that view was pulled.
+    pub fn is_synced(&self, view: u64) -> bool {
+        self.beat.as_ref().is_some_and(|(beat, _)| self.synced == Some((view, beat.changes)))
     }
 
     /// Its phase, if it has opened the sworm.

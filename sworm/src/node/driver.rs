@@ -152,6 +152,7 @@ impl Driver {
             Effect::Disagreed { node, theirs } => {
                 drop(self.opened.send_replace(Opened::Disagreed { node, theirs }));
             }
+            Effect::Lease { until_ms } => shared.lease.set(until_ms),
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
             Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some(Emptied { moved, stays }))),
             Effect::Tell(notice) => self.tell(&notice),
@@ -302,7 +303,7 @@ impl Driver {
                     index.set(name, None);
                 }
             }
-            Err(_) => {}
+            Ok(Done::Voters { .. }) | Err(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ mod forward;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod index;
+mod lease;
 pub(crate) mod network;
 pub(crate) mod open;
 mod routing;

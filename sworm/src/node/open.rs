@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::disk::Disk;
 use super::driver::{self, Driver};
 use super::frame::Frame;
+use super::lease::{self, Lease};
 use super::sworm::{HostedType, Opened, Senders, Settings, SwormShared};
 use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
 use crate::api::{Ack, SwormSpec};
@@ -98,6 +99,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     let (opened, opened_receiver) = watch::channel(Opened::Joining);
     let (syncs, syncs_receiver) = mpsc::unbounded_channel();
     let name: Arc<str> = spec.name.as_str().into();
+    let majority = spec.rules();
     let config = Config {
         sworm: name.clone(),
         me: node.me.clone(),
@@ -116,13 +118,15 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
         strategies,
         rebalance: spec.rebalance,
+        majority,
         profile: node.profile.clone(),
     };
     let now = Now { mono_ms: node.mono_ms(), unix_ms: unix_ms(), random: random_u32() };
     let core = Core::new(config, recovered, now);
     let senders = Senders { inputs, looks };
     let settings = Settings { text: settings, distribution, rebalance: spec.rebalance };
-    let shared = Arc::new(SwormShared::new(node.clone(), name, settings, types, senders, opened_receiver));
+    let shared = Arc::new(SwormShared::new(node.clone(), name, settings, types, senders, Lease::new(majority), opened_receiver));
+    lease::watch(&shared);
     sworms.insert(hash, shared.clone());
     // From here on what comes and goes is told to it; what is there already is told now.
     for (id, known) in node.membership().known() {

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::NodeShared;
 use super::frame::{Call, Frame, Replied};
 use super::index::Index;
+use super::lease::Lease;
 use crate::core::balance::Rebalance;
 use crate::core::ids::{Epoch, NodeId};
 use crate::core::message::{Answer, Ask};
@@ -94,6 +95,7 @@ pub(crate) struct SwormShared {
     pub(crate) types: BTreeMap<&'static str, HostedType>,
     pub(crate) senders: Senders,
     pub(crate) index: Index,
+    pub(crate) lease: Lease,
     pub(crate) opened: watch::Receiver<Opened>,
     /// What came of emptying this node, when it is done as far as it goes.
     pub(crate) drained: watch::Sender<Option<Emptied>>,
@@ -111,6 +113,7 @@ impl SwormShared {
         settings: Settings,
         types: BTreeMap<&'static str, HostedType>,
         senders: Senders,
+        lease: Lease,
         opened: watch::Receiver<Opened>,
     ) -> Self {
         let hash = super::sworm_hash(&name);
@@ -122,6 +125,7 @@ impl SwormShared {
             types,
             senders,
             index: Index::default(),
+            lease,
             opened,
             drained: watch::Sender::new(None),
             closing: Notify::new(),
@@ -163,6 +167,22 @@ impl SwormShared {
         if let Some(sender) = self.asked().remove(&number) {
             let _ = sender.send(asked);
         }
+    }
+
+    /// Whether the workers here may go on.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.lease.is_valid(self.node.mono_ms())
+    }
+
+    /// Whether there was a majority and it is lost: nothing is sent from here until it is back.
+    pub(crate) fn has_no_majority(&self) -> bool {
+        self.lease.is_lost(self.node.mono_ms())
+    }
+
+    /// A worker whose task has not ended.
+    pub(crate) fn unfinished(&self) -> Option<Arc<str>> {
+        let running = |slot: &Slot| slot.task.as_ref().is_some_and(|task| !task.is_finished());
+        self.slots().iter().find(|(_, slot)| running(slot)).map(|(name, _)| name.clone())
     }
 
     pub(crate) fn slots(&self) -> MutexGuard<'_, HashMap<Arc<str>, Slot>> {

@@ -265,6 +265,10 @@ impl<W: Lifecycle> Task<W> {
     }
 
     async fn handle(&mut self, worker: &mut W, parcel: Parcel<W>) -> Option<End> {
+        if !self.ctx.sworm.shared.may_go_on() {
+            self.give_back(parcel);
+            return None;
+        }
         let (handled, release): (Result<(), String>, Release) = match parcel {
             Parcel::Local(mut parcel) => {
                 let handled = guarded(parcel.handle(worker, &mut self.ctx)).await;
@@ -289,6 +293,11 @@ impl<W: Lifecycle> Task<W> {
             return Some(End::Exit(Exit::Panic(panic)));
         }
         match self.checkpoint_if_asked(worker).await {
+            // What is said now may be contradicted by the other side, which starts the worker from what it has.
+            Ok(()) if !self.ctx.sworm.shared.may_go_on() => {
+                release(Some(CallError::MajorityLost));
+                None
+            }
             Ok(()) => {
                 release(None);
                 None
@@ -398,19 +407,23 @@ impl<W: Lifecycle> Task<W> {
     fn give_everything_back(&mut self) {
         self.receiver.close();
         while let Ok(parcel) = self.receiver.try_recv() {
-            let parcel = match parcel {
-                Parcel::Remote(parcel) => parcel,
-                Parcel::Local(parcel) => match parcel.give_back() {
-                    None => continue,
-                    Some((message, Ok(payload))) => self.own_cast(message, payload),
-                    Some((message, Err(error))) => {
-                        tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
-                        continue;
-                    }
-                },
-            };
-            self.tell.replies.clone().give_back(&self.ctx.pid.name, parcel);
+            self.give_back(parcel);
         }
+    }
+
+    fn give_back(&self, parcel: Parcel<W>) {
+        let parcel = match parcel {
+            Parcel::Remote(parcel) => parcel,
+            Parcel::Local(parcel) => match parcel.give_back() {
+                None => return,
+                Some((message, Ok(payload))) => self.own_cast(message, payload),
+                Some((message, Err(error))) => {
+                    tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
+                    return;
+                }
+            },
+        };
+        self.tell.replies.clone().give_back(&self.ctx.pid.name, parcel);
     }
 
     /// A cast of this node, as one of another node would be.

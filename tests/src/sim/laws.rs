@@ -78,7 +78,7 @@ impl Laws {
         if before.is_some_and(|before| before >= since) {
             self.broken(format!("{name} starts at {since} on {at}, which had it at {before:?}"));
         }
-        if options.may_part() {
+        if options.may_part() && !options.majority {
             return;
         }
         if places.len() > 1 {
@@ -98,7 +98,7 @@ impl Laws {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
-        if count < known && !options.may_lose() && !options.crashes {
+        if count < known && !options.may_lose() && !options.crashes && !options.may_part() {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was counted without any crash"));
         }
     }

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use sworm::NodeId;
 use sworm::core::cell::Revision;
 use sworm::core::ids::{Birth, Epoch, InstanceId, Peer};
+use sworm::core::majority::Rules;
 use sworm::core::membership::{Hello, Membership};
 use sworm::core::message::Snapshot;
 use sworm::core::{Config, Core, Entry, Input, Now};
@@ -27,6 +28,9 @@ pub(super) const UP: sworm::core::message::Phase = sworm::core::message::Phase::
 /// A node that leaves.
 pub(super) const LEAVING: sworm::core::message::Phase = sworm::core::message::Phase::Leaving;
 const CLUSTER: &str = "simulated";
+const LEASE_MS: u64 = 3_000;
+/// How long workers may take to stop when the lease has ended.
+pub(super) const STOP_MS: u64 = 3_000;
 const GRACE_MS: u64 = 5_000;
 const JOIN_WAIT_MS: u64 = 3_000;
 /// What the clocks say at the start of time.
@@ -97,6 +101,11 @@ pub(super) struct Node {
     pub(super) index: BTreeMap<Arc<str>, Entry>,
     /// Until when the process is stopped (`SIGSTOP`).
     pub(super) paused_until: Option<u64>,
+    /// When it last went on.
+    pub(super) resumed_ms: u64,
+    /// Until when its workers take messages, on its own clock, and when it first saw that this was over.
+    pub(super) lease_until_ms: u64,
+    pub(super) lease_lost_ms: Option<u64>,
     /// It has left in good order.
     pub(super) left: bool,
     pub(super) opens: bool,
@@ -137,6 +146,7 @@ impl Node {
             state_wait_ms: 10_000,
             part_bytes: options.part_bytes,
             rebalance: if options.balances { Rebalance::On } else { Rebalance::Off },
+            majority: options.majority.then_some(Rules { expect: options.nodes, lease_ms: LEASE_MS, stop_ms: STOP_MS }),
             ack_in_memory: false,
             restart: BTreeMap::from([(WORKER.into(), &Transient as &dyn Restart)]),
             strategies: Strategies::linked().expect("no duplicates"),
@@ -156,6 +166,9 @@ impl Node {
             workers: BTreeMap::new(),
             index: BTreeMap::new(),
             paused_until: None,
+            resumed_ms: 0,
+            lease_until_ms: if options.majority { 0 } else { u64::MAX },
+            lease_lost_ms: None,
             left: false,
             opens: machine.opens,
         }
@@ -175,6 +188,11 @@ impl Node {
     /// How long from now until its clock shows that time.
     pub(super) fn until(&self, now_ms: u64, mono_ms: u64) -> u64 {
         mono_ms.saturating_sub(self.now(now_ms, 0).mono_ms)
+    }
+
+    /// Whether its workers may go on.
+    pub(super) fn may_go_on(&self, now_ms: u64) -> bool {
+        self.now(now_ms, 0).mono_ms < self.lease_until_ms
     }
 
     pub(super) fn hello(&self, now_ms: u64, answer: bool) -> Hello {

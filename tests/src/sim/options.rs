@@ -70,6 +70,10 @@ pub struct Options {
     pub broken_starts: bool,
     /// Names move for balance.
     pub balances: bool,
+    /// Only a side with a majority of the nodes goes on.
+    pub majority: bool,
+    /// Disks are lost with all that is on them.
+    pub lost_disks: bool,
     /// The longest that a worker takes to stop.
     pub stop_ms: u64,
     /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
@@ -102,6 +106,7 @@ impl Options {
             slow_starts: one_in(3),
             broken_starts: one_in(3),
             balances: false,
+            lost_disks: false,
             stop_ms: STOP_MS,
             lost: [0, 0, 20, 100][rng.usize(0..4)],
             repeated: [0, 0, 20, 100][rng.usize(0..4)],
@@ -116,6 +121,7 @@ impl Options {
             part_bytes: [600, 2_000, 20_000, PART_BYTES][rng.usize(0..4)],
             // Whoever joins over a third node takes longer than the law allows where there is much to hear.
             lone_cuts: rng.u32(0..4) == 0 && nodes > 2 && names <= 100,
+            majority: rng.u32(0..5) == 0,
         };
         options.plot.adjust(options)
     }
@@ -151,6 +157,8 @@ impl Options {
             slow_starts: false,
             broken_starts: false,
             balances: false,
+            majority: false,
+            lost_disks: false,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,
         }

@@ -49,6 +49,7 @@ impl World {
             return;
         }
         node.paused_until = None;
+        node.resumed_ms = self.now_ms;
         self.note(|| format!("{name} goes on"));
         self.link_all(name);
     }
@@ -120,12 +121,32 @@ impl World {
         if !self.is_running(at) {
             return;
         }
+        if self.outlives_its_lease(at) {
+            return;
+        }
         self.with_membership(at, |membership, now, want| membership.tick(now, want));
         self.take(at, Input::Tick);
         if let Some(node) = self.nodes.get(&*at.node).filter(|node| node.me == *at) {
             let next = node.until(self.now_ms, node.core.next_tick_ms()).clamp(5, 50);
             self.push(next, Event::Wake { at: at.clone() });
         }
+    }
+
+    /// A process whose workers did not stop in time after its lease has ended is aborted, as in production.
+    fn outlives_its_lease(&mut self, at: &Peer) -> bool {
+        let now_ms = self.now_ms;
+        let node = self.nodes.get_mut(&*at.node).expect("it runs");
+        if node.may_go_on(now_ms) || node.workers.is_empty() {
+            node.lease_lost_ms = None;
+            return false;
+        }
+        let now = node.now(now_ms, 0).mono_ms;
+        if now < *node.lease_lost_ms.get_or_insert(now) + super::node::STOP_MS {
+            return false;
+        }
+        self.note(|| format!("{at} is aborted: its workers did not stop in time"));
+        self.kill(&at.node);
+        true
     }
 
     fn on_synced(&mut self, at: &Peer, number: u64, ticket: Ticket) {
@@ -364,6 +385,10 @@ impl World {
             Effect::Checkpointed { name, since, number, result } => {
                 self.on_checkpointed(at, name, since, number, result.is_ok());
             }
+            Effect::Lease { until_ms } => {
+                self.note(|| format!("{at} may go on until {until_ms}"));
+                self.nodes.get_mut(&*at.node).expect("it acts").lease_until_ms = until_ms;
+            }
             Effect::Left { .. } => {
                 self.nodes.get_mut(&*at.node).expect("it acts").left = true;
                 for to in self.reached(at) {
@@ -414,7 +439,7 @@ impl World {
             self.laws.broken(format!("{at} starts {name} {since} while {} still runs there", former.since));
         }
         self.laws.starts_in_lone_cut(at, &name, birth);
-        let places: Vec<String> = self.places(&name).iter().map(|(node, _)| (*node).to_owned()).collect();
+        let places = self.active_places(&name);
         let fine = self.violation().is_none();
         self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
         if fine && self.violation().is_some() && self.trace.is_some() {
@@ -443,7 +468,7 @@ impl World {
     fn count_message(&mut self, message: &Message) {
         self.messages += 1;
         if let Some(others) = &mut self.others
-            && !matches!(message, Message::Beat(_))
+            && !matches!(message, Message::Beat(_) | Message::Votes(_))
         {
             others.push(format!("{message:?}"));
         }
@@ -514,6 +539,7 @@ fn brief(answer: &Answer) -> String {
         Ok(Done::Unregistered { name, births }) => format!("{name} has ended {births:?}"),
         Ok(Done::Regrouped { name, .. }) => format!("{name} is regrouped"),
         Ok(Done::Moved { name, host, .. }) => format!("{name} runs on {host}"),
+        Ok(Done::Voters { number, nodes }) => format!("the voters {number} are {nodes:?}"),
         Err(Refusal::AlreadyRegistered { pid, .. }) => format!("taken by {pid}"),
         Err(refusal) => format!("{refusal:?}"),
     }

@@ -14,6 +14,7 @@ use sworm::core::message::{Answer, Ask, Registering};
 use sworm::store::Ticket;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::disk::Disk;
 use super::laws::Laws;
 use super::links::Links;
 use super::node::{Clock, Machine, Node, WORKER, Worker};
@@ -312,7 +313,7 @@ impl World {
     pub fn count(&mut self, name: &str, save: bool) -> Option<u64> {
         let now_ms = self.now_ms;
         let node = self.nodes.values_mut().find(|node| {
-            node.paused_until.is_none() && node.workers.get(name).is_some_and(|w| w.ready && w.saving.is_none())
+            node.paused_until.is_none() && node.may_go_on(now_ms) && node.workers.get(name).is_some_and(|w| w.ready && w.saving.is_none())
         })?;
         let worker = node.workers.get_mut(name).expect("found");
         worker.count += 1;
@@ -345,6 +346,16 @@ impl World {
     pub fn places(&self, name: &str) -> Vec<(&str, &Worker)> {
         let found = self.nodes.iter().filter_map(|(node, state)| Some((node.as_str(), state.workers.get(name)?)));
         found.collect()
+    }
+
+    /// Where a name really runs: one that goes on after it was stopped may take some time to see that its lease has ended.
+    pub(super) fn active_places(&self, name: &str) -> Vec<String> {
+        let active = |node: &Node| {
+            let woke = self.now_ms <= node.resumed_ms + super::node::STOP_MS + 200 && !node.may_go_on(self.now_ms);
+            !self.options.majority || node.paused_until.is_none() && !woke
+        };
+        let places = self.nodes.iter().filter(|(_, node)| node.workers.contains_key(name) && active(node));
+        places.map(|(node, _)| node.clone()).collect()
     }
 
     /// Where a name runs, which must be one place.
@@ -386,6 +397,12 @@ impl World {
     pub fn lose(&mut self, name: &str) {
         assert!(!self.nodes.contains_key(name), "{name} runs");
         self.machines.remove(name);
+    }
+
+    /// A machine that is down gets a new, empty disk.
+    pub(super) fn lose_disk(&mut self, name: &str) {
+        self.note(|| format!("the disk of {name} is lost"));
+        self.machines.get_mut(name).expect("it is there").disk = Disk::default();
     }
 
     /// From now on messages take so long at most.

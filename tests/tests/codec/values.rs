@@ -10,6 +10,8 @@ use sworm::CallError;
 use sworm::core::cell::{Declined, Key, Kind, NameCell, NameState, Release, Revision, Spec, Value};
 use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid, RequestId};
 use sworm::core::lane::{Delta, Part};
+use sworm::core::majority::Votes;
+use sworm::core::majority::voters::{Ballot, Voters};
 use sworm::core::membership::{Hello, Profile};
 use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
@@ -128,19 +130,27 @@ impl Gen {
     }
 
     fn change(&mut self) -> (u64, Key, Option<Value>) {
-        let (key, value) = match self.0.u8(0..5) {
+        let (key, value) = match self.0.u8(0..6) {
             0 => (Key::Name(self.text()), Value::Name(Arc::new(self.cell()))),
             1 => (Key::Ban(self.text()), Value::Ban(self.many(Self::birth))),
             2 => (Key::Sworm, Value::Sworm(self.text())),
             3 => (Key::Seen, Value::Seen(self.many(|g| (g.peer(), g.number())))),
+            4 => {
+                let ballot = Ballot { decided: self.some(Self::voters), proposed: self.some(Self::voters), votes: self.0.bool() };
+                (Key::Voters, Value::Voters(Box::new(ballot)))
+            }
             _ => (Key::WorkerType(self.text()), Value::WorkerType(self.0.u32(..))),
         };
         (self.number(), key, self.some(|_| value))
     }
 
+    fn voters(&mut self) -> Voters {
+        Voters { number: self.number(), ballot: self.number(), nodes: self.many(Self::node) }
+    }
+
     fn ask(&mut self) -> Ask {
         let name = self.text();
-        match self.0.u8(0..5) {
+        match self.0.u8(0..6) {
             0 => Ask::Register(Box::new(Registering {
                 name,
                 spec: self.spec(),
@@ -151,13 +161,14 @@ impl Gen {
             1 => Ask::Unregister { name, birth: self.some(Self::birth) },
             2 => Ask::Join { name, group: self.text() },
             3 => Ask::Leave { name, group: self.text() },
-            _ => Ask::Move { name, to: self.node() },
+            4 => Ask::Move { name, to: self.node() },
+            _ => Ask::Voter { node: name, add: self.0.bool() },
         }
     }
 
     fn answer(&mut self) -> Answer {
         let (name, reason) = (self.text(), self.string());
-        Err(match self.0.u8(0..9) {
+        Err(match self.0.u8(0..14) {
             0 => return Ok(Done::Registered { name, host: self.peer(), cell: Arc::new(self.cell()) }),
             1 => return Ok(Done::Unregistered { name, births: self.many(Self::birth) }),
             2 => return Ok(Done::Regrouped { name, host: self.peer(), cell: Arc::new(self.cell()) }),
@@ -170,6 +181,11 @@ impl Gen {
             5 => Refusal::StartFailed { reason, timed_out: self.0.bool() },
             6 => Refusal::NoCandidate { why: reason },
             7 => Refusal::UnknownStrategy { name: reason, node: self.node(), known: self.many(Self::string) },
+            8 => return Ok(Done::Moved { name, host: self.peer(), cell: Arc::new(self.cell()) }),
+            9 => return Ok(Done::Voters { number: self.number(), nodes: self.many(Self::node) }),
+            10 => Refusal::NoMajority { why: reason },
+            11 => Refusal::NotMajority,
+            12 => Refusal::LastVoter,
             _ => Refusal::Again,
         })
     }
@@ -180,12 +196,13 @@ impl Gen {
         Some(match kind {
             0 => {
                 let phase = self.0.choice([Phase::Joining, Phase::Up, Phase::Leaving]).expect("three");
-                let [counter, view, max, durable, holds, time] = std::array::from_fn(|_| self.number());
-                Message::Beat(Beat { counter, phase, view, max, durable, holds, time })
+                let [counter, view, changes, max, durable, holds, time] = std::array::from_fn(|_| self.number());
+                Message::Beat(Beat { counter, phase, view, changes, max, durable, holds, time })
             }
             1 => Message::NotOpen,
             2 => Message::Versions(Versions {
                 view: self.number(),
+                changes: self.number(),
                 lanes: self.many(|g| (g.peer(), g.number(), g.number())),
                 ended: self.many(|g| (g.node(), Incarnation(g.number()))),
                 dropped: self.many(|g| (g.node(), Incarnation(g.number()))),
@@ -243,6 +260,11 @@ impl Gen {
                 let [from, gc, after] = std::array::from_fn(|_| self.number());
                 Message::PullPart { lane: self.peer(), from, gc, after }
             }
+            23 => Message::Votes(Votes {
+                lists: self.number(),
+                echoes: self.many(|g| (g.peer(), g.number())),
+                silent: self.many(Self::peer),
+            }),
             22 => Message::Rebalance(self.many(|g| (g.text(), g.node()))),
             _ => return None,
         })

@@ -7,6 +7,7 @@ use super::world::World;
 mod common;
 mod cuts;
 mod deaths;
+mod majority;
 mod moves;
 mod names;
 
@@ -55,13 +56,21 @@ pub enum Plot {
     EndedAlone,
     /// Names are moved by hand, and nodes are emptied and take part again, while others die.
     Moves,
+    /// In mode "majority": a node is cut off for a while, in one direction or both, and others may die.
+    Minority,
+    /// In mode "majority": nodes are stopped, and go on long after their leases have ended.
+    Suspended,
+    /// In mode "majority": a node loses its store while others are cut off.
+    LostStores,
+    /// In mode "majority": all die, and come back one after the other.
+    AllAnew,
     /// A node joins, perhaps after some tries, and gets its share.
     Joins,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -83,6 +92,10 @@ impl Plot {
         Self::EndedAlone,
         Self::Moves,
         Self::Joins,
+        Self::Minority,
+        Self::Suspended,
+        Self::LostStores,
+        Self::AllAnew,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -127,6 +140,10 @@ impl Plot {
             Self::EndedAlone => (o.kills, o.leaves) = (true, true),
             Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
+            Self::Minority => (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills),
+            Self::Suspended => (o.majority, o.pauses, o.one_way_cuts) = (true, true, true),
+            Self::LostStores => (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true),
+            Self::AllAnew => (o.majority, o.kills, o.blackouts) = (true, true, true),
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
             // A copy that is lost on its way is made up for when the view changes.
@@ -167,6 +184,10 @@ impl Plot {
             Self::EndedAlone => world.ended_alone(),
             Self::Moves => world.moves(),
             Self::Joins => world.joins(),
+            Self::Minority => world.minority(),
+            Self::Suspended => world.suspended(),
+            Self::LostStores => world.lost_stores(),
+            Self::AllAnew => world.all_anew(),
         }
     }
 }

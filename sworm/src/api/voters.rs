@@ -1,0 +1,74 @@
+//! The voters of a sworm in mode "majority".
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Sworm;
+use crate::core::ids::NodeId;
+use crate::core::message::{Ask, Done, Refusal};
+use crate::error::VotersError;
+use crate::node::sworm::Asked;
+
+/// How long a change of the voters may take.
+const ASK_LIMIT: Duration = Duration::from_secs(30);
+
+/// The voters of a sworm, and how often they were changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VoterList {
+    /// 1 for the list that was founded; each change has the next number.
+    pub number: u64,
+    /// The voters. The first in order of ids breaks ties.
+    pub nodes: BTreeSet<NodeId>,
+}
+
+impl Sworm {
+    /// The voters, as this node knows them; `None` while they are not founded, and in mode "available".
+    ///
+    /// # Errors
+    ///
+    /// [`VotersError::Stopped`] and [`VotersError::NodeFailed`].
+    pub async fn voters(&self) -> Result<Option<VoterList>, VotersError> {
+        let list = |core: &crate::core::Core| {
+            core.voters().map(|list| VoterList { number: list.number, nodes: list.nodes.clone() })
+        };
+        self.shared.look(list).await.ok_or_else(|| self.voters_stopped())
+    }
+
+    /// Adds a voter, for good. It has to be there: the change counts when majorities of the voters without and with it have
+    /// stored it. One change at a time is made; adding a voter again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`VotersError::NoMajority`]; [`VotersError::Timeout`] after 30 s, when the change may still come about.
+    pub async fn add_voter(&self, node: &NodeId) -> Result<VoterList, VotersError> {
+        self.change_voters(node, true).await
+    }
+
+    /// Takes a voter away, for good, whether it is there or not. A node that is not to come back must be taken away, or it
+    /// counts as one that is out of sight.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_voter`](Self::add_voter), and [`VotersError::LastVoter`].
+    pub async fn remove_voter(&self, node: &NodeId) -> Result<VoterList, VotersError> {
+        self.change_voters(node, false).await
+    }
+
+    async fn change_voters(&self, node: &NodeId, add: bool) -> Result<VoterList, VotersError> {
+        match self.shared.ask(Ask::Voter { node: (**node).into(), add }, ASK_LIMIT).await {
+            Ok(Asked::Answer(Ok(Done::Voters { number, nodes }))) => Ok(VoterList { number, nodes }),
+            Ok(Asked::Answer(Err(Refusal::NotMajority))) => {
+                Err(VotersError::NotMajority { sworm: self.name().to_owned() })
+            }
+            Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(VotersError::NoMajority { why }),
+            Ok(Asked::Answer(Err(Refusal::LastVoter))) => Err(VotersError::LastVoter { node: node.clone() }),
+            Ok(Asked::Answer(_) | Asked::Expired) => Err(VotersError::Timeout { after: ASK_LIMIT }),
+            Err(_) => Err(self.voters_stopped()),
+        }
+    }
+
+    fn voters_stopped(&self) -> VotersError {
+        self.shared.node.stopped_as(VotersError::Stopped, |reason| VotersError::NodeFailed { reason })
+    }
+}

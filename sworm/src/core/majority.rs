@@ -1,0 +1,466 @@
+//! Mode "majority": one owner even when the network is cut.
+//!
+//! A node runs workers only while it holds a lease: until its own *send* time of the newest heartbeat that enough voters
+//! have echoed, plus the lease's length (Gray and Cheriton 1989). When it ends, all workers are parked with their states.
+//! A name of a node that is not heard of starts elsewhere only when enough voters each say, on their own clocks, that it was
+//! silent for so long that its lease has ended and its workers have stopped.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Effect;
+use super::cell::{Key, NameState, Value};
+use super::fault::{Fault, planted};
+use super::host::LocalPhase;
+use super::ids::{LaneId, NodeId, Peer};
+use super::message::{Message, Refusal};
+use super::state::Core;
+
+pub mod voters;
+
+use self::voters::Ballot;
+
+/// How a sworm in majority mode is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How many voters there are at first.
+    pub expect: usize,
+    /// How long an echoed heartbeat lets its sender run workers.
+    pub lease_ms: u64,
+    /// How long workers may take to stop when the lease has ended; after that the process is aborted.
+    pub stop_ms: u64,
+}
+
+impl Rules {
+    /// How long a node must have been silent before its names start elsewhere: a lease, the time to stop, the age of
+    /// what a voter says, and a twentieth for clocks that run apart.
+    pub fn silence_ms(&self) -> u64 {
+        let sum = self.lease_ms * 2 + self.stop_ms;
+        sum + sum / 20
+    }
+}
+
+/// What a voter says after each of its heartbeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Votes {
+    /// Stands for the lists of voters that it goes by.
+    pub lists: u64,
+    /// The newest heartbeat of each node that it has heard.
+    pub echoes: Vec<(Peer, u64)>,
+    /// Who was silent for so long that its workers have stopped.
+    pub silent: BTreeSet<Peer>,
+}
+
+/// The newest votes of a voter.
+#[derive(Debug)]
+struct Vote {
+    lists: u64,
+    /// When the newest heartbeat of this node that it has echoed was sent: it said all this later.
+    since_ms: u64,
+    silent: BTreeSet<Peer>,
+}
+
+/// A node's part in majority mode.
+#[derive(Debug)]
+pub struct Majority {
+    rules: Rules,
+    ballot: Ballot,
+    /// In which view this node has made its proposal.
+    proposed_in: Option<u64>,
+    /// A voter to be added, or taken away.
+    change: Option<(NodeId, bool)>,
+    /// Since when silence counts: the start, or the last change of the lists.
+    since_ms: u64,
+    heard_ms: BTreeMap<Peer, u64>,
+    /// When the last heartbeats were sent.
+    sent: VecDeque<(u64, u64)>,
+    votes: BTreeMap<NodeId, Vote>,
+    /// Those of whom enough voters say that they are silent.
+    gone: BTreeSet<Peer>,
+    lease_until_ms: u64,
+    holds: bool,
+}
+
+impl Majority {
+    /// What a node that starts remembers.
+    pub(super) fn new(rules: Rules, ballot: Ballot, now_ms: u64) -> Self {
+        Self {
+            rules,
+            ballot,
+            proposed_in: None,
+            change: None,
+            since_ms: now_ms,
+            heard_ms: BTreeMap::new(),
+            sent: VecDeque::new(),
+            votes: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            lease_until_ms: 0,
+            holds: false,
+        }
+    }
+
+    fn is_quorum(&self, of: impl Fn(&NodeId) -> bool) -> bool {
+        if planted(Fault::QuorumOfVisible) {
+            return self.ballot.decided.is_some();
+        }
+        self.ballot.is_quorum(of)
+    }
+
+    fn is_silent(&self, peer: &Peer, now_ms: u64) -> bool {
+        let heard = self.heard_ms.get(peer).copied().unwrap_or(0).max(self.since_ms);
+        let limit = if planted(Fault::TakeOverEarly) { self.rules.lease_ms } else { self.rules.silence_ms() };
+        now_ms >= heard + limit
+    }
+
+    /// Until when the lease goes that these votes give.
+    fn lease_by(&self, me: &NodeId, votes: bool, now_ms: u64) -> u64 {
+        let lists = self.ballot.hash();
+        let mut since: BTreeMap<&NodeId, u64> =
+            self.votes.iter().filter(|(_, vote)| vote.lists == lists).map(|(node, vote)| (node, vote.since_ms)).collect();
+        if votes {
+            since.insert(me, now_ms);
+        }
+        let mut times: Vec<u64> = since.values().copied().collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        let enough = |time: &u64| self.is_quorum(|node| since.get(node).is_some_and(|at| at >= time));
+        times.into_iter().find(enough).map_or(0, |time| time + self.rules.lease_ms)
+    }
+}
+
+impl Core {
+    /// The node has looked at its clock: a lease that has ended is lost, whatever comes next.
+    pub(super) fn check_lease(&mut self) {
+        let now = self.now.mono_ms;
+        let Some(majority) = &mut self.majority else { return };
+        if majority.holds && now >= majority.lease_until_ms && !planted(Fault::NoStopWithoutMajority) {
+            majority.holds = false;
+            self.out.push(Effect::Lease { until_ms: 0 });
+            self.park_all();
+        }
+    }
+
+    /// Whether this node may run workers.
+    pub(super) fn may_host(&self) -> bool {
+        self.majority.as_ref().is_none_or(|majority| majority.holds && self.now.mono_ms < majority.lease_until_ms)
+    }
+
+    /// Why a request is refused at once, if it is: who had a majority and has lost it knows that nobody will decide.
+    pub(super) fn without_majority(&self) -> Option<Refusal> {
+        let majority = self.majority.as_ref().filter(|majority| !majority.holds && majority.lease_until_ms > 0)?;
+        let voters = majority.ballot.decided.as_ref().map_or(0, |list| list.nodes.len());
+        let heard = self.fresh_voters().len();
+        Some(Refusal::NoMajority { why: format!("{heard} of {voters} voters are heard of") })
+    }
+
+    /// The same for one that waited in vain, while there were no voters yet.
+    pub(super) fn not_founded(&self) -> Option<Refusal> {
+        let majority = self.majority.as_ref().filter(|majority| majority.ballot.decided.is_none())?;
+        let (expect, there) = (majority.rules.expect, self.view.members.len());
+        let why = format!("there are no voters before {expect} nodes have seen each other; {there} are there");
+        Some(Refusal::NoMajority { why })
+    }
+
+    /// Whether those in view include enough voters to decide.
+    pub(super) fn has_quorum_in_view(&self) -> bool {
+        self.majority.as_ref().is_none_or(|majority| {
+            majority.is_quorum(|node| *node == self.config.me.node || self.view.peer(node).is_some())
+        })
+    }
+
+    /// Whether a node that is not in view may still run what its lane says.
+    pub(super) fn may_still_run(&self, peer: &Peer) -> bool {
+        self.majority.as_ref().is_some_and(|majority| {
+            !self.is_live(peer) && !self.directory.has_ended(peer) && !majority.gone.contains(peer)
+        })
+    }
+
+    /// The list of voters that counts.
+    pub fn voters(&self) -> Option<&voters::Voters> {
+        self.majority.as_ref()?.ballot.decided.as_ref()
+    }
+
+    /// Until when this node may run workers; `None` if it always may.
+    pub fn lease_until_ms(&self) -> Option<u64> {
+        self.majority.as_ref().map(|majority| if majority.holds { majority.lease_until_ms } else { 0 })
+    }
+
+    /// Somebody wants the list of voters changed.
+    pub(super) fn on_ask_voter(&mut self, request: &super::ids::RequestId, node: &NodeId, add: bool) {
+        let settled = self.settled() && self.leads();
+        let Some(majority) = &mut self.majority else {
+            return self.answer_to(request, Err(Refusal::NotMajority));
+        };
+        let decided = majority.ballot.decided.as_ref();
+        if let Some(list) = decided.filter(|list| list.nodes.contains(node) == add) {
+            let done = super::message::Done::Voters { number: list.number, nodes: list.nodes.clone() };
+            majority.change = None;
+            return self.answer_to(request, Ok(done));
+        }
+        if !add && decided.is_some_and(|list| list.nodes.len() == 1) {
+            return self.answer_to(request, Err(Refusal::LastVoter));
+        }
+        if settled && majority.change.is_none() {
+            majority.change = Some((node.clone(), add));
+        }
+        self.answer_to(request, Err(Refusal::Again));
+    }
+
+    /// Who makes proposals: the first in view.
+    pub(super) fn leader(&self) -> Option<&Peer> {
+        self.view.up().next()
+    }
+
+    fn leads(&self) -> bool {
+        self.leader() == Some(&self.config.me)
+    }
+
+    /// A heartbeat was sent; a voter says what it has heard of the others.
+    pub(super) fn vote(&mut self) {
+        let (now, counter) = (self.now.mono_ms, self.beat_counter);
+        let votes = self.may_vote();
+        let Some(majority) = &mut self.majority else { return };
+        majority.sent.push_back((counter, now));
+        while majority.sent.front().is_some_and(|(_, at)| at + majority.rules.lease_ms < now) {
+            majority.sent.pop_front();
+        }
+        if votes {
+            let votes = Votes { lists: majority.ballot.hash(), echoes: self.echoes(), silent: self.silent() };
+            self.out.push(Effect::Broadcast(Box::new(Message::Votes(votes))));
+        }
+    }
+
+    fn echoes(&self) -> Vec<(Peer, u64)> {
+        let heard = |(node, member): (&NodeId, &super::view::Member)| {
+            let peer = Peer { node: node.clone(), incarnation: member.incarnation };
+            member.beat.as_ref().map(|(beat, _)| (peer, beat.counter))
+        };
+        self.members.iter().filter_map(heard).collect()
+    }
+
+    /// Who is silent, of those whose end is not known.
+    fn silent(&self) -> BTreeSet<Peer> {
+        let Some(majority) = &self.majority else { return BTreeSet::new() };
+        let now = self.now.mono_ms;
+        let silent = |lane: &LaneId| {
+            *lane != self.config.me && !self.directory.has_ended(lane) && majority.is_silent(lane, now)
+        };
+        let met = self.members.iter().filter(|(_, member)| member.beat.is_some());
+        let met = met.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation });
+        self.directory.lanes().map(|(lane, _)| lane.clone()).chain(met).filter(silent).collect()
+    }
+
+    /// A vote counts when the voter's disk holds the list by which it votes.
+    fn may_vote(&self) -> bool {
+        let Some(majority) = &self.majority else { return false };
+        let durable = || {
+            let seq = self.directory.lane(&self.config.me).and_then(|lane| lane.seq(&Key::Voters));
+            seq.is_some_and(|seq| seq <= self.durable_max)
+        };
+        let listed = majority.ballot.lists().any(|list| list.nodes.contains(&self.config.me.node));
+        listed && (majority.ballot.votes || planted(Fault::VoteWithoutStore)) && durable()
+    }
+
+    pub(super) fn hear(&mut self, peer: &Peer) {
+        if let Some(majority) = &mut self.majority {
+            majority.heard_ms.insert(peer.clone(), self.now.mono_ms);
+        }
+    }
+
+    pub(super) fn on_votes(&mut self, from: &Peer, votes: Votes) {
+        let me = self.config.me.clone();
+        let now = self.now.mono_ms;
+        let Some(majority) = &mut self.majority else { return };
+        let Some((_, counter)) = votes.echoes.iter().find(|(peer, _)| *peer == me) else { return };
+        let sent = majority.sent.iter().find(|(number, _)| number == counter).map(|(_, at)| *at);
+        let sent = if planted(Fault::LeaseFromReceipt) { Some(now) } else { sent };
+        let Some(since_ms) = sent else { return };
+        let vote = Vote { lists: votes.lists, since_ms, silent: votes.silent };
+        if majority.votes.get(&from.node).is_none_or(|known| known.since_ms <= since_ms) {
+            majority.votes.insert(from.node.clone(), vote);
+        }
+        self.renew_lease();
+    }
+
+    fn renew_lease(&mut self) {
+        let (me, votes, now) = (self.config.me.node.clone(), self.may_vote(), self.now.mono_ms);
+        let Some(majority) = &mut self.majority else { return };
+        let until = majority.lease_by(&me, votes, now);
+        if until <= majority.lease_until_ms.max(now) {
+            return;
+        }
+        majority.lease_until_ms = until;
+        let regained = !std::mem::replace(&mut majority.holds, true);
+        self.out.push(Effect::Lease { until_ms: until });
+        if regained {
+            self.recheck_all();
+        }
+    }
+
+    /// The voters whose votes are young enough to count, this node among them if it is one.
+    fn fresh_voters(&self) -> BTreeSet<NodeId> {
+        let Some(majority) = &self.majority else { return BTreeSet::new() };
+        let (now, lists) = (self.now.mono_ms, majority.ballot.hash());
+        let fresh = |vote: &Vote| vote.lists == lists && now <= vote.since_ms + majority.rules.lease_ms;
+        let voters = majority.votes.iter().filter(|(_, vote)| fresh(vote)).map(|(node, _)| node.clone());
+        voters.chain(self.may_vote().then(|| self.config.me.node.clone())).collect()
+    }
+
+    pub(super) fn tick_majority(&mut self) {
+        if self.majority.is_none() {
+            return;
+        }
+        self.tick_ballot();
+        self.renew_lease();
+        self.tick_gone();
+    }
+
+    /// Takes those out of view of whom enough voters say that they are silent, and back in who are heard of again.
+    fn tick_gone(&mut self) {
+        let Some(majority) = &self.majority else { return };
+        let fresh = self.fresh_voters();
+        if !majority.is_quorum(|node| fresh.contains(node)) {
+            return;
+        }
+        let (mine, me) = (self.silent(), &self.config.me.node);
+        let says = |node: &NodeId, peer: &Peer| {
+            fresh.contains(node)
+                && match majority.votes.get(node) {
+                    _ if node == me => mine.contains(peer),
+                    vote => vote.is_some_and(|vote| vote.silent.contains(peer)),
+                }
+        };
+        let named: BTreeSet<&Peer> = majority.votes.values().flat_map(|vote| &vote.silent).chain(&mine).collect();
+        let gone = |peer: &&&Peer| majority.is_quorum(|node| says(node, peer));
+        let gone: BTreeSet<Peer> = named.iter().filter(gone).map(|peer| (*peer).clone()).collect();
+        if gone == majority.gone {
+            return;
+        }
+        for (node, member) in &mut self.members {
+            let peer = Peer { node: node.clone(), incarnation: member.incarnation };
+            if gone.contains(&peer) {
+                member.present = false;
+                member.beat = None;
+            } else if majority.gone.contains(&peer) {
+                member.present = true;
+            }
+        }
+        if let Some(majority) = &mut self.majority {
+            majority.gone = gone;
+        }
+        self.recheck_all();
+    }
+
+    /// Learns of lists, stores what is proposed, proposes, decides.
+    fn tick_ballot(&mut self) {
+        let (now, me) = (self.now.mono_ms, self.config.me.clone());
+        let settled = self.agrees();
+        let ballot_number = self.hybrid();
+        let leader = self.leader().cloned();
+        let Some(majority) = &self.majority else { return };
+        let mut ballot = majority.ballot.clone();
+        let mut proposed_in = majority.proposed_in;
+        let stated = |peer: &Peer| match self.directory.lane(peer)?.fact(&Key::Voters)? {
+            Value::Voters(ballot) => Some(&**ballot),
+            _ => None,
+        };
+        for (id, _) in self.directory.lanes().filter(|(id, _)| **id != me) {
+            if let Some(other) = stated(id) {
+                ballot.learn(other);
+            }
+        }
+        let proposal = leader.as_ref().filter(|leader| **leader != me).and_then(stated);
+        if let Some(proposal) = proposal.and_then(|other| other.proposed.as_ref()) {
+            ballot.accept(&me.node, proposal);
+        }
+        if settled && leader.as_ref() == Some(&me) && proposed_in != Some(self.view.hash) {
+            let up: Vec<&NodeId> = self.view.up().map(|peer| &peer.node).collect();
+            let enough = up.len() >= majority.rules.expect;
+            let first = enough.then(|| up.iter().take(majority.rules.expect).map(|node| (*node).clone()).collect());
+            let change = majority.change.as_ref().map(|(node, add)| (node, *add));
+            let others = self.view.members.keys().filter(|peer| **peer != me).filter_map(stated);
+            if let Some(proposal) = ballot.proposal(others, first, change, ballot_number) {
+                ballot.accept(&me.node, &proposal);
+                proposed_in = Some(self.view.hash);
+            }
+        }
+        let stored = |node: &NodeId| {
+            let peer = if *node == me.node { Some(&me) } else { self.view.peer(node) }?;
+            let seq = self.directory.lane(peer)?.seq(&Key::Voters)?;
+            let durable = if *peer == me {
+                self.durable_max
+            } else {
+                self.members.get(node)?.beat.as_ref().map_or(0, |(beat, _)| beat.durable)
+            };
+            stated(peer).filter(|_| seq <= durable)
+        };
+        ballot.decide(stored);
+        if settled {
+            ballot.admit(&me.node, stored);
+        }
+        let Some(majority) = &mut self.majority else { return };
+        if ballot.number() != majority.ballot.number() {
+            proposed_in = None;
+            majority.change = None;
+        }
+        majority.proposed_in = proposed_in;
+        if ballot != majority.ballot {
+            if ballot.hash() != majority.ballot.hash() || ballot.number() != majority.ballot.number() {
+                majority.since_ms = now;
+            }
+            majority.ballot = ballot.clone();
+            self.directory.put(Key::Voters, Value::Voters(Box::new(ballot)));
+        }
+    }
+
+    /// Without a lease nothing runs here: all workers are parked with their states.
+    fn park_all(&mut self) {
+        self.restoring.clear();
+        self.offers.clear();
+        let names: Vec<Arc<str>> = self.local.keys().cloned().collect();
+        for name in names {
+            self.park_without_lease(&name);
+        }
+    }
+
+    pub(super) fn park_without_lease(&mut self, name: &Arc<str>) {
+        let attached = self.directory.mine(name).is_some_and(|cell| cell.attached);
+        let Some(local) = self.local.get_mut(name) else { return };
+        let (birth, since) = (local.birth, local.since);
+        local.granted = None;
+        match &local.phase {
+            _ if attached => {
+                self.local.remove(name);
+                self.directory.ban_stopped(name, [birth]);
+            }
+            LocalPhase::Waiting { .. } | LocalPhase::Restoring => {
+                self.local.remove(name);
+                self.restate(name, |cell| cell.state = NameState::Parked);
+            }
+            LocalPhase::Running => self.park(name),
+            LocalPhase::Moving(moving) if !moving.is_accepted() => self.park_in_mid_move(name),
+            LocalPhase::Starting | LocalPhase::Settling => {
+                local.phase = LocalPhase::Parking;
+                self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+            }
+            LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Stopping(_) => {}
+        }
+    }
+
+    /// Whether a name may be started from what a lane says: nobody can be running it.
+    pub(super) fn may_be_adopted(&self, name: &Arc<str>) -> bool {
+        !self.directory.cells(name).any(|(host, cell)| {
+            let given_to = match &cell.state {
+                NameState::Released(release) => Some(&release.to),
+                _ => None,
+            };
+            cell.state.is_claim() && self.may_still_run(host) || given_to.is_some_and(|to| self.may_still_run(to))
+        })
+    }
+
+    /// Whether somebody is in view of whom enough voters say that it is gone.
+    pub(super) fn is_voted_out(&self, peer: &Peer) -> bool {
+        self.majority.as_ref().is_some_and(|majority| majority.gone.contains(peer))
+    }
+}

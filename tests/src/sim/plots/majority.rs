@@ -1,0 +1,132 @@
+//! Plots in mode "majority": no name ever runs on two nodes, whatever is cut, stopped or lost.
+
+use crate::sim::world::World;
+
+impl World {
+    /// Cuts a node off from all others: both ways, or one.
+    fn cut_off(&mut self, lone: &str) {
+        let (out, back) = [(true, true), (true, false), (false, true)][self.rng.usize(0..3)];
+        for other in self.machines.keys().filter(|other| *other != lone).cloned().collect::<Vec<_>>() {
+            if out {
+                self.cut_one_way(lone, &other);
+            }
+            if back {
+                self.cut_one_way(&other, lone);
+            }
+        }
+    }
+
+    /// Everything goes on for a while, as far as it can.
+    fn goes_on(&mut self, ms: u64) {
+        let until_ms = self.now_ms + ms;
+        while self.now_ms < until_ms && self.violation().is_none() {
+            let save = self.rng.bool();
+            self.count_all(save);
+            if let Some(on) = self.awake().first().cloned() {
+                let name = self.any_name();
+                self.register(&on, &name, 0);
+            }
+            self.pause(50..900);
+        }
+    }
+
+    /// All names run, and count.
+    fn all_run(&mut self) {
+        self.boot();
+        self.register_all();
+        self.rests_within(60_000);
+        self.count_all(true);
+        self.pause(100..1_000);
+    }
+
+    pub(super) fn minority(&mut self) {
+        self.all_run();
+        for _ in 0..3 {
+            let lone = self.any_node();
+            self.cut_off(&lone);
+            let ms = self.rng.u64(1_000..25_000);
+            self.goes_on(ms);
+            if self.options.kills && self.rng.bool() {
+                let victim = self.any_node();
+                self.kill(&victim);
+                let ms = self.rng.u64(100..12_000);
+                self.goes_on(ms);
+            }
+            self.heal();
+            let ms = self.rng.u64(0..9_000);
+            self.goes_on(ms);
+            self.start_one();
+        }
+        self.rests_within(60_000);
+    }
+
+    pub(super) fn suspended(&mut self) {
+        self.all_run();
+        for _ in 0..5 {
+            let awake = self.awake();
+            if awake.len() > 1 {
+                let node = awake[self.rng.usize(0..awake.len())].clone();
+                let ms = self.rng.u64(500..25_000);
+                self.freeze(&node, ms);
+            }
+            if self.rng.u32(0..3) == 0 {
+                let (a, b) = (self.any_node(), self.any_node());
+                if a != b {
+                    self.cut_one_way(&a, &b);
+                }
+            }
+            let ms = self.rng.u64(500..15_000);
+            self.goes_on(ms);
+            if self.rng.bool() {
+                self.heal();
+            }
+        }
+    }
+
+    pub(super) fn lost_stores(&mut self) {
+        self.all_run();
+        for _ in 0..3 {
+            // The others, which remember, are apart from each other.
+            let lost = self.any_node();
+            if self.rng.bool() {
+                let lone = self.any_node();
+                self.cut_off(&lone);
+                let ms = self.rng.u64(0..6_000);
+                self.goes_on(ms);
+            }
+            self.kill(&lost);
+            self.lose_disk(&lost);
+            self.pause(0..3_000);
+            self.start(&lost);
+            let ms = self.rng.u64(1_000..20_000);
+            self.goes_on(ms);
+            self.heal();
+            self.rests_within(90_000);
+        }
+    }
+
+    pub(super) fn all_anew(&mut self) {
+        self.all_run();
+        for _ in 0..2 {
+            for node in self.alive() {
+                self.kill(&node);
+            }
+            self.pause(0..5_000);
+            self.start_one();
+            self.pause(0..15_000);
+            if let Some(alone) = self.alive().first().cloned() {
+                let running = self.workers(&alone);
+                if running > 0 && self.nodes.len() == 1 && self.machines.len() > 2 {
+                    self.laws.broken(format!("{alone} is alone and runs {running} workers"));
+                }
+            }
+            self.start_one();
+            let ms = self.rng.u64(0..20_000);
+            self.goes_on(ms);
+            self.start_all_shuffled(5_000);
+            self.rests_within(60_000);
+            self.count_all(true);
+            self.pause(200..2_000);
+        }
+    }
+}
