@@ -22,8 +22,8 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Drained, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState,
-    ReplyTo, Stays, Sworm, SwormSpec, VoterList,
+    Ack, CallBuilder, Drained, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration,
+    RegistrationState, ReplyTo, Stays, Sworm, SwormSpec, VoterList,
 };
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};

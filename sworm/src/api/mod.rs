@@ -22,5 +22,5 @@ pub use reference::Ref;
 pub use register::RegisterBuilder;
 pub use registration::{Registration, RegistrationState};
 pub use spec::{Ack, Mode, SwormSpec};
-pub use voters::VoterList;
 pub use sworm::Sworm;
+pub use voters::VoterList;

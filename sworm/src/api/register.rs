@@ -125,7 +125,9 @@ fn refused(refusal: Refusal, limit: Duration) -> RegisterError {
         Refusal::NoCandidate { why } => RegisterError::NoCandidate { why },
         Refusal::UnknownStrategy { name, node, known } => RegisterError::UnknownStrategy { name, node, known },
         Refusal::NoMajority { why } => RegisterError::NoMajority { why },
-        Refusal::NotRegistered | Refusal::NotMajority | Refusal::LastVoter | Refusal::Again => RegisterError::Timeout { after: limit },
+        Refusal::NotRegistered | Refusal::NotMajority | Refusal::LastVoter | Refusal::Again => {
+            RegisterError::Timeout { after: limit }
+        }
     }
 }
 

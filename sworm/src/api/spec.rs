@@ -181,7 +181,9 @@ impl SwormSpec {
             (Mode::Available, None) if self.lease != DEFAULT_LEASE => bad("lease is for mode \"majority\" only".into()),
             (Mode::Majority, Some(_)) if !LEASE.contains(&self.lease) || self.lease < self.sync_interval * 5 => {
                 let (lease, interval) = (self.lease, self.sync_interval);
-                bad(format!("lease is {lease:?}; it must be 1 s to 60 s, and five times the sync_interval of {interval:?}"))
+                bad(format!(
+                    "lease is {lease:?}; it must be 1 s to 60 s, and five times the sync_interval of {interval:?}"
+                ))
             }
             _ => Ok(()),
         }

@@ -215,20 +215,26 @@ impl Core {
         };
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
-        local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, paused: false, accepted: false });
+        local.phase = LocalPhase::Moving(Moving {
+            to: to.clone(),
+            epoch,
+            until_ms,
+            snapshot: None,
+            paused: false,
+            accepted: false,
+        });
         self.local_due_ms = 0;
         self.restate(name, |cell| cell.state = NameState::Leaving { to: to.into() });
         self.out.push(Effect::Pause { name: name.clone(), since });
     }
 
     pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
-        let without_lease = !self.may_host();
         let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
-        let birth = local.birth;
+        let (birth, fenced) = (local.birth, local.fenced);
         let Ok(snapshot) = state else {
             // Nothing is given away without its state: it goes on, and is tried again while there is time.
             let late = self.leaving.as_ref().is_some_and(|leaving| self.now.mono_ms >= leaving.until_ms);
-            let late = late || without_lease;
+            let late = late || fenced;
             match local.phase {
                 LocalPhase::Moving(_) => self.go_on(name),
                 LocalPhase::Parking if late => {
@@ -377,7 +383,7 @@ impl Core {
             return;
         };
         self.offers.remove(name);
-        let taken = matches!(standing, Standing::Claimed { .. }) || !self.may_host();
+        let taken = matches!(standing, Standing::Claimed { .. }) || !self.may_take_over();
         if taken || highest >= epoch || self.local.contains_key(name) || self.directory.is_banned(name, cell.birth) {
             return;
         }

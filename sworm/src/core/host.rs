@@ -30,6 +30,10 @@ pub struct Local {
     pub(super) restored: Option<Snapshot>,
     /// Those who said that its newest state is durable with them.
     pub(super) kept_by: BTreeSet<Peer>,
+    /// The number in the own lane at which the list of those who hold its state lost somebody last.
+    pub(super) shrunk_seq: u64,
+    /// Whether the lease has ended since it started: whatever comes, it is not for this node to go on with it.
+    pub(super) fenced: bool,
 }
 
 impl Local {
@@ -144,6 +148,8 @@ impl Core {
             granted,
             restored: None,
             kept_by: BTreeSet::new(),
+            shrunk_seq: 0,
+            fenced: false,
         };
         self.local.insert(name.clone(), local);
         if attached {
@@ -262,6 +268,9 @@ impl Core {
     /// What happens after a worker's end is its restart strategy's business.
     fn after_exit(&mut self, name: &Arc<str>, exit: Exit) {
         self.keeping.remove(name);
+        if self.local.get(name).is_some_and(|local| local.fenced) {
+            return self.on_handed_over(name);
+        }
         let Some(cell) = self.directory.mine(name).cloned() else {
             self.local.remove(name);
             return;
@@ -411,6 +420,9 @@ impl Core {
             // Or whoever had won has ended meanwhile.
             Stopping::Yielded { .. } | Stopping::Superseded => {
                 let Some(cell) = self.directory.mine(name).cloned() else { return };
+                if self.majority.is_some() {
+                    return self.restate(name, |cell| cell.state = NameState::Parked); // it is granted anew
+                }
                 let epoch = self.strong_epoch(name);
                 let assigned = self.hybrid();
                 let granted = Some((self.config.me.clone(), First::Lineage));

@@ -15,7 +15,7 @@ use super::cell::{Key, NameState, Value};
 use super::fault::{Fault, planted};
 use super::host::LocalPhase;
 use super::ids::{LaneId, NodeId, Peer};
-use super::message::{Message, Refusal};
+use super::message::{Beat, Message, Refusal};
 use super::state::Core;
 
 pub mod voters;
@@ -42,9 +42,13 @@ impl Rules {
     }
 }
 
-/// What a voter says after each of its heartbeats.
+/// What a node says after each of its heartbeats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Votes {
+    /// Its view, and how often that has changed.
+    pub view: (u64, u64),
+    /// Whether it votes.
+    pub votes: bool,
     /// Stands for the lists of voters that it goes by.
     pub lists: u64,
     /// The newest heartbeat of each node that it has heard.
@@ -53,9 +57,11 @@ pub struct Votes {
     pub silent: BTreeSet<Peer>,
 }
 
-/// The newest votes of a voter.
+/// The newest that a node has said.
 #[derive(Debug)]
 struct Vote {
+    view: (u64, u64),
+    votes: bool,
     lists: u64,
     /// When the newest heartbeat of this node that it has echoed was sent: it said all this later.
     since_ms: u64,
@@ -117,8 +123,12 @@ impl Majority {
     /// Until when the lease goes that these votes give.
     fn lease_by(&self, me: &NodeId, votes: bool, now_ms: u64) -> u64 {
         let lists = self.ballot.hash();
-        let mut since: BTreeMap<&NodeId, u64> =
-            self.votes.iter().filter(|(_, vote)| vote.lists == lists).map(|(node, vote)| (node, vote.since_ms)).collect();
+        let mut since: BTreeMap<&NodeId, u64> = self
+            .votes
+            .iter()
+            .filter(|(_, vote)| vote.votes && vote.lists == lists)
+            .map(|(node, vote)| (node, vote.since_ms))
+            .collect();
         if votes {
             since.insert(me, now_ms);
         }
@@ -146,6 +156,12 @@ impl Core {
         self.majority.as_ref().is_none_or(|majority| majority.holds && self.now.mono_ms < majority.lease_until_ms)
     }
 
+    /// Whether this node may take what was released to it. One that was out of sight must hear first what was decided
+    /// meanwhile.
+    pub(super) fn may_take_over(&self) -> bool {
+        self.majority.is_none() || self.may_host() && self.settled()
+    }
+
     /// Why a request is refused at once, if it is: who had a majority and has lost it knows that nobody will decide.
     pub(super) fn without_majority(&self) -> Option<Refusal> {
         let majority = self.majority.as_ref().filter(|majority| !majority.holds && majority.lease_until_ms > 0)?;
@@ -167,6 +183,11 @@ impl Core {
         self.majority.as_ref().is_none_or(|majority| {
             majority.is_quorum(|node| *node == self.config.me.node || self.view.peer(node).is_some())
         })
+    }
+
+    /// Whether enough voters are such; `None` where there are none.
+    pub(super) fn is_known_to_quorum(&self, of: impl Fn(&NodeId) -> bool) -> Option<bool> {
+        self.majority.as_ref().map(|majority| majority.is_quorum(of))
     }
 
     /// Whether a node that is not in view may still run what its lane says.
@@ -216,7 +237,7 @@ impl Core {
         self.leader() == Some(&self.config.me)
     }
 
-    /// A heartbeat was sent; a voter says what it has heard of the others.
+    /// A heartbeat was sent; this says what was heard of the others.
     pub(super) fn vote(&mut self) {
         let (now, counter) = (self.now.mono_ms, self.beat_counter);
         let votes = self.may_vote();
@@ -225,10 +246,21 @@ impl Core {
         while majority.sent.front().is_some_and(|(_, at)| at + majority.rules.lease_ms < now) {
             majority.sent.pop_front();
         }
-        if votes {
-            let votes = Votes { lists: majority.ballot.hash(), echoes: self.echoes(), silent: self.silent() };
-            self.out.push(Effect::Broadcast(Box::new(Message::Votes(votes))));
-        }
+        let lists = majority.ballot.hash();
+        let silent = if votes { self.silent() } else { BTreeSet::new() };
+        let view = (self.view.hash, self.view_changes);
+        let votes = Votes { view, votes, lists, echoes: self.echoes(), silent };
+        self.out.push(Effect::Broadcast(Box::new(Message::Votes(votes))));
+    }
+
+    /// Whether a member's newest heartbeat is an answer to a late one of this node's. That it came lately is not enough:
+    /// what comes to a process that was stopped may have been sent long ago.
+    pub(super) fn has_answered(&self, node: &NodeId, beat: &Beat) -> bool {
+        self.majority.as_ref().is_none_or(|majority| {
+            majority.votes.get(node).is_some_and(|vote| {
+                vote.view == (beat.view, beat.changes) && self.now.mono_ms < vote.since_ms + self.config.grace_ms
+            })
+        })
     }
 
     fn echoes(&self) -> Vec<(Peer, u64)> {
@@ -243,9 +275,8 @@ impl Core {
     fn silent(&self) -> BTreeSet<Peer> {
         let Some(majority) = &self.majority else { return BTreeSet::new() };
         let now = self.now.mono_ms;
-        let silent = |lane: &LaneId| {
-            *lane != self.config.me && !self.directory.has_ended(lane) && majority.is_silent(lane, now)
-        };
+        let silent =
+            |lane: &LaneId| *lane != self.config.me && !self.directory.has_ended(lane) && majority.is_silent(lane, now);
         let met = self.members.iter().filter(|(_, member)| member.beat.is_some());
         let met = met.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation });
         self.directory.lanes().map(|(lane, _)| lane.clone()).chain(met).filter(silent).collect()
@@ -276,7 +307,8 @@ impl Core {
         let sent = majority.sent.iter().find(|(number, _)| number == counter).map(|(_, at)| *at);
         let sent = if planted(Fault::LeaseFromReceipt) { Some(now) } else { sent };
         let Some(since_ms) = sent else { return };
-        let vote = Vote { lists: votes.lists, since_ms, silent: votes.silent };
+        let Votes { view, votes, lists, silent, .. } = votes;
+        let vote = Vote { view, votes, lists, since_ms, silent };
         if majority.votes.get(&from.node).is_none_or(|known| known.since_ms <= since_ms) {
             majority.votes.insert(from.node.clone(), vote);
         }
@@ -302,7 +334,7 @@ impl Core {
     fn fresh_voters(&self) -> BTreeSet<NodeId> {
         let Some(majority) = &self.majority else { return BTreeSet::new() };
         let (now, lists) = (self.now.mono_ms, majority.ballot.hash());
-        let fresh = |vote: &Vote| vote.lists == lists && now <= vote.since_ms + majority.rules.lease_ms;
+        let fresh = |vote: &Vote| vote.votes && vote.lists == lists && now <= vote.since_ms + majority.rules.lease_ms;
         let voters = majority.votes.iter().filter(|(_, vote)| fresh(vote)).map(|(node, _)| node.clone());
         voters.chain(self.may_vote().then(|| self.config.me.node.clone())).collect()
     }
@@ -331,7 +363,8 @@ impl Core {
                     vote => vote.is_some_and(|vote| vote.silent.contains(peer)),
                 }
         };
-        let named: BTreeSet<&Peer> = majority.votes.values().flat_map(|vote| &vote.silent).chain(&mine).collect();
+        let named: BTreeSet<&Peer> =
+            majority.votes.values().filter(|vote| vote.votes).flat_map(|vote| &vote.silent).chain(&mine).collect();
         let gone = |peer: &&&Peer| majority.is_quorum(|node| says(node, peer));
         let gone: BTreeSet<Peer> = named.iter().filter(gone).map(|peer| (*peer).clone()).collect();
         if gone == majority.gone {
@@ -418,6 +451,7 @@ impl Core {
     fn park_all(&mut self) {
         self.restoring.clear();
         self.offers.clear();
+        self.keep_no_more();
         let names: Vec<Arc<str>> = self.local.keys().cloned().collect();
         for name in names {
             self.park_without_lease(&name);
@@ -429,6 +463,7 @@ impl Core {
         let Some(local) = self.local.get_mut(name) else { return };
         let (birth, since) = (local.birth, local.since);
         local.granted = None;
+        local.fenced = true;
         match &local.phase {
             _ if attached => {
                 self.local.remove(name);

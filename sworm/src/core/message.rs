@@ -59,7 +59,7 @@ pub enum Message {
     Best { name: Arc<str>, birth: Birth, beyond: Option<Revision> },
     /// The answer; none if it has none beyond.
     BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Snapshot> },
-    /// From a voter to all, after each of its heartbeats.
+    /// To all, after each heartbeat, in mode "majority".
     Votes(Votes),
     /// The sender leaves for good; its lane ends with this number.
     Goodbye { max: u64 },

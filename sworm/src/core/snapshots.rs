@@ -52,9 +52,21 @@ pub struct Keeping {
     revision: Revision,
     /// Who has not said yet that it is durable there.
     missing: BTreeSet<Peer>,
+    /// Whether somebody was not waited for.
+    left_out: bool,
     holders: BTreeSet<Peer>,
     until_ms: u64,
     then: Then,
+}
+
+/// A checkpoint that fewer hold than the one before. It is acknowledged when the others know that: else a worker could be
+/// started from an older one that somebody has who is not on the list any more.
+#[derive(Debug)]
+pub struct Unheard {
+    since: Epoch,
+    number: u64,
+    /// How much of the own lane the others must hold.
+    seq: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +145,7 @@ impl Core {
             since,
             revision: snapshot.revision,
             missing,
+            left_out: false,
             holders: BTreeSet::new(),
             until_ms: self.now.mono_ms + REPLICA_WAIT_MS,
             then,
@@ -191,16 +204,62 @@ impl Core {
         }
     }
 
+    /// Whether what this node has said up to this number is known to whoever will look for states when this node is gone:
+    /// another member that is Up, if there is one; in mode "majority" enough voters.
+    fn is_known(&self, seq: u64) -> bool {
+        let me = &self.config.me.node;
+        let holds = |node: &NodeId| {
+            node == me || self.view.peer(node).is_some() && self.members.get(node).is_some_and(|m| m.holds_of_mine >= seq)
+        };
+        let others = || self.view.up().map(|peer| &peer.node).filter(|node| *node != me);
+        seq == 0 || self.is_known_to_quorum(holds).unwrap_or_else(|| others().next().is_none() || others().any(holds))
+    }
+
+    /// Acknowledges checkpoints that waited until the others know that fewer have copies than before.
+    fn tell_the_unheard(&mut self) {
+        for (name, unheard) in std::mem::take(&mut self.unheard) {
+            if self.local.get(&name).is_none_or(|local| local.since != unheard.since) {
+                continue;
+            }
+            if self.is_known(unheard.seq) {
+                let Unheard { since, number, .. } = unheard;
+                self.once_durable(Effect::Checkpointed { name, since, number, result: Ok(()) });
+            } else {
+                self.unheard.insert(name, unheard);
+            }
+        }
+    }
+
+    /// No checkpoint is acknowledged any more: what is stored here is stored.
+    pub(super) fn keep_no_more(&mut self) {
+        for (name, Unheard { since, number, .. }) in std::mem::take(&mut self.unheard) {
+            let result = Err("there is no majority any more".to_owned());
+            self.out.push(Effect::Checkpointed { name, since, number, result });
+        }
+        for (name, Keeping { since, revision, then, .. }) in std::mem::take(&mut self.keeping) {
+            if matches!(then, Then::Tell | Then::RunAndTell) {
+                let result = Err("there is no majority any more".to_owned());
+                self.out.push(Effect::Checkpointed { name, since, number: revision.number, result });
+            }
+        }
+    }
+
     fn kept_by_all(&mut self, name: &Arc<str>) {
         let Some(keeping) = self.keeping.remove(name) else { return };
-        let Keeping { since, revision, holders: kept_by, then, .. } = keeping;
+        let Keeping { since, revision, left_out, holders: kept_by, then, .. } = keeping;
         let holders: BTreeSet<NodeId> = kept_by.iter().map(|peer| peer.node.clone()).collect();
         if let Some(local) = self.local.get_mut(name) {
             local.kept_by = kept_by;
         }
-        let changed = self.directory.mine(name).is_some_and(|cell| cell.holders != holders);
+        let before = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
+        let changed = *before != holders;
         if changed {
+            let shrunk = !before.is_subset(&holders) || before.is_empty() && left_out;
             self.restate(name, |cell| cell.holders = holders.into());
+            let max = self.own_max();
+            if let Some(local) = self.local.get_mut(name).filter(|_| shrunk) {
+                local.shrunk_seq = max;
+            }
         }
         if matches!(then, Then::Run | Then::RunAndTell) {
             self.run(name);
@@ -210,7 +269,10 @@ impl Core {
             Then::Tell | Then::RunAndTell => {
                 let number = revision.number;
                 let told = Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) };
-                if changed {
+                let seq = self.local.get(name).map_or(0, |local| local.shrunk_seq);
+                if !self.is_known(seq) && !planted(Fault::ShrinkUnheard) {
+                    self.unheard.insert(name.clone(), Unheard { since, number, seq });
+                } else if changed {
                     self.once_durable(told);
                 } else {
                     self.out.push(told);
@@ -420,7 +482,9 @@ impl Core {
         for (name, keeping) in &mut self.keeping {
             let me = &self.config.me;
             let late = now >= keeping.until_ms;
+            let missing = keeping.missing.len();
             keeping.missing.retain(|peer| peer == me || (view.contains(peer) && !late));
+            keeping.left_out |= keeping.missing.len() < missing;
             if keeping.missing.is_empty() {
                 done.push(name.clone());
             }
@@ -428,6 +492,7 @@ impl Core {
         for name in done {
             self.kept_by_all(&name);
         }
+        self.tell_the_unheard();
         self.ask_for_best_again();
         let waiting: Vec<Arc<str>> = self.restoring.keys().cloned().collect();
         for name in waiting {

@@ -15,7 +15,7 @@ use super::majority::voters::Ballot;
 use super::membership::Profile;
 use super::message::{Message, Phase};
 use super::requests::Pending;
-use super::snapshots::{Keeping, Restoring, Stored};
+use super::snapshots::{Keeping, Restoring, Stored, Unheard};
 use super::time::HybridClock;
 use super::transfer::Transfer;
 use super::view::{Member, View};
@@ -80,6 +80,7 @@ pub struct Core {
     pub(super) forget_taken_ms: u64,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
+    pub(super) unheard: BTreeMap<Arc<str>, Unheard>,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
     pub(super) offers: BTreeMap<Arc<str>, super::handoff::Accepted>,
     pub(super) leaving: Option<super::handoff::Leaving>,
@@ -95,7 +96,8 @@ impl Core {
     /// A core of a node that starts; the store's content is what it had before.
     pub fn new(config: Config, recovered: Recovered, now: Now) -> Self {
         let ballot = remembered(&config.me.node, &recovered.lanes);
-        let majority = config.majority.map(|rules| Majority::new(rules, ballot.clone().unwrap_or_default(), now.mono_ms));
+        let majority =
+            config.majority.map(|rules| Majority::new(rules, ballot.clone().unwrap_or_default(), now.mono_ms));
         let mut directory = Directory::new(config.me.clone(), recovered.lanes, recovered.ended, recovered.dropped);
         directory.end(&config.me.node, super::ids::Incarnation(config.me.incarnation.0.saturating_sub(1)));
         directory.put(Key::Sworm, Value::Sworm(config.agreed.clone()));
@@ -149,6 +151,7 @@ impl Core {
             forget_taken_ms: 0,
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
+            unheard: BTreeMap::new(),
             restoring: BTreeMap::new(),
             offers: BTreeMap::new(),
             leaving: None,

@@ -292,9 +292,10 @@ impl Core {
             return self.phase != Phase::Joining;
         }
         self.phase != Phase::Joining
-            && self.members.values().filter(|member| member.present).all(|member| {
+            && self.members.iter().filter(|(_, member)| member.present).all(|(node, member)| {
                 member.beat.as_ref().is_none_or(|(beat, at)| {
-                    (member.is_synced(self.view.hash) || planted(Fault::AdoptIncomplete))
+                    self.has_answered(node, beat)
+                        && (member.is_synced(self.view.hash) || planted(Fault::AdoptIncomplete))
                         && beat.view == self.view.hash
                         && self.now.mono_ms < at + self.config.grace_ms
                 })

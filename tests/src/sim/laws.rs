@@ -94,7 +94,7 @@ impl Laws {
         let known = self.saved.get(&(name.clone(), birth)).copied().unwrap_or(0);
         // One replica survives the loss of one node at a time.
         let lost = self.deaths.iter().filter(|at| **at + AT_ONCE_MS >= now_ms).count();
-        if count < known && !self.restored_older.contains(name) && lost < 2 {
+        if count < known && !self.restored_older.contains(name) && lost < 2 && !options.lost_disks {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);

@@ -313,7 +313,9 @@ impl World {
     pub fn count(&mut self, name: &str, save: bool) -> Option<u64> {
         let now_ms = self.now_ms;
         let node = self.nodes.values_mut().find(|node| {
-            node.paused_until.is_none() && node.may_go_on(now_ms) && node.workers.get(name).is_some_and(|w| w.ready && w.saving.is_none())
+            node.paused_until.is_none()
+                && node.may_go_on(now_ms)
+                && node.workers.get(name).is_some_and(|w| w.ready && w.saving.is_none())
         })?;
         let worker = node.workers.get_mut(name).expect("found");
         worker.count += 1;

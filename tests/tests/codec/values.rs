@@ -136,7 +136,11 @@ impl Gen {
             2 => (Key::Sworm, Value::Sworm(self.text())),
             3 => (Key::Seen, Value::Seen(self.many(|g| (g.peer(), g.number())))),
             4 => {
-                let ballot = Ballot { decided: self.some(Self::voters), proposed: self.some(Self::voters), votes: self.0.bool() };
+                let ballot = Ballot {
+                    decided: self.some(Self::voters),
+                    proposed: self.some(Self::voters),
+                    votes: self.0.bool(),
+                };
                 (Key::Voters, Value::Voters(Box::new(ballot)))
             }
             _ => (Key::WorkerType(self.text()), Value::WorkerType(self.0.u32(..))),
@@ -261,6 +265,8 @@ impl Gen {
                 Message::PullPart { lane: self.peer(), from, gc, after }
             }
             23 => Message::Votes(Votes {
+                view: (self.number(), self.number()),
+                votes: self.0.bool(),
                 lists: self.number(),
                 echoes: self.many(|g| (g.peer(), g.number())),
                 silent: self.many(Self::peer),

@@ -142,7 +142,9 @@ impl Plot {
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
             Self::Minority => (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills),
             Self::Suspended => (o.majority, o.pauses, o.one_way_cuts) = (true, true, true),
-            Self::LostStores => (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true),
+            Self::LostStores => {
+                (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true)
+            }
             Self::AllAnew => (o.majority, o.kills, o.blackouts) = (true, true, true),
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
