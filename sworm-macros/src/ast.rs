@@ -31,7 +31,7 @@ pub(crate) struct MessageAttrs {
     pub(crate) id: Option<LitStr>,
 }
 
-/// The attributes of `#[sworm(..)]`. `mode` is read and not kept: there is only one.
+/// The attributes of `#[sworm(..)]`.
 #[derive(Default)]
 pub(crate) struct SwormAttrs {
     pub(crate) krate: Option<Path>,
@@ -39,6 +39,9 @@ pub(crate) struct SwormAttrs {
     pub(crate) restart: Option<Strategy>,
     pub(crate) distribution: Option<Strategy>,
     pub(crate) handoff: Option<bool>,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) expect_nodes: Option<LitInt>,
+    pub(crate) lease: Option<Length>,
     pub(crate) ack: Option<Ack>,
     pub(crate) rebalance: Option<Rebalance>,
     pub(crate) sync_interval: Option<Length>,
@@ -55,6 +58,12 @@ pub(crate) struct Handles {
 pub(crate) enum Handoff {
     Whole(bool),
     Part(Box<Type>),
+}
+
+/// What happens when the network is cut.
+pub(crate) enum Mode {
+    Available,
+    Majority(LitStr),
 }
 
 /// When a registration is acknowledged.

@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Error, Meta, Result, Token};
 
-use crate::ast::{Ack, MessageAttrs, Rebalance, SwormAttrs, WorkerAttrs};
+use crate::ast::{Ack, MessageAttrs, Mode, Rebalance, SwormAttrs, WorkerAttrs};
 use crate::errors::Errors;
 use crate::value::{Arg, skip_value};
 
@@ -127,7 +127,9 @@ impl Keys for SwormAttrs {
             "restart" => self.restart = Some(arg.strategy("restart = \"temporary\"")?),
             "distribution" => self.distribution = Some(arg.strategy("distribution = \"rendezvous\"")?),
             "handoff" => self.handoff = Some(arg.switch("handoff = false")?),
-            "mode" => mode(arg)?,
+            "mode" => self.mode = Some(mode(arg)?),
+            "expect_nodes" => self.expect_nodes = Some(arg.number("expect_nodes = 3")?),
+            "lease" => self.lease = Some(arg.length("lease = \"3s\"")?),
             "ack" => self.ack = Some(ack(arg)?),
             "rebalance" => self.rebalance = Some(rebalance(arg)?),
             "sync_interval" => self.sync_interval = Some(arg.length("sync_interval = \"100ms\"")?),
@@ -139,6 +141,8 @@ impl Keys for SwormAttrs {
                     "distribution",
                     "handoff",
                     "mode",
+                    "expect_nodes",
+                    "lease",
                     "ack",
                     "rebalance",
                     "sync_interval",
@@ -176,12 +180,15 @@ fn rebalance(arg: Arg<'_>) -> Result<Rebalance> {
     }
 }
 
-fn mode(arg: Arg<'_>) -> Result<()> {
+fn mode(arg: Arg<'_>) -> Result<Mode> {
     let mode = arg.text("mode = \"available\"")?;
-    let text = match mode.value().as_str() {
-        "available" => return Ok(()),
-        "majority" => "`mode = \"majority\"` is not there yet; leave `mode` out for \"available\"".to_owned(),
-        other => format!("there is no mode \"{other}\"; leave `mode` out for \"available\""),
-    };
-    Err(Error::new(mode.span(), text))
+    match mode.value().as_str() {
+        "available" => Ok(Mode::Available),
+        "majority" => Ok(Mode::Majority(mode)),
+        other => {
+            let text =
+                format!("there is no mode \"{other}\"; write \"available\", which is the default, or \"majority\"");
+            Err(Error::new(mode.span(), text))
+        }
+    }
 }

@@ -52,7 +52,9 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 /// | `restart = …` | restart strategy: a plugin's name, or a constant expression | `"transient"` |
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |
 /// | `handoff` | workers' state is saved when they stop or move | not saved |
-/// | `mode = "available"` | what happens in a partition | `"available"` |
+/// | `mode = "majority"` | when the network is cut: `"available"` goes on everywhere, `"majority"` on one side | `"available"` |
+/// | `expect_nodes = 3` | with `"majority"`, which needs it: how many nodes found it and vote, 1 to 99 | none |
+/// | `lease = "3s"` | with `"majority"`: how long a node goes on without hearing of one, 1 s to 60 s | 3 s |
 /// | `rebalance = "on"` | whether names move for balance: `"off"`, `"on"`, or `"manual"` by `Sworm::rebalance` | `"off"` |
 /// | `ack = "memory"` | a registration is acknowledged before it is on the disk | `"durable"` |
 /// | `sync_interval = "100ms"` | how often nodes compare what they hold, 20 ms to 2 s | 200 ms |

@@ -1,5 +1,6 @@
 //! What the derives write beside an error: all that was right. The error texts are pinned by the compile-fail tests.
 
+use quote::quote;
 use syn::{DeriveInput, File, Item, parse_quote, parse2};
 
 use crate::expand;
@@ -103,6 +104,29 @@ fn a_sworm_is_built_from_what_was_given() {
     let text = expand::sworm(&input).to_string();
     assert!(text.contains(r#"SwormSpec :: new ("carts") . restart ("temporary") . handoff (true) . ack ("#));
     assert!(text.contains("Ack :: Memory) . sync_interval ("));
+}
+
+#[test]
+fn a_majority_is_counted_among_so_many() {
+    let input: DeriveInput = parse_quote! {
+        #[sworm(mode = "majority", expect_nodes = 3, lease = "2s")]
+        struct Carts;
+    };
+    let text = expand::sworm(&input).to_string();
+    assert!(text.contains("Mode :: Majority) . expect_nodes (3) . lease ("), "{text}");
+    for (wrong, why) in [
+        (quote!(mode = "majority"), "mode \"majority\" needs to know how many nodes vote: add `expect_nodes = 3`"),
+        (
+            quote!(expect_nodes = 3),
+            "`expect_nodes` is for `mode = \"majority\"` only; add that, or leave `expect_nodes` out",
+        ),
+        (quote!(lease = "2s"), "`lease` is for `mode = \"majority\"` only; add that, or leave `lease` out"),
+        (quote!(mode = "majority", expect_nodes = 100), "`expect_nodes` must be from 1 to 99"),
+        (quote!(mode = "majority", expect_nodes = 3, lease = "61s"), "`lease` must be from 1s to 60s"),
+    ] {
+        let input: DeriveInput = parse_quote! { #[sworm(#wrong)] struct Carts; };
+        assert_eq!(errors(&items(expand::sworm(&input))), [why]);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quote::ToTokens;
 use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
 
-use crate::ast::{Length, MessageAttrs, Strategy, SwormAttrs, WorkerAttrs};
+use crate::ast::{Length, MessageAttrs, Mode, Strategy, SwormAttrs, WorkerAttrs};
 use crate::errors::Errors;
 
 const MAX_NAME_BYTES: usize = 255;
@@ -14,6 +14,8 @@ const MAX_REPLICAS: u64 = 16;
 const MAX_MAILBOX: u64 = 1_000_000;
 const START_TIMEOUT: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_secs(3600);
 /// As `SwormSpec` checks it when a sworm is opened.
+const MAX_VOTERS: u64 = 99;
+const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 const SYNC_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(2);
 
 pub(crate) fn worker(input: &DeriveInput, attrs: &mut WorkerAttrs, errors: &mut Errors) {
@@ -55,6 +57,25 @@ pub(crate) fn sworm(input: &DeriveInput, attrs: &mut SwormAttrs, errors: &mut Er
     length(&mut attrs.sync_interval, &SYNC_INTERVAL, "`sync_interval` must be from 20ms to 2s", errors);
     strategy(&mut attrs.restart, "restart = \"temporary\"", errors);
     strategy(&mut attrs.distribution, "distribution = \"rendezvous\"", errors);
+    let expects = attrs.expect_nodes.is_some();
+    number(&mut attrs.expect_nodes, |n| outside(n, 1, MAX_VOTERS, "`expect_nodes`"), errors);
+    length(&mut attrs.lease, &LEASE, "`lease` must be from 1s to 60s", errors);
+    match &attrs.mode {
+        Some(Mode::Majority(mode)) if !expects => {
+            errors.at(mode, "mode \"majority\" needs to know how many nodes vote: add `expect_nodes = 3`");
+        }
+        Some(Mode::Majority(_)) => {}
+        Some(Mode::Available) | None => {
+            let only =
+                |what: &str| format!("`{what}` is for `mode = \"majority\"` only; add that, or leave `{what}` out");
+            if let Some(voters) = &attrs.expect_nodes {
+                errors.at(voters, only("expect_nodes"));
+            }
+            if let Some(lease) = &attrs.lease {
+                errors.at(lease, only("lease"));
+            }
+        }
+    }
 }
 
 fn not_a_union(input: &DeriveInput, what: &str, errors: &mut Errors) {

@@ -9,10 +9,6 @@ struct A;
 #[worker(every = "1s", durable = "local", state_wait)]
 struct B;
 
-#[derive(Sworm)]
-#[sworm(mode = "majority")]
-struct C;
-
 #[derive(Message, Serialize, Deserialize)]
 struct Get;
 

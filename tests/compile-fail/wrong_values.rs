@@ -37,6 +37,14 @@ struct E;
 #[sworm(ack = memory)]
 struct F;
 
+#[derive(Sworm)]
+#[sworm(mode = "majority")]
+struct G;
+
+#[derive(Sworm)]
+#[sworm(expect_nodes = 3, lease = "1m")]
+struct H;
+
 impl Handler<Pot> for C {
     async fn handle(&mut self, _pot: Pot, _ctx: &mut Context<Self>) {}
 }

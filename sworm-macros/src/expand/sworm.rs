@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 use syn::DeriveInput;
 
 use super::{SwormPath, constant, duration, name_or_ident};
-use crate::ast::{Ack, Rebalance, Strategy, SwormAttrs};
+use crate::ast::{Ack, Mode, Rebalance, Strategy, SwormAttrs};
 use crate::errors::Errors;
 use crate::{attr, valid};
 
@@ -20,6 +20,14 @@ pub(crate) fn sworm(input: &DeriveInput) -> TokenStream {
     spec.extend(strategy("restart", &quote!(#sworm::Restart), attrs.restart.as_ref()));
     spec.extend(strategy("distribution", &quote!(#sworm::Distribution), attrs.distribution.as_ref()));
     spec.extend(attrs.handoff.map(|on| quote!(.handoff(#on))));
+    if let Some(Mode::Majority(_)) = attrs.mode {
+        spec.extend(quote!(.mode(#sworm::Mode::Majority)));
+    }
+    spec.extend(attrs.expect_nodes.map(|voters| quote!(.expect_nodes(#voters))));
+    spec.extend(attrs.lease.map(|lease| {
+        let lease = duration(lease.time);
+        quote!(.lease(#lease))
+    }));
     spec.extend(attrs.ack.map(|ack| match ack {
         Ack::Durable => quote!(.ack(#sworm::Ack::Durable)),
         Ack::Memory => quote!(.ack(#sworm::Ack::Memory)),

@@ -99,8 +99,8 @@ faults! {
     QuorumOfVisible = "quorum-of-visible",
     /// A node that has lost its store votes at once.
     VoteWithoutStore = "vote-without-store",
-    /// A node counts as gone in mode "majority" when this node thinks so.
-    GoneWithoutVotes = "gone-without-votes",
+    /// A node counts as gone in mode "majority" when one voter says so.
+    OneVoiceIsEnough = "one-voice-is-enough",
     /// A copy of a state that was just promised is thrown away for older news.
     DropPromisedCopy = "drop-promised-copy",
     /// A released name may be adopted at once by somebody else.

@@ -365,7 +365,10 @@ impl Core {
         };
         let named: BTreeSet<&Peer> =
             majority.votes.values().filter(|vote| vote.votes).flat_map(|vote| &vote.silent).chain(&mine).collect();
-        let gone = |peer: &&&Peer| majority.is_quorum(|node| says(node, peer));
+        let gone = |peer: &&&Peer| {
+            majority.is_quorum(|node| says(node, peer))
+                || planted(Fault::OneVoiceIsEnough) && fresh.iter().any(|node| says(node, peer))
+        };
         let gone: BTreeSet<Peer> = named.iter().filter(gone).map(|peer| (*peer).clone()).collect();
         if gone == majority.gone {
             return;

@@ -209,7 +209,8 @@ impl Core {
     fn is_known(&self, seq: u64) -> bool {
         let me = &self.config.me.node;
         let holds = |node: &NodeId| {
-            node == me || self.view.peer(node).is_some() && self.members.get(node).is_some_and(|m| m.holds_of_mine >= seq)
+            node == me
+                || self.view.peer(node).is_some() && self.members.get(node).is_some_and(|m| m.holds_of_mine >= seq)
         };
         let others = || self.view.up().map(|peer| &peer.node).filter(|node| *node != me);
         seq == 0 || self.is_known_to_quorum(holds).unwrap_or_else(|| others().next().is_none() || others().any(holds))

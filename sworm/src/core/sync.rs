@@ -41,7 +41,7 @@ impl Core {
 
     /// The node as a whole is thought to be gone. In mode "majority" that is no evidence: the voters say who is.
     pub(super) fn on_absent(&mut self, peer: &Peer) {
-        if self.majority.is_none() || planted(Fault::GoneWithoutVotes) {
+        if self.majority.is_none() {
             self.is_gone(peer);
         }
     }

@@ -1,5 +1,7 @@
 //! Plots in mode "majority": no name ever runs on two nodes, whatever is cut, stopped or lost.
 
+use sworm::core::message::{Ask, Done};
+
 use crate::sim::world::World;
 
 impl World {
@@ -21,7 +23,9 @@ impl World {
         let until_ms = self.now_ms + ms;
         while self.now_ms < until_ms && self.violation().is_none() {
             let save = self.rng.bool();
-            self.count_all(save);
+            if self.handoff {
+                self.count_all(save);
+            }
             if let Some(on) = self.awake().first().cloned() {
                 let name = self.any_name();
                 self.register(&on, &name, 0);
@@ -35,11 +39,15 @@ impl World {
         self.boot();
         self.register_all();
         self.rests_within(60_000);
-        self.count_all(true);
+        if self.handoff {
+            self.count_all(true);
+        }
         self.pause(100..1_000);
     }
 
     pub(super) fn minority(&mut self) {
+        // Without a state to be found a worker starts at once.
+        self.handoff = self.rng.bool();
         self.all_run();
         for _ in 0..3 {
             let lone = self.any_node();
@@ -127,6 +135,49 @@ impl World {
             self.rests_within(60_000);
             self.count_all(true);
             self.pause(200..2_000);
+        }
+    }
+
+    pub(super) fn voters(&mut self) {
+        self.all_run();
+        let mut nodes = self.alive();
+        self.rng.shuffle(&mut nodes[1..]);
+        let [stays, forgets, lone] = [0, 1, 2].map(|n| nodes[n].clone());
+        self.cut_off(&lone);
+        let asked = self.ask(&stays, Ask::Voter { node: lone.as_str().into(), add: false });
+        self.run_while(25_000, |world| world.asked[&asked].answer.is_none());
+        if !matches!(self.asked[&asked].answer, Some(Some(Ok(Done::Voters { number: 2, .. })))) {
+            let what = format!("{lone} is still a voter: {:?}", self.asked[&asked].answer);
+            return self.laws.broken(what);
+        }
+        self.pause(0..9_000);
+        self.kill(&forgets);
+        self.lose_disk(&forgets);
+        self.heal();
+        self.cut(&stays, &forgets);
+        self.cut(&stays, &lone);
+        self.start(&forgets);
+        let ms = self.rng.u64(5_000..40_000);
+        self.goes_on(ms);
+        self.heal();
+        self.rests_within(90_000);
+        // It is added again, and then all three vote.
+        let asked = self.ask(&stays, Ask::Voter { node: lone.as_str().into(), add: true });
+        self.run_while(25_000, |world| world.asked[&asked].answer.is_none());
+        if !matches!(self.asked[&asked].answer, Some(Some(Ok(Done::Voters { number: 3, .. })))) {
+            let what = format!("{lone} is no voter again: {:?}", self.asked[&asked].answer);
+            return self.laws.broken(what);
+        }
+        self.kill(&stays);
+        // Some states are known to be with that one only, and are waited for.
+        let ms = self.rng.u64(26_000..30_000);
+        self.goes_on(ms);
+        for n in 0..self.options.names {
+            let name = crate::sim::script::name(n);
+            if self.places(&name).is_empty() {
+                let why = self.describe(&name);
+                return self.laws.broken(format!("{name} does not run, though two of three voters are there{why}"));
+            }
         }
     }
 }

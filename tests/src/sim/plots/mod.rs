@@ -62,6 +62,8 @@ pub enum Plot {
     Suspended,
     /// In mode "majority": a node loses its store while others are cut off.
     LostStores,
+    /// In mode "majority": a voter is taken away that is cut off, another one loses its store, and those two meet.
+    Voters,
     /// In mode "majority": all die, and come back one after the other.
     AllAnew,
     /// A node joins, perhaps after some tries, and gets its share.
@@ -70,7 +72,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -95,6 +97,7 @@ impl Plot {
         Self::Minority,
         Self::Suspended,
         Self::LostStores,
+        Self::Voters,
         Self::AllAnew,
     ];
 
@@ -140,9 +143,15 @@ impl Plot {
             Self::EndedAlone => (o.kills, o.leaves) = (true, true),
             Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
-            Self::Minority => (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills),
+            Self::Minority => {
+                (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills);
+                o.stop_ms = if seeded.leaves { 2_500 } else { o.stop_ms };
+            }
             Self::Suspended => (o.majority, o.pauses, o.one_way_cuts) = (true, true, true),
             Self::LostStores => {
+                (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true)
+            }
+            Self::Voters => {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true)
             }
             Self::AllAnew => (o.majority, o.kills, o.blackouts) = (true, true, true),
@@ -189,6 +198,7 @@ impl Plot {
             Self::Minority => world.minority(),
             Self::Suspended => world.suspended(),
             Self::LostStores => world.lost_stores(),
+            Self::Voters => world.voters(),
             Self::AllAnew => world.all_anew(),
         }
     }
