@@ -22,10 +22,11 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Drained, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState,
+    Ack, CallBuilder, Drained, Events, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState,
     ReplyTo, Stays, Sworm, SwormSpec,
 };
 pub use core::balance::{PlannedMove, Rebalance};
+pub use core::events::{Cause, Event};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
 pub use core::membership::MemberState;
 pub use core::placement::{ExplainedCandidate, Explanation};

@@ -2,6 +2,7 @@
 
 mod builder;
 mod call;
+mod events;
 mod inbox;
 mod moves;
 mod network;
@@ -14,6 +15,7 @@ mod sworm;
 
 pub use builder::NodeBuilder;
 pub use call::CallBuilder;
+pub use events::Events;
 pub use inbox::{Inbox, ReplyTo};
 pub use moves::{Drained, Stays};
 pub use node::{Member, Node};

@@ -40,11 +40,15 @@ pub(crate) async fn run(
         };
         let mut want = Vec::new();
         let now = node.mono_ms();
+        let is_about_members = !matches!(event, Some(TransportEvent::Message(_)));
         match event {
             None => node.membership().tick(now, &mut want),
             Some(TransportEvent::LinkUp(peer)) => node.membership().linked(now, peer, true, &mut want),
             Some(TransportEvent::LinkDown(peer)) => node.membership().linked(now, peer, false, &mut want),
             Some(TransportEvent::Message(bytes)) => message(&node, &bytes, &mut want),
+        }
+        if is_about_members || !want.is_empty() {
+            node.tell_of_members();
         }
         for want in want {
             if let Want::Present { hello } = &want
@@ -185,6 +189,7 @@ fn dial(node: &Arc<NodeShared>, peer: Peer, endpoints: Vec<String>) {
         }
         let mut want = Vec::new();
         node.membership().dialled(&peer, all_refused, &mut want);
+        node.tell_of_members();
         for want in want {
             perform(&node, want);
         }

@@ -16,6 +16,7 @@ use sworm::{Rebalance, Restart, Transient};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::disk::Disk;
+use super::follower::Follower;
 use super::options::Options;
 
 /// The sworm that all nodes open.
@@ -95,6 +96,7 @@ pub(super) struct Node {
     pub(super) links: BTreeSet<Peer>,
     pub(super) workers: BTreeMap<Arc<str>, Worker>,
     pub(super) index: BTreeMap<Arc<str>, Entry>,
+    pub(super) follower: Follower,
     /// Until when the process is stopped (`SIGSTOP`).
     pub(super) paused_until: Option<u64>,
     /// It has left in good order.
@@ -155,6 +157,7 @@ impl Node {
             links: BTreeSet::new(),
             workers: BTreeMap::new(),
             index: BTreeMap::new(),
+            follower: Follower::default(),
             paused_until: None,
             left: false,
             opens: machine.opens,
