@@ -22,8 +22,8 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Drained, Events, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration, RegistrationState,
-    ReplyTo, Stays, Sworm, SwormSpec,
+    Ack, CallBuilder, Drained, Events, Inbox, Member, Node, NodeBuilder, Ref, RegisterBuilder, Registration,
+    RegistrationState, ReplyTo, Stays, Sworm, SwormSpec,
 };
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::events::{Cause, Event};

@@ -206,7 +206,7 @@ impl Sworm {
     }
 
     /// What happens from now on: names that come, move and go, and nodes. Whoever asks for the stream first and then for
-    /// [`registered`](Sworm::registered) misses nothing between the two.
+    /// [`registered`](Sworm::registered) misses nothing between the two, but may be told of something that it has seen.
     ///
     /// The events are told as they come, and kept for a slow reader up to [`Events::CAPACITY`]; what is dropped then is
     /// told as a number, [`Event::Missed`](crate::Event::Missed). Nobody waits for a reader, and nothing is told of what was

@@ -93,7 +93,10 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
     };
     match frame {
         Frame::Hello(hello) => node.membership().hello(node.mono_ms(), unix_ms(), hello, want),
-        Frame::Goodbye(peer) => node.membership().goodbye(&peer),
+        Frame::Goodbye(peer) => {
+            node.membership().goodbye(&peer);
+            node.tell_of_members(); // before its link is lost
+        }
         Frame::Core(sworm, from, message) => {
             let shared = node.sworms().get(&sworm).cloned();
             match shared {
