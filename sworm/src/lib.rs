@@ -28,7 +28,7 @@ pub use api::{
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::events::{Cause, Event};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
-pub use core::membership::MemberState;
+pub use core::membership::{Linked, MemberState};
 pub use core::placement::{ExplainedCandidate, Explanation};
 pub use error::{
     CallError, Error, GroupError, HandoffError, LeaveError, MoveError, OpenError, RegisterError, Result, StartError,

@@ -25,8 +25,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::core::events::MembersTold;
 use crate::core::ids::{InstanceId, Peer};
-use crate::core::membership::{Hello, Membership, Profile};
-use crate::plugin::Strategies;
+use crate::core::membership::{Hello, Linked, Membership, Profile};
+use crate::plugin::{self, Strategies};
 use crate::store::{Store, StoreError};
 use crate::transport::Transport;
 use crate::worker::WorkerTypes;
@@ -138,6 +138,11 @@ impl NodeShared {
         self.transport().map(|transport| transport.endpoints()).unwrap_or_default()
     }
 
+    /// What its program links.
+    pub(crate) fn linked(&self) -> Linked {
+        plugin::linked(&self.types, &self.strategies)
+    }
+
     /// This node's greeting.
     pub(crate) fn hello(&self, answer: bool) -> Hello {
         Hello {
@@ -148,6 +153,7 @@ impl NodeShared {
             unix_ms: unix_ms(),
             answer,
             others: self.membership().linked_to(),
+            linked: self.linked(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::frame::{Frame, Replied};
 use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
-use crate::core::membership::Want;
+use crate::core::membership::{Hello, Want};
 use crate::core::message::{Message, Phase};
 use crate::transport::{Class, Dialed, TransportEvent};
 
@@ -147,7 +147,7 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
         Want::Tell { to, linked } => send(node, &to, &Frame::Tell(node.me.clone(), linked)),
         Want::Dial { peer, endpoints } => dial(node, peer, endpoints),
         Want::Present { hello } => {
-            tracing::info!(node = &*node.me.node, peer = %hello.from, "a node is there");
+            say_what_differs(node, &hello);
             tell_all(&|| Input::Present { peer: hello.from.clone(), profile: hello.profile.clone() });
         }
         Want::Absent { peer } => {
@@ -167,6 +167,17 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
             settle(node, Introduction::Done);
             tell_all(&|| Input::Introduced);
         }
+    }
+}
+
+/// A name whose distribution strategy is not linked where it is decided about cannot be placed: so this is a warning.
+fn say_what_differs(node: &NodeShared, hello: &Hello) {
+    let (ours, peer) = (node.linked(), &hello.from);
+    let (lacks, adds) = (ours.beyond(&hello.linked), hello.linked.beyond(&ours));
+    if ours.distribution != hello.linked.distribution {
+        tracing::warn!(node = &*node.me.node, %peer, ?lacks, ?adds, "a node is there, with other distribution strategies");
+    } else {
+        tracing::info!(node = &*node.me.node, %peer, ?lacks, ?adds, "a node is there");
     }
 }
 

@@ -189,6 +189,7 @@ impl Node {
             unix_ms: self.now(now_ms, 0).unix_ms,
             answer,
             others: self.membership.linked_to(),
+            linked: Default::default(),
         }
     }
 

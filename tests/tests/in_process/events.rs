@@ -101,7 +101,7 @@ fn brief(event: &Event) -> String {
     }
 }
 
-async fn next(events: &mut Events) -> Event {
+pub(super) async fn next(events: &mut Events) -> Event {
     timeout(Duration::from_secs(40), events.next()).await.expect("an event in time").expect("the node runs")
 }
 
@@ -291,6 +291,27 @@ async fn it_is_told_that_a_state_is_missed() {
     let all = told(&mut events, "x", "started on b").await;
     assert_eq!(all.first().map(String::as_str), Some("recovering from a"));
     assert!(all.contains(&"restored older".to_owned()), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_has_no_node_is_told_once_also_after_it_was_waited_for_its_state() {
+    let network = MemoryNetwork::new();
+    let (_client, on_client) = client(&network).await;
+    let host = node(&network, "a").await;
+    let on_host = host.sworm("s").await.expect("it opens");
+    both(&on_client, &on_host).await;
+    let mut events = on_client.events();
+    let worker = on_client.register_name("x", Watched).await.expect("there is a host");
+    worker.call(Save).await.expect("it is saved");
+    eventually("what holds it", || async { (!on_client.whereis("x")?.holders.is_empty()).then_some(()) }).await;
+    host.close().await.expect("it closes");
+    told(&mut events, "x", "no candidate").await;
+    // It is tried again and again, and said once: the next that is told is that it runs.
+    let host = node(&network, "b").await;
+    host.sworm("s").await.expect("it opens");
+    let all = told(&mut events, "x", "started on b").await;
+    assert_eq!(all.iter().filter(|told| *told == "restored older").count(), 1, "{all:?}");
+    assert!(!all.contains(&"no candidate".to_owned()), "{all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ mod names;
 mod opening;
 mod options;
 mod placing;
+mod plugins;
 mod relaying;
 mod run;
 mod strategies;
