@@ -18,6 +18,7 @@ mod plugins;
 mod relaying;
 mod run;
 mod strategies;
+mod walk;
 
 /// A worker that does nothing.
 #[derive(Worker, Serialize, Deserialize)]
