@@ -125,6 +125,14 @@ pub enum StartError {
         /// Where the second was registered.
         second: String,
     },
+    /// No store of that kind is linked. Link its crate (`use the_crate as _;`), or use a known one.
+    #[error("the kind of store {name:?} is not linked; known are {}", .known.join(", "))]
+    UnknownStore {
+        /// The kind.
+        name: String,
+        /// What is linked.
+        known: Vec<String>,
+    },
     /// Two worker types have one name. Rename one.
     #[error("two worker types are named {name:?}: {first} and {second}; set `#[worker(name = \"…\")]` on one")]
     DuplicateWorkerType {

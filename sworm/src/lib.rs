@@ -22,12 +22,13 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Drained, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration,
+    Ack, CallBuilder, Drained, Events, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration,
     RegistrationState, ReplyTo, Stays, Sworm, SwormSpec, VoterList,
 };
 pub use core::balance::{PlannedMove, Rebalance};
+pub use core::events::{Cause, Event};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
-pub use core::membership::MemberState;
+pub use core::membership::{Linked, MemberState};
 pub use core::placement::{ExplainedCandidate, Explanation};
 pub use error::{
     CallError, Error, GroupError, HandoffError, LeaveError, MoveError, OpenError, RegisterError, Result, StartError,

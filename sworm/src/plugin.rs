@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::core::membership::Linked;
+use crate::store::StoreFactory;
 use crate::strategy::{Distribution, Restart};
+use crate::worker::WorkerTypes;
 
 /// One entry of the inventory, written by [`plugin!`](crate::plugin!).
 #[derive(Clone, Copy)]
@@ -20,6 +23,7 @@ pub struct Plugin {
 pub enum PluginKind {
     Restart(&'static dyn Restart),
     Distribution(&'static dyn Distribution),
+    Store(&'static dyn StoreFactory),
 }
 
 /// Where in the source something was registered.
@@ -39,7 +43,7 @@ impl fmt::Display for Place {
 
 inventory::collect!(Plugin);
 
-/// Registers a strategy under a name, from any crate:
+/// Registers a strategy or a kind of store under a name, from any crate:
 ///
 /// ```
 /// use sworm::prelude::*;
@@ -57,8 +61,13 @@ inventory::collect!(Plugin);
 /// # fn main() {}
 /// ```
 ///
-/// The value is a constant expression. The kinds are `dyn Restart` and `dyn Distribution`. A program that uses a
-/// plugin crate by name only must say `use the_crate as _;`, else the linker leaves it out.
+/// The value is a constant expression. The kinds are `dyn Restart` and `dyn Distribution`, for attributes and settings, and
+/// `dyn StoreFactory`, for [`NodeBuilder::store_plugin`](crate::NodeBuilder::store_plugin). A program that uses a plugin crate by
+/// name only must say `use the_crate as _;`, else the linker leaves it out.
+///
+/// What is linked is in the log when a node starts, and in [`Member::linked`](crate::Member::linked) on all others. Two plugins
+/// of one kind and one name are a [`StartError`](crate::StartError) that names both places; so is a name that is not linked,
+/// with a list of those that are.
 #[macro_export]
 macro_rules! plugin {
     (dyn Restart, $name:literal, $value:expr $(,)?) => {
@@ -79,9 +88,18 @@ macro_rules! plugin {
             }
         }
     };
+    (dyn StoreFactory, $name:literal, $value:expr $(,)?) => {
+        $crate::__private::inventory::submit! {
+            $crate::__private::Plugin {
+                name: $name,
+                kind: $crate::__private::PluginKind::Store(&$value),
+                at: $crate::__private::Place { file: ::core::file!(), line: ::core::line!() },
+            }
+        }
+    };
     ($($other:tt)*) => {
         ::core::compile_error!(
-            "write `sworm::plugin!(dyn Restart, \"name\", VALUE)` or `sworm::plugin!(dyn Distribution, \"name\", VALUE)`"
+            "write `sworm::plugin!(dyn Restart, \"name\", VALUE)`, or the same with `dyn Distribution` or `dyn StoreFactory`"
         );
     };
 }
@@ -114,6 +132,7 @@ impl Strategies {
         let mut all = Self::default();
         for plugin in plugins {
             let earlier = match plugin.kind {
+                PluginKind::Store(_) => None,
                 PluginKind::Restart(value) => all.restart.insert(plugin.name, (value, plugin.at)).map(|e| e.1),
                 PluginKind::Distribution(value) => {
                     all.distribution.insert(plugin.name.into(), (value, plugin.at)).map(|e| e.1)
@@ -153,6 +172,52 @@ impl Strategies {
     }
 }
 
+/// The linked kinds of stores by name.
+#[derive(Clone, Default)]
+pub(crate) struct Stores(BTreeMap<&'static str, (&'static dyn StoreFactory, Place)>);
+
+impl Stores {
+    /// Collects everything that is linked.
+    pub(crate) fn linked() -> Result<Self, Duplicate> {
+        Self::collect(inventory::iter::<Plugin>.into_iter().copied())
+    }
+
+    fn collect(plugins: impl Iterator<Item = Plugin>) -> Result<Self, Duplicate> {
+        let mut all = Self::default();
+        for plugin in plugins {
+            if let PluginKind::Store(value) = plugin.kind
+                && let Some((_, first)) = all.0.insert(plugin.name, (value, plugin.at))
+            {
+                return Err(Duplicate { name: plugin.name, first, second: plugin.at });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The kind of that name.
+    pub(crate) fn get(&self, name: &str) -> Option<&'static dyn StoreFactory> {
+        self.0.get(name).map(|entry| entry.0)
+    }
+
+    /// All names, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.keys().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+/// How many names of each kind nodes tell each other.
+const MAX_LISTED: usize = 256;
+
+/// What a node tells the others about itself.
+pub(crate) fn linked(types: &WorkerTypes, strategies: &Strategies) -> Linked {
+    let few = |names: Vec<String>| names.into_iter().take(MAX_LISTED).collect();
+    Linked {
+        worker_types: few(types.iter().map(|worker| worker.name().to_owned()).collect()),
+        restart: few(strategies.restart_names()),
+        distribution: few(strategies.distribution_names()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +237,17 @@ mod tests {
             |line| Plugin { name: "twice", kind: PluginKind::Restart(&Temporary), at: Place { file: "x.rs", line } };
         let error = Strategies::collect([plugin(1), plugin(2)].into_iter()).err().expect("refused");
         assert_eq!((error.name, error.first.line, error.second.line), ("twice", 1, 2));
+    }
+
+    #[test]
+    fn two_kinds_of_stores_with_one_name_are_refused_with_both_places() {
+        let kind = PluginKind::Store(Stores::linked().expect("no duplicates").get("sled").expect("it is linked"));
+        let plugin = |line| Plugin { name: "twice", kind, at: Place { file: "x.rs", line } };
+        let error = Stores::collect([plugin(1), plugin(2)].into_iter()).err().expect("refused");
+        assert_eq!((error.name, error.first.line, error.second.line), ("twice", 1, 2));
+        // A strategy of that name is another thing.
+        let strategy = Plugin { kind: PluginKind::Restart(&Temporary), ..plugin(3) };
+        assert_eq!(Stores::collect([plugin(1), strategy].into_iter()).expect("two kinds").names(), ["twice"]);
+        assert!(Strategies::collect([plugin(1), strategy].into_iter()).is_ok());
     }
 }

@@ -13,13 +13,14 @@ use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
 use crate::core::membership::{Membership, Profile};
 use crate::error::StartError;
 use crate::node::{GRACE_MS, Introduction, NodeShared, identity, mono_ms, network, open, random_u64, unix_ms};
-use crate::plugin::{Duplicate, Strategies};
-use crate::store::{MemoryStore, SledStore, Store};
+use crate::plugin::{Duplicate, Stores, Strategies};
+use crate::store::{MemoryStore, Store, StoreFactory};
 use crate::strategy::MAX_WEIGHT;
 use crate::transport::MemoryNetwork;
 use crate::worker::WorkerTypes;
 
 const DEFAULT_CLUSTER: &str = "default";
+const DEFAULT_STORE: &str = "sled";
 /// How long a starter waits for those that answered its dial.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -45,10 +46,17 @@ pub struct NodeBuilder {
     network: Asked,
 }
 
+/// Where a node keeps what it remembers, as it was said.
 enum Place {
-    Directory(PathBuf),
+    Directory { kind: String, path: PathBuf },
     Memory,
     Own(Arc<dyn Store>),
+}
+
+/// The same, with the store or what opens it.
+enum Chosen {
+    Store(Arc<dyn Store>),
+    Directory(&'static dyn StoreFactory, PathBuf),
 }
 
 impl NodeBuilder {
@@ -70,8 +78,14 @@ impl NodeBuilder {
     }
 
     /// Keeps names and states in this directory, which is created if it is not there. Each node needs its own.
-    pub fn store(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.place = Some(Place::Directory(directory.into()));
+    pub fn store(self, directory: impl Into<PathBuf>) -> Self {
+        self.store_plugin(DEFAULT_STORE, directory)
+    }
+
+    /// Keeps names and states in this directory, in a store of that kind: `"sled"`, which is what [`store`](Self::store) opens, or
+    /// what a crate has registered with [`plugin!`](crate::plugin!) as a [`StoreFactory`](crate::store::StoreFactory).
+    pub fn store_plugin(mut self, kind: impl Into<String>, directory: impl Into<PathBuf>) -> Self {
+        self.place = Some(Place::Directory { kind: kind.into(), path: directory.into() });
         self
     }
 
@@ -188,16 +202,24 @@ impl NodeBuilder {
         }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
+        let stores = Stores::linked().map_err(duplicate_plugin)?;
         let Some(place) = self.place else { return Err(StartError::NoStore { node: self.id }) };
+        let place = match place {
+            Place::Memory => Chosen::Store(Arc::new(MemoryStore::volatile())),
+            Place::Own(store) => Chosen::Store(store),
+            Place::Directory { kind, path } => match stores.get(&kind) {
+                Some(factory) => Chosen::Directory(factory, path),
+                None => return Err(StartError::UnknownStore { name: kind, known: stores.names() }),
+            },
+        };
         let wanted = self.network.check().await?;
         // What can be wrong with the arguments has been looked at: only now something is changed.
         let owner = identity::Owner { cluster: &self.cluster, node: &id };
-        let (store, path): (Arc<dyn Store>, _) = match place {
-            Place::Memory => (Arc::new(MemoryStore::volatile()), None),
-            Place::Own(store) => (store, None),
-            Place::Directory(path) => {
+        let (store, path) = match place {
+            Chosen::Store(store) => (store, None),
+            Chosen::Directory(factory, path) => {
                 identity::check(&path, owner)?;
-                (Arc::new(SledStore::open(&path)?), Some(path))
+                (factory.open(&path)?, Some(path))
             }
         };
         let remembered = identity::remembered(&*store)?;
@@ -223,7 +245,7 @@ impl NodeBuilder {
             started,
         ));
         shared.set_transport(network.transport);
-        say_what_is_linked(&shared);
+        say_what_is_linked(&shared, &stores);
         tokio::spawn(network::run(shared.clone(), remembered, events));
         network::dial_seeds(&shared, network.looked_for);
         let node = Node::new(shared.clone(), network.announcement);
@@ -241,7 +263,7 @@ impl NodeBuilder {
     }
 }
 
-fn say_what_is_linked(shared: &NodeShared) {
+fn say_what_is_linked(shared: &NodeShared, stores: &Stores) {
     let types: Vec<&str> = shared.types.iter().map(|worker| worker.name()).collect();
     tracing::info!(
         node = %shared.me,
@@ -250,6 +272,7 @@ fn say_what_is_linked(shared: &NodeShared) {
         worker_types = ?types,
         restart = ?shared.strategies.restart_names(),
         distribution = ?shared.strategies.distribution_names(),
+        stores = ?stores.names(),
         "node started",
     );
 }

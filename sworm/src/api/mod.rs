@@ -2,6 +2,7 @@
 
 mod builder;
 mod call;
+mod events;
 mod inbox;
 mod moves;
 mod network;
@@ -15,6 +16,7 @@ mod voters;
 
 pub use builder::NodeBuilder;
 pub use call::CallBuilder;
+pub use events::Events;
 pub use inbox::{Inbox, ReplyTo};
 pub use moves::{Drained, Stays};
 pub use node::{Member, Node};

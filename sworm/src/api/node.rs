@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{NodeBuilder, Sworm, SwormSpec};
 use crate::core::Input;
 use crate::core::ids::{Incarnation, NodeId};
-use crate::core::membership::MemberState;
+use crate::core::membership::{Linked, MemberState};
 use crate::error::{LeaveError, OpenError};
 use crate::node::frame::Frame;
 use crate::node::sworm::Opened;
@@ -56,6 +56,9 @@ pub struct Member {
     pub state: MemberState,
     /// Where it is reached, as far as it said.
     pub endpoints: Vec<String>,
+    /// What its program links, as far as it said. Names of a worker type run on those only that link it, and are refused
+    /// where the deciding node does not link their distribution strategy.
+    pub linked: Linked,
 }
 
 impl Node {
@@ -161,6 +164,7 @@ impl Node {
             incarnation: shared.me.incarnation,
             state,
             endpoints: self.endpoints(),
+            linked: shared.linked(),
         };
         let mut members: Vec<Member> = shared
             .membership()
@@ -171,6 +175,7 @@ impl Node {
                 incarnation: known.incarnation,
                 state: known.state,
                 endpoints: known.hello.as_ref().map(|hello| hello.endpoints.clone()).unwrap_or_default(),
+                linked: known.hello.as_ref().map(|hello| hello.linked.clone()).unwrap_or_default(),
             })
             .collect();
         members.push(me);

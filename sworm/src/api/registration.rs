@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::Entry;
-use crate::core::cell::NameState;
+use crate::core::events::Stage;
 use crate::core::ids::{NodeId, Pid};
 
 /// A name and what is known of it.
@@ -56,14 +56,13 @@ pub enum RegistrationState {
 impl Registration {
     pub(crate) fn new(sworm: &Arc<str>, name: &Arc<str>, entry: &Entry) -> Self {
         let cell = &entry.cell;
-        let state = match &cell.state {
-            NameState::Failed { reason } => RegistrationState::Failed { reason: reason.to_string() },
-            NameState::Running if entry.running => RegistrationState::Running,
-            NameState::Starting => RegistrationState::Starting,
-            NameState::Leaving { to } => RegistrationState::Moving { to: to.node.clone() },
-            NameState::Released(release) => RegistrationState::Moving { to: release.to.node.clone() },
-            NameState::Parked => RegistrationState::Parked,
-            NameState::Running | NameState::Declined(_) => RegistrationState::Recovering,
+        let state = match entry.stage() {
+            Stage::Failed(reason) => RegistrationState::Failed { reason: reason.to_string() },
+            Stage::Running => RegistrationState::Running,
+            Stage::Starting => RegistrationState::Starting,
+            Stage::Moving(to) => RegistrationState::Moving { to: to.clone() },
+            Stage::Parked => RegistrationState::Parked,
+            Stage::Recovering => RegistrationState::Recovering,
         };
         Self {
             name: name.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::register::RegisterBuilder;
-use super::{Inbox, Ref, Registration};
+use super::{Events, Inbox, Ref, Registration};
 use crate::core::Entry;
 use crate::core::cell::{Kind, NameState};
 use crate::core::ids::{MAX_LABEL_BYTES, NodeId};
@@ -204,6 +204,33 @@ impl Sworm {
             .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
+    }
+
+    /// What happens from now on: names that come, move and go, and nodes. Whoever asks for the stream first and then for
+    /// [`registered`](Sworm::registered) misses nothing between the two, but may be told of something that it has seen.
+    ///
+    /// The events are told as they come, and kept for a slow reader up to [`Events::CAPACITY`]; what is dropped then is
+    /// told as a number, [`Event::Missed`](crate::Event::Missed). Nobody waits for a reader, and nothing is told of what was
+    /// there when the sworm was opened.
+    ///
+    /// ```no_run
+    /// # use sworm::prelude::*;
+    /// # async fn example(sworm: Sworm) {
+    /// use sworm::Event;
+    ///
+    /// let mut events = sworm.events();
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         Event::Moved { from, pid, cause } => println!("{} went to {} ({cause:?})", from, pid.node),
+    ///         Event::Failed { pid, reason } => println!("{pid} is not started again: {reason}"),
+    ///         Event::Missed { events } => println!("too slow by {events} events"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::new(self.shared.watchers.subscribe())
     }
 
     /// The nodes that have opened this sworm and take part in it, as this node sees them, sorted; itself among them.

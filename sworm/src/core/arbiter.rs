@@ -352,6 +352,7 @@ impl Core {
         }
         let Standing::Source { host, cell } = self.standing(name) else {
             self.adopt_retry_ms.remove(name);
+            self.nowhere.remove(name);
             self.releases_ms.remove(name);
             return;
         };
@@ -383,20 +384,19 @@ impl Core {
             self.adopt_retry_ms.insert(name.clone(), now);
             return;
         }
-        if self.holders_are_missing(&cell) {
-            self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
-        }
         match self.place_adopted(name, &cell) {
             Err(refusal) => {
-                let first = self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS).is_none();
-                if let Refusal::NoCandidate { why } = refusal
-                    && first
-                {
-                    self.out.push(Effect::Tell(Notice::NoCandidate { name: name.clone(), why }));
+                self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS);
+                if self.nowhere.insert(name.clone()) {
+                    self.out.push(Effect::Tell(Notice::NoCandidate { name: name.clone(), why: refusal.why() }));
                 }
             }
             Ok(to) => {
+                if self.holders_are_missing(&cell) {
+                    self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
+                }
                 self.adopt_retry_ms.remove(name);
+                self.nowhere.remove(name);
                 let epoch = self.adoption_epoch(name, &host, &cell);
                 let assigned = self.hybrid();
                 let adopted = NameCell { epoch, since: epoch, assigned, state: NameState::Starting, ..(*cell).clone() };

@@ -212,8 +212,9 @@ impl Core {
             RestartHistory::new(vec![Duration::ZERO; tries], random).back_off(MAX_DELAY, FIRST_DELAY, MAX_DELAY);
         local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms + millis(again) };
         self.local_due_ms = 0;
-        let reason = exit.to_string();
-        self.out.push(Effect::Tell(Notice::StartFailed { name: name.clone(), reason, again }));
+        let since = local.since;
+        let (pid, reason) = (self.own_pid(name, since), exit.to_string());
+        self.out.push(Effect::Tell(Notice::StartFailed { pid, reason, again }));
     }
 
     /// States that a worker runs, and tells the arbiter.
@@ -283,6 +284,8 @@ impl Core {
             Ok(decision) => (decision, exit.to_string()),
             Err(panic) => (RestartDecision::GiveUp, format!("{exit}; its restart strategy panicked: {panic}")),
         };
+        let pid = self.own_pid(name, cell.since);
+        self.out.push(Effect::Tell(Notice::Exited { pid, reason: reason.clone() }));
         match decision {
             RestartDecision::Remove => {
                 self.local.remove(name);
@@ -476,8 +479,9 @@ impl Core {
             NameState::Starting | NameState::Running | NameState::Leaving { .. } => {
                 let stopping = self.local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Stopping(_)));
                 if !stopping {
-                    let (winner, to) = (host.clone(), cell.pid(&self.config.sworm, name, host));
-                    self.out.push(Effect::Tell(Notice::Conflict { name: name.clone(), winner }));
+                    let to = cell.pid(&self.config.sworm, name, host);
+                    let pid = self.own_pid(name, mine.since);
+                    self.out.push(Effect::Tell(Notice::Conflict { pid, winner: to.clone() }));
                     if planted(Fault::LoserRunsOn) {
                         return self.after_stop(name, Stopping::Yielded { to });
                     }

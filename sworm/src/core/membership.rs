@@ -37,6 +37,37 @@ pub struct Hello {
     /// The members that it is linked to: the receiver may not have met them.
     #[serde(default)]
     pub others: Vec<Peer>,
+    /// What its program links.
+    #[serde(default)]
+    pub linked: Linked,
+}
+
+/// What a node's program links, by name, sorted: of each kind the first 256.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Linked {
+    /// The worker types.
+    pub worker_types: Vec<String>,
+    /// The restart strategies.
+    pub restart: Vec<String>,
+    /// The distribution strategies.
+    pub distribution: Vec<String>,
+}
+
+impl Linked {
+    /// What this has that the other one lacks, each with its kind.
+    pub fn beyond(&self, other: &Self) -> Vec<String> {
+        let kinds = [
+            ("worker type", &self.worker_types, &other.worker_types),
+            ("restart strategy", &self.restart, &other.restart),
+            ("distribution strategy", &self.distribution, &other.distribution),
+        ];
+        let lacks = kinds.into_iter().flat_map(|(kind, mine, theirs)| {
+            let missing = mine.iter().filter(|name| !theirs.contains(name));
+            missing.map(move |name| format!("{kind} {name:?}"))
+        });
+        lacks.collect()
+    }
 }
 
 /// What distribution strategies may know of a node.

@@ -5,6 +5,7 @@ pub mod arbiter;
 pub mod balance;
 pub mod cell;
 pub mod directory;
+pub mod events;
 pub mod fault;
 pub mod handoff;
 pub mod host;
@@ -198,11 +199,13 @@ pub enum Notice {
     /// A worker started from a state that may not be its last.
     RestoredOlder { name: Arc<str> },
     /// A worker lost a conflict and was stopped.
-    Conflict { name: Arc<str>, winner: Peer },
+    Conflict { pid: Pid, winner: Pid },
+    /// A worker ended by itself.
+    Exited { pid: Pid, reason: String },
     /// A worker is not started again.
     GaveUp { name: Arc<str>, reason: String },
     /// A start failed and will be tried again.
-    StartFailed { name: Arc<str>, reason: String, again: Duration },
+    StartFailed { pid: Pid, reason: String, again: Duration },
 }
 
 /// What look-ups say of a name.

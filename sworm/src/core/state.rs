@@ -68,6 +68,8 @@ pub struct Core {
     // arbiter
     pub(super) queues: BTreeMap<Arc<str>, Queue>,
     pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
+    /// The names of which it was told that they have no node to run on.
+    pub(super) nowhere: BTreeSet<Arc<str>>,
     /// The releases that wait for their receivers, and since when.
     pub(super) releases_ms: BTreeMap<Arc<str>, (Epoch, u64)>,
     // host
@@ -144,6 +146,7 @@ impl Core {
             pending: BTreeMap::new(),
             queues: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
+            nowhere: BTreeSet::new(),
             releases_ms: BTreeMap::new(),
             local: BTreeMap::new(),
             local_due_ms: 0,

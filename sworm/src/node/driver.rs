@@ -86,8 +86,10 @@ impl Driver {
 
     fn perform(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
         let mut syncs = Vec::new();
+        let mut ready = false;
         for effect in effects {
             match effect {
+                Effect::Ready => ready = true,
                 Effect::Persist(delta) => {
                     let core = &self.core;
                     self.disk.persist(&delta, || core.whole_lane(&delta.lane))?;
@@ -108,6 +110,10 @@ impl Driver {
         for number in syncs {
             // The task that syncs ends only with this one.
             let _ = self.syncs.send((number, ticket));
+        }
+        // Whoever waits for it finds all that came with it, and is told of nothing that was there before.
+        if ready {
+            self.opened.send_replace(Opened::Ready);
         }
         Ok(())
     }
@@ -140,7 +146,12 @@ impl Driver {
             }
             Effect::Index { name, entry } => {
                 self.drop_detached(&name, entry.as_ref());
-                shared.index.set(&name, entry);
+                // Looked at after the change: whoever begins to watch now has either seen it or is told.
+                shared.index.change(&name, entry, |old, new| {
+                    if shared.watchers.are_there() {
+                        shared.watchers.tell(self.core.changes(&name, old, new));
+                    }
+                });
             }
             Effect::Answer { number, answer } => {
                 self.overlay(&answer);
@@ -148,15 +159,18 @@ impl Driver {
             }
             Effect::Expired { number } => shared.asked_is(number, Asked::Expired),
             Effect::Viewed(peers) => shared.index.set_nodes(peers.into_iter().map(|peer| peer.node).collect()),
-            Effect::Ready => drop(self.opened.send_replace(Opened::Ready)),
             Effect::Disagreed { node, theirs } => {
                 drop(self.opened.send_replace(Opened::Disagreed { node, theirs }));
             }
             Effect::Lease { until_ms } => shared.lease.set(until_ms),
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
             Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some(Emptied { moved, stays }))),
-            Effect::Tell(notice) => self.tell(&notice),
-            Effect::Persist(_)
+            Effect::Tell(notice) => {
+                self.tell(&notice);
+                shared.watchers.tell(notice.event());
+            }
+            Effect::Ready
+            | Effect::Persist(_)
             | Effect::PersistEnds { .. }
             | Effect::ForgetLane(_)
             | Effect::Sync(_)
@@ -300,7 +314,7 @@ impl Driver {
             }
             Ok(Done::Unregistered { name, births }) => {
                 if index.get(name).is_some_and(|entry| births.contains(&entry.cell.birth)) {
-                    index.set(name, None);
+                    index.overlay_end(name);
                 }
             }
             Ok(Done::Voters { .. }) | Err(_) => {}
@@ -320,14 +334,17 @@ impl Driver {
                     "none of those who hold the newest state is there; an older one may be used"
                 );
             }
-            Notice::Conflict { name, winner } => {
-                tracing::warn!(sworm, name = &**name, %winner, "two workers had one name; the one here stops");
+            Notice::Conflict { pid, winner } => {
+                tracing::warn!(sworm, name = &*pid.name, %winner, "two workers had one name; the one here stops");
+            }
+            Notice::Exited { pid, reason } => {
+                tracing::debug!(sworm, name = &*pid.name, reason, "a worker ended by itself");
             }
             Notice::GaveUp { name, reason } => {
                 tracing::error!(sworm, name = &**name, reason, "a worker is not started again")
             }
-            Notice::StartFailed { name, reason, again } => {
-                tracing::warn!(sworm, name = &**name, reason, ?again, "a start failed and will be tried again");
+            Notice::StartFailed { pid, reason, again } => {
+                tracing::warn!(sworm, name = &*pid.name, reason, ?again, "a start failed and will be tried again");
             }
         }
     }

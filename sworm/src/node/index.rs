@@ -1,7 +1,7 @@
 //! What look-ups read: names and groups, beside the core, so that no reader ever waits for it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
@@ -14,6 +14,8 @@ pub struct Index {
     names: papaya::HashMap<Arc<str>, Entry>,
     groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
     nodes: RwLock<Vec<NodeId>>,
+    /// What the core said of the names that an answer said more of, as long as it has said nothing since.
+    overlaid: Mutex<HashMap<Arc<str>, Option<Entry>>>,
     waiters: Mutex<HashMap<Arc<str>, Vec<oneshot::Sender<()>>>>,
 }
 
@@ -46,12 +48,24 @@ impl Index {
 
     /// The core says this of a name now.
     pub fn set(&self, name: &Arc<str>, entry: Option<Entry>) {
+        self.change(name, entry, |_, _| ());
+    }
+
+    /// The same; what it has said before, and what it says now, are looked at afterwards.
+    pub(crate) fn change(
+        &self,
+        name: &Arc<str>,
+        entry: Option<Entry>,
+        look: impl FnOnce(Option<&Entry>, Option<&Entry>),
+    ) {
+        let overlaid = self.overlaid().remove(name);
         let names = self.names.pin();
         let new_groups = entry.as_ref().map(|entry| entry.cell.groups.clone()).unwrap_or_default();
-        let old = match entry {
+        let old = match entry.clone() {
             Some(entry) => names.insert(name.clone(), entry),
             None => names.remove(name),
         };
+        look(overlaid.as_ref().map_or(old, Option::as_ref), entry.as_ref());
         let old_groups = old.map(|old| old.cell.groups.clone()).unwrap_or_default();
         if old_groups != new_groups {
             let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
@@ -76,9 +90,25 @@ impl Index {
         let older = |known: &Entry| {
             (known.cell.birth, known.cell.epoch, known.running) <= (entry.cell.birth, entry.cell.epoch, entry.running)
         };
-        if self.get(name).is_none_or(|known| older(&known)) {
-            self.set(name, Some(entry));
+        let known = self.get(name);
+        if known.as_ref().is_none_or(|known| older(known) && *known != entry) {
+            self.replace(name, known, Some(entry));
         }
+    }
+
+    /// What an answer said of a name's end, until the core says more.
+    pub(crate) fn overlay_end(&self, name: &Arc<str>) {
+        self.replace(name, self.get(name), None);
+    }
+
+    fn replace(&self, name: &Arc<str>, known: Option<Entry>, entry: Option<Entry>) {
+        let said = self.overlaid().remove(name).unwrap_or(known);
+        self.set(name, entry);
+        self.overlaid().insert(name.clone(), said);
+    }
+
+    fn overlaid(&self) -> MutexGuard<'_, HashMap<Arc<str>, Option<Entry>>> {
+        self.overlaid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A change of the name that comes after this call.

@@ -12,6 +12,7 @@ pub(crate) mod network;
 pub(crate) mod open;
 mod routing;
 pub(crate) mod sworm;
+pub(crate) mod watchers;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -23,9 +24,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::core::events::MembersTold;
 use crate::core::ids::{InstanceId, Peer};
-use crate::core::membership::{Hello, Membership, Profile};
-use crate::plugin::Strategies;
+use crate::core::membership::{Hello, Linked, Membership, Profile};
+use crate::plugin::{self, Strategies};
 use crate::store::{Store, StoreError};
 use crate::transport::Transport;
 use crate::worker::WorkerTypes;
@@ -56,6 +58,7 @@ pub(crate) struct NodeShared {
     pub(crate) calls: Calls,
     pub(crate) membership: Mutex<Membership>,
     pub(crate) introduced: watch::Sender<Introduction>,
+    told: Mutex<MembersTold>,
     /// Gone once the node has stopped, whoever still holds a handle.
     transport: RwLock<Option<Arc<dyn Transport>>>,
     sworms: Mutex<HashMap<u64, Arc<SwormShared>>>,
@@ -111,6 +114,7 @@ impl NodeShared {
             calls: Calls::default(),
             membership: Mutex::new(membership),
             introduced: watch::Sender::new(Introduction::Waiting),
+            told: Mutex::default(),
             transport: RwLock::default(),
             sworms: Mutex::default(),
             started,
@@ -135,6 +139,11 @@ impl NodeShared {
         self.transport().map(|transport| transport.endpoints()).unwrap_or_default()
     }
 
+    /// What its program links.
+    pub(crate) fn linked(&self) -> Linked {
+        plugin::linked(&self.types, &self.strategies)
+    }
+
     /// This node's greeting.
     pub(crate) fn hello(&self, answer: bool) -> Hello {
         Hello {
@@ -145,6 +154,7 @@ impl NodeShared {
             unix_ms: unix_ms(),
             answer,
             others: self.membership().linked_to(),
+            linked: self.linked(),
         }
     }
 
@@ -163,6 +173,15 @@ impl NodeShared {
 
     pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
         self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who watch what is thought of the other nodes now, if that has changed.
+    pub(crate) fn tell_of_members(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = told.news(self.membership().known());
+        if !news.is_empty() {
+            self.sworms().values().for_each(|sworm| sworm.watchers.tell(news.clone()));
+        }
     }
 
     /// Told when the node stops.

@@ -12,7 +12,7 @@ use super::frame::{Frame, Replied};
 use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
-use crate::core::membership::Want;
+use crate::core::membership::{Hello, Want};
 use crate::core::message::{Message, Phase};
 use crate::transport::{Class, Dialed, TransportEvent};
 
@@ -40,11 +40,15 @@ pub(crate) async fn run(
         };
         let mut want = Vec::new();
         let now = node.mono_ms();
+        let is_about_members = !matches!(event, Some(TransportEvent::Message(_)));
         match event {
             None => node.membership().tick(now, &mut want),
             Some(TransportEvent::LinkUp(peer)) => node.membership().linked(now, peer, true, &mut want),
             Some(TransportEvent::LinkDown(peer)) => node.membership().linked(now, peer, false, &mut want),
             Some(TransportEvent::Message(bytes)) => message(&node, &bytes, &mut want),
+        }
+        if is_about_members || !want.is_empty() {
+            node.tell_of_members();
         }
         for want in want {
             if let Want::Present { hello } = &want
@@ -89,7 +93,10 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
     };
     match frame {
         Frame::Hello(hello) => node.membership().hello(node.mono_ms(), unix_ms(), hello, want),
-        Frame::Goodbye(peer) => node.membership().goodbye(&peer),
+        Frame::Goodbye(peer) => {
+            node.membership().goodbye(&peer);
+            node.tell_of_members(); // before its link is lost
+        }
         Frame::Core(sworm, from, message) => {
             let shared = node.sworms().get(&sworm).cloned();
             match shared {
@@ -140,7 +147,7 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
         Want::Tell { to, linked } => send(node, &to, &Frame::Tell(node.me.clone(), linked)),
         Want::Dial { peer, endpoints } => dial(node, peer, endpoints),
         Want::Present { hello } => {
-            tracing::info!(node = &*node.me.node, peer = %hello.from, "a node is there");
+            say_what_differs(node, &hello);
             tell_all(&|| Input::Present { peer: hello.from.clone(), profile: hello.profile.clone() });
         }
         Want::Absent { peer } => {
@@ -160,6 +167,17 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
             settle(node, Introduction::Done);
             tell_all(&|| Input::Introduced);
         }
+    }
+}
+
+/// A name whose distribution strategy is not linked where it is decided about cannot be placed: so this is a warning.
+fn say_what_differs(node: &NodeShared, hello: &Hello) {
+    let (ours, peer) = (node.linked(), &hello.from);
+    let (lacks, adds) = (ours.beyond(&hello.linked), hello.linked.beyond(&ours));
+    if ours.distribution != hello.linked.distribution {
+        tracing::warn!(node = &*node.me.node, %peer, ?lacks, ?adds, "a node is there, with other distribution strategies");
+    } else {
+        tracing::info!(node = &*node.me.node, %peer, ?lacks, ?adds, "a node is there");
     }
 }
 
@@ -185,6 +203,7 @@ fn dial(node: &Arc<NodeShared>, peer: Peer, endpoints: Vec<String>) {
         }
         let mut want = Vec::new();
         node.membership().dialled(&peer, all_refused, &mut want);
+        node.tell_of_members();
         for want in want {
             perform(&node, want);
         }

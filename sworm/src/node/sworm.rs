@@ -13,6 +13,7 @@ use super::NodeShared;
 use super::frame::{Call, Frame, Replied};
 use super::index::Index;
 use super::lease::Lease;
+use super::watchers::Watchers;
 use crate::core::balance::Rebalance;
 use crate::core::ids::{Epoch, NodeId};
 use crate::core::message::{Answer, Ask};
@@ -96,6 +97,7 @@ pub(crate) struct SwormShared {
     pub(crate) senders: Senders,
     pub(crate) index: Index,
     pub(crate) lease: Lease,
+    pub(crate) watchers: Watchers,
     pub(crate) opened: watch::Receiver<Opened>,
     /// What came of emptying this node, when it is done as far as it goes.
     pub(crate) drained: watch::Sender<Option<Emptied>>,
@@ -126,6 +128,7 @@ impl SwormShared {
             senders,
             index: Index::default(),
             lease,
+            watchers: Watchers::default(),
             opened,
             drained: watch::Sender::new(None),
             closing: Notify::new(),
@@ -234,6 +237,7 @@ impl SwormShared {
     /// The node stops: whoever waits for an answer is told, and the workers are aborted; gives their tasks.
     pub(crate) fn stopped(&self) -> Vec<AbortHandle> {
         self.asked().clear();
+        self.watchers.end();
         self.slots().drain().filter_map(|(_, slot)| slot.task).inspect(AbortHandle::abort).collect()
     }
 

@@ -24,7 +24,8 @@ mod memory;
 mod sled;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -80,6 +81,31 @@ pub trait Store: Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+/// Opens stores of one kind, for [`NodeBuilder::store_plugin`](crate::NodeBuilder::store_plugin). A crate registers one under a name:
+///
+/// ```
+/// use std::path::Path;
+/// use std::sync::Arc;
+/// use sworm::store::{SledStore, Store, StoreError, StoreFactory};
+///
+/// /// One that could do more than this.
+/// struct Mine;
+///
+/// impl StoreFactory for Mine {
+///     fn open(&self, directory: &Path) -> Result<Arc<dyn Store>, StoreError> {
+///         Ok(Arc::new(SledStore::open(directory)?))
+///     }
+/// }
+///
+/// sworm::plugin!(dyn StoreFactory, "mine", Mine);
+/// # fn main() {}
+/// ```
+pub trait StoreFactory: Send + Sync + 'static {
+    /// Opens the store in this directory, which is created if it is not there. A file `identity` in it is the node's. One
+    /// directory must not be open twice at a time: that is [`StoreError::Locked`].
+    fn open(&self, directory: &Path) -> Result<Arc<dyn Store>, StoreError>;
 }
 
 /// The parts of a store. Keys of two spaces never meet.

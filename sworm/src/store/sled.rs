@@ -26,10 +26,21 @@ use self::engine::{Fault, Opened, guarded};
 use self::mark::Mark;
 use self::shared::Shared;
 use self::writer::{SyncStep, Writer};
-use super::{Batch, Space, Store, StoreError, Ticket};
+use super::{Batch, Space, Store, StoreError, StoreFactory, Ticket};
 
 /// How long one step of the writer, as a rule some milliseconds, may take before the store counts as failed.
 const STALL: Duration = Duration::from_secs(60);
+
+/// Opens [`SledStore`]s.
+struct Sled;
+
+impl StoreFactory for Sled {
+    fn open(&self, directory: &Path) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(SledStore::open(directory)?))
+    }
+}
+
+crate::plugin!(dyn StoreFactory, "sled", Sled);
 
 /// A store in a directory of its own.
 ///

@@ -6,6 +6,7 @@
 //! trace, byte for byte.
 
 mod disk;
+mod follower;
 pub mod laws;
 mod links;
 mod node;

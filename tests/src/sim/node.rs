@@ -17,6 +17,7 @@ use sworm::{Rebalance, Restart, Transient};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::disk::Disk;
+use super::follower::Follower;
 use super::options::Options;
 
 /// The sworm that all nodes open.
@@ -99,6 +100,7 @@ pub(super) struct Node {
     pub(super) links: BTreeSet<Peer>,
     pub(super) workers: BTreeMap<Arc<str>, Worker>,
     pub(super) index: BTreeMap<Arc<str>, Entry>,
+    pub(super) follower: Follower,
     /// Until when the process is stopped (`SIGSTOP`).
     pub(super) paused_until: Option<u64>,
     /// When it last went on.
@@ -165,6 +167,7 @@ impl Node {
             links: BTreeSet::new(),
             workers: BTreeMap::new(),
             index: BTreeMap::new(),
+            follower: Follower::default(),
             paused_until: None,
             resumed_ms: 0,
             lease_until_ms: if options.majority { 0 } else { u64::MAX },
@@ -204,6 +207,7 @@ impl Node {
             unix_ms: self.now(now_ms, 0).unix_ms,
             answer,
             others: self.membership.linked_to(),
+            linked: Default::default(),
         }
     }
 

@@ -361,6 +361,10 @@ impl World {
                     None => format!("{at} looks {name} up nowhere"),
                 });
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
+                let events = node.core.changes(&name, node.index.get(&name), entry.as_ref());
+                if let Err(wrong) = node.follower.follows(&name, &events, entry.as_ref()) {
+                    self.laws.broken(format!("whoever watches {at} is misled: {wrong}"));
+                }
                 match entry {
                     Some(entry) => node.index.insert(name, entry),
                     None => node.index.remove(&name),
@@ -401,9 +405,9 @@ impl World {
                 self.note(|| format!("{at} tells {notice:?}"));
                 match notice {
                     Notice::RestoredOlder { name } => self.laws.restored_older(&name),
-                    Notice::Conflict { name, .. } => {
-                        if let Some(loser) = self.nodes[&*at.node].workers.get(&name) {
-                            self.laws.lost(at, &name, loser.since);
+                    Notice::Conflict { pid, .. } => {
+                        if let Some(loser) = self.nodes[&*at.node].workers.get(&pid.name) {
+                            self.laws.lost(at, &pid.name, loser.since);
                         }
                     }
                     _ => {}

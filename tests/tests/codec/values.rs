@@ -12,7 +12,7 @@ use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid,
 use sworm::core::lane::{Delta, Part};
 use sworm::core::majority::Votes;
 use sworm::core::majority::voters::{Ballot, Voters};
-use sworm::core::membership::{Hello, Profile};
+use sworm::core::membership::{Hello, Linked, Profile};
 use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
 };
@@ -296,6 +296,14 @@ impl Gen {
         }
     }
 
+    fn linked(&mut self) -> Linked {
+        let mut linked = Linked::default();
+        for names in [&mut linked.worker_types, &mut linked.restart, &mut linked.distribution] {
+            *names = self.many(Self::string);
+        }
+        linked
+    }
+
     /// Any frame.
     pub(super) fn frame(&mut self) -> Frame {
         match self.0.u8(0..11) {
@@ -307,6 +315,7 @@ impl Gen {
                 unix_ms: self.number(),
                 answer: self.0.bool(),
                 others: self.many(Self::peer),
+                linked: self.linked(),
             }),
             1 => Frame::Goodbye(self.peer()),
             8 => Frame::AskAbout(self.peer(), self.many(Self::peer)),

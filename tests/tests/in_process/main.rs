@@ -7,15 +7,18 @@ use sworm_tests::eventually;
 
 mod casts;
 mod conflicts;
+mod events;
 mod lookups;
 mod moving;
 mod names;
 mod opening;
 mod options;
 mod placing;
+mod plugins;
 mod relaying;
 mod run;
 mod strategies;
+mod walk;
 
 /// A worker that does nothing.
 #[derive(Worker, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ pub(super) fn hello(node: &str, incarnation: u64) -> Hello {
         unix_ms: 0,
         answer: false,
         others: Vec::new(),
+        linked: Linked::default(),
     }
 }
 

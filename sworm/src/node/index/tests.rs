@@ -49,6 +49,28 @@ fn an_overlay_never_hides_something_newer() {
 }
 
 #[test]
+fn a_change_is_one_of_what_was_said_and_not_of_what_an_answer_overlaid() {
+    let (index, name) = (Index::default(), Arc::from("n"));
+    let changes = |entry: Option<Entry>| {
+        let mut seen = None;
+        let major = |entry: &Entry| entry.cell.epoch.major;
+        index.change(&name, entry, |old, new| seen = Some((old.map(major), new.map(major))));
+        seen.expect("looked at")
+    };
+    index.overlay(&name, entry(4, &[]));
+    assert_eq!(changes(Some(entry(4, &[]))), (None, Some(4)));
+    index.overlay(&name, entry(5, &[]));
+    index.overlay(&name, entry(6, &[]));
+    index.overlay_end(&name);
+    assert!(index.get("n").is_none());
+    assert_eq!(changes(Some(entry(6, &[]))), (Some(4), Some(6)));
+    // What was said already is not noted for a change that does not come.
+    index.overlay(&name, entry(6, &[]));
+    assert!(index.overlaid().is_empty());
+    assert_eq!(changes(None), (Some(6), None));
+}
+
+#[test]
 fn whoever_waits_for_a_name_is_woken_by_its_change_alone() {
     let (index, name) = (Index::default(), Arc::from("n"));
     let mut waiting = index.changed(&name);

@@ -1,0 +1,366 @@
+//! What to tell those who watch: how what look-ups say of a name has changed, and what is thought of the other nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::NameState;
+use super::ids::{Epoch, Incarnation, NodeId, Peer, Pid};
+use super::membership::{Known, MemberState};
+use super::state::Core;
+use super::{Entry, Notice};
+
+/// Something that has happened in a sworm or to a node: see [`Sworm::events`](crate::Sworm::events).
+///
+/// Most are told on every node, each as its own copy of the directory shows it: in order for each name, and if a name
+/// changes several times between two looks, perhaps only the last of that. Those that say so are told on one node only.
+///
+/// A worker's pid is announced by `Registered`, `Moved` or `Restarted`, and `Started` follows when it runs. Whoever follows
+/// these, and begins with what [`Sworm::registered`](crate::Sworm::registered) says after the stream was asked for, knows what
+/// look-ups know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Another node is there, or there again. Whether it has opened this sworm is another matter.
+    NodeUp {
+        /// Which.
+        node: NodeId,
+        /// Its incarnation.
+        incarnation: Incarnation,
+    },
+    /// The link to another node is lost: it may still be there, and is reached over another node if it is.
+    NodeSuspect {
+        /// Which.
+        node: NodeId,
+        /// Its incarnation.
+        incarnation: Incarnation,
+    },
+    /// Another node leaves in good order.
+    NodeLeaving {
+        /// Which.
+        node: NodeId,
+        /// Its incarnation.
+        incarnation: Incarnation,
+    },
+    /// Another node is gone.
+    NodeDown {
+        /// Which.
+        node: NodeId,
+        /// Its incarnation.
+        incarnation: Incarnation,
+    },
+    /// A name was registered; its worker is about to start. If that fails it is `Unregistered` at once.
+    Registered {
+        /// The worker.
+        pid: Pid,
+        /// The worker type's name.
+        worker_type: Arc<str>,
+    },
+    /// A worker runs.
+    Started {
+        /// The worker.
+        pid: Pid,
+    },
+    /// A worker is being handed to another node: it does not take messages, which wait. `Moved` follows, or `Resumed`.
+    Handoff {
+        /// The worker.
+        pid: Pid,
+        /// To which node.
+        to: NodeId,
+    },
+    /// A name was given to another node.
+    Moved {
+        /// The worker until now.
+        from: Pid,
+        /// The worker that is about to start.
+        pid: Pid,
+        /// Why.
+        cause: Cause,
+    },
+    /// A name's worker is started anew on the same node, perhaps after a while.
+    Restarted {
+        /// The worker until now.
+        from: Pid,
+        /// The worker that is about to start.
+        pid: Pid,
+        /// Why.
+        cause: Cause,
+    },
+    /// The node of a worker is gone, and its name waits for a start elsewhere. `Moved` follows, or `Resumed`.
+    Recovering {
+        /// The worker.
+        pid: Pid,
+    },
+    /// A worker was stopped with its state saved, since nobody could take it over. `Moved` or `Restarted` follows when
+    /// somebody can.
+    Parked {
+        /// The worker.
+        pid: Pid,
+    },
+    /// A worker goes on: its handover did not come about, or its node, which was taken for gone, is there.
+    Resumed {
+        /// The worker.
+        pid: Pid,
+    },
+    /// A name's worker is not started again. The name stays until it is registered anew or unregistered.
+    Failed {
+        /// The last worker.
+        pid: Pid,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// A name is gone: it was unregistered, its worker has ended for good, or another registration of it has won.
+    Unregistered {
+        /// The last worker.
+        pid: Pid,
+    },
+    /// On the worker's node only: a worker has ended by itself. `Restarted`, `Failed` or `Unregistered` follows.
+    Exited {
+        /// The worker.
+        pid: Pid,
+        /// How it ended.
+        reason: String,
+    },
+    /// On the worker's node only: a worker that ran before could not start here, and is tried again.
+    StartFailed {
+        /// The worker.
+        pid: Pid,
+        /// What it said.
+        reason: String,
+        /// When it is tried again.
+        again: Duration,
+    },
+    /// On the loser's node only: two workers had one name, and the one here stops.
+    Conflict {
+        /// The one that stops.
+        pid: Pid,
+        /// The one that goes on.
+        winner: Pid,
+    },
+    /// On the node that decides about the name, or on the one that starts it: nobody who holds the newest state is there,
+    /// and an older one may be used.
+    RestoredOlder {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// On the node that decides about the name only: there is no node that it can run on now. It is tried again.
+    NoCandidate {
+        /// The name.
+        name: Arc<str>,
+        /// What speaks against each node.
+        reason: String,
+    },
+    /// The reader was too slow: that many events were dropped. Look names up anew.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}
+
+/// Why a name has another worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The worker ended by itself.
+    Exit,
+    /// It was handed over, with its state if its type saves it.
+    Handoff,
+    /// Its node was gone.
+    NodeDown,
+    /// It was parked, and goes on.
+    Parked,
+    /// Two workers of the name, or a worker and a later state of it, have met: this is the one that goes on.
+    Conflict,
+}
+
+impl Event {
+    /// The name that it is about, if it is about one.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::RestoredOlder { name } | Self::NoCandidate { name, .. } => Some(name),
+            other => other.pid().map(|pid| &pid.name),
+        }
+    }
+
+    /// The worker that it is about, if it is about one: of two the present one.
+    pub fn pid(&self) -> Option<&Pid> {
+        match self {
+            Self::Registered { pid, .. }
+            | Self::Started { pid }
+            | Self::Handoff { pid, .. }
+            | Self::Moved { pid, .. }
+            | Self::Restarted { pid, .. }
+            | Self::Recovering { pid }
+            | Self::Parked { pid }
+            | Self::Resumed { pid }
+            | Self::Failed { pid, .. }
+            | Self::Unregistered { pid }
+            | Self::Exited { pid, .. }
+            | Self::StartFailed { pid, .. }
+            | Self::Conflict { pid, .. } => Some(pid),
+            Self::NodeUp { .. }
+            | Self::NodeSuspect { .. }
+            | Self::NodeLeaving { .. }
+            | Self::NodeDown { .. }
+            | Self::RestoredOlder { .. }
+            | Self::NoCandidate { .. }
+            | Self::Missed { .. } => None,
+        }
+    }
+}
+
+/// What a name's worker does, as look-ups say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage<'a> {
+    /// It is being started.
+    Starting,
+    /// It runs.
+    Running,
+    /// It is being handed to that node.
+    Moving(&'a NodeId),
+    /// Its node is gone.
+    Recovering,
+    /// It was stopped with its state saved.
+    Parked,
+    /// It is not started again.
+    Failed(&'a Arc<str>),
+}
+
+impl Entry {
+    /// What its worker does.
+    pub fn stage(&self) -> Stage<'_> {
+        match &self.cell.state {
+            NameState::Failed { reason } => Stage::Failed(reason),
+            NameState::Running if self.running => Stage::Running,
+            NameState::Starting => Stage::Starting,
+            NameState::Leaving { to } => Stage::Moving(&to.node),
+            NameState::Released(release) => Stage::Moving(&release.to.node),
+            NameState::Parked => Stage::Parked,
+            NameState::Running | NameState::Declined(_) => Stage::Recovering,
+        }
+    }
+
+    fn worker(&self) -> (&Peer, Epoch) {
+        (&self.host, self.cell.since)
+    }
+}
+
+impl Core {
+    /// What to tell when look-ups say another thing of a name than before.
+    pub fn changes(&self, name: &Arc<str>, old: Option<&Entry>, new: Option<&Entry>) -> Vec<Event> {
+        let pid = |entry: &Entry| entry.cell.pid(&self.config.sworm, name, &entry.host);
+        let Some(new) = new else {
+            return old.map(|old| Event::Unregistered { pid: pid(old) }).into_iter().collect();
+        };
+        let mut events = Vec::new();
+        let before = match old.filter(|old| old.cell.birth == new.cell.birth) {
+            Some(same) if same.worker() == new.worker() => Some(same.stage()),
+            Some(other) => {
+                let (from, pid, cause) = (pid(other), pid(new), self.cause(name, other, new));
+                let stays = from.node == pid.node;
+                events.push(match stays {
+                    true => Event::Restarted { from, pid, cause },
+                    false => Event::Moved { from, pid, cause },
+                });
+                None
+            }
+            None => {
+                events.extend(old.map(|old| Event::Unregistered { pid: pid(old) }));
+                events.push(Event::Registered { pid: pid(new), worker_type: new.cell.spec.worker_type.clone() });
+                None
+            }
+        };
+        events.extend(became(before, new.stage(), || pid(new)));
+        events
+    }
+
+    /// Why a name has another worker than before.
+    fn cause(&self, name: &Arc<str>, old: &Entry, new: &Entry) -> Cause {
+        let now = self.directory.lane(&old.host).and_then(|lane| lane.name(name)).map(|(_, cell)| cell);
+        let given = match (now.map(|cell| &cell.state), old.stage()) {
+            (Some(NameState::Released(release)), _) => release.to == new.host,
+            (Some(state), _) if state.is_claim() => false,
+            (_, Stage::Moving(to)) => *to == new.host.node,
+            _ => false,
+        };
+        match old.stage() {
+            Stage::Parked => Cause::Parked,
+            _ if given => Cause::Handoff,
+            _ if old.host == new.host && old.cell.restarts != new.cell.restarts => Cause::Exit,
+            _ if old.host == new.host => Cause::Conflict,
+            _ if !self.is_live(&old.host) => Cause::NodeDown,
+            _ if now.is_some_and(|cell| cell.state.is_claim()) => Cause::Conflict,
+            _ => Cause::Handoff,
+        }
+    }
+
+    /// A worker of this node.
+    pub(super) fn own_pid(&self, name: &Arc<str>, since: Epoch) -> Pid {
+        let Peer { node, incarnation } = self.config.me.clone();
+        Pid { sworm: self.config.sworm.clone(), name: name.clone(), node, incarnation, epoch: since }
+    }
+}
+
+/// What a worker does now that it did not do before.
+fn became(before: Option<Stage<'_>>, now: Stage<'_>, pid: impl FnOnce() -> Pid) -> Option<Event> {
+    if before == Some(now) {
+        return None;
+    }
+    Some(match now {
+        Stage::Starting => return None,
+        Stage::Running if matches!(before, None | Some(Stage::Starting)) => Event::Started { pid: pid() },
+        Stage::Running => Event::Resumed { pid: pid() },
+        Stage::Moving(to) => Event::Handoff { pid: pid(), to: to.clone() },
+        Stage::Recovering => Event::Recovering { pid: pid() },
+        Stage::Parked => Event::Parked { pid: pid() },
+        Stage::Failed(reason) => Event::Failed { pid: pid(), reason: reason.clone() },
+    })
+}
+
+impl Notice {
+    /// The event; what the directory shows as well is told of there.
+    pub fn event(&self) -> Option<Event> {
+        Some(match self.clone() {
+            Self::NoCandidate { name, why } => Event::NoCandidate { name, reason: why },
+            Self::RestoredOlder { name } => Event::RestoredOlder { name },
+            Self::Conflict { pid, winner } => Event::Conflict { pid, winner },
+            Self::Exited { pid, reason } => Event::Exited { pid, reason },
+            Self::StartFailed { pid, reason, again } => Event::StartFailed { pid, reason, again },
+            Self::GaveUp { .. } => return None,
+        })
+    }
+}
+
+/// What was told of the other nodes.
+#[derive(Debug, Default)]
+pub struct MembersTold(BTreeMap<NodeId, (Incarnation, MemberState)>);
+
+impl MembersTold {
+    /// What is to be told of them now.
+    pub fn news(&mut self, known: &BTreeMap<NodeId, Known>) -> Vec<Event> {
+        self.0.retain(|node, _| known.contains_key(node));
+        let mut news = Vec::new();
+        for (node, known) in known {
+            let now = (known.incarnation, known.state);
+            let old = self.0.insert(node.clone(), now);
+            if old == Some(now) {
+                continue;
+            }
+            if let Some((incarnation, state)) = old
+                && incarnation != known.incarnation
+                && !matches!(state, MemberState::Joining | MemberState::Down)
+            {
+                news.push(Event::NodeDown { node: node.clone(), incarnation });
+            }
+            let (node, incarnation) = (node.clone(), known.incarnation);
+            news.extend(match known.state {
+                MemberState::Joining => None,
+                MemberState::Up => Some(Event::NodeUp { node, incarnation }),
+                MemberState::Suspect => Some(Event::NodeSuspect { node, incarnation }),
+                MemberState::Leaving => Some(Event::NodeLeaving { node, incarnation }),
+                MemberState::Down => Some(Event::NodeDown { node, incarnation }),
+            });
+        }
+        news
+    }
+}
