@@ -15,6 +15,7 @@ use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Snapshot};
 use super::state::Core;
 use super::view::Member;
+use crate::strategy::Exit;
 
 /// A worker on its way to another node.
 #[derive(Debug)]
@@ -111,7 +112,7 @@ impl Core {
                     self.park(&name);
                 }
                 _ if late => {
-                    self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+                    self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown });
                     self.local.remove(&name);
                     self.keeping.remove(&name);
                     self.restate(&name, |cell| cell.state = NameState::Parked);
@@ -176,7 +177,7 @@ impl Core {
     fn park(&mut self, name: &Arc<str>) {
         if let Some(local) = self.local.get_mut(name) {
             local.phase = LocalPhase::Parking;
-            self.out.push(Effect::Pause { name: name.clone(), since: local.since });
+            self.out.push(Effect::Pause { name: name.clone(), since: local.since, why: Exit::Shutdown });
         }
     }
 
@@ -193,10 +194,11 @@ impl Core {
         };
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
+        let why = Exit::Moved { to: to.node.clone() };
         local.phase = LocalPhase::Moving(Moving { to: to.clone(), epoch, until_ms, snapshot: None, accepted: false });
         self.local_due_ms = 0;
         self.restate(name, |cell| cell.state = NameState::Leaving { to: to.into() });
-        self.out.push(Effect::Pause { name: name.clone(), since });
+        self.out.push(Effect::Pause { name: name.clone(), since, why });
     }
 
     pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
@@ -208,7 +210,7 @@ impl Core {
             match local.phase {
                 LocalPhase::Moving(_) => self.go_on(name),
                 LocalPhase::Parking if late => {
-                    self.out.push(Effect::Stop { name: name.clone(), since, conflict: None })
+                    self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
                 }
                 LocalPhase::Parking => self.go_on(name),
                 _ => {}
@@ -222,7 +224,8 @@ impl Core {
                 let (to, epoch) = (moving.to.clone(), moving.epoch);
                 if planted(Fault::ReleaseUnheld) {
                     moving.accepted = true;
-                    return self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+                    let why = Exit::Moved { to: to.node };
+                    return self.out.push(Effect::Stop { name: name.clone(), since, why });
                 }
                 let offer = Message::Offer { name: name.clone(), birth, epoch, snapshot: snapshot.clone() };
                 if let Some(snapshot) = snapshot {
@@ -236,7 +239,7 @@ impl Core {
                     let me = self.config.me.node.clone();
                     self.restate(name, |cell| cell.holders = BTreeSet::from([me]).into());
                 }
-                self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+                self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown });
             }
             _ => {}
         }
@@ -274,7 +277,8 @@ impl Core {
         }
         if accepted {
             moving.accepted = true;
-            self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+            let why = Exit::Moved { to: from.node.clone() };
+            self.out.push(Effect::Stop { name: name.clone(), since, why });
         } else {
             self.go_on(name);
         }

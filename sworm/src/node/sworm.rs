@@ -20,6 +20,7 @@ use crate::error::CallError;
 use crate::strategy::Restart;
 use crate::transport::Class;
 use crate::worker::AnyWorkerType;
+use crate::worker::activity::Activity;
 use crate::worker::mailbox::{AnyMailbox, NotTaken, RemoteParcel};
 use crate::worker::task::{Control, Replies};
 
@@ -41,7 +42,13 @@ pub(crate) struct Slot {
     pub(crate) mailbox: Arc<dyn AnyMailbox>,
     pub(crate) control: mpsc::UnboundedSender<Control>,
     /// The task; an attached name has none.
-    pub(crate) task: Option<AbortHandle>,
+    pub(crate) task: Option<Running>,
+}
+
+/// The task of a worker.
+pub(crate) struct Running {
+    pub(crate) handle: AbortHandle,
+    pub(crate) activity: Arc<Activity>,
 }
 
 /// How far a sworm has come.
@@ -214,7 +221,8 @@ impl SwormShared {
     /// The node stops: whoever waits for an answer is told, and the workers are aborted; gives their tasks.
     pub(crate) fn stopped(&self) -> Vec<AbortHandle> {
         self.asked().clear();
-        self.slots().drain().filter_map(|(_, slot)| slot.task).inspect(AbortHandle::abort).collect()
+        let tasks = self.slots().drain().filter_map(|(_, slot)| Some(slot.task?.handle)).collect::<Vec<_>>();
+        tasks.into_iter().inspect(AbortHandle::abort).collect()
     }
 
     fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {
@@ -247,4 +255,18 @@ impl Replies for SwormShared {
         }
         self.reply_with(&parcel, Replied::NotHere);
     }
+}
+
+/// Aborts the task of a worker of this node, as if somebody had done so behind the library's back.
+#[cfg(feature = "faults")]
+pub fn abort(sworm: &crate::Sworm, name: &str) {
+    let slots = sworm.shared.slots();
+    let task = slots.get(name).and_then(|slot| slot.task.as_ref()).expect("it runs here");
+    task.handle.abort();
+}
+
+/// Makes this node forget that it has a worker's task.
+#[cfg(feature = "faults")]
+pub fn lose(sworm: &crate::Sworm, name: &str) {
+    drop(sworm.shared.slots().remove(name).expect("it runs here"));
 }

@@ -7,6 +7,7 @@ use sworm_tests::eventually;
 
 mod casts;
 mod conflicts;
+mod exits;
 mod lookups;
 mod moving;
 mod names;

@@ -5,6 +5,7 @@ use super::run::Shape;
 use super::world::World;
 
 mod common;
+mod crashes;
 mod cuts;
 mod deaths;
 mod moves;
@@ -55,11 +56,15 @@ pub enum Plot {
     Moves,
     /// A node joins, perhaps after some tries, and gets its share.
     Joins,
+    /// Two of three nodes die at once and another one joins: what is lost comes before any balance.
+    Losses,
+    /// Workers crash or are gone without a word, and move in between.
+    Crashes,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -80,6 +85,8 @@ impl Plot {
         Self::LostNews,
         Self::Moves,
         Self::Joins,
+        Self::Losses,
+        Self::Crashes,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -123,6 +130,12 @@ impl Plot {
             Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
             Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
+            Self::Losses => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
+            // The times of restarts are those of clocks.
+            Self::Crashes => {
+                (o.crashes, o.vanishing, o.clock_apart_ms, o.drift_ppm) = (true, true, 0, 0);
+                (o.lost, o.garbage, o.delay_ms, o.sync_ms) = (0, 0, 10, 20);
+            }
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
             // A copy that is lost on its way is made up for when the view changes.
@@ -162,6 +175,8 @@ impl Plot {
             Self::LostNews => world.lost_news(),
             Self::Moves => world.moves(),
             Self::Joins => world.joins(),
+            Self::Losses => world.losses(),
+            Self::Crashes => world.crashes(),
         }
     }
 }
