@@ -8,6 +8,8 @@ use sworm_tests::eventually;
 mod casts;
 mod conflicts;
 mod exits;
+mod isolation;
+mod log;
 mod lookups;
 mod moving;
 mod names;
