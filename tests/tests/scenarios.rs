@@ -167,6 +167,27 @@ fn a_worker_whose_name_is_lost_gets_it_back_and_runs_on() {
 }
 
 #[test]
+fn a_worker_that_waits_to_be_started_again_and_loses_its_name_is_started_all_the_same() {
+    let mut world = World::calm(3);
+    registered(&mut world, 1);
+    rest(&mut world);
+    let host = world.worker("name-0").expect("runs").0;
+    // The second restart is put off.
+    for _ in 0..2 {
+        world.run_until("a start", |world| world.worker("name-0").is_some());
+        world.run(20);
+        world.crash("name-0");
+    }
+    world.run(5);
+    assert_eq!(world.worker("name-0"), None);
+    let (_, directory) = world.directory(&host);
+    directory.remove(&Key::Name("name-0".into()));
+    world.run(3_000);
+    assert_eq!(world.worker("name-0").expect("runs").0, host);
+    rest(&mut world);
+}
+
+#[test]
 fn a_name_that_is_lost_and_taken_anew_stays_with_the_worker_that_had_it() {
     let mut world = World::under(Options { nodes: 3, cuts: true, ..Options::none() });
     registered(&mut world, 1);

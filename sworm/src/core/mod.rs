@@ -205,7 +205,7 @@ pub enum Notice {
     StartFailed { name: Arc<str>, reason: String, again: Duration },
     /// A worker has been busy with one thing for so long.
     Stuck { name: Arc<str>, with: Arc<str>, busy: Duration },
-    /// A worker ran and its name was lost; it has it back.
+    /// A worker had lost its name, and has it back.
     NameLost { name: Arc<str> },
 }
 

@@ -1,6 +1,6 @@
 //! Desired against actual: each second some of this node's workers are looked at, and what is not as it should be is
-//! repaired. A worker whose task is gone has ended, and one that runs and has lost its name gets it back. (A start that
-//! fails is tried again by the [`host`](super::host).)
+//! repaired. A worker whose task is gone has ended, and one that has lost its name gets it back. (A start that fails is
+//! tried again by the [`host`](super::host).)
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -52,15 +52,19 @@ impl Core {
         }
     }
 
-    /// A worker that runs has its name, unless it is to go.
+    /// A worker that runs, or is to, has its name; one that is on its way out gets none.
     fn give_back(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.get(name) else { return };
-        let Some(cell) = local.stated.clone().filter(|_| matches!(local.phase, LocalPhase::Running)) else { return };
+        if matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Stopping(_)) {
+            return;
+        }
+        let Some(cell) = local.stated.clone() else { return };
         if self.directory.is_banned(name, cell.birth) {
             return self.stop(name, Stopping::Ended { arbiter: None, births: [cell.birth].into() });
         }
         let epoch = self.strong_epoch(name);
         self.state(name, NameCell { epoch, ..(*cell).clone() });
+        self.local_due_ms = 0; // it may be to start
         self.out.push(Effect::Tell(Notice::NameLost { name: name.clone() }));
     }
 

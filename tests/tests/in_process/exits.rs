@@ -264,3 +264,32 @@ async fn what_follows_an_exit_is_up_to_the_strategy_or_settled() {
     told("twice", "Conflict").await;
     assert_eq!(*locked(&ASKED), [], "what is settled was asked of a strategy");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_node_stops_at_once_its_workers_have_not_ended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = || async {
+        let node = Node::builder("a").store(directory.path()).memory_network(&MemoryNetwork::new()).start().await;
+        let node = node.expect("it starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        (node, sworm)
+    };
+    let (mut node, mut sworm) = start().await;
+    let names: Vec<String> = (0..64).map(|n| format!("stays-{n}")).collect();
+    for name in &names {
+        sworm.register_name(name, Never::from(Start::Fine)).await.expect("free");
+    }
+    for _ in 0..3 {
+        // It has a lot to do when it stops.
+        for n in 0..200 {
+            let sworm = sworm.clone();
+            tokio::spawn(async move { drop(sworm.register_name(format!("more-{n}"), Never::from(Start::Fine)).await) });
+        }
+        tokio::task::yield_now().await;
+        node.close().await.expect("it closes");
+        (node, sworm) = start().await;
+        for name in &names {
+            running(&sworm, name).await;
+        }
+    }
+}
