@@ -70,6 +70,12 @@ pub enum StartError {
         /// What was given.
         weight: u32,
     },
+    /// No worker of the node could start, or more at a time than can be counted.
+    #[error("a node starts 1 or more workers at a time, up to {}; not {starts}", tokio::sync::Semaphore::MAX_PERMITS)]
+    BadConcurrentStarts {
+        /// What was given.
+        starts: usize,
+    },
     /// The cluster's name is empty or longer than 255 bytes.
     #[error("a cluster's name has 1 to 255 bytes; {name:?} has {}", .name.len())]
     BadClusterName {

@@ -53,6 +53,9 @@ pub mod internals {
     pub use crate::node::frame::{Call, Frame, Relay, Replied};
     pub use crate::node::identity::{Identity, Owner, claim};
     pub use crate::plugin::Strategies;
+
+    #[cfg(feature = "faults")]
+    pub use crate::node::sworm::{abort, lose};
 }
 
 /// For the code that the macros write.

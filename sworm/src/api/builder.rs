@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::Node;
@@ -21,6 +21,8 @@ use crate::worker::WorkerTypes;
 
 const DEFAULT_CLUSTER: &str = "default";
 const DEFAULT_STORE: &str = "sled";
+/// How many workers start at a time.
+const DEFAULT_STARTS: usize = 64;
 /// How long a starter waits for those that answered its dial.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -43,6 +45,7 @@ pub struct NodeBuilder {
     place: Option<Place>,
     profile: Profile,
     hosts: bool,
+    starts: usize,
     network: Asked,
 }
 
@@ -67,6 +70,7 @@ impl NodeBuilder {
             place: None,
             profile: Profile::default(),
             hosts: true,
+            starts: DEFAULT_STARTS,
             network: Asked::default(),
         }
     }
@@ -161,6 +165,13 @@ impl NodeBuilder {
         self
     }
 
+    /// How many workers of this node start at a time, 1 or more (default 64): the others wait for their turn, which is not
+    /// counted as a part of their start's time. Whoever blocks a thread in `started` keeps its place.
+    pub fn concurrent_starts(mut self, starts: usize) -> Self {
+        self.starts = starts;
+        self
+    }
+
     /// Makes this node a client: it looks up, registers and calls, but never runs workers.
     pub fn client(mut self) -> Self {
         self.hosts = false;
@@ -200,6 +211,9 @@ impl NodeBuilder {
         if !(1..=MAX_WEIGHT).contains(&self.profile.weight) {
             return Err(StartError::BadWeight { weight: self.profile.weight });
         }
+        if !(1..=Semaphore::MAX_PERMITS).contains(&self.starts) {
+            return Err(StartError::BadConcurrentStarts { starts: self.starts });
+        }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
         let stores = Stores::linked().map_err(duplicate_plugin)?;
@@ -238,6 +252,7 @@ impl NodeBuilder {
             claimed.instance,
             self.profile,
             self.hosts,
+            self.starts,
             store,
             types,
             strategies,

@@ -130,6 +130,20 @@ pub enum Event {
         /// When it is tried again.
         again: Duration,
     },
+    /// On the worker's node only: a worker has been busy with one thing for long. Told again when it has been so for twice as
+    /// long, and so on.
+    Stuck {
+        /// The worker.
+        pid: Pid,
+        /// A message's id, or a hook.
+        with: Arc<str>,
+        /// For how long.
+        busy: Duration,
+    },
+    /// On this node only, in mode "majority": it does not hear of a majority any more, and parks its workers.
+    MajorityLost,
+    /// On this node only, in mode "majority": it hears of a majority, for the first time or again.
+    MajorityHeard,
     /// On the loser's node only: two workers had one name, and the one here stops.
     Conflict {
         /// The one that stops.
@@ -197,6 +211,7 @@ impl Event {
             | Self::Unregistered { pid }
             | Self::Exited { pid, .. }
             | Self::StartFailed { pid, .. }
+            | Self::Stuck { pid, .. }
             | Self::Conflict { pid, .. } => Some(pid),
             Self::NodeUp { .. }
             | Self::NodeSuspect { .. }
@@ -204,6 +219,8 @@ impl Event {
             | Self::NodeDown { .. }
             | Self::RestoredOlder { .. }
             | Self::NoCandidate { .. }
+            | Self::MajorityLost
+            | Self::MajorityHeard
             | Self::Missed { .. } => None,
         }
     }
@@ -326,7 +343,10 @@ impl Notice {
             Self::Conflict { pid, winner } => Event::Conflict { pid, winner },
             Self::Exited { pid, reason } => Event::Exited { pid, reason },
             Self::StartFailed { pid, reason, again } => Event::StartFailed { pid, reason, again },
-            Self::GaveUp { .. } => return None,
+            Self::Stuck { pid, with, busy } => Event::Stuck { pid, with, busy },
+            Self::MajorityLost => Event::MajorityLost,
+            Self::MajorityHeard => Event::MajorityHeard,
+            Self::GaveUp { .. } | Self::NameLost { .. } => return None,
         })
     }
 }

@@ -119,6 +119,14 @@ faults! {
     DownThoughHeard = "down-though-heard",
     /// Nobody minds what others say of whom they are linked to.
     TellOfNobody = "tell-of-nobody",
+    /// Whoever takes a worker over does not know how often it was restarted.
+    ForgetRestarts = "forget-restarts",
+    /// When a node is gone, the workers of the others are started anew as well.
+    RestartBystanders = "restart-bystanders",
+    /// Names move for balance while others are to be recovered.
+    BalanceFirst = "balance-first",
+    /// A worker whose task is gone without a word counts as running.
+    VanishedUnnoticed = "vanished-unnoticed",
 }
 
 #[cfg(feature = "faults")]

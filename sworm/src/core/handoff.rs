@@ -15,6 +15,7 @@ use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Snapshot};
 use super::state::Core;
 use super::view::Member;
+use crate::strategy::Exit;
 
 /// A worker on its way to another node.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Core {
                     self.restoring.remove(&name);
                     self.restate(&name, |cell| cell.state = NameState::Parked);
                 }
-                LocalPhase::Running if alone || late => self.park(&name),
+                LocalPhase::Running if alone || late => self.park(&name, Exit::Shutdown),
                 LocalPhase::Parking => {}
                 LocalPhase::Running if in_flight < MAX_MOVES => {
                     in_flight += 1;
@@ -110,10 +111,10 @@ impl Core {
                 }
                 LocalPhase::Moving(_) if late => {
                     self.out.push(Effect::Resume { name: name.clone(), since });
-                    self.park(&name);
+                    self.park(&name, Exit::Shutdown);
                 }
                 _ if late => {
-                    self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+                    self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown });
                     self.local.remove(&name);
                     self.keeping.remove(&name);
                     self.restate(&name, |cell| cell.state = NameState::Parked);
@@ -175,10 +176,10 @@ impl Core {
     }
 
     /// Stops a worker with its state saved, since nobody takes it over.
-    pub(super) fn park(&mut self, name: &Arc<str>) {
+    pub(super) fn park(&mut self, name: &Arc<str>, why: Exit) {
         if let Some(local) = self.local.get_mut(name) {
             local.phase = LocalPhase::Parking;
-            self.out.push(Effect::Pause { name: name.clone(), since: local.since });
+            self.out.push(Effect::Pause { name: name.clone(), since: local.since, why });
         }
     }
 
@@ -192,7 +193,7 @@ impl Core {
             && moving.paused
         {
             let saved = moving.snapshot.is_some();
-            self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+            self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::MajorityLost });
             if saved {
                 self.restate(name, |cell| cell.holders = BTreeSet::from([me]).into());
             }
@@ -210,7 +211,7 @@ impl Core {
         }
         let (to, epoch) = match to {
             Ok(to) => to,
-            Err(_) if self.leaving.is_some() => return self.park(name),
+            Err(_) if self.leaving.is_some() => return self.park(name, Exit::Shutdown),
             Err(why) => return self.nowhere_to(name, why),
         };
         let Some(local) = self.local.get_mut(name) else { return };
@@ -223,9 +224,10 @@ impl Core {
             paused: false,
             accepted: false,
         });
+        let why = Exit::Moved { to: to.node.clone() };
         self.local_due_ms = 0;
         self.restate(name, |cell| cell.state = NameState::Leaving { to: to.into() });
-        self.out.push(Effect::Pause { name: name.clone(), since });
+        self.out.push(Effect::Pause { name: name.clone(), since, why });
     }
 
     pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
@@ -238,7 +240,7 @@ impl Core {
             match local.phase {
                 LocalPhase::Moving(_) => self.go_on(name),
                 LocalPhase::Parking if late => {
-                    self.out.push(Effect::Stop { name: name.clone(), since, conflict: None })
+                    self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
                 }
                 LocalPhase::Parking => self.go_on(name),
                 _ => {}
@@ -253,7 +255,8 @@ impl Core {
                 let (to, epoch) = (moving.to.clone(), moving.epoch);
                 if planted(Fault::ReleaseUnheld) {
                     moving.accepted = true;
-                    return self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+                    let why = Exit::Moved { to: to.node };
+                    return self.out.push(Effect::Stop { name: name.clone(), since, why });
                 }
                 let offer = Message::Offer { name: name.clone(), birth, epoch, snapshot: snapshot.clone() };
                 if let Some(snapshot) = snapshot {
@@ -267,7 +270,7 @@ impl Core {
                     let me = self.config.me.node.clone();
                     self.restate(name, |cell| cell.holders = BTreeSet::from([me]).into());
                 }
-                self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+                self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown });
             }
             _ => {}
         }
@@ -305,7 +308,8 @@ impl Core {
         }
         if accepted {
             moving.accepted = true;
-            self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+            let why = Exit::Moved { to: from.node.clone() };
+            self.out.push(Effect::Stop { name: name.clone(), since, why });
         } else {
             self.go_on(name);
         }

@@ -10,6 +10,7 @@ use super::fault::{Fault, planted};
 use super::handoff::Moving;
 use super::ids::{Birth, Epoch, Peer, Pid, RequestId};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
+use super::rare::Rare;
 use super::snapshots::Purpose;
 use super::state::Core;
 use super::time::to_ms;
@@ -28,6 +29,8 @@ pub struct Local {
     pub(super) granted: Option<(Peer, First)>,
     /// The state that it is started from, until it runs.
     pub(super) restored: Option<Snapshot>,
+    /// What was stated of it last.
+    pub(super) stated: Option<Arc<NameCell>>,
     /// Those who said that its newest state is durable with them.
     pub(super) kept_by: BTreeSet<Peer>,
     /// The number in the own lane at which the list of those who hold its state lost somebody last.
@@ -135,11 +138,9 @@ impl Core {
             return self.directory.put_name(name, NameCell { state: NameState::Parked, ..cell });
         }
         self.taken_in.insert(name.clone(), (cell.epoch, self.now.mono_ms));
+        let restarts = if planted(Fault::ForgetRestarts) { Rare::default() } else { cell.restarts };
+        let cell = NameCell { restarts, ..cell };
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
-        self.directory.put_name(name, NameCell { state: NameState::Starting, ..cell });
-        if planted(Fault::RemoveAnothersCell) {
-            self.directory.remove_from_others(name);
-        }
         let local = Local {
             birth,
             since,
@@ -147,11 +148,16 @@ impl Core {
             failures: 0,
             granted,
             restored: None,
+            stated: None,
             kept_by: BTreeSet::new(),
             shrunk_seq: 0,
             fenced: false,
         };
         self.local.insert(name.clone(), local);
+        self.state(name, NameCell { state: NameState::Starting, ..cell });
+        if planted(Fault::RemoveAnothersCell) {
+            self.directory.remove_from_others(name);
+        }
         if attached {
             self.run(name);
         } else if find_state {
@@ -247,7 +253,15 @@ impl Core {
         if let Some(mine) = self.directory.mine(name) {
             let mut cell = (**mine).clone();
             change(&mut cell);
-            self.directory.put_name(name, cell);
+            self.state(name, cell);
+        }
+    }
+
+    /// States a name in the own lane.
+    pub(super) fn state(&mut self, name: &Arc<str>, cell: NameCell) {
+        self.directory.put_name(name, cell);
+        if let Some(local) = self.local.get_mut(name) {
+            local.stated = self.directory.mine(name).cloned();
         }
     }
 
@@ -372,25 +386,34 @@ impl Core {
     }
 
     /// Stops a worker of this node, or does at once what follows when there is none.
-    fn stop(&mut self, name: &Arc<str>, why: Stopping) {
+    pub(super) fn stop(&mut self, name: &Arc<str>, why: Stopping) {
         self.keeping.remove(name);
         self.restoring.remove(name);
         match self.local.get_mut(name) {
             Some(local) => {
                 let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);
                 let since = local.since;
-                let conflict = match &why {
-                    Stopping::Yielded { to } if !planted(Fault::LoserUntold) => Some(to.clone()),
-                    Stopping::Yielded { .. } | Stopping::Ended { .. } | Stopping::Superseded => None,
+                let exit = match &why {
+                    Stopping::Yielded { to } if !planted(Fault::LoserUntold) => Exit::Conflict { winner: to.clone() },
+                    Stopping::Yielded { .. } | Stopping::Superseded => Exit::Superseded,
+                    Stopping::Ended { .. } => Exit::Unregistered,
                 };
                 local.phase = LocalPhase::Stopping(why);
                 if idle {
                     self.on_stopped(name, since);
                 } else {
-                    self.out.push(Effect::Stop { name: name.clone(), since, conflict });
+                    self.out.push(Effect::Stop { name: name.clone(), since, why: exit });
                 }
             }
             None => self.after_stop(name, why),
+        }
+    }
+
+    /// What must never be done: only for a planted fault.
+    pub(super) fn restart_all(&mut self) {
+        let running = self.local.iter().filter(|(_, local)| matches!(local.phase, LocalPhase::Running));
+        for name in running.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.stop(&name, Stopping::Superseded);
         }
     }
 

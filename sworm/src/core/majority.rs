@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Effect;
 use super::cell::{Key, NameState, Value};
 use super::fault::{Fault, planted};
 use super::host::LocalPhase;
 use super::ids::{LaneId, NodeId, Peer};
 use super::message::{Beat, Message, Refusal};
 use super::state::Core;
+use super::{Effect, Notice};
+use crate::strategy::Exit;
 
 pub mod voters;
 
@@ -147,6 +148,7 @@ impl Core {
         if majority.holds && now >= majority.lease_until_ms && !planted(Fault::NoStopWithoutMajority) {
             majority.holds = false;
             self.out.push(Effect::Lease { until_ms: 0 });
+            self.out.push(Effect::Tell(Notice::MajorityLost));
             self.park_all();
         }
     }
@@ -326,6 +328,7 @@ impl Core {
         let regained = !std::mem::replace(&mut majority.holds, true);
         self.out.push(Effect::Lease { until_ms: until });
         if regained {
+            self.out.push(Effect::Tell(Notice::MajorityHeard));
             self.recheck_all();
         }
     }
@@ -476,11 +479,11 @@ impl Core {
                 self.local.remove(name);
                 self.restate(name, |cell| cell.state = NameState::Parked);
             }
-            LocalPhase::Running => self.park(name),
+            LocalPhase::Running => self.park(name, Exit::MajorityLost),
             LocalPhase::Moving(moving) if !moving.is_accepted() => self.park_in_mid_move(name),
             LocalPhase::Starting | LocalPhase::Settling => {
                 local.phase = LocalPhase::Parking;
-                self.out.push(Effect::Stop { name: name.clone(), since, conflict: None });
+                self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::MajorityLost });
             }
             LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Stopping(_) => {}
         }

@@ -17,6 +17,7 @@ pub mod message;
 pub mod moves;
 pub mod placement;
 pub mod rare;
+pub mod repair;
 pub mod requests;
 pub mod shared;
 pub mod snapshots;
@@ -127,6 +128,8 @@ pub enum Input {
     Paused { name: Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String> },
     /// A worker asks for its state to be made durable.
     Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot },
+    /// A worker that was to be looked after has no task.
+    Gone { name: Arc<str>, since: Epoch },
     /// A stored snapshot was read.
     Loaded { purpose: snapshots::Purpose, snapshot: Option<Snapshot> },
     /// This node leaves in good order, until a time of the `mono_ms` clock.
@@ -164,13 +167,15 @@ pub enum Effect {
     LoadSnapshot { purpose: snapshots::Purpose },
     /// Start a worker.
     Start { name: Arc<str>, since: Epoch, spec: Arc<Spec>, state: Option<Snapshot> },
-    /// Stop taking messages, run the hook, save the state.
-    Pause { name: Arc<str>, since: Epoch },
+    /// Stop taking messages, run the hook, save the state, since this is to follow.
+    Pause { name: Arc<str>, since: Epoch, why: Exit },
     /// Go on after a pause.
     Resume { name: Arc<str>, since: Epoch },
-    /// End a worker; what waits in its mailbox goes back to those who sent it. One that lost a conflict is told first who
-    /// has won.
-    Stop { name: Arc<str>, since: Epoch, conflict: Option<Pid> },
+    /// End a worker, for a reason that is settled; what waits in its mailbox goes back to those who sent it. One that lost
+    /// a conflict is told first who has won.
+    Stop { name: Arc<str>, since: Epoch, why: Exit },
+    /// Look whether these workers' tasks are there (else they are `Gone`), and get on.
+    LookAfter(Vec<(Arc<str>, Epoch)>),
     /// The state of a checkpoint is durable, or is not to become so.
     Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), String> },
     /// What look-ups are to say of a name.
@@ -206,6 +211,14 @@ pub enum Notice {
     GaveUp { name: Arc<str>, reason: String },
     /// A start failed and will be tried again.
     StartFailed { pid: Pid, reason: String, again: Duration },
+    /// A worker has been busy with one thing for so long.
+    Stuck { pid: Pid, with: Arc<str>, busy: Duration },
+    /// This node has no majority any more.
+    MajorityLost,
+    /// This node has a majority.
+    MajorityHeard,
+    /// A worker had lost its name, and has it back.
+    NameLost { name: Arc<str> },
 }
 
 /// What look-ups say of a name.

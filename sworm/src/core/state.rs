@@ -80,6 +80,7 @@ pub struct Core {
     /// has ended.
     pub(super) taken_in: BTreeMap<Arc<str>, (Epoch, u64)>,
     pub(super) forget_taken_ms: u64,
+    pub(super) looking: super::repair::Looking,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) unheard: BTreeMap<Arc<str>, Unheard>,
@@ -152,6 +153,7 @@ impl Core {
             local_due_ms: 0,
             taken_in: BTreeMap::new(),
             forget_taken_ms: 0,
+            looking: super::repair::Looking::default(),
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
             unheard: BTreeMap::new(),
@@ -184,6 +186,7 @@ impl Core {
             Input::Exited { name, since, exit } => self.on_exited(&name, since, exit),
             Input::Stopped { name, since } => self.on_stopped(&name, since),
             Input::Paused { name, since, state } => self.on_paused(&name, since, state),
+            Input::Gone { name, since } => self.on_gone(&name, since),
             Input::Checkpoint { name, since, snapshot } => self.on_checkpoint(&name, since, snapshot),
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),
@@ -402,6 +405,7 @@ impl Core {
         self.tick_requests();
         self.tick_arbiter();
         self.tick_host();
+        self.tick_repair();
         self.tick_snapshots();
         self.tick_leave();
         self.tick_moves_asked_for();

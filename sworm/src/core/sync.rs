@@ -317,6 +317,9 @@ impl Core {
         }
         let view = View::of(&self.config.me, self.phase, &self.members);
         if view != self.view {
+            if planted(Fault::RestartBystanders) && view.members.len() < self.view.members.len() {
+                self.restart_all();
+            }
             self.view = view;
             self.view_changes += 1;
             self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));

@@ -1,5 +1,6 @@
 //! Runs one core: feeds it what happens, and performs what it decides.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
-use super::sworm::{Asked, Emptied, Look, Opened, Slot, SwormShared};
+use super::sworm::{Asked, Emptied, Look, Opened, Running, Slot, SwormShared};
 use crate::api::Sworm;
 use crate::core::ids::{Epoch, Peer, Pid};
 use crate::core::message::{Answer, Done, Message};
@@ -18,12 +19,15 @@ use crate::core::{Core, Effect, Entry, Input, Notice, Now};
 use crate::store::{StoreError, Ticket};
 use crate::strategy::Exit;
 use crate::transport::Class;
+use crate::worker::activity::Activity;
 use crate::worker::task::{Control, STOPPING_LIMIT, Start, Tell};
 
 /// How many inputs are taken before their effects are performed.
 const BATCH: usize = 1024;
 /// How long a worker that was told to stop or pause may take beyond its hooks.
 const GRACE: Duration = Duration::from_secs(3);
+/// The longest time between two words about a worker that cannot be stopped.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What drives a core.
 pub(crate) struct Driver {
@@ -71,7 +75,22 @@ impl Driver {
     }
 
     fn take(&mut self, now: Now, input: Input) {
-        if let Input::Exited { name, since, .. } | Input::Stopped { name, since } = &input {
+        match &input {
+            // The tasks of a node that stops are aborted: that is no end of their names.
+            Input::Exited { exit: Exit::Killed(_), .. } if self.shared.node.has_stopped() => return,
+            Input::Exited { name, exit, .. } if !exit.is_normal() => {
+                tracing::warn!(sworm = &*self.shared.name, name = &**name, %exit, "a worker has ended");
+            }
+            Input::Exited { name, exit, .. } | Input::Started { name, result: Err(exit), .. } => {
+                tracing::debug!(sworm = &*self.shared.name, name = &**name, %exit, "a worker has ended");
+            }
+            Input::Gone { name, .. } => {
+                tracing::error!(sworm = &*self.shared.name, name = &**name, "the task of a worker is gone");
+            }
+            _ => {}
+        }
+        if let Input::Exited { name, since, .. } | Input::Stopped { name, since } | Input::Gone { name, since } = &input
+        {
             let mut slots = self.shared.slots();
             if slots.get(name).is_some_and(|slot| slot.since == *since) {
                 slots.remove(name);
@@ -136,11 +155,12 @@ impl Driver {
             Effect::Send { to, message } => self.send(Some(&to), message),
             Effect::Broadcast(message) => self.send(None, message),
             Effect::Start { name, since, spec, state } => self.start(name, since, spec, state),
-            Effect::Pause { name, since } => self.pause(name, since),
+            Effect::Pause { name, since, why } => self.pause(name, since, why),
             Effect::Resume { name, since } => {
                 self.control(&name, since, Control::Resume);
             }
-            Effect::Stop { name, since, conflict } => self.stop(name, since, conflict),
+            Effect::Stop { name, since, why } => self.stop(name, since, why),
+            Effect::LookAfter(workers) => self.look_after(&workers),
             Effect::Checkpointed { name, since, number, result } => {
                 self.control(&name, since, Control::Checkpointed { number, result });
             }
@@ -165,10 +185,7 @@ impl Driver {
             Effect::Lease { until_ms } => shared.lease.set(until_ms),
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
             Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some(Emptied { moved, stays }))),
-            Effect::Tell(notice) => {
-                self.tell(&notice);
-                shared.watchers.tell(notice.event());
-            }
+            Effect::Tell(notice) => self.tell(&notice),
             Effect::Ready
             | Effect::Persist(_)
             | Effect::PersistEnds { .. }
@@ -213,15 +230,10 @@ impl Driver {
             let result = Err(Exit::StartFailed(format!("worker type {:?} is not linked", &*spec.worker_type)));
             return shared.input(Input::Started { name, since, result });
         };
-        let pid = Pid {
-            sworm: shared.name.clone(),
-            name: name.clone(),
-            node: shared.node.me.node.clone(),
-            incarnation: shared.node.me.incarnation,
-            epoch: since,
-        };
+        let pid = self.pid(name.clone(), since);
         let (control_sender, control) = mpsc::unbounded_channel();
-        let (mailbox, task) = hosted.worker.start(Start {
+        let activity = Arc::new(Activity::default());
+        let (mailbox, handle) = hosted.worker.start(Start {
             pid,
             birth,
             spec,
@@ -231,10 +243,16 @@ impl Driver {
             start_timeout: hosted.start_timeout,
             permits: shared.node.starts.clone(),
             control,
+            activity: activity.clone(),
             tell: Tell { inputs: shared.senders.inputs.clone(), replies: shared.clone() },
         });
-        let slot = Slot { since, mailbox, control: control_sender, task: Some(task) };
+        let slot = Slot { since, mailbox, control: control_sender, task: Some(Running { handle, activity }) };
         shared.slots().insert(name, slot);
+    }
+
+    fn pid(&self, name: Arc<str>, since: Epoch) -> Pid {
+        let me = self.shared.node.me.clone();
+        Pid { sworm: self.shared.name.clone(), name, node: me.node, incarnation: me.incarnation, epoch: since }
     }
 
     fn control(&self, name: &Arc<str>, since: Epoch, control: Control) -> bool {
@@ -243,40 +261,48 @@ impl Driver {
         slot.is_some_and(|slot| slot.control.send(control).is_ok())
     }
 
-    fn stop(&self, name: Arc<str>, since: Epoch, conflict: Option<Pid>) {
+    fn stop(&self, name: Arc<str>, since: Epoch, why: Exit) {
         let attached = self.shared.slots().get(&name).is_some_and(|slot| slot.task.is_none());
-        let hooks = if conflict.is_some() { 2 } else { 1 };
-        if attached || !self.control(&name, since, Control::Stop { conflict }) {
+        let hooks = if matches!(why, Exit::Conflict { .. }) { 2 } else { 1 };
+        if attached || !self.control(&name, since, Control::Stop { why }) {
             self.shared.slots().remove(&name);
             return self.shared.input(Input::Stopped { name, since });
         }
-        // A worker that ignores it ends after its grace time.
-        let shared = self.shared.clone();
-        tokio::spawn(async move {
-            let control = match shared.slots().get(&name).filter(|slot| slot.since == since) {
-                Some(slot) => slot.control.clone(),
-                None => return,
-            };
-            if timeout(STOPPING_LIMIT * hooks + GRACE, control.closed()).await.is_err() {
-                tracing::warn!(name = &*name, "a worker did not stop in time; its task is aborted");
-                if let Some(Slot { task: Some(task), .. }) = shared.slots().get(&name) {
-                    task.abort();
-                }
-                if timeout(GRACE, control.closed()).await.is_err() {
-                    tracing::error!(
-                        name = &*name,
-                        "a worker blocks its thread and cannot be ended; its name counts as free and may start elsewhere"
-                    );
-                }
-            }
-            shared.input(Input::Stopped { name, since });
-        });
+        let limit = STOPPING_LIMIT * hooks + GRACE;
+        tokio::spawn(stopped_within(limit, self.shared.clone(), name, since));
     }
 
-    fn pause(&self, name: Arc<str>, since: Epoch) {
+    /// Looks whether these workers' tasks are there, and get on.
+    fn look_after(&mut self, workers: &[(Arc<str>, Epoch)]) {
+        let now = std::time::Instant::now();
+        let (mut gone, mut stuck) = (Vec::new(), Vec::new());
+        // In parts: whoever calls a worker needs the slots too.
+        for some in workers.chunks(256) {
+            let slots = self.shared.slots();
+            for (name, since) in some {
+                match slots.get(name).filter(|slot| slot.since == *since).map(|slot| &slot.task) {
+                    Some(None) => {}
+                    Some(Some(task)) if !task.handle.is_finished() => {
+                        stuck.extend(task.activity.overdue(now).map(|long| (name.clone(), *since, long)));
+                    }
+                    Some(Some(_)) | None => gone.push((name.clone(), *since)),
+                }
+            }
+        }
+        for (name, since, (what, busy)) in stuck {
+            self.tell(&Notice::Stuck { pid: self.pid(name, since), with: what.into(), busy });
+        }
+        // At once: what the core asked about is still so.
+        let now = self.now();
+        for (name, since) in gone {
+            self.take(now, Input::Gone { name, since });
+        }
+    }
+
+    fn pause(&self, name: Arc<str>, since: Epoch, why: Exit) {
         let answered = Arc::new(AtomicBool::new(false));
         let shared = self.shared.clone();
-        if !self.control(&name, since, Control::Pause(answered.clone())) {
+        if !self.control(&name, since, Control::Pause { answered: answered.clone(), why }) {
             let state = Err("its task is gone".into());
             return shared.input(Input::Paused { name, since, state });
         }
@@ -322,6 +348,7 @@ impl Driver {
     }
 
     fn tell(&self, notice: &Notice) {
+        self.shared.watchers.tell(notice.event());
         let sworm = &*self.shared.name;
         match notice {
             Notice::NoCandidate { name, why } => {
@@ -346,8 +373,41 @@ impl Driver {
             Notice::StartFailed { pid, reason, again } => {
                 tracing::warn!(sworm, name = &*pid.name, reason, ?again, "a start failed and will be tried again");
             }
+            Notice::MajorityLost => {
+                tracing::error!(sworm, "no majority of the voters is heard of; all workers here are parked");
+            }
+            Notice::MajorityHeard => tracing::info!(sworm, "a majority of the voters is heard of"),
+            Notice::Stuck { pid, with, busy } => {
+                tracing::warn!(sworm, name = &*pid.name, with = &**with, ?busy, "a worker is stuck");
+            }
+            Notice::NameLost { name } => {
+                tracing::error!(sworm, name = &**name, "a worker had lost its name and has it back");
+            }
         }
     }
+}
+
+/// Waits until a worker that was told to stop has ended. One that ignores it is aborted after its time; one that blocks its
+/// thread cannot be ended, and keeps its name until it ends or its node stops: nobody else starts it meanwhile.
+async fn stopped_within(limit: Duration, shared: Arc<SwormShared>, name: Arc<str>, since: Epoch) {
+    let slot = |slots: &HashMap<Arc<str>, Slot>| {
+        let slot = slots.get(&name).filter(|slot| slot.since == since)?;
+        Some((slot.control.clone(), slot.task.as_ref()?.handle.clone()))
+    };
+    let Some((control, task)) = slot(&shared.slots()) else { return };
+    if timeout(limit, control.closed()).await.is_err() {
+        tracing::warn!(name = &*name, "a worker did not stop in time; its task is aborted");
+        task.abort();
+        let mut wait = GRACE;
+        while timeout(wait, control.closed()).await.is_err() {
+            if shared.node.has_stopped() {
+                return;
+            }
+            tracing::error!(name = &*name, "a worker blocks its thread and cannot be ended; its name stays taken");
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+    shared.input(Input::Stopped { name, since });
 }
 
 /// Waits until what was written is on the disk, many waits at a time, and tells the core.

@@ -40,8 +40,6 @@ pub(crate) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
 pub(crate) const GRACE_MS: u64 = 5_000;
 /// How long the workers of a node that stops at once may take to end, before the others are left to start them.
 const ABORT_WAIT: Duration = Duration::from_secs(3);
-/// How many workers start at a time.
-const MAX_STARTS: usize = 64;
 
 /// What everything on one node shares.
 pub(crate) struct NodeShared {
@@ -95,6 +93,7 @@ impl NodeShared {
         instance: InstanceId,
         profile: Profile,
         hosts: bool,
+        concurrent_starts: usize,
         store: Arc<dyn Store>,
         types: WorkerTypes,
         strategies: Strategies,
@@ -110,7 +109,7 @@ impl NodeShared {
             store,
             types,
             strategies,
-            starts: Arc::new(Semaphore::new(MAX_STARTS)),
+            starts: Arc::new(Semaphore::new(concurrent_starts)),
             calls: Calls::default(),
             membership: Mutex::new(membership),
             introduced: watch::Sender::new(Introduction::Waiting),

@@ -22,6 +22,7 @@ use crate::error::CallError;
 use crate::strategy::Restart;
 use crate::transport::Class;
 use crate::worker::AnyWorkerType;
+use crate::worker::activity::Activity;
 use crate::worker::mailbox::{AnyMailbox, NotTaken, RemoteParcel};
 use crate::worker::task::{Control, Replies};
 
@@ -43,7 +44,13 @@ pub(crate) struct Slot {
     pub(crate) mailbox: Arc<dyn AnyMailbox>,
     pub(crate) control: mpsc::UnboundedSender<Control>,
     /// The task; an attached name has none.
-    pub(crate) task: Option<AbortHandle>,
+    pub(crate) task: Option<Running>,
+}
+
+/// The task of a worker.
+pub(crate) struct Running {
+    pub(crate) handle: AbortHandle,
+    pub(crate) activity: Arc<Activity>,
 }
 
 /// How far a sworm has come.
@@ -184,7 +191,7 @@ impl SwormShared {
 
     /// A worker whose task has not ended.
     pub(crate) fn unfinished(&self) -> Option<Arc<str>> {
-        let running = |slot: &Slot| slot.task.as_ref().is_some_and(|task| !task.is_finished());
+        let running = |slot: &Slot| slot.task.as_ref().is_some_and(|task| !task.handle.is_finished());
         self.slots().iter().find(|(_, slot)| running(slot)).map(|(name, _)| name.clone())
     }
 
@@ -238,7 +245,8 @@ impl SwormShared {
     pub(crate) fn stopped(&self) -> Vec<AbortHandle> {
         self.asked().clear();
         self.watchers.end();
-        self.slots().drain().filter_map(|(_, slot)| slot.task).inspect(AbortHandle::abort).collect()
+        let tasks = self.slots().drain().filter_map(|(_, slot)| Some(slot.task?.handle)).collect::<Vec<_>>();
+        tasks.into_iter().inspect(AbortHandle::abort).collect()
     }
 
     fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {
@@ -271,4 +279,18 @@ impl Replies for SwormShared {
         }
         self.reply_with(&parcel, Replied::NotHere);
     }
+}
+
+/// Aborts the task of a worker of this node, as if somebody had done so behind the library's back.
+#[cfg(feature = "faults")]
+pub fn abort(sworm: &crate::Sworm, name: &str) {
+    let slots = sworm.shared.slots();
+    let task = slots.get(name).and_then(|slot| slot.task.as_ref()).expect("it runs here");
+    task.handle.abort();
+}
+
+/// Makes this node forget that it has a worker's task.
+#[cfg(feature = "faults")]
+pub fn lose(sworm: &crate::Sworm, name: &str) {
+    drop(sworm.shared.slots().remove(name).expect("it runs here"));
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use backon::BackoffBuilder;
 use serde::{Deserialize, Serialize};
 
-/// How a worker ended.
+use crate::core::ids::{NodeId, Pid};
+
+/// How a worker ended, or why it is being stopped. What follows on the first six is up to its restart strategy; on the
+/// others it is settled, no strategy is asked, and the worker is told by [`Context::exit`](crate::Context::exit).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Exit {
@@ -19,12 +22,50 @@ pub enum Exit {
     StartFailed(String),
     /// `started` did not return in time.
     StartTimedOut,
+    /// Its task was gone without a word, for this reason: somebody has aborted it.
+    Killed(String),
+    /// Its name was unregistered.
+    Unregistered,
+    /// It goes on on another node.
+    Moved {
+        /// Which one.
+        to: NodeId,
+    },
+    /// Its node leaves, and nobody takes it over.
+    Shutdown,
+    /// Two workers had its name, and the other one goes on.
+    Conflict {
+        /// The other one.
+        winner: Pid,
+    },
+    /// A later state of it has turned up: it is started again from there.
+    Superseded,
+    /// Its node has no majority any more, in mode "majority": it goes on, here or elsewhere, where there is one.
+    MajorityLost,
 }
 
 impl Exit {
     /// Whether the worker ended because it wanted to.
     pub fn is_normal(&self) -> bool {
         matches!(self, Self::Normal)
+    }
+
+    /// Whether what follows is settled: no restart strategy is asked.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Normal
+            | Self::Error(_)
+            | Self::Panic(_)
+            | Self::StartFailed(_)
+            | Self::StartTimedOut
+            | Self::Killed(_) => false,
+            Self::Unregistered
+            | Self::Moved { .. }
+            | Self::Shutdown
+            | Self::Conflict { .. }
+            | Self::Superseded
+            | Self::MajorityLost => true,
+        }
     }
 }
 
@@ -36,6 +77,13 @@ impl std::fmt::Display for Exit {
             Self::Panic(why) => write!(f, "panicked: {why}"),
             Self::StartFailed(why) => write!(f, "start failed: {why}"),
             Self::StartTimedOut => f.write_str("start timed out"),
+            Self::Killed(why) => write!(f, "was killed: {why}"),
+            Self::Unregistered => f.write_str("was unregistered"),
+            Self::Moved { to } => write!(f, "moves to {to}"),
+            Self::Shutdown => f.write_str("stops with its node"),
+            Self::Conflict { winner } => write!(f, "lost a conflict against {winner}"),
+            Self::Superseded => f.write_str("starts again from a later state"),
+            Self::MajorityLost => f.write_str("stops, since its node has no majority any more"),
         }
     }
 }
@@ -98,7 +146,9 @@ pub enum RestartDecision {
     label = "not a restart strategy"
 )]
 pub trait Restart: Send + Sync + 'static {
-    /// Decides for one exit. A panic counts as [`RestartDecision::GiveUp`].
+    /// Decides for one exit, which is never a [settled](Exit::is_settled) one. A panic counts as
+    /// [`RestartDecision::GiveUp`]. A first start that fails is not asked about either (it leaves no name), nor is a failed
+    /// start after a move or on another node, which is tried again until it works.
     fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision;
 }
 
@@ -160,24 +210,29 @@ mod tests {
     }
 
     #[test]
-    fn every_strategy_decides_for_every_exit() {
+    fn every_strategy_decides_for_every_exit_that_is_not_settled() {
         use RestartDecision::{GiveUp, Remove, Restart as Again};
         let now = Again { after: Duration::ZERO };
-        let failures =
-            [Exit::Error("e".into()), Exit::Panic("p".into()), Exit::StartFailed("s".into()), Exit::StartTimedOut];
-        assert_eq!(Permanent.decide(&Exit::Normal, &ago(&[])), now);
-        assert_eq!(Transient.decide(&Exit::Normal, &ago(&[])), Remove);
-        assert_eq!(Temporary.decide(&Exit::Normal, &ago(&[])), Remove);
-        for exit in failures {
-            assert_eq!(Permanent.decide(&exit, &ago(&[])), now, "{exit}");
-            assert_eq!(Transient.decide(&exit, &ago(&[])), now, "{exit}");
-            assert_eq!(Temporary.decide(&exit, &ago(&[])), Remove, "{exit}");
-            assert_eq!(Transient.decide(&exit, &ago(&[1, 2, 3])), GiveUp, "{exit}");
-            assert_eq!(
-                Transient.decide(&exit, &ago(&[1, 2, 9])),
-                Again { after: Duration::from_millis(100) },
-                "{exit}"
-            );
+        let later = Again { after: Duration::from_millis(100) };
+        let (often, less_often) = (ago(&[1, 2, 3]), ago(&[1, 2, 9]));
+        // What each of them says to one exit: the first one, and the one after three restarts in five seconds.
+        let table: &[(Exit, [(RestartDecision, RestartDecision); 3])] = &[
+            (Exit::Normal, [(now, GiveUp), (Remove, Remove), (Remove, Remove)]),
+            (Exit::Error("e".into()), [(now, GiveUp), (now, GiveUp), (Remove, Remove)]),
+            (Exit::Panic("p".into()), [(now, GiveUp), (now, GiveUp), (Remove, Remove)]),
+            (Exit::StartFailed("s".into()), [(now, GiveUp), (now, GiveUp), (Remove, Remove)]),
+            (Exit::StartTimedOut, [(now, GiveUp), (now, GiveUp), (Remove, Remove)]),
+            (Exit::Killed("k".into()), [(now, GiveUp), (now, GiveUp), (Remove, Remove)]),
+        ];
+        let strategies: [&dyn Restart; 3] = [&Permanent, &Transient, &Temporary];
+        for (exit, row) in table {
+            assert!(!exit.is_settled(), "{exit}");
+            for (strategy, (first, last)) in strategies.iter().zip(row) {
+                assert_eq!(strategy.decide(exit, &ago(&[])), *first, "{exit}");
+                assert_eq!(strategy.decide(exit, &often), *last, "{exit}");
+                let between = if *first == now { later } else { *first };
+                assert_eq!(strategy.decide(exit, &less_often), between, "{exit}");
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use super::Worker;
 use crate::api::{Ref, Sworm};
 use crate::core::ids::{Epoch, NodeId, Pid};
 use crate::error::HandoffError;
+use crate::strategy::Exit;
 
 /// Handed to every handler and hook: who the worker is, and what it can ask for.
 pub struct Context<W> {
@@ -16,6 +17,7 @@ pub struct Context<W> {
     pub(super) handoff: bool,
     pub(super) place: Place,
     pub(super) asked: Arc<Asked>,
+    pub(super) exit: Option<Box<Exit>>,
     pub(super) worker: PhantomData<fn() -> W>,
 }
 
@@ -72,6 +74,12 @@ impl<W: Worker> Context<W> {
     /// The sworm that it belongs to.
     pub fn sworm(&self) -> &Sworm {
         &self.sworm
+    }
+
+    /// Why the worker is being stopped, in [`stopping`](crate::Lifecycle::stopping) and
+    /// [`on_conflict`](crate::Lifecycle::on_conflict): [`Exit::Normal`] when it has ended by itself. `None` elsewhere.
+    pub fn exit(&self) -> Option<&Exit> {
+        self.exit.as_deref()
     }
 
     /// A reference to the worker itself. To call oneself from a handler never ends: use `cast`.

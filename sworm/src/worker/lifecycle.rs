@@ -14,9 +14,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
     label = "`lifecycle` promises an `impl Lifecycle`"
 )]
 pub trait Lifecycle: Worker {
-    /// Runs before the first message, at every start (first, after a crash, after a move). An error fails the start:
-    /// a first start then leaves no name and the error reaches the caller of the registration; a later one is tried
-    /// again with back-off.
+    /// Runs before the first message, at every start (first, after a crash, after a move). An error, a panic or no end in
+    /// time (`start_timeout`) fails the start: a first one leaves no name, and the error reaches the caller of the
+    /// registration; one after a move, or on another node, is tried again with back-off until it works or the name is
+    /// unregistered; after a crash on the same node the restart strategy is asked again.
     fn started(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = ctx;
         async { Ok(()) }
@@ -30,9 +31,15 @@ pub trait Lifecycle: Worker {
         pending()
     }
 
-    /// Runs before an orderly stop or move, before the state is saved. It has 5 seconds; a worker that has not stopped 3 s
-    /// after them is aborted at its current await. One that never awaits (it blocks its thread) cannot be ended: after 3 s
-    /// more it counts as stopped, which the log says at level error, and its name may start elsewhere while it still runs.
+    /// Runs before an orderly stop or move, before the state is saved; [`Context::exit`] says why. It has 5 seconds; a worker
+    /// that has not stopped 3 s after them is aborted at its current await.
+    ///
+    /// One that never awaits (it blocks its thread) cannot be ended. It keeps its name until it ends by itself: to unregister
+    /// it ends in [`Timeout`](crate::UnregisterError::Timeout), after which the name is not found any more, and to register
+    /// the name anew waits, so that there are never two of them; the log says so at level error, again and again. Only when
+    /// its node leaves (after 30 s) or stops (after 3 s) the name starts elsewhere, whether the thread still runs or not. Such
+    /// a worker also takes a thread away from the runtime, and with as many of them as there are threads the node stands still:
+    /// what blocks belongs into `tokio::task::spawn_blocking`.
     fn stopping(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = ctx;
         async {}

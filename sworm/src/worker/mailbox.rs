@@ -38,6 +38,8 @@ pub(crate) struct RemoteParcel {
 
 /// A message of a caller on this node.
 pub(crate) trait LocalParcel<W>: Send {
+    /// The message's id.
+    fn id(&self) -> &'static str;
     /// Lets the worker handle it; the reply stays in the parcel.
     fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()>
     where
@@ -77,6 +79,10 @@ where
     M: Request<W>,
     W: Handler<M>,
 {
+    fn id(&self) -> &'static str {
+        M::ID
+    }
+
     fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             if let Some(message) = self.message.take() {

@@ -1,5 +1,6 @@
 //! Workers: what people write, and the task that runs one of them.
 
+pub(crate) mod activity;
 mod context;
 mod entry;
 mod lifecycle;

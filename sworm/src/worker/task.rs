@@ -12,17 +12,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::activity::Activity;
 use super::context::{Asked, Place};
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
 use super::{Context, Lifecycle};
 use crate::api::Sworm;
 use crate::core::Input;
 use crate::core::cell::{Revision, Spec};
-use crate::core::ids::{Birth, Peer, Pid};
+use crate::core::ids::{Birth, Epoch, Peer, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
 use crate::panics;
@@ -45,6 +47,8 @@ pub(crate) struct Start {
     /// At most so many workers start at a time.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) control: mpsc::UnboundedReceiver<Control>,
+    /// Where the task writes what it does.
+    pub(crate) activity: Arc<Activity>,
     /// Where the task tells what happens to it.
     pub(crate) tell: Tell,
 }
@@ -67,12 +71,14 @@ pub(crate) trait Replies: Send + Sync + 'static {
 /// What a worker's task is told.
 #[derive(Debug)]
 pub(crate) enum Control {
-    /// Whoever sets it first answers: the task, or the node when the task takes too long.
-    Pause(Arc<AtomicBool>),
+    /// Whoever sets `answered` first answers: the task, or the node when the task takes too long.
+    Pause {
+        answered: Arc<AtomicBool>,
+        why: Exit,
+    },
     Resume,
-    /// With a pid it has lost a conflict against that worker.
     Stop {
-        conflict: Option<Pid>,
+        why: Exit,
     },
     Checkpointed {
         number: u64,
@@ -96,8 +102,44 @@ enum End {
     Stopped,
 }
 
+/// Says how a task ended when it comes to no end of its own: somebody has aborted it. Nothing is said when the runtime ends.
+struct LastWords {
+    name: Arc<str>,
+    since: Epoch,
+    inputs: mpsc::UnboundedSender<Input>,
+    runtime: Handle,
+    said: bool,
+}
+
+impl LastWords {
+    fn of(pid: &Pid, tell: &Tell) -> Self {
+        let (name, since, inputs) = (pid.name.clone(), pid.epoch, tell.inputs.clone());
+        Self { name, since, inputs, runtime: Handle::current(), said: false }
+    }
+
+    /// The task ends by itself, and this is its last word. The node may have stopped meanwhile; then nobody wants to know.
+    fn are(mut self, input: Input) {
+        self.said = true;
+        let _ = self.inputs.send(input);
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if self.said {
+            return;
+        }
+        let (name, since, inputs) = (self.name.clone(), self.since, self.inputs.clone());
+        let exit = Exit::Killed("its task was aborted".into());
+        // A runtime that ends runs no new task.
+        self.runtime.spawn(async move { drop(inputs.send(Input::Exited { name, since, exit })) });
+    }
+}
+
 async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
-    let (name, since, tell) = (start.pid.name.clone(), start.pid.epoch, start.tell.clone());
+    let (name, since) = (start.pid.name.clone(), start.pid.epoch);
+    // Dropped after everything else: the worker is gone then.
+    let last_words = LastWords::of(&start.pid, &start.tell);
     let mut task = Task::<W> {
         birth: start.birth,
         version: start.spec.version,
@@ -105,6 +147,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         revision: 0,
         pause_due: None,
         lost_to: None,
+        activity: start.activity,
         start_timeout: start.start_timeout,
         control: start.control,
         receiver,
@@ -115,11 +158,15 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
             handoff: start.spec.handoff,
             place: Place::Hook,
             asked: Arc::default(),
+            exit: None,
             worker: PhantomData,
         },
     };
     let permit = start.permits.acquire_owned().await;
-    let started = match decode::<W>(&start.spec, start.state.as_ref()) {
+    task.activity.begins("its decoding");
+    let decoded = decode::<W>(&start.spec, start.state.as_ref());
+    task.activity.ends();
+    let started = match decoded {
         Ok(mut worker) => task.started(&mut worker).await.map(|()| worker),
         Err(exit) => Err(exit),
     };
@@ -131,7 +178,9 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
             let end = task.work(&mut worker).await;
             task.conflict(&mut worker).await;
             // A destructor that panics is the worker's business too.
+            task.activity.begins("its destructor");
             let _ = panics::guarded(|| drop(worker));
+            task.activity.ends();
             match end {
                 End::Exit(exit) => Input::Exited { name, since, exit },
                 End::Stopped => Input::Stopped { name, since },
@@ -139,8 +188,8 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         }
     };
     task.give_everything_back();
-    // The node may have stopped meanwhile; then nobody wants to know.
-    let _ = tell.inputs.send(input);
+    drop(task);
+    last_words.are(input);
 }
 
 fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit> {
@@ -168,10 +217,11 @@ struct Task<W> {
     version: u32,
     ever_checkpointed: bool,
     revision: u64,
-    /// Told to pause while a checkpoint was awaited.
-    pause_due: Option<Arc<AtomicBool>>,
+    /// Told to pause, and why, while a checkpoint was awaited.
+    pause_due: Option<(Arc<AtomicBool>, Exit)>,
     /// The winner of a conflict that this worker has lost, until it is told.
     lost_to: Option<Pid>,
+    activity: Arc<Activity>,
     start_timeout: Duration,
     control: mpsc::UnboundedReceiver<Control>,
     receiver: mpsc::Receiver<Parcel<W>>,
@@ -198,7 +248,9 @@ impl<W: Lifecycle> Task<W> {
     async fn started(&mut self, worker: &mut W) -> Result<(), Exit> {
         self.ctx.place = Place::Hook;
         let limit = self.start_timeout;
+        self.activity.begins("`started`");
         let started = tokio::time::timeout(limit, guarded(worker.started(&mut self.ctx))).await;
+        self.activity.ends();
         self.ctx.place = Place::Work;
         match started {
             Err(_) => Err(Exit::StartTimedOut),
@@ -212,11 +264,11 @@ impl<W: Lifecycle> Task<W> {
         let asked = self.ctx.asked.clone();
         loop {
             if self.ctx.asked.stop() {
-                self.stopping(worker).await;
+                self.stopping(worker, Exit::Normal).await;
                 return End::Exit(Exit::Normal);
             }
-            if let Some(answered) = self.pause_due.take()
-                && let Some(end) = self.pause(worker, &answered).await
+            if let Some((answered, why)) = self.pause_due.take()
+                && let Some(end) = self.pause(worker, &answered, why).await
             {
                 return end;
             }
@@ -227,7 +279,7 @@ impl<W: Lifecycle> Task<W> {
                     Some(parcel) => Next::Message(parcel),
                     None => Next::Control(None),
                 },
-                ran = run_until_asked(&asked, worker.run(&mut self.ctx)) => ran.map_or(Next::Asked, Next::Ran),
+                ran = run_until_asked(&asked, &self.activity, worker.run(&mut self.ctx)) => ran.map_or(Next::Asked, Next::Ran),
             };
             if matches!(next, Next::Ran(Ok(_)))
                 && let Err((_, end)) = self.checkpoint_if_asked(worker).await
@@ -236,20 +288,20 @@ impl<W: Lifecycle> Task<W> {
             }
             let end = match next {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
-                Next::Control(Some(Control::Pause(answered))) => self.pause(worker, &answered).await,
+                Next::Control(Some(Control::Pause { answered, why })) => self.pause(worker, &answered, why).await,
                 Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) | Next::Asked => None,
-                Next::Control(Some(Control::Stop { conflict })) => {
-                    self.lost_to = conflict;
+                Next::Control(Some(Control::Stop { why })) => {
+                    self.loses(&why);
                     self.conflict(worker).await;
-                    self.stopping(worker).await;
+                    self.stopping(worker, why).await;
                     Some(End::Stopped)
                 }
                 Next::Control(None) => {
-                    self.stopping(worker).await;
+                    self.stopping(worker, Exit::Killed("its node let go of it".into())).await;
                     Some(End::Stopped)
                 }
                 Next::Ran(Ok(Ok(()))) => {
-                    self.stopping(worker).await;
+                    self.stopping(worker, Exit::Normal).await;
                     Some(End::Exit(Exit::Normal))
                 }
                 Next::Ran(Ok(Err(error))) => Some(End::Exit(Exit::Error(error.to_string()))),
@@ -271,7 +323,9 @@ impl<W: Lifecycle> Task<W> {
         }
         let (handled, release): (Result<(), String>, Release) = match parcel {
             Parcel::Local(mut parcel) => {
+                self.activity.begins(parcel.id());
                 let handled = guarded(parcel.handle(worker, &mut self.ctx)).await;
+                self.activity.ends();
                 (handled, Box::new(move |error| parcel.release(error)))
             }
             Parcel::Remote(parcel) => {
@@ -281,7 +335,10 @@ impl<W: Lifecycle> Task<W> {
                     replies.reply(&parcel, Err(unknown));
                     return None;
                 };
-                let (handled, reply) = match guarded((entry.run)(worker, &mut self.ctx, &parcel.payload)).await {
+                self.activity.begins(entry.id);
+                let handled = guarded((entry.run)(worker, &mut self.ctx, &parcel.payload)).await;
+                self.activity.ends();
+                let (handled, reply) = match handled {
                     Ok(reply) => (Ok(()), reply.map(Bytes::from)),
                     Err(panic) => (Err(panic), Ok(Bytes::new())),
                 };
@@ -333,11 +390,11 @@ impl<W: Lifecycle> Task<W> {
                         return result.map_err(failed);
                     }
                     // The message is finished first: its caller waits for it.
-                    Some(Control::Pause(answered)) => self.pause_due = Some(answered),
+                    Some(Control::Pause { answered, why }) => self.pause_due = Some((answered, why)),
                     Some(Control::Resume) => self.pause_due = None,
                     Some(Control::Checkpointed { .. }) => {}
-                    Some(Control::Stop { conflict }) => {
-                        self.lost_to = conflict;
+                    Some(Control::Stop { why }) => {
+                        self.loses(&why);
                         return Err(("the worker was stopped".into(), End::Stopped));
                     }
                     None => return Err(("the worker was stopped".into(), End::Stopped)),
@@ -347,7 +404,10 @@ impl<W: Lifecycle> Task<W> {
     }
 
     fn snapshot(&mut self, worker: &W) -> Result<Snapshot, String> {
-        let state: Bytes = match panics::guarded(|| worker.save()) {
+        self.activity.begins("saving its state");
+        let saved = panics::guarded(|| worker.save());
+        self.activity.ends();
+        let state: Bytes = match saved {
             Ok(Ok(state)) => state.into(),
             Ok(Err(error)) => return Err(format!("the state {error}")),
             Err(panic) => return Err(format!("saving panicked: {panic}")),
@@ -367,8 +427,8 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Saves the state for whoever takes over, and waits for what becomes of that.
-    async fn pause(&mut self, worker: &mut W, answered: &AtomicBool) -> Option<End> {
-        self.stopping(worker).await;
+    async fn pause(&mut self, worker: &mut W, answered: &AtomicBool, why: Exit) -> Option<End> {
+        self.stopping(worker, why).await;
         let state = if self.ctx.handoff { self.snapshot(worker).map(Some) } else { Ok(None) };
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         if !answered.swap(true, Relaxed) {
@@ -377,20 +437,32 @@ impl<W: Lifecycle> Task<W> {
         loop {
             match self.control.recv().await {
                 Some(Control::Resume) => return self.started(worker).await.err().map(End::Exit),
-                Some(Control::Stop { conflict }) => {
-                    self.lost_to = conflict;
+                Some(Control::Stop { why }) => {
+                    self.loses(&why);
                     return Some(End::Stopped);
                 }
                 None => return Some(End::Stopped),
-                Some(Control::Pause(_) | Control::Checkpointed { .. }) => {}
+                Some(Control::Pause { .. } | Control::Checkpointed { .. }) => {}
             }
         }
     }
 
-    async fn stopping(&mut self, worker: &mut W) {
+    async fn stopping(&mut self, worker: &mut W, why: Exit) {
+        tracing::debug!(pid = %self.ctx.pid, %why, "a worker stops");
         self.ctx.place = Place::Hook;
+        self.ctx.exit = Some(Box::new(why));
+        self.activity.begins("`stopping`");
         limited("stopping", &self.ctx.pid.clone(), worker.stopping(&mut self.ctx)).await;
+        self.activity.ends();
+        self.ctx.exit = None;
         self.ctx.place = Place::Work;
+    }
+
+    /// Notes against whom it has lost, if that is why it is stopped.
+    fn loses(&mut self, why: &Exit) {
+        if let Exit::Conflict { winner } = why {
+            self.lost_to = Some(winner.clone());
+        }
     }
 
     /// Tells a worker that it has lost a conflict, if it has and does not know it yet. It takes nothing any more: what
@@ -399,7 +471,11 @@ impl<W: Lifecycle> Task<W> {
         let Some(winner) = self.lost_to.take() else { return };
         self.give_everything_back();
         self.ctx.place = Place::Hook;
+        self.ctx.exit = Some(Box::new(Exit::Conflict { winner: winner.clone() }));
+        self.activity.begins("`on_conflict`");
         limited("on_conflict", &self.ctx.pid.clone(), worker.on_conflict(winner, &mut self.ctx)).await;
+        self.activity.ends();
+        self.ctx.exit = None;
         self.ctx.place = Place::Work;
     }
 
@@ -433,13 +509,23 @@ impl<W: Lifecycle> Task<W> {
     }
 }
 
-/// Runs `run` to its end, or to its first wait after it has asked for something.
-async fn run_until_asked(asked: &Asked, run: impl Future<Output = Result<(), super::BoxError>>) -> Option<Ran> {
+/// Runs `run` to its end, or to its first wait after it has asked for something. It may wait as long as it likes, but not
+/// block its thread.
+async fn run_until_asked(
+    asked: &Asked,
+    activity: &Activity,
+    run: impl Future<Output = Result<(), super::BoxError>>,
+) -> Option<Ran> {
     let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
-    poll_fn(|cx| match run.as_mut().poll(cx) {
-        Poll::Ready(ran) => Poll::Ready(Some(ran)),
-        Poll::Pending if asked.anything() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
+    poll_fn(|cx| {
+        activity.begins("`run`");
+        let polled = run.as_mut().poll(cx);
+        activity.ends();
+        match polled {
+            Poll::Ready(ran) => Poll::Ready(Some(ran)),
+            Poll::Pending if asked.anything() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }

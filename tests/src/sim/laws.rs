@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sworm::Exit;
 use sworm::core::directory::Standing;
 use sworm::core::ids::{Birth, Epoch, Incarnation, Peer, Pid};
 use sworm::core::message::{Answer, Ask, Done, Refusal};
@@ -36,6 +37,8 @@ pub(super) struct Laws {
     pub(super) lone_cut: Option<BTreeSet<(Arc<str>, Birth)>>,
 }
 
+/// What was to move when a process died is on its way by then.
+const UNDER_WAY_MS: u64 = 3_000;
 /// Processes that die within this time die at once: lost copies are not made up for yet.
 const AT_ONCE_MS: u64 = 5_000;
 
@@ -326,6 +329,22 @@ impl World {
             }
         }
         None
+    }
+
+    /// Recovery goes before balance: nothing is taken away from a node that stays while what ran on one that is gone does
+    /// not run yet.
+    pub(super) fn paused_for(&mut self, at: &Peer, name: &str, why: &Exit) {
+        let recently = self.laws.deaths.last().is_some_and(|died| self.now_ms < died + UNDER_WAY_MS);
+        if !self.options.balances || recently || !matches!(why, Exit::Moved { .. }) {
+            return;
+        }
+        let node = &self.nodes[&*at.node];
+        let lives = |host: &Peer| self.nodes.get(&*host.node).is_some_and(|node| node.me == *host);
+        let lost = node.index.iter().find(|(_, entry)| !entry.running && !lives(&entry.host));
+        if let Some((lost, _)) = lost {
+            let what = format!("{name} moves away from {at} for balance, and {lost} is not recovered");
+            self.laws.broken(what);
+        }
     }
 
     /// What each node holds of a name.

@@ -64,6 +64,8 @@ pub struct Options {
     pub flapping: bool,
     /// Workers crash.
     pub crashes: bool,
+    /// Some of those that crash are gone without a word.
+    pub vanishing: bool,
     /// Some names take three seconds to start.
     pub slow_starts: bool,
     /// Some names fail to start.
@@ -122,6 +124,7 @@ impl Options {
             // Whoever joins over a third node takes longer than the law allows where there is much to hear.
             lone_cuts: rng.u32(0..4) == 0 && nodes > 2 && names <= 100,
             majority: rng.u32(0..5) == 0,
+            vanishing: rng.bool(),
         };
         options.plot.adjust(options)
     }
@@ -154,6 +157,7 @@ impl Options {
             partitions: false,
             flapping: false,
             crashes: false,
+            vanishing: false,
             slow_starts: false,
             broken_starts: false,
             balances: false,

@@ -264,7 +264,7 @@ impl World {
         let mut syncs = Vec::new();
         let mut others = Vec::new();
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
-        let (mut loads, mut forgotten) = (Vec::new(), Vec::new());
+        let (mut loads, mut forgotten, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Persist(delta) => {
@@ -283,6 +283,7 @@ impl World {
                     loads.push(purpose);
                 }
                 Effect::Sync(number) => syncs.push(number),
+                Effect::LookAfter(workers) => gone = workers,
                 other => others.push(other),
             }
         }
@@ -302,6 +303,14 @@ impl World {
         }
         for effect in others {
             self.perform(at, effect);
+        }
+        gone.retain(|(name, since)| {
+            let here = self.nodes.get(&*at.node).and_then(|node| node.workers.get(name));
+            !self.broken.contains(name) && here.is_none_or(|worker| worker.since != *since)
+        });
+        for (name, since) in gone {
+            self.note(|| format!("{at} has no task for {name} {since}"));
+            self.take(at, Input::Gone { name, since });
         }
         Ok(())
     }
@@ -325,7 +334,8 @@ impl World {
                 let count = u64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
                 self.start_worker(at, name, since, count, checkpointed);
             }
-            Effect::Pause { name, since } => {
+            Effect::Pause { name, since, why } => {
+                self.paused_for(at, &name, &why);
                 let handoff = self.handoff;
                 let delay = 1 + self.rng.u64(0..20);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
@@ -341,8 +351,8 @@ impl World {
                     worker.ready = true;
                 }
             }
-            Effect::Stop { name, since, conflict } => {
-                if let Some(winner) = conflict {
+            Effect::Stop { name, since, why } => {
+                if let Exit::Conflict { winner } = why {
                     self.laws.told(at, &name, since, &winner);
                 }
                 let delay = 1 + self.rng.u64(0..self.options.stop_ms);
@@ -421,6 +431,7 @@ impl World {
             | Effect::PersistEnds { .. }
             | Effect::ForgetLane(_)
             | Effect::Sync(_)
+            | Effect::LookAfter(_)
             | Effect::StoreSnapshot { .. }
             | Effect::DeleteSnapshot { .. }
             | Effect::LoadSnapshot { .. } => unreachable!("performed by the caller"),

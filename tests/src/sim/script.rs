@@ -126,7 +126,11 @@ impl World {
             }
             7 if o.crashes => {
                 let name = name(self.rng.u64(0..o.names));
-                self.crash(&name);
+                if o.vanishing && self.rng.bool() {
+                    self.vanish(&name);
+                } else {
+                    self.crash(&name);
+                }
             }
             8 if o.failing_disks && self.rng.u32(0..3) == 0 => {
                 self.note(|| format!("the disk of {node} is full"));

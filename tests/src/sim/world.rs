@@ -344,6 +344,16 @@ impl World {
         self.tell(0, &me, Input::Exited { name: name.into(), since: worker.since, exit });
     }
 
+    /// A worker's task is gone, and nobody is told.
+    pub fn vanish(&mut self, name: &str) {
+        let Some(node) = self.nodes.values_mut().find(|node| node.workers.get(name).is_some_and(|w| w.ready)) else {
+            return;
+        };
+        node.workers.remove(name);
+        let me = node.me.clone();
+        self.note(|| format!("{me} {name} vanishes"));
+    }
+
     /// Where a name runs.
     pub fn places(&self, name: &str) -> Vec<(&str, &Worker)> {
         let found = self.nodes.iter().filter_map(|(node, state)| Some((node.as_str(), state.workers.get(name)?)));

@@ -5,6 +5,7 @@ use super::run::Shape;
 use super::world::World;
 
 mod common;
+mod crashes;
 mod cuts;
 mod deaths;
 mod majority;
@@ -68,11 +69,15 @@ pub enum Plot {
     AllAnew,
     /// A node joins, perhaps after some tries, and gets its share.
     Joins,
+    /// Two of three nodes die at once and another one joins: what is lost comes before any balance.
+    Losses,
+    /// Workers crash or are gone without a word, and move in between.
+    Crashes,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -99,6 +104,8 @@ impl Plot {
         Self::LostStores,
         Self::Voters,
         Self::AllAnew,
+        Self::Losses,
+        Self::Crashes,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -155,6 +162,12 @@ impl Plot {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true)
             }
             Self::AllAnew => (o.majority, o.kills, o.blackouts) = (true, true, true),
+            Self::Losses => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
+            // The times of restarts are those of clocks.
+            Self::Crashes => {
+                (o.crashes, o.vanishing, o.clock_apart_ms, o.drift_ppm) = (true, true, 0, 0);
+                (o.lost, o.garbage, o.delay_ms, o.sync_ms) = (0, 0, 10, 20);
+            }
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
             // A copy that is lost on its way is made up for when the view changes.
@@ -200,6 +213,8 @@ impl Plot {
             Self::LostStores => world.lost_stores(),
             Self::Voters => world.voters(),
             Self::AllAnew => world.all_anew(),
+            Self::Losses => world.losses(),
+            Self::Crashes => world.crashes(),
         }
     }
 }

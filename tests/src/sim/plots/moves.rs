@@ -8,7 +8,7 @@ use crate::sim::world::{World, node_name};
 
 impl World {
     /// Asks a node to move a name; the number is that of the request.
-    fn move_name(&mut self, on: &str, name: &str, to: &str) -> u64 {
+    pub(super) fn move_name(&mut self, on: &str, name: &str, to: &str) -> u64 {
         self.ask(on, Ask::Move { name: name.into(), to: NodeId::new(to).expect("valid") })
     }
 
@@ -68,6 +68,14 @@ impl World {
         self.drain(&drained, false);
     }
 
+    /// Lets all move that is to move for balance.
+    pub(super) fn balances_out(&mut self) {
+        self.run(10_000);
+        self.rests_within(60_000);
+        self.run_while(30_000, |world| world.nodes.values().any(|node| !node.core.plan_rebalance().is_empty()));
+        self.rests_within(60_000);
+    }
+
     pub(super) fn joins(&mut self) {
         let last = node_name(self.options.nodes - 1);
         for n in 0..self.options.nodes - 1 {
@@ -89,10 +97,7 @@ impl World {
         }
         self.undisturbed(&before, &last);
         self.start(&last);
-        self.run(10_000);
-        self.rests_within(60_000);
-        self.run_while(30_000, |world| world.nodes.values().any(|node| !node.core.plan_rebalance().is_empty()));
-        self.rests_within(60_000);
+        self.balances_out();
         if self.violation().is_some() {
             return;
         }

@@ -1,0 +1,89 @@
+//! Desired against actual: each second some of this node's workers are looked at, and what is not as it should be is
+//! repaired. A worker whose task is gone has ended, and one that has lost its name gets it back. (A start that fails is
+//! tried again by the [`host`](super::host).)
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::cell::NameCell;
+use super::fault::{Fault, planted};
+use super::host::{LocalPhase, Stopping};
+use super::ids::Epoch;
+use super::state::Core;
+use super::{Effect, Notice};
+use crate::strategy::Exit;
+
+/// Which workers are looked at next, and when.
+#[derive(Debug, Default)]
+pub struct Looking {
+    due_ms: u64,
+    from: Option<Arc<str>>,
+}
+
+const EVERY_MS: u64 = 1_000;
+/// So many workers at a time; of more than ten times as many a tenth, so that all are looked at within ten seconds.
+const AT_A_TIME: usize = 500;
+const PARTS: usize = 10;
+
+impl Core {
+    pub(super) fn tick_repair(&mut self) {
+        let now = self.now.mono_ms;
+        if now < self.looking.due_ms || self.local.is_empty() {
+            return;
+        }
+        let from = self.looking.from.take();
+        let from = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Included(&**from));
+        let mut all = self.local.range::<str, _>((from, Bound::Unbounded));
+        let (mut nameless, mut workers) = (Vec::new(), Vec::new());
+        for (name, local) in all.by_ref().take((self.local.len() / PARTS).max(AT_A_TIME)) {
+            match self.directory.mine(name) {
+                None => nameless.push(name.clone()),
+                Some(cell) if cell.attached || !has_task(&local.phase) => {}
+                Some(_) => workers.push((name.clone(), local.since)),
+            }
+        }
+        let from = all.next().map(|(name, _)| name.clone());
+        self.looking = Looking { due_ms: now + EVERY_MS, from };
+        for name in nameless {
+            self.give_back(&name);
+        }
+        if !workers.is_empty() {
+            self.out.push(Effect::LookAfter(workers));
+        }
+    }
+
+    /// A worker that runs, or is to, has its name; one that is on its way out gets none.
+    fn give_back(&mut self, name: &Arc<str>) {
+        let Some(local) = self.local.get(name) else { return };
+        if matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Stopping(_)) {
+            return;
+        }
+        let Some(cell) = local.stated.clone() else { return };
+        if self.directory.is_banned(name, cell.birth) {
+            return self.stop(name, Stopping::Ended { arbiter: None, births: [cell.birth].into() });
+        }
+        let epoch = self.strong_epoch(name);
+        self.state(name, NameCell { epoch, ..(*cell).clone() });
+        self.local_due_ms = 0; // it may be to start
+        self.out.push(Effect::Tell(Notice::NameLost { name: name.clone() }));
+    }
+
+    /// A worker has no task: it has ended without a word.
+    pub(super) fn on_gone(&mut self, name: &Arc<str>, since: Epoch) {
+        if !planted(Fault::VanishedUnnoticed) {
+            self.on_exited(name, since, Exit::Killed("its task was gone".into()));
+        }
+    }
+}
+
+/// Whether a worker has a task that must be there. One that is being stopped is waited for anyway.
+fn has_task(phase: &LocalPhase) -> bool {
+    match phase {
+        LocalPhase::Starting
+        | LocalPhase::Settling
+        | LocalPhase::Running
+        | LocalPhase::Moving(_)
+        | LocalPhase::Parking => true,
+        LocalPhase::Restoring | LocalPhase::Waiting { .. } | LocalPhase::Stopping(_) => false,
+    }
+}
