@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -12,7 +12,8 @@ use super::network::Asked;
 use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
 use crate::core::membership::{Membership, Profile};
 use crate::error::StartError;
-use crate::node::{GRACE_MS, Introduction, NodeShared, identity, mono_ms, network, open, random_u64, unix_ms};
+use crate::node::clock::Clock;
+use crate::node::{GRACE_MS, Introduction, NodeShared, identity, network, open, random_u64, unix_ms};
 use crate::plugin::{Duplicate, Stores, Strategies};
 use crate::store::{MemoryStore, Store, StoreFactory};
 use crate::strategy::MAX_WEIGHT;
@@ -241,9 +242,9 @@ impl NodeBuilder {
         let me = Peer { node: id, incarnation: claimed.incarnation };
 
         let (events_sender, events) = mpsc::unbounded_channel();
-        let started = Instant::now();
+        let clock = Clock::start();
         let network = wanted.open(&self.cluster, &me, &*store, &remembered, events_sender).await?;
-        let join_until_ms = mono_ms(started) + u64::try_from(JOIN_WAIT.as_millis()).unwrap_or(u64::MAX);
+        let join_until_ms = clock.ms() + u64::try_from(JOIN_WAIT.as_millis()).unwrap_or(u64::MAX);
         let looked_for = network.looked_for.clone();
         let membership = Membership::new(me.clone(), claimed.instance, looked_for, GRACE_MS, join_until_ms);
         let shared = Arc::new(NodeShared::new(
@@ -257,7 +258,7 @@ impl NodeBuilder {
             types,
             strategies,
             membership,
-            started,
+            clock,
         ));
         shared.set_transport(network.transport);
         say_what_is_linked(&shared, &stores);

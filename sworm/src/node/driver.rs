@@ -182,7 +182,12 @@ impl Driver {
             Effect::Disagreed { node, theirs } => {
                 drop(self.opened.send_replace(Opened::Disagreed { node, theirs }));
             }
-            Effect::Lease { until_ms } => shared.lease.set(until_ms),
+            Effect::Lease { until_ms } => {
+                shared.lease.set(until_ms);
+                if until_ms == 0 {
+                    super::lease::abort_late(shared);
+                }
+            }
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
             Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some(Emptied { moved, stays }))),
             Effect::Tell(notice) => self.tell(&notice),

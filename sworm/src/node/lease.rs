@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use super::sworm::SwormShared;
+use super::sworm::{Slot, SwormShared};
 use crate::core::majority::Rules;
 
 /// Until when workers may take messages and answer.
@@ -15,6 +15,8 @@ pub(crate) struct Lease {
     rules: Option<Rules>,
 }
 
+/// How long before its process would be a task is aborted.
+const ABORT_BEFORE: Duration = Duration::from_millis(1_000);
 /// How often the watch looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -49,6 +51,23 @@ impl Lease {
 
 /// Stands for a lease that was not held yet.
 const NEVER_HELD: u64 = u64::MAX - 1;
+
+/// The lease has ended: tasks that have not stopped shortly before they must have are aborted.
+pub(crate) fn abort_late(shared: &Arc<SwormShared>) {
+    let Some(limit) = shared.lease.stop_limit() else { return };
+    let running = |slot: &Slot| slot.task.as_ref().map(|task| task.handle.clone());
+    let tasks: Vec<_> = shared.slots().iter().filter_map(|(name, slot)| Some((name.clone(), running(slot)?))).collect();
+    tokio::spawn(async move {
+        tokio::time::sleep(limit.saturating_sub(ABORT_BEFORE)).await;
+        for (name, task) in tasks.iter().filter(|(_, task)| !task.is_finished()) {
+            tracing::warn!(
+                name = &**name,
+                "a worker did not stop in time, and there is no majority; its task is aborted"
+            );
+            task.abort();
+        }
+    });
+}
 
 /// Watches from a thread of its own, which no worker can block, that no worker outlives the lease by more than the time to
 /// stop: a task that blocks its thread cannot be ended otherwise than with its process. Where the process was suspended, the

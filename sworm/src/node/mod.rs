@@ -1,6 +1,7 @@
 //! Performs: one running node with its store, its transport and its sworms. What is to be done is decided in `core`.
 
 pub(crate) mod calls;
+pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod driver;
 mod forward;
@@ -32,6 +33,7 @@ use crate::store::{Store, StoreError};
 use crate::transport::Transport;
 use crate::worker::WorkerTypes;
 use calls::Calls;
+use clock::Clock;
 use sworm::SwormShared;
 
 /// The largest message or reply, encoded.
@@ -60,7 +62,7 @@ pub(crate) struct NodeShared {
     /// Gone once the node has stopped, whoever still holds a handle.
     transport: RwLock<Option<Arc<dyn Transport>>>,
     sworms: Mutex<HashMap<u64, Arc<SwormShared>>>,
-    started: Instant,
+    clock: Clock,
     life: watch::Sender<Life>,
 }
 
@@ -98,7 +100,7 @@ impl NodeShared {
         types: WorkerTypes,
         strategies: Strategies,
         membership: Membership,
-        started: Instant,
+        clock: Clock,
     ) -> Self {
         Self {
             me,
@@ -116,7 +118,7 @@ impl NodeShared {
             told: Mutex::default(),
             transport: RwLock::default(),
             sworms: Mutex::default(),
-            started,
+            clock,
             life: watch::Sender::new(Life::Running),
         }
     }
@@ -158,12 +160,12 @@ impl NodeShared {
     }
 
     pub(crate) fn mono_ms(&self) -> u64 {
-        mono_ms(self.started)
+        self.clock.ms()
     }
 
     /// The instant of a time of the core.
     pub(crate) fn instant(&self, mono_ms: u64) -> Instant {
-        self.started + Duration::from_millis(mono_ms)
+        self.clock.instant(mono_ms)
     }
 
     pub(crate) fn sworms(&self) -> MutexGuard<'_, HashMap<u64, Arc<SwormShared>>> {
@@ -269,12 +271,6 @@ pub(crate) async fn have_ended(tasks: &[AbortHandle]) {
     while tasks.iter().any(|task| !task.is_finished()) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// Milliseconds since a node's start; it counts on while the machine is suspended only as far as the system's
-/// monotonic clock does.
-pub(crate) fn mono_ms(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn unix_ms() -> u64 {
