@@ -158,6 +158,10 @@ struct Plainly;
 struct Carts;
 
 #[derive(Sworm)]
+#[sworm(mode = "majority", expect_nodes = 3, lease = "2s")]
+struct ByMajority;
+
+#[derive(Sworm)]
 #[sworm(restart = PATIENT, distribution = Nth { n: 0 }, handoff = false)]
 struct ByValue;
 

@@ -102,7 +102,8 @@ impl Core {
     fn send_request(&mut self, number: u64) {
         let Some(pending) = self.pending.get(&number) else { return };
         let (ask, to) = (pending.ask.clone(), self.decider(&pending.ask));
-        let Some(to) = to else { return };
+        // Before there are voters nothing is asked of anybody: who is told so later must be able to rely on it.
+        let Some(to) = to.filter(|_| self.not_founded().is_none()) else { return };
         if let Some(pending) = self.pending.get_mut(&number) {
             pending.unanswered |= pending.sent.is_some() && !pending.refused;
             pending.refused = false;

@@ -12,6 +12,7 @@ mod exits;
 mod isolation;
 mod log;
 mod lookups;
+mod majority;
 mod moving;
 mod names;
 mod opening;

@@ -1,0 +1,219 @@
+//! Mode "majority": only the side with a majority of the voters goes on.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm::{CallError, Event, Mode, NodeId, OpenError, RegisterError, UnregisterError, VotersError};
+use sworm_tests::{eventually, holds_for};
+
+use crate::{node, running};
+
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "majority-counter", handles(Add, Sleepy), handoff, distribution = "local-first")]
+struct Counter {
+    total: u32,
+}
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = u32, id = "majority-add")]
+struct Add(u32);
+
+impl Handler<Add> for Counter {
+    async fn handle(&mut self, Add(n): Add, ctx: &mut Context<Self>) -> u32 {
+        self.total += n;
+        ctx.checkpoint().await.expect("it saves its state");
+        self.total
+    }
+}
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "majority-sleep")]
+struct Sleepy(Duration);
+
+impl Handler<Sleepy> for Counter {
+    async fn handle(&mut self, Sleepy(time): Sleepy, _: &mut Context<Self>) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// As quick as it may be: what is silent is taken over after 5.25 s.
+fn spec(voters: usize) -> SwormSpec {
+    SwormSpec::new("s").mode(Mode::Majority).expect_nodes(voters).lease(Duration::from_secs(1))
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).expect("valid")
+}
+
+async fn opened(network: &MemoryNetwork, names: &[&str], voters: usize) -> Vec<(Node, Sworm)> {
+    let mut all = Vec::new();
+    for name in names {
+        let node = node(network, name).await;
+        let sworm = node.sworm(spec(voters)).await.expect("it opens");
+        all.push((node, sworm));
+    }
+    for (_, sworm) in &all {
+        eventually("the voters", || async { sworm.voters().await.expect("it runs").map(drop) }).await;
+    }
+    all
+}
+
+fn cut_off(network: &MemoryNetwork, lone: &str, others: &[&str]) {
+    others.iter().for_each(|other| network.cut(lone, other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_registered_before_the_voters_have_seen_each_other() {
+    let network = MemoryNetwork::new();
+    let a = node(&network, "a").await;
+    let on_a = a.sworm(spec(2)).await.expect("it opens");
+    let early = on_a.register("early", Counter::default()).timeout(Duration::from_millis(300)).await;
+    let Err(RegisterError::NoMajority { why }) = early else { panic!("{early:?}") };
+    assert!(why.contains("2 nodes"), "{why}");
+    assert_eq!(on_a.voters().await, Ok(None));
+    let b = node(&network, "b").await;
+    b.sworm(spec(2)).await.expect("it opens");
+    on_a.register_name("early", Counter::default()).await.expect("there is a majority");
+    let voters = on_a.voters().await.expect("it runs").expect("founded");
+    assert_eq!((voters.number, voters.nodes), (1, [id("a"), id("b")].into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_side_without_a_majority_refuses_and_parks_and_the_other_goes_on_from_what_was_acknowledged() {
+    let network = MemoryNetwork::new();
+    let all = opened(&network, &["a", "b", "c"], 3).await;
+    let (on_a, on_c) = (&all[0].1, &all[2].1);
+    let counter = on_c.register_name("alice", Counter::default()).await.expect("free");
+    assert_eq!(counter.pid().node, id("c"));
+    assert_eq!(counter.call(Add(5)).await, Ok(5));
+    let mut events = on_c.events();
+    cut_off(&network, "c", &["a", "b"]);
+    while events.next().await != Some(Event::MajorityLost) {}
+    let refused = on_c.register_name("bob", Counter::default()).await;
+    let Err(RegisterError::NoMajority { why }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("of 3 voters"), "{why}");
+    let refused = on_c.unregister_name("alice").await;
+    assert!(matches!(refused, Err(UnregisterError::NoMajority { .. })), "{refused:?}");
+    let here = on_c.whereis_name::<Counter>("alice").expect("it is known");
+    assert_eq!(here.call(Add(1)).await, Err(CallError::NoMajority));
+    eventually("that it is parked", || async {
+        let found = on_c.whereis("alice").expect("it is known");
+        (found.state == RegistrationState::Parked).then_some(())
+    })
+    .await;
+    let there = on_a.whereis_name::<Counter>("alice").expect("it is known");
+    let added = eventually("the other side", || async { there.call(Add(1)).await.ok() }).await;
+    assert_eq!(added, 6);
+    assert_ne!(running(on_a, "alice").await.pid.node, id("c"));
+    network.heal("c", "a");
+    network.heal("c", "b");
+    while events.next().await != Some(Event::MajorityHeard) {}
+    assert_eq!(eventually("the answer", || async { here.call(Add(1)).await.ok() }).await, 7);
+    on_c.register_name("bob", Counter::default()).await.expect("there is a majority again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_workers_go_on_where_they_were_when_nobody_has_taken_them_over() {
+    let network = MemoryNetwork::new();
+    let all = opened(&network, &["a", "b"], 2).await;
+    let (on_a, on_b) = (&all[0].1, &all[1].1);
+    let counter = on_b.register_name("alice", Counter::default()).await.expect("free");
+    assert_eq!(counter.call(Add(5)).await, Ok(5));
+    // Of two the first in order of ids goes on; and it hears of the other again before it may take anything over.
+    let mut events = on_b.events();
+    network.cut("a", "b");
+    on_a.register("bob", Counter::default())
+        .on(&id("a"))
+        .timeout(Duration::from_secs(30))
+        .await
+        .expect("half is enough");
+    while events.next().await != Some(Event::MajorityLost) {}
+    network.heal("a", "b");
+    let added = eventually("the answer", || async { counter.call(Add(1)).await.ok() }).await;
+    assert_eq!(added, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_is_held_back_when_the_majority_was_lost_while_the_message_was_handled() {
+    let network = MemoryNetwork::new();
+    let all = opened(&network, &["a", "b", "c"], 3).await;
+    let counter = all[2].1.register_name("alice", Counter::default()).await.expect("free");
+    assert_eq!(counter.pid().node, id("c"));
+    let sleeping = tokio::spawn({
+        let counter = counter.clone();
+        async move { counter.call(Sleepy(Duration::from_secs(3))).timeout(Duration::from_secs(20)).await }
+    });
+    cut_off(&network, "c", &["a", "b"]);
+    let answer = sleeping.await.expect("no panic");
+    // It may also be ended before it is done.
+    let held_back = matches!(answer, Err(CallError::MajorityLost | CallError::WorkerDied { .. }));
+    assert!(held_back && answer.as_ref().is_err_and(CallError::is_unknown_outcome), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn voters_are_added_and_taken_away_one_at_a_time_and_the_list_says_how_often() {
+    let network = MemoryNetwork::new();
+    let all = opened(&network, &["a", "b", "c"], 1).await;
+    let list = |names: &[&str]| names.iter().map(|name| id(name)).collect();
+    let on_c = &all[2].1;
+    assert_eq!(on_c.voters().await.expect("it runs").expect("founded").nodes, list(&["a"]));
+    let refused = on_c.remove_voter(&id("a")).await;
+    assert_eq!(refused, Err(VotersError::LastVoter { node: id("a") }));
+    let two = on_c.add_voter(&id("b")).await.expect("it is there");
+    assert_eq!((two.number, two.nodes), (2, list(&["a", "b"])));
+    let three = all[1].1.add_voter(&id("c")).await.expect("it is there");
+    assert_eq!((three.number, three.nodes.clone()), (3, list(&["a", "b", "c"])));
+    assert_eq!(on_c.add_voter(&id("c")).await, Ok(three), "again changes nothing");
+    let two = on_c.remove_voter(&id("a")).await.expect("majorities are there");
+    assert_eq!((two.number, two.nodes), (4, list(&["b", "c"])));
+    let available = all[0].0.sworm("other").await.expect("it opens");
+    let refused = available.add_voter(&id("b")).await;
+    assert_eq!(refused, Err(VotersError::NotMajority { sworm: "other".into() }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_lease_waits_longer_for_a_silent_node() {
+    let network = MemoryNetwork::new();
+    let long = spec(2).lease(Duration::from_secs(30));
+    let mut all = Vec::new();
+    for name in ["a", "b"] {
+        let node = node(&network, name).await;
+        let sworm = node.sworm(long.clone()).await.expect("it opens");
+        all.push((node, sworm));
+    }
+    let counter = all[1].1.register_name("alice", Counter::default()).await.expect("there is a majority");
+    assert_eq!(counter.pid().node, id("b"));
+    network.cut("a", "b");
+    // With a lease of 1 s all of this would be over after 6 s.
+    holds_for(Duration::from_secs(8), "b goes on and a takes nothing over", || async {
+        counter.call(Sleepy(Duration::ZERO)).await == Ok(())
+            && all[0].1.whereis("alice").is_some_and(|found| found.pid.node == id("b"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_do_not_fit_the_mode_are_refused_when_the_sworm_is_opened() {
+    let network = MemoryNetwork::new();
+    let a = node(&network, "a").await;
+    let second = Duration::from_secs(1);
+    for (wrong, why) in [
+        (SwormSpec::new("s").mode(Mode::Majority), "needs expect_nodes"),
+        (SwormSpec::new("s").mode(Mode::Majority).expect_nodes(0), "1 to 99"),
+        (SwormSpec::new("s").mode(Mode::Majority).expect_nodes(100), "1 to 99"),
+        (SwormSpec::new("s").expect_nodes(3), "mode \"majority\" only"),
+        (SwormSpec::new("s").lease(second), "mode \"majority\" only"),
+        (spec(1).lease(second / 2), "1 s to 60 s"),
+        (spec(1).lease(second).sync_interval(second), "five times"),
+    ] {
+        let refused = a.sworm(wrong).await;
+        let Err(OpenError::BadSetting { what, .. }) = refused else { panic!("{why}: {refused:?}") };
+        assert!(what.contains(why), "{what}");
+    }
+    a.sworm(spec(1)).await.expect("it opens");
+    let b = node(&network, "b").await;
+    let other = b.sworm(spec(2)).await;
+    assert!(matches!(&other, Err(OpenError::Disagreed { theirs, .. }) if theirs.contains("majority")), "{other:?}");
+}
