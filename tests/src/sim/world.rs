@@ -126,6 +126,11 @@ impl World {
         Self::under(Options { nodes, ..Options::none() })
     }
 
+    /// The same in mode "majority", with all of them as voters.
+    pub fn voting(nodes: usize) -> Self {
+        Self::under(Options { nodes, majority: true, ..Options::none() })
+    }
+
     /// A cluster whose nodes all run and have met.
     pub fn under(options: Options) -> Self {
         let mut world = Self::new(options, false);
