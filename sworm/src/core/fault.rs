@@ -99,6 +99,10 @@ faults! {
     QuorumOfVisible = "quorum-of-visible",
     /// A node that has lost its store votes at once.
     VoteWithoutStore = "vote-without-store",
+    /// What was pulled in a view counts when the same view comes back, whatever was decided in between.
+    SameViewAgain = "same-view-again",
+    /// A worker that was stopped when the lease ended is started again here, without being granted anew.
+    RestartAfterLease = "restart-after-lease",
     /// A node counts as gone in mode "majority" when one voter says so.
     OneVoiceIsEnough = "one-voice-is-enough",
     /// A copy of a state that was just promised is thrown away for older news.

@@ -469,7 +469,7 @@ impl Core {
         let Some(local) = self.local.get_mut(name) else { return };
         let (birth, since) = (local.birth, local.since);
         local.granted = None;
-        local.fenced = true;
+        local.fenced = !planted(Fault::RestartAfterLease);
         match &local.phase {
             _ if attached => {
                 self.local.remove(name);

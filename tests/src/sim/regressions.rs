@@ -19,4 +19,11 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
     (Case::playing(Plot::Random, 1_446), "a lane that had ended was held for ever"),
     (Case::playing(Plot::SlowEnds, 9), "a name was given away again while its former worker still stopped"),
     (Case::playing(Plot::SlowLosers, 2), "a name was lost whose winner had ended before its loser had stopped"),
+    (Case::playing(Plot::Minority, 3), "a view came back, and what was decided in between was not pulled"),
+    (Case::playing(Plot::Suspended, 1), "a node that was stopped took heartbeats for young that had waited for it"),
+    (
+        Case::playing(Plot::Suspended, 16),
+        "a worker counted as running that had been stopped in the middle of its start",
+    ),
+    (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
 ];

@@ -30,8 +30,12 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::NoViewBarrier | Fault::EndOnSuspicion | Fault::WeakBeatsOriginal => &[Plot::LoneCut],
         Fault::LoserRunsOn | Fault::LoserUntold | Fault::RemoveAnothersCell => &[Plot::LoneCut],
         Fault::RegisterUnasked | Fault::ForgetEarly => &[Plot::BackFirst],
-        Fault::NoStopWithoutMajority | Fault::TakeOverEarly | Fault::ShrinkUnheard => &[Plot::Minority],
-        Fault::LeaseFromReceipt | Fault::QuorumOfVisible | Fault::OneVoiceIsEnough => &[Plot::Suspended],
+        Fault::NoStopWithoutMajority | Fault::TakeOverEarly | Fault::ShrinkUnheard | Fault::SameViewAgain => {
+            &[Plot::Minority]
+        }
+        Fault::LeaseFromReceipt | Fault::QuorumOfVisible | Fault::OneVoiceIsEnough | Fault::RestartAfterLease => {
+            &[Plot::Suspended]
+        }
         Fault::VoteWithoutStore => &[Plot::Voters],
         Fault::ForgetTheAway => &[Plot::EndedAlone],
         Fault::EndedIsFree => &[Plot::SlowEnds],
