@@ -12,6 +12,9 @@ use super::lane::{Change, Delta, Joined, Lane};
 use super::shared::Shared;
 use crate::codec;
 
+mod bans;
+mod ends;
+
 /// A tombstone costs less than a whole lane for a laggard: keep this many.
 const SPARE_TOMBSTONES: usize = 1024;
 
@@ -78,37 +81,14 @@ impl Directory {
         directory.touch_all();
         directory
     }
-
     /// The lane of that id.
     pub fn lane(&self, id: &LaneId) -> Option<&Lane> {
         self.lanes.get(id)
     }
-
     /// All lanes.
     pub fn lanes(&self) -> impl Iterator<Item = (&LaneId, &Lane)> {
         self.lanes.iter()
     }
-
-    /// The ended incarnations: of each node, all up to this one.
-    pub fn ended(&self) -> &BTreeMap<NodeId, Incarnation> {
-        &self.ended
-    }
-
-    /// The dropped incarnations: of each node, all up to this one.
-    pub fn dropped(&self) -> &BTreeMap<NodeId, Incarnation> {
-        &self.dropped
-    }
-
-    /// Whether that incarnation is known to have ended.
-    pub fn has_ended(&self, peer: &Peer) -> bool {
-        self.ended.get(&peer.node).is_some_and(|upto| peer.incarnation <= *upto)
-    }
-
-    /// Whether everything about that incarnation was given up.
-    pub fn is_dropped(&self, peer: &Peer) -> bool {
-        self.dropped.get(&peer.node).is_some_and(|upto| peer.incarnation <= *upto)
-    }
-
     /// Hash of all that is held: equal hashes, equal directories.
     pub fn hash(&self) -> u64 {
         let lanes: Vec<_> =
@@ -116,19 +96,16 @@ impl Directory {
         let bytes = codec::encode(&(lanes, &self.ended, &self.dropped)).expect("ids and numbers encode");
         xxh3_64(&bytes)
     }
-
     /// States a fact in the own lane.
     pub fn put(&mut self, key: Key, value: Value) {
         self.touch(&key);
         self.own().put(key, value);
     }
-
     /// States a name in the own lane.
     pub fn put_name(&mut self, name: &Arc<str>, mut cell: NameCell) {
         self.shared.share(&mut cell);
         self.put(Key::Name(name.clone()), Value::Name(Arc::new(cell)));
     }
-
     /// Takes a fact of the own lane back. If that is a name that others speak of, what they say must be known to whoever
     /// hears of it: else the name would look free to those who hear of this first.
     pub fn remove(&mut self, key: &Key) {
@@ -141,7 +118,6 @@ impl Directory {
         self.touch(key);
         self.own().remove(key);
     }
-
     fn have_seen(&mut self, name: &Arc<str>) {
         let others = self.cells(name).map(|(lane, _)| lane).filter(|lane| **lane != self.me && !self.has_ended(lane));
         let news: Vec<LaneId> = others.cloned().collect();
@@ -156,7 +132,6 @@ impl Directory {
         seen.extend(news.into_iter().map(|lane| (lane.clone(), self.lanes[&lane].max())));
         self.put(Key::Seen, Value::Seen(seen));
     }
-
     /// Whether somebody took a name back because of something that is not held here, and that somebody who is there can
     /// still tell.
     pub fn lacks_what_was_seen(&self, live: impl Fn(&LaneId) -> bool) -> bool {
@@ -171,123 +146,27 @@ impl Directory {
             _ => false,
         })
     }
-
     /// What must never be done: only for a planted fault.
     pub(super) fn remove_from_others(&mut self, name: &Arc<str>) {
         let key = Key::Name(name.clone());
         self.lanes.iter_mut().filter(|(id, _)| **id != self.me).for_each(|(_, lane)| lane.remove(&key));
     }
-
     /// The own statement about a name.
     pub fn mine(&self, name: &Arc<str>) -> Option<&Arc<NameCell>> {
         self.lanes.get(&self.me)?.name(name).map(|(_, cell)| cell)
     }
-
     /// All names in the own lane.
     pub fn my_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
         self.lanes.get(&self.me).into_iter().flat_map(Lane::names)
     }
-
     /// A name of a lane as it is held there: so that an index beside it need not hold the text again.
     pub fn as_held(&self, lane: &LaneId, name: &Arc<str>) -> Option<&Arc<str>> {
         self.lanes.get(lane)?.name(name).map(|(name, _)| name)
     }
-
-    /// Ends these births of a name for good. If the own statement is of one of them it stays until its worker has stopped.
-    pub fn ban(&mut self, name: &Arc<str>, births: impl IntoIterator<Item = Birth>) {
-        let key = Key::Ban(name.clone());
-        let mut all: BTreeSet<Birth> = births.into_iter().collect();
-        if planted(Fault::BanOneBirth) {
-            all = all.into_iter().take(1).collect();
-        }
-        if let Some(Value::Ban(set)) = self.lanes.get(&self.me).and_then(|lane| lane.fact(&key)) {
-            all.extend(set);
-        }
-        self.put(key, Value::Ban(all));
-    }
-
-    /// Ends these births of a name for good, and takes the own statement of it back if it is of one of them: no worker of
-    /// it runs here any more.
-    pub fn ban_stopped(&mut self, name: &Arc<str>, births: impl IntoIterator<Item = Birth>) {
-        let births: BTreeSet<Birth> = births.into_iter().collect();
-        self.ban(name, births.iter().copied());
-        if self.mine(name).is_some_and(|cell| births.contains(&cell.birth)) {
-            self.remove(&Key::Name(name.clone()));
-        }
-    }
-
     /// All births of a name that any lane speaks of.
     pub fn births(&self, name: &Arc<str>) -> BTreeSet<Birth> {
         self.cells(name).map(|(_, cell)| cell.birth).collect()
     }
-
-    /// Whether a birth of a name has ended for good.
-    pub fn is_banned(&self, name: &Arc<str>, birth: Birth) -> bool {
-        let key = Key::Ban(name.clone());
-        self.lanes.values().any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(&birth)))
-    }
-
-    /// The births of a name that somebody still speaks of and that only incarnations which have ended have banned: to be
-    /// banned again, since those lanes will go.
-    pub fn orphaned_bans(&self, name: &Arc<str>) -> BTreeSet<Birth> {
-        let key = Key::Ban(name.clone());
-        let banned = |birth: &Birth, living: bool| {
-            let lanes = self.lanes.iter().filter(|(id, _)| self.has_ended(id) != living);
-            lanes
-                .map(|(_, lane)| lane)
-                .any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(birth)))
-        };
-        let mut births = if planted(Fault::DropBans) { BTreeSet::new() } else { self.births(name) };
-        if !self.away.is_empty() {
-            let bans = self.lanes.values().filter_map(|lane| match lane.fact(&key) {
-                Some(Value::Ban(set)) => Some(set.iter().filter(|birth| self.may_come_back(**birth))),
-                _ => None,
-            });
-            births.extend(bans.flatten());
-        }
-        births.into_iter().filter(|birth| banned(birth, false) && !banned(birth, true)).collect()
-    }
-
-    /// Whether a lineage that was ended still stands in the lane of a host that is there: it has not stopped it yet.
-    pub fn is_ending(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> bool {
-        self.cells(name).any(|(host, cell)| live(host) && cell.state.is_claim() && self.is_banned(name, cell.birth))
-    }
-
-    /// Notes who has ended and is not back: its store may still speak of whatever was registered before. That is reckoned
-    /// with for so long.
-    pub fn note_away(&mut self, now: u64, limit: u64, is_back: impl Fn(&NodeId) -> bool) {
-        let me = &self.me.node;
-        let away: Vec<&NodeId> = self.ended.keys().filter(|node| *node != me && !is_back(node)).collect();
-        let since = |node: &NodeId| self.away.get(node).copied().unwrap_or(now);
-        let reckoned = |since: u64| if now < since.saturating_add(limit) { since } else { 0 };
-        self.away = away.into_iter().map(|node| (node.clone(), reckoned(since(node)))).collect();
-    }
-
-    /// Whether somebody who is away may still speak of a lineage.
-    fn may_come_back(&self, birth: Birth) -> bool {
-        self.away.values().any(|since| birth.0 < *since) && !planted(Fault::ForgetTheAway)
-    }
-
-    /// Forgets those own bans that no cell in any lane needs any more. Only while all known members hold the same.
-    pub fn forget_bans(&mut self) {
-        let Some(own) = self.lanes.get(&self.me) else { return };
-        let idle: Vec<Key> = own
-            .facts()
-            .filter_map(|(key, value)| match (key, value) {
-                (Key::Ban(name), Value::Ban(set)) => Some((key, name, set)),
-                _ => None,
-            })
-            .filter(|(_, name, set)| {
-                self.cells(name).all(|(_, cell)| !set.contains(&cell.birth))
-                    && !set.iter().any(|birth| self.may_come_back(*birth))
-            })
-            .map(|(key, _, _)| key.clone())
-            .collect();
-        for key in idle {
-            self.remove(&key);
-        }
-    }
-
     /// The highest epoch of a name in any lane.
     pub fn highest_epoch(&self, name: &Arc<str>) -> Epoch {
         self.cells(name)
@@ -299,7 +178,6 @@ impl Directory {
             .max()
             .unwrap_or_default()
     }
-
     /// What the lanes say of a name when these peers are in view.
     pub fn standing(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> Standing {
         let mut claim: Option<(&Peer, &Arc<NameCell>)> = None;
@@ -329,12 +207,10 @@ impl Directory {
             (None, None) => Standing::Free,
         }
     }
-
     /// Every statement about a name, with the lane that it stands in.
     pub fn cells(&self, name: &Arc<str>) -> impl Iterator<Item = (&LaneId, &Arc<NameCell>)> {
         self.lanes.iter().filter_map(|(id, lane)| Some((id, lane.name(name)?.1)))
     }
-
     /// Holds once what cells that were just decoded say alike.
     pub fn share(&mut self, cells: &mut [Change]) {
         for (_, _, value) in cells {
@@ -343,7 +219,6 @@ impl Directory {
             }
         }
     }
-
     /// Takes a delta of another node's lane in.
     pub fn join(&mut self, delta: Delta) -> Joined {
         if self.is_dropped(&delta.lane) || delta.lane == self.me {
@@ -357,112 +232,6 @@ impl Directory {
         }
         joined
     }
-
-    /// Notes that a node's incarnations up to this one have ended. Returns whether that is news.
-    pub fn end(&mut self, node: &NodeId, upto: Incarnation) -> bool {
-        raise(&mut self.ended, node, upto)
-    }
-
-    /// Notes where the lane of one that left ends.
-    pub fn finish(&mut self, lane: LaneId, max: u64) {
-        if !self.is_dropped(&lane) {
-            self.finals.insert(lane, max);
-        }
-    }
-
-    /// Where the lanes of those who left end.
-    pub fn finals(&self) -> &BTreeMap<LaneId, u64> {
-        &self.finals
-    }
-
-    /// Whether the copy of a lane of one that left is all that it said.
-    pub fn is_final(&self, lane: &LaneId) -> bool {
-        self.finals.get(lane).is_some_and(|max| self.lanes.get(lane).map_or(0, Lane::max) >= *max)
-    }
-
-    /// Gives up a node's incarnations up to this one. Returns the lanes that went with them.
-    pub fn drop_upto(&mut self, node: &NodeId, upto: Incarnation) -> Vec<LaneId> {
-        if !raise(&mut self.dropped, node, upto) {
-            return Vec::new();
-        }
-        self.finals.retain(|id, _| id.node != *node || id.incarnation > upto);
-        let gone: Vec<LaneId> = self
-            .lanes
-            .keys()
-            .filter(|id| id.node == *node && id.incarnation <= upto && **id != self.me)
-            .cloned()
-            .collect();
-        for id in &gone {
-            if let Some(lane) = self.lanes.remove(id) {
-                self.touched.extend(names_of(&lane));
-            }
-        }
-        gone
-    }
-
-    /// The lanes that can be given up: ended, and each of their names covered by a durable cell in a lane that is not, or
-    /// by a durable ban. `durable` tells up to which number a lane is on its owner's disk, `complete` whether the copy of one
-    /// that has ended holds the last that was said in it.
-    pub fn droppable(&self, durable: impl Fn(&LaneId) -> u64, complete: impl Fn(&LaneId) -> bool) -> Vec<LaneId> {
-        let lasting: Vec<(&LaneId, &Lane, u64)> = self
-            .lanes
-            .iter()
-            .filter(|(id, _)| !self.has_ended(id) || planted(Fault::DropCoveredByEnded))
-            .map(|(id, lane)| (id, lane, if self.has_ended(id) { u64::MAX } else { durable(id) }))
-            .collect();
-        let durable_at = |lane: &Lane, key: &Key, upto: u64| lane.seq(key).is_some_and(|seq| seq <= upto);
-        let banned = |name: &Arc<str>, birth: Birth| {
-            let key = Key::Ban(name.clone());
-            lasting.iter().any(|(_, lane, upto)| {
-                matches!(lane.fact(&key), Some(Value::Ban(births)) if births.contains(&birth))
-                    && durable_at(lane, &key, *upto)
-            })
-        };
-        let covered = |name: &Arc<str>, cell: &NameCell| {
-            // A later assignment; or a living worker of another lineage, against which this one has lost.
-            let later = |theirs: &NameCell| match theirs.birth == cell.birth {
-                true if planted(Fault::DropCoveredByEnded) => theirs.epoch >= cell.epoch,
-                true => theirs.epoch > cell.epoch,
-                false => theirs.state.is_claim(),
-            };
-            let key = Key::Name(name.clone());
-            let lasts = lasting.iter().any(|(_, lane, upto)| {
-                lane.name(name).is_some_and(|(_, theirs)| later(theirs)) && durable_at(lane, &key, *upto)
-            });
-            cell.attached || lasts || banned(name, cell.birth)
-        };
-        // A ban must not go before what it bans.
-        let needless = |lane: &Lane| {
-            planted(Fault::DropBans)
-                || lane.facts().all(|(key, value)| match (key, value) {
-                    (Key::Ban(name), Value::Ban(births)) => births.iter().all(|birth| {
-                        let idle =
-                            !self.may_come_back(*birth) && self.cells(name).all(|(_, cell)| cell.birth != *birth);
-                        banned(name, *birth) || idle
-                    }),
-                    _ => true,
-                })
-        };
-        // To drop an incarnation is to drop all before it: none of them may still say something.
-        let mut found: Vec<LaneId> = Vec::new();
-        let mut kept: Option<&NodeId> = None;
-        for (id, lane) in &self.lanes {
-            if kept == Some(&id.node) && !planted(Fault::DropEarlier) {
-                continue;
-            }
-            if self.has_ended(id)
-                && complete(id)
-                && lane.names().all(|(name, cell)| covered(name, cell))
-                && needless(lane)
-            {
-                found.push(id.clone());
-            } else {
-                kept = Some(&id.node);
-            }
-        }
-        found
-    }
-
     /// The changes of the own lane that were not published yet.
     pub fn unpublished(&mut self) -> Option<Delta> {
         self.own().collect(SPARE_TOMBSTONES);
@@ -474,21 +243,17 @@ impl Directory {
         self.published = lane.max();
         Some(delta)
     }
-
     /// The names that changed since the last call.
     pub fn take_touched(&mut self) -> BTreeSet<Arc<str>> {
         std::mem::take(&mut self.touched)
     }
-
     /// Marks all names as changed, as when the view changed.
     pub fn touch_all(&mut self) {
         self.touched.extend(self.lanes.values().flat_map(names_of));
     }
-
     fn own(&mut self) -> &mut Lane {
         self.lanes.entry(self.me.clone()).or_default()
     }
-
     fn touch(&mut self, key: &Key) {
         self.touched.extend(name_of(key));
     }
@@ -503,20 +268,6 @@ fn name_of(key: &Key) -> Option<Arc<str>> {
     match key {
         Key::Name(name) | Key::Ban(name) => Some(name.clone()),
         Key::Sworm | Key::WorkerType(_) | Key::Seen | Key::Voters => None,
-    }
-}
-
-fn raise(map: &mut BTreeMap<NodeId, Incarnation>, node: &NodeId, upto: Incarnation) -> bool {
-    match map.get_mut(node) {
-        Some(known) if *known >= upto => false,
-        Some(known) => {
-            *known = upto;
-            true
-        }
-        None => {
-            map.insert(node.clone(), upto);
-            true
-        }
     }
 }
 

@@ -6,19 +6,18 @@
 //! silent for so long that its lease has ended and its workers have stopped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cell::{Key, NameState, Value};
+use super::cell::Key;
 use super::fault::{Fault, planted};
-use super::host::LocalPhase;
 use super::ids::{LaneId, NodeId, Peer};
 use super::message::{Beat, Message, Refusal};
 use super::state::Core;
 use super::{Effect, Notice};
-use crate::strategy::Exit;
 
+mod lists;
+mod parking;
 pub mod voters;
 
 use self::voters::Ballot;
@@ -152,18 +151,10 @@ impl Core {
             self.park_all();
         }
     }
-
     /// Whether this node may run workers.
     pub(super) fn may_host(&self) -> bool {
         self.majority.as_ref().is_none_or(|majority| majority.holds && self.now.mono_ms < majority.lease_until_ms)
     }
-
-    /// Whether this node may take what was released to it. One that was out of sight must hear first what was decided
-    /// meanwhile.
-    pub(super) fn may_take_over(&self) -> bool {
-        self.majority.is_none() || self.may_host() && self.settled()
-    }
-
     /// Why a request is refused at once, if it is: who had a majority and has lost it knows that nobody will decide.
     pub(super) fn without_majority(&self) -> Option<Refusal> {
         let majority = self.majority.as_ref().filter(|majority| !majority.holds && majority.lease_until_ms > 0)?;
@@ -171,7 +162,6 @@ impl Core {
         let heard = self.fresh_voters().len();
         Some(Refusal::NoMajority { why: format!("{heard} of {voters} voters are heard of") })
     }
-
     /// The same for one that waited in vain, while there were no voters yet.
     pub(super) fn not_founded(&self) -> Option<Refusal> {
         let majority = self.majority.as_ref().filter(|majority| majority.ballot.decided.is_none())?;
@@ -179,66 +169,20 @@ impl Core {
         let why = format!("there are no voters before {expect} nodes have seen each other; {there} are there");
         Some(Refusal::NoMajority { why })
     }
-
     /// Whether those in view include enough voters to decide.
     pub(super) fn has_quorum_in_view(&self) -> bool {
         self.majority.as_ref().is_none_or(|majority| {
             majority.is_quorum(|node| *node == self.config.me.node || self.view.peer(node).is_some())
         })
     }
-
     /// Whether enough voters are such; `None` where there are none.
     pub(super) fn is_known_to_quorum(&self, of: impl Fn(&NodeId) -> bool) -> Option<bool> {
         self.majority.as_ref().map(|majority| majority.is_quorum(of))
     }
-
-    /// Whether a node that is not in view may still run what its lane says.
-    pub(super) fn may_still_run(&self, peer: &Peer) -> bool {
-        self.majority.as_ref().is_some_and(|majority| {
-            !self.is_live(peer) && !self.directory.has_ended(peer) && !majority.gone.contains(peer)
-        })
-    }
-
-    /// The list of voters that counts.
-    pub fn voters(&self) -> Option<&voters::Voters> {
-        self.majority.as_ref()?.ballot.decided.as_ref()
-    }
-
     /// Until when this node may run workers; `None` if it always may.
     pub fn lease_until_ms(&self) -> Option<u64> {
         self.majority.as_ref().map(|majority| if majority.holds { majority.lease_until_ms } else { 0 })
     }
-
-    /// Somebody wants the list of voters changed.
-    pub(super) fn on_ask_voter(&mut self, request: &super::ids::RequestId, node: &NodeId, add: bool) {
-        let settled = self.settled() && self.leads();
-        let Some(majority) = &mut self.majority else {
-            return self.answer_to(request, Err(Refusal::NotMajority));
-        };
-        let decided = majority.ballot.decided.as_ref();
-        if let Some(list) = decided.filter(|list| list.nodes.contains(node) == add) {
-            let done = super::message::Done::Voters { number: list.number, nodes: list.nodes.clone() };
-            majority.change = None;
-            return self.answer_to(request, Ok(done));
-        }
-        if !add && decided.is_some_and(|list| list.nodes.len() == 1) {
-            return self.answer_to(request, Err(Refusal::LastVoter));
-        }
-        if settled && majority.change.is_none() {
-            majority.change = Some((node.clone(), add));
-        }
-        self.answer_to(request, Err(Refusal::Again));
-    }
-
-    /// Who makes proposals: the first in view.
-    pub(super) fn leader(&self) -> Option<&Peer> {
-        self.view.up().next()
-    }
-
-    fn leads(&self) -> bool {
-        self.leader() == Some(&self.config.me)
-    }
-
     /// A heartbeat was sent; this says what was heard of the others.
     pub(super) fn vote(&mut self) {
         let (now, counter) = (self.now.mono_ms, self.beat_counter);
@@ -254,7 +198,6 @@ impl Core {
         let votes = Votes { view, votes, lists, echoes: self.echoes(), silent };
         self.out.push(Effect::Broadcast(Box::new(Message::Votes(votes))));
     }
-
     /// Whether a member's newest heartbeat is an answer to a late one of this node's. That it came lately is not enough:
     /// what comes to a process that was stopped may have been sent long ago.
     pub(super) fn has_answered(&self, node: &NodeId, beat: &Beat) -> bool {
@@ -264,7 +207,6 @@ impl Core {
             })
         })
     }
-
     fn echoes(&self) -> Vec<(Peer, u64)> {
         let heard = |(node, member): (&NodeId, &super::view::Member)| {
             let peer = Peer { node: node.clone(), incarnation: member.incarnation };
@@ -272,7 +214,6 @@ impl Core {
         };
         self.members.iter().filter_map(heard).collect()
     }
-
     /// Who is silent, of those whose end is not known.
     fn silent(&self) -> BTreeSet<Peer> {
         let Some(majority) = &self.majority else { return BTreeSet::new() };
@@ -283,7 +224,6 @@ impl Core {
         let met = met.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation });
         self.directory.lanes().map(|(lane, _)| lane.clone()).chain(met).filter(silent).collect()
     }
-
     /// A vote counts when the voter's disk holds the list by which it votes.
     fn may_vote(&self) -> bool {
         let Some(majority) = &self.majority else { return false };
@@ -294,13 +234,11 @@ impl Core {
         let listed = majority.ballot.lists().any(|list| list.nodes.contains(&self.config.me.node));
         listed && (majority.ballot.votes || planted(Fault::VoteWithoutStore)) && durable()
     }
-
     pub(super) fn hear(&mut self, peer: &Peer) {
         if let Some(majority) = &mut self.majority {
             majority.heard_ms.insert(peer.clone(), self.now.mono_ms);
         }
     }
-
     pub(super) fn on_votes(&mut self, from: &Peer, votes: Votes) {
         let me = self.config.me.clone();
         let now = self.now.mono_ms;
@@ -316,7 +254,6 @@ impl Core {
         }
         self.renew_lease();
     }
-
     fn renew_lease(&mut self) {
         let (me, votes, now) = (self.config.me.node.clone(), self.may_vote(), self.now.mono_ms);
         let Some(majority) = &mut self.majority else { return };
@@ -332,7 +269,6 @@ impl Core {
             self.recheck_all();
         }
     }
-
     /// The voters whose votes are young enough to count, this node among them if it is one.
     fn fresh_voters(&self) -> BTreeSet<NodeId> {
         let Some(majority) = &self.majority else { return BTreeSet::new() };
@@ -341,7 +277,6 @@ impl Core {
         let voters = majority.votes.iter().filter(|(_, vote)| fresh(vote)).map(|(node, _)| node.clone());
         voters.chain(self.may_vote().then(|| self.config.me.node.clone())).collect()
     }
-
     pub(super) fn tick_majority(&mut self) {
         if self.majority.is_none() {
             return;
@@ -350,7 +285,6 @@ impl Core {
         self.renew_lease();
         self.tick_gone();
     }
-
     /// Takes those out of view of whom enough voters say that they are silent, and back in who are heard of again.
     fn tick_gone(&mut self) {
         let Some(majority) = &self.majority else { return };
@@ -390,116 +324,6 @@ impl Core {
         }
         self.recheck_all();
     }
-
-    /// Learns of lists, stores what is proposed, proposes, decides.
-    fn tick_ballot(&mut self) {
-        let (now, me) = (self.now.mono_ms, self.config.me.clone());
-        let settled = self.agrees();
-        let ballot_number = self.hybrid();
-        let leader = self.leader().cloned();
-        let Some(majority) = &self.majority else { return };
-        let mut ballot = majority.ballot.clone();
-        let mut proposed_in = majority.proposed_in;
-        let stated = |peer: &Peer| match self.directory.lane(peer)?.fact(&Key::Voters)? {
-            Value::Voters(ballot) => Some(&**ballot),
-            _ => None,
-        };
-        for (id, _) in self.directory.lanes().filter(|(id, _)| **id != me) {
-            if let Some(other) = stated(id) {
-                ballot.learn(other);
-            }
-        }
-        let proposal = leader.as_ref().filter(|leader| **leader != me).and_then(stated);
-        if let Some(proposal) = proposal.and_then(|other| other.proposed.as_ref()) {
-            ballot.accept(&me.node, proposal);
-        }
-        if settled && leader.as_ref() == Some(&me) && proposed_in != Some(self.view.hash) {
-            let up: Vec<&NodeId> = self.view.up().map(|peer| &peer.node).collect();
-            let enough = up.len() >= majority.rules.expect;
-            let first = enough.then(|| up.iter().take(majority.rules.expect).map(|node| (*node).clone()).collect());
-            let change = majority.change.as_ref().map(|(node, add)| (node, *add));
-            let others = self.view.members.keys().filter(|peer| **peer != me).filter_map(stated);
-            if let Some(proposal) = ballot.proposal(others, first, change, ballot_number) {
-                ballot.accept(&me.node, &proposal);
-                proposed_in = Some(self.view.hash);
-            }
-        }
-        let stored = |node: &NodeId| {
-            let peer = if *node == me.node { Some(&me) } else { self.view.peer(node) }?;
-            let seq = self.directory.lane(peer)?.seq(&Key::Voters)?;
-            let durable = if *peer == me {
-                self.durable_max
-            } else {
-                self.members.get(node)?.beat.as_ref().map_or(0, |(beat, _)| beat.durable)
-            };
-            stated(peer).filter(|_| seq <= durable)
-        };
-        ballot.decide(stored);
-        if settled {
-            ballot.admit(&me.node, stored);
-        }
-        let Some(majority) = &mut self.majority else { return };
-        if ballot.number() != majority.ballot.number() {
-            proposed_in = None;
-            majority.change = None;
-        }
-        majority.proposed_in = proposed_in;
-        if ballot != majority.ballot {
-            if ballot.hash() != majority.ballot.hash() || ballot.number() != majority.ballot.number() {
-                majority.since_ms = now;
-            }
-            majority.ballot = ballot.clone();
-            self.directory.put(Key::Voters, Value::Voters(Box::new(ballot)));
-        }
-    }
-
-    /// Without a lease nothing runs here: all workers are parked with their states.
-    fn park_all(&mut self) {
-        self.restoring.clear();
-        self.offers.clear();
-        self.keep_no_more();
-        let names: Vec<Arc<str>> = self.local.keys().cloned().collect();
-        for name in names {
-            self.park_without_lease(&name);
-        }
-    }
-
-    pub(super) fn park_without_lease(&mut self, name: &Arc<str>) {
-        let attached = self.directory.mine(name).is_some_and(|cell| cell.attached);
-        let Some(local) = self.local.get_mut(name) else { return };
-        let (birth, since) = (local.birth, local.since);
-        local.granted = None;
-        local.fenced = !planted(Fault::RestartAfterLease);
-        match &local.phase {
-            _ if attached => {
-                self.local.remove(name);
-                self.directory.ban_stopped(name, [birth]);
-            }
-            LocalPhase::Waiting { .. } | LocalPhase::Restoring => {
-                self.local.remove(name);
-                self.restate(name, |cell| cell.state = NameState::Parked);
-            }
-            LocalPhase::Running => self.park(name, Exit::MajorityLost),
-            LocalPhase::Moving(moving) if !moving.is_accepted() => self.park_in_mid_move(name),
-            LocalPhase::Starting | LocalPhase::Settling => {
-                local.phase = LocalPhase::Parking;
-                self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::MajorityLost });
-            }
-            LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Stopping(_) => {}
-        }
-    }
-
-    /// Whether a name may be started from what a lane says: nobody can be running it.
-    pub(super) fn may_be_adopted(&self, name: &Arc<str>) -> bool {
-        !self.directory.cells(name).any(|(host, cell)| {
-            let given_to = match &cell.state {
-                NameState::Released(release) => Some(&release.to),
-                _ => None,
-            };
-            cell.state.is_claim() && self.may_still_run(host) || given_to.is_some_and(|to| self.may_still_run(to))
-        })
-    }
-
     /// Whether somebody is in view of whom enough voters say that it is gone.
     pub(super) fn is_voted_out(&self, peer: &Peer) -> bool {
         self.majority.as_ref().is_some_and(|majority| majority.gone.contains(peer))

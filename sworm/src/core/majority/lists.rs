@@ -1,0 +1,106 @@
+//! The lists of voters at work: they are learnt, stored, proposed and decided.
+
+use super::voters::Voters;
+use crate::core::cell::{Key, Value};
+use crate::core::ids::{NodeId, Peer, RequestId};
+use crate::core::message::{Done, Refusal};
+use crate::core::state::Core;
+
+impl Core {
+    /// The list of voters that counts.
+    pub fn voters(&self) -> Option<&Voters> {
+        self.majority.as_ref()?.ballot.decided.as_ref()
+    }
+
+    /// Somebody wants the list of voters changed.
+    pub(in crate::core) fn on_ask_voter(&mut self, request: &RequestId, node: &NodeId, add: bool) {
+        let settled = self.settled() && self.leads();
+        let Some(majority) = &mut self.majority else {
+            return self.answer_to(request, Err(Refusal::NotMajority));
+        };
+        let decided = majority.ballot.decided.as_ref();
+        if let Some(list) = decided.filter(|list| list.nodes.contains(node) == add) {
+            let done = Done::Voters { number: list.number, nodes: list.nodes.clone() };
+            majority.change = None;
+            return self.answer_to(request, Ok(done));
+        }
+        if !add && decided.is_some_and(|list| list.nodes.len() == 1) {
+            return self.answer_to(request, Err(Refusal::LastVoter));
+        }
+        if settled && majority.change.is_none() {
+            majority.change = Some((node.clone(), add));
+        }
+        self.answer_to(request, Err(Refusal::Again));
+    }
+
+    /// Who makes proposals: the first in view.
+    pub(in crate::core) fn leader(&self) -> Option<&Peer> {
+        self.view.up().next()
+    }
+
+    fn leads(&self) -> bool {
+        self.leader() == Some(&self.config.me)
+    }
+
+    /// Learns of lists, stores what is proposed, proposes, decides.
+    pub(super) fn tick_ballot(&mut self) {
+        let (now, me) = (self.now.mono_ms, self.config.me.clone());
+        let settled = self.agrees();
+        let ballot_number = self.hybrid();
+        let leader = self.leader().cloned();
+        let Some(majority) = &self.majority else { return };
+        let mut ballot = majority.ballot.clone();
+        let mut proposed_in = majority.proposed_in;
+        let stated = |peer: &Peer| match self.directory.lane(peer)?.fact(&Key::Voters)? {
+            Value::Voters(ballot) => Some(&**ballot),
+            _ => None,
+        };
+        for (id, _) in self.directory.lanes().filter(|(id, _)| **id != me) {
+            if let Some(other) = stated(id) {
+                ballot.learn(other);
+            }
+        }
+        let proposal = leader.as_ref().filter(|leader| **leader != me).and_then(stated);
+        if let Some(proposal) = proposal.and_then(|other| other.proposed.as_ref()) {
+            ballot.accept(&me.node, proposal);
+        }
+        if settled && leader.as_ref() == Some(&me) && proposed_in != Some(self.view.hash) {
+            let up: Vec<&NodeId> = self.view.up().map(|peer| &peer.node).collect();
+            let enough = up.len() >= majority.rules.expect;
+            let first = enough.then(|| up.iter().take(majority.rules.expect).map(|node| (*node).clone()).collect());
+            let change = majority.change.as_ref().map(|(node, add)| (node, *add));
+            let others = self.view.members.keys().filter(|peer| **peer != me).filter_map(stated);
+            if let Some(proposal) = ballot.proposal(others, first, change, ballot_number) {
+                ballot.accept(&me.node, &proposal);
+                proposed_in = Some(self.view.hash);
+            }
+        }
+        let stored = |node: &NodeId| {
+            let peer = if *node == me.node { Some(&me) } else { self.view.peer(node) }?;
+            let seq = self.directory.lane(peer)?.seq(&Key::Voters)?;
+            let durable = if *peer == me {
+                self.durable_max
+            } else {
+                self.members.get(node)?.beat.as_ref().map_or(0, |(beat, _)| beat.durable)
+            };
+            stated(peer).filter(|_| seq <= durable)
+        };
+        ballot.decide(stored);
+        if settled {
+            ballot.admit(&me.node, stored);
+        }
+        let Some(majority) = &mut self.majority else { return };
+        if ballot.number() != majority.ballot.number() {
+            proposed_in = None;
+            majority.change = None;
+        }
+        majority.proposed_in = proposed_in;
+        if ballot != majority.ballot {
+            if ballot.hash() != majority.ballot.hash() || ballot.number() != majority.ballot.number() {
+                majority.since_ms = now;
+            }
+            majority.ballot = ballot.clone();
+            self.directory.put(Key::Voters, Value::Voters(Box::new(ballot)));
+        }
+    }
+}
