@@ -89,6 +89,7 @@ impl Here {
     /// It has the host in view.
     fn new() -> Self {
         let config = Config {
+            majority: None,
             sworm: "s".into(),
             me: peer("here"),
             agreed: "same".into(),
@@ -108,7 +109,7 @@ impl Here {
         let core = Core::new(config, Recovered::default(), now);
         let mut here = Self { core, index: Index::default(), now };
         here.takes(Input::Present { peer: peer("host"), profile: Default::default() });
-        let beat = Beat { counter: 1, phase: Phase::Up, view: 1, max: 0, durable: 0, holds: 1, time: 0 };
+        let beat = Beat { counter: 1, phase: Phase::Up, view: 1, changes: 1, max: 0, durable: 0, holds: 1, time: 0 };
         here.takes(Input::Message { from: peer("host"), message: Box::new(Message::Beat(beat)) });
         here
     }
