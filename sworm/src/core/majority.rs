@@ -225,7 +225,7 @@ impl Core {
         self.directory.lanes().map(|(lane, _)| lane.clone()).chain(met).filter(silent).collect()
     }
     /// A vote counts when the voter's disk holds the list by which it votes.
-    fn may_vote(&self) -> bool {
+    pub fn may_vote(&self) -> bool {
         let Some(majority) = &self.majority else { return false };
         let durable = || {
             let seq = self.directory.lane(&self.config.me).and_then(|lane| lane.seq(&Key::Voters));

@@ -266,7 +266,9 @@ impl Core {
             format!("{node}#{} present {} synced {synced} beat {beat:?}", member.incarnation, member.present)
         });
         let members: Vec<String> = members.collect();
-        format!("{} in {:?} at {}: {}", self.config.me, self.view.members, self.now.mono_ms, members.join("; "))
+        let majority = self.majority.as_ref().map_or(String::new(), |majority| format!("; {majority:?}"));
+        let (me, view, now) = (&self.config.me, &self.view.members, self.now.mono_ms);
+        format!("{me} in {view:?} at {now}: {}{majority}", members.join("; "))
     }
 
     /// What it does for a name and keeps of it, for people.

@@ -1,6 +1,6 @@
 //! The lists of voters at work: they are learnt, stored, proposed and decided.
 
-use super::voters::Voters;
+use super::voters::{Ballot, Voters};
 use crate::core::cell::{Key, Value};
 use crate::core::ids::{NodeId, Peer, RequestId};
 use crate::core::message::{Done, Refusal};
@@ -15,11 +15,23 @@ impl Core {
     /// Somebody wants the list of voters changed.
     pub(in crate::core) fn on_ask_voter(&mut self, request: &RequestId, node: &NodeId, add: bool) {
         let settled = self.settled() && self.leads();
+        let decided = |other: &NodeId| {
+            let ballot = match *other == self.config.me.node {
+                true => self.majority.as_ref().map(|majority| &majority.ballot),
+                false => self.view.peer(other).and_then(|peer| self.stated(peer)),
+            };
+            ballot.map_or(0, |ballot| ballot.number())
+        };
+        // Else it might be known to this node alone, and those who are left when it dies would go by both lists for ever.
+        let is_known = self.voters().is_some_and(|list| list.is_quorum(|other| decided(other) >= list.number));
         let Some(majority) = &mut self.majority else {
             return self.answer_to(request, Err(Refusal::NotMajority));
         };
         let decided = majority.ballot.decided.as_ref();
         if let Some(list) = decided.filter(|list| list.nodes.contains(node) == add) {
+            if !is_known {
+                return self.answer_to(request, Err(Refusal::Again));
+            }
             let done = Done::Voters { number: list.number, nodes: list.nodes.clone() };
             majority.change = None;
             return self.answer_to(request, Ok(done));
@@ -42,6 +54,14 @@ impl Core {
         self.leader() == Some(&self.config.me)
     }
 
+    /// What a node says of the voters.
+    fn stated(&self, peer: &Peer) -> Option<&Ballot> {
+        match self.directory.lane(peer)?.fact(&Key::Voters)? {
+            Value::Voters(ballot) => Some(ballot),
+            _ => None,
+        }
+    }
+
     /// Learns of lists, stores what is proposed, proposes, decides.
     pub(super) fn tick_ballot(&mut self) {
         let (now, me) = (self.now.mono_ms, self.config.me.clone());
@@ -51,10 +71,7 @@ impl Core {
         let Some(majority) = &self.majority else { return };
         let mut ballot = majority.ballot.clone();
         let mut proposed_in = majority.proposed_in;
-        let stated = |peer: &Peer| match self.directory.lane(peer)?.fact(&Key::Voters)? {
-            Value::Voters(ballot) => Some(&**ballot),
-            _ => None,
-        };
+        let stated = |peer: &Peer| self.stated(peer);
         for (id, _) in self.directory.lanes().filter(|(id, _)| **id != me) {
             if let Some(other) = stated(id) {
                 ballot.learn(other);

@@ -175,7 +175,8 @@ impl World {
         for n in 0..self.options.names {
             let name = crate::sim::script::name(n);
             if self.places(&name).is_empty() {
-                let why = self.describe(&name);
+                let all: Vec<String> = self.nodes.values().map(|node| node.core.describe_members()).collect();
+                let why = self.describe(&name) + "\n" + &all.join("\n");
                 return self.laws.broken(format!("{name} does not run, though two of three voters are there{why}"));
             }
         }
