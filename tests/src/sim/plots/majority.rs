@@ -168,6 +168,10 @@ impl World {
             let what = format!("{lone} is no voter again: {:?}", self.asked[&asked].answer);
             return self.laws.broken(what);
         }
+        // One that has lost its store votes when the others have let it in again.
+        if !self.run_while(20_000, |world| world.nodes.values().any(|node| !node.core.may_vote())) {
+            return self.laws.broken("somebody does not vote".into());
+        }
         self.kill(&stays);
         // Some states are known to be with that one only, and are waited for.
         let ms = self.rng.u64(26_000..30_000);
