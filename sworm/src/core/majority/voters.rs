@@ -111,7 +111,10 @@ impl Ballot {
         match (newest, &self.decided) {
             (Some(newest), _) => Some(Voters { ballot: ballot.max(newest.ballot + 1), ..newest }),
             (None, None) => first.map(|nodes| Voters { number, ballot, nodes }),
-            (None, Some(decided)) => change.map(|(node, add)| decided.changed(node, add, ballot)),
+            (None, Some(decided)) => {
+                let news = change.filter(|(node, add)| decided.nodes.contains(node) != *add);
+                news.map(|(node, add)| decided.changed(node, add, ballot))
+            }
         }
     }
 
@@ -204,6 +207,13 @@ mod tests {
         assert_eq!(a.number(), 1);
         a.decide(|node| (**node != *"b").then_some(&stored));
         assert_eq!(a.decided, Some(Voters { number: 2, ballot: 7, nodes: ids("abc") }));
+    }
+
+    #[test]
+    fn what_has_come_about_is_not_proposed_again() {
+        let a = Ballot { decided: Some(list(2, "ab")), proposed: None, votes: true };
+        assert_eq!(a.proposal([].into_iter(), None, Some((&id("c"), false)), 7), None);
+        assert_eq!(a.proposal([].into_iter(), None, Some((&id("a"), true)), 7), None);
     }
 
     #[test]
