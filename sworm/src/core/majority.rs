@@ -166,17 +166,20 @@ impl Core {
 
     /// Why a request is refused at once, if it is: who had a majority and has lost it knows that nobody will decide.
     pub(super) fn without_majority(&self) -> Option<Refusal> {
-        let majority = self.majority.as_ref().filter(|majority| !majority.holds && majority.lease_until_ms > 0)?;
-        let voters = majority.ballot.decided.as_ref().map_or(0, |list| list.nodes.len());
-        let heard = self.fresh_voters().len();
-        Some(Refusal::NoMajority { why: format!("{heard} of {voters} voters are heard of") })
+        let majority = self.majority.as_ref()?;
+        if majority.lease_until_ms > 0 { self.in_vain() } else { None }
     }
 
-    /// The same for one that waited in vain, while there were no voters yet.
-    pub(super) fn not_founded(&self) -> Option<Refusal> {
-        let majority = self.majority.as_ref().filter(|majority| majority.ballot.decided.is_none())?;
-        let (expect, there) = (majority.rules.expect, self.view.members.len());
-        let why = format!("there are no voters before {expect} nodes have seen each other; {there} are there");
+    /// Why one was in vain that has waited, and that nobody has taken up.
+    pub(super) fn in_vain(&self) -> Option<Refusal> {
+        let majority = self.majority.as_ref().filter(|majority| !majority.holds)?;
+        let why = match &majority.ballot.decided {
+            Some(list) => format!("{} of {} voters are heard of", self.fresh_voters().len(), list.nodes.len()),
+            None => {
+                let (expect, there) = (majority.rules.expect, self.view.members.len());
+                format!("there are no voters before {expect} nodes have seen each other; {there} are there")
+            }
+        };
         Some(Refusal::NoMajority { why })
     }
 
