@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tempfile::TempDir;
 
-use crate::protocol::{Command, Failure, NodeSpec, Started};
+use crate::protocol::{Command, Failure, Majority, NodeSpec, Started};
 use crate::{Process, eventually};
 
 /// The sworm that every node of [`Cluster::start`] opens.
@@ -22,6 +22,7 @@ pub struct Cluster {
     host: String,
     strangers: bool,
     file_blocks: Option<u64>,
+    majority: Option<Majority>,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
@@ -38,6 +39,7 @@ impl Cluster {
             host: fresh_host(),
             strangers: false,
             file_blocks: None,
+            majority: None,
             directory,
             nodes: BTreeMap::new(),
         }
@@ -46,6 +48,12 @@ impl Cluster {
     /// From now on nodes do not find each other by being on one machine.
     pub fn as_strangers(mut self) -> Self {
         self.strangers = true;
+        self
+    }
+
+    /// From now on nodes open [`SWORM`] in mode "majority".
+    pub fn in_majority(mut self, majority: Majority) -> Self {
+        self.majority = Some(majority);
         self
     }
 
@@ -150,6 +158,7 @@ impl Cluster {
         let mut process = Process::spawn(program, self.file_blocks, &spec.id, self.directory.path(), &temporary);
         let started: Started = process.get(Command::Start(spec.clone())).await?;
         process.endpoints = started.endpoints;
+        process.majority = self.majority;
         Ok(process)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
-use crate::protocol::{Answer, Command, Failure, Request};
+use crate::protocol::{Answer, Command, Failure, Majority, Request};
 
 mod commands;
 
@@ -35,6 +35,8 @@ pub struct Process {
     opened: AtomicBool,
     /// Where it listens, once it has started.
     pub(crate) endpoints: Vec<String>,
+    /// How it opens [`SWORM`](crate::SWORM), if that is in mode "majority".
+    pub(crate) majority: Option<Majority>,
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, Failure>>>>>;
@@ -76,6 +78,7 @@ impl Process {
             next: AtomicU64::new(0),
             opened: AtomicBool::new(false),
             endpoints: Vec::new(),
+            majority: None,
         }
     }
 
@@ -126,9 +129,10 @@ impl Process {
         self.gone().await;
     }
 
-    async fn gone(&self) {
+    /// Waits until the process is gone, and says how it ended.
+    pub async fn gone(&self) -> ExitStatus {
         crate::eventually("the end of the process", || async { lock(&self.child).try_wait().expect("it is ours") })
-            .await;
+            .await
     }
 
     /// SIGSTOP: the process stands still with all its links open.

@@ -67,6 +67,15 @@ pub struct NodeSpec {
     pub zenoh: Option<String>,
 }
 
+/// How a sworm in mode "majority" is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Majority {
+    /// How many nodes found it.
+    pub expect_nodes: usize,
+    /// Its lease.
+    pub lease_ms: u64,
+}
+
 /// The worker types of the test node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -105,6 +114,8 @@ pub enum Say {
     Stop,
     /// Is busy for as many milliseconds.
     Sleep(u64),
+    /// Blocks its thread for ever.
+    Block,
 }
 
 /// What a node can be told.
@@ -115,6 +126,7 @@ pub enum Command {
     Open {
         sworm: String,
         handoff: Option<bool>,
+        majority: Option<Majority>,
     },
     Typed {
         sworm: String,
@@ -214,6 +226,12 @@ pub enum TypedCommand {
     RegisterAll {
         kind: Kind,
         names: Vec<String>,
+    },
+    /// Adds to all these at once; answers their totals.
+    AddAll {
+        kind: Kind,
+        names: Vec<String>,
+        n: i64,
     },
     Join {
         kind: Kind,

@@ -5,16 +5,17 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sworm::prelude::*;
-use sworm::{CallError, Inbox, Member, Registration, RegistrationState};
+use sworm::{CallError, Inbox, Member, Mode, Registration, RegistrationState};
 use tokio::sync::{mpsc, watch};
 
 use crate::living;
 use crate::protocol::{
-    Answer, Census, Command, Digest, Failure, Found, NodeSpec, Request, Seen, Started, TypedCommand,
+    Answer, Census, Command, Digest, Failure, Found, Majority, NodeSpec, Request, Seen, Started, TypedCommand,
 };
 
 /// What an inbox of a node process takes; it answers with the next number.
@@ -104,10 +105,13 @@ impl<T: Typed> Server<T> {
     async fn command(&self, command: Command) -> Result<Value, Failure> {
         match command {
             Command::Start(spec) => self.start(spec).await,
-            Command::Open { sworm, handoff } => {
+            Command::Open { sworm, handoff, majority } => {
                 let mut spec = SwormSpec::new(&sworm);
                 if let Some(on) = handoff {
                     spec = spec.handoff(on);
+                }
+                if let Some(Majority { expect_nodes, lease_ms }) = majority {
+                    spec = spec.mode(Mode::Majority).expect_nodes(expect_nodes).lease(Duration::from_millis(lease_ms));
                 }
                 let opened = self.node()?.sworm(spec).await.map_err(failure)?;
                 self.sworms.lock().unwrap_or_else(PoisonError::into_inner).insert(sworm, opened);

@@ -78,7 +78,9 @@ impl Core {
         };
         // Who is not in view may know of names that this node has not heard of.
         let stranger = !self.is_live(&job.request().from);
-        if stranger || !self.is_arbiter(&name) && !planted(Fault::PlaceByValue) {
+        // Without a majority nothing is kept for later: by then, whoever asks may have been told that nothing was changed.
+        let may_decide = self.has_quorum_in_view() && (self.is_arbiter(&name) || planted(Fault::PlaceByValue));
+        if stranger || !may_decide {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
         let queue = self.queues.entry(name.clone()).or_default();
@@ -506,7 +508,7 @@ impl Core {
         let mut kept = std::mem::take(&mut self.queues);
         kept.retain(|name, queue| {
             queue.active = None;
-            let mine = self.is_arbiter(name);
+            let mine = self.is_arbiter(name) && self.has_quorum_in_view();
             if !mine {
                 for job in queue.jobs.drain(..) {
                     let request = job.request().clone();

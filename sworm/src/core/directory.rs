@@ -81,14 +81,17 @@ impl Directory {
         directory.touch_all();
         directory
     }
+
     /// The lane of that id.
     pub fn lane(&self, id: &LaneId) -> Option<&Lane> {
         self.lanes.get(id)
     }
+
     /// All lanes.
     pub fn lanes(&self) -> impl Iterator<Item = (&LaneId, &Lane)> {
         self.lanes.iter()
     }
+
     /// Hash of all that is held: equal hashes, equal directories.
     pub fn hash(&self) -> u64 {
         let lanes: Vec<_> =
@@ -96,16 +99,19 @@ impl Directory {
         let bytes = codec::encode(&(lanes, &self.ended, &self.dropped)).expect("ids and numbers encode");
         xxh3_64(&bytes)
     }
+
     /// States a fact in the own lane.
     pub fn put(&mut self, key: Key, value: Value) {
         self.touch(&key);
         self.own().put(key, value);
     }
+
     /// States a name in the own lane.
     pub fn put_name(&mut self, name: &Arc<str>, mut cell: NameCell) {
         self.shared.share(&mut cell);
         self.put(Key::Name(name.clone()), Value::Name(Arc::new(cell)));
     }
+
     /// Takes a fact of the own lane back. If that is a name that others speak of, what they say must be known to whoever
     /// hears of it: else the name would look free to those who hear of this first.
     pub fn remove(&mut self, key: &Key) {
@@ -118,6 +124,7 @@ impl Directory {
         self.touch(key);
         self.own().remove(key);
     }
+
     fn have_seen(&mut self, name: &Arc<str>) {
         let others = self.cells(name).map(|(lane, _)| lane).filter(|lane| **lane != self.me && !self.has_ended(lane));
         let news: Vec<LaneId> = others.cloned().collect();
@@ -132,6 +139,7 @@ impl Directory {
         seen.extend(news.into_iter().map(|lane| (lane.clone(), self.lanes[&lane].max())));
         self.put(Key::Seen, Value::Seen(seen));
     }
+
     /// Whether somebody took a name back because of something that is not held here, and that somebody who is there can
     /// still tell.
     pub fn lacks_what_was_seen(&self, live: impl Fn(&LaneId) -> bool) -> bool {
@@ -146,27 +154,33 @@ impl Directory {
             _ => false,
         })
     }
+
     /// What must never be done: only for a planted fault.
     pub(super) fn remove_from_others(&mut self, name: &Arc<str>) {
         let key = Key::Name(name.clone());
         self.lanes.iter_mut().filter(|(id, _)| **id != self.me).for_each(|(_, lane)| lane.remove(&key));
     }
+
     /// The own statement about a name.
     pub fn mine(&self, name: &Arc<str>) -> Option<&Arc<NameCell>> {
         self.lanes.get(&self.me)?.name(name).map(|(_, cell)| cell)
     }
+
     /// All names in the own lane.
     pub fn my_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
         self.lanes.get(&self.me).into_iter().flat_map(Lane::names)
     }
+
     /// A name of a lane as it is held there: so that an index beside it need not hold the text again.
     pub fn as_held(&self, lane: &LaneId, name: &Arc<str>) -> Option<&Arc<str>> {
         self.lanes.get(lane)?.name(name).map(|(name, _)| name)
     }
+
     /// All births of a name that any lane speaks of.
     pub fn births(&self, name: &Arc<str>) -> BTreeSet<Birth> {
         self.cells(name).map(|(_, cell)| cell.birth).collect()
     }
+
     /// The highest epoch of a name in any lane.
     pub fn highest_epoch(&self, name: &Arc<str>) -> Epoch {
         self.cells(name)
@@ -178,6 +192,7 @@ impl Directory {
             .max()
             .unwrap_or_default()
     }
+
     /// What the lanes say of a name when these peers are in view.
     pub fn standing(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> Standing {
         let mut claim: Option<(&Peer, &Arc<NameCell>)> = None;
@@ -207,10 +222,12 @@ impl Directory {
             (None, None) => Standing::Free,
         }
     }
+
     /// Every statement about a name, with the lane that it stands in.
     pub fn cells(&self, name: &Arc<str>) -> impl Iterator<Item = (&LaneId, &Arc<NameCell>)> {
         self.lanes.iter().filter_map(|(id, lane)| Some((id, lane.name(name)?.1)))
     }
+
     /// Holds once what cells that were just decoded say alike.
     pub fn share(&mut self, cells: &mut [Change]) {
         for (_, _, value) in cells {
@@ -219,6 +236,7 @@ impl Directory {
             }
         }
     }
+
     /// Takes a delta of another node's lane in.
     pub fn join(&mut self, delta: Delta) -> Joined {
         if self.is_dropped(&delta.lane) || delta.lane == self.me {
@@ -232,6 +250,7 @@ impl Directory {
         }
         joined
     }
+
     /// The changes of the own lane that were not published yet.
     pub fn unpublished(&mut self) -> Option<Delta> {
         self.own().collect(SPARE_TOMBSTONES);
@@ -243,17 +262,21 @@ impl Directory {
         self.published = lane.max();
         Some(delta)
     }
+
     /// The names that changed since the last call.
     pub fn take_touched(&mut self) -> BTreeSet<Arc<str>> {
         std::mem::take(&mut self.touched)
     }
+
     /// Marks all names as changed, as when the view changed.
     pub fn touch_all(&mut self) {
         self.touched.extend(self.lanes.values().flat_map(names_of));
     }
+
     fn own(&mut self) -> &mut Lane {
         self.lanes.entry(self.me.clone()).or_default()
     }
+
     fn touch(&mut self, key: &Key) {
         self.touched.extend(name_of(key));
     }

@@ -151,38 +151,48 @@ impl Core {
             self.park_all();
         }
     }
+
     /// Whether this node may run workers.
     pub(super) fn may_host(&self) -> bool {
         self.majority.as_ref().is_none_or(|majority| majority.holds && self.now.mono_ms < majority.lease_until_ms)
     }
+
     /// Why a request is refused at once, if it is: who had a majority and has lost it knows that nobody will decide.
     pub(super) fn without_majority(&self) -> Option<Refusal> {
-        let majority = self.majority.as_ref().filter(|majority| !majority.holds && majority.lease_until_ms > 0)?;
-        let voters = majority.ballot.decided.as_ref().map_or(0, |list| list.nodes.len());
-        let heard = self.fresh_voters().len();
-        Some(Refusal::NoMajority { why: format!("{heard} of {voters} voters are heard of") })
+        let majority = self.majority.as_ref()?;
+        if majority.lease_until_ms > 0 { self.in_vain() } else { None }
     }
-    /// The same for one that waited in vain, while there were no voters yet.
-    pub(super) fn not_founded(&self) -> Option<Refusal> {
-        let majority = self.majority.as_ref().filter(|majority| majority.ballot.decided.is_none())?;
-        let (expect, there) = (majority.rules.expect, self.view.members.len());
-        let why = format!("there are no voters before {expect} nodes have seen each other; {there} are there");
+
+    /// Why one was in vain that has waited, and that nobody has taken up.
+    pub(super) fn in_vain(&self) -> Option<Refusal> {
+        let majority = self.majority.as_ref().filter(|majority| !majority.holds)?;
+        let why = match &majority.ballot.decided {
+            Some(list) => format!("{} of {} voters are heard of", self.fresh_voters().len(), list.nodes.len()),
+            None => {
+                let (expect, there) = (majority.rules.expect, self.view.members.len());
+                format!("there are no voters before {expect} nodes have seen each other; {there} are there")
+            }
+        };
         Some(Refusal::NoMajority { why })
     }
+
     /// Whether those in view include enough voters to decide.
     pub(super) fn has_quorum_in_view(&self) -> bool {
         self.majority.as_ref().is_none_or(|majority| {
             majority.is_quorum(|node| *node == self.config.me.node || self.view.peer(node).is_some())
         })
     }
+
     /// Whether enough voters are such; `None` where there are none.
     pub(super) fn is_known_to_quorum(&self, of: impl Fn(&NodeId) -> bool) -> Option<bool> {
         self.majority.as_ref().map(|majority| majority.is_quorum(of))
     }
+
     /// Until when this node may run workers; `None` if it always may.
     pub fn lease_until_ms(&self) -> Option<u64> {
         self.majority.as_ref().map(|majority| if majority.holds { majority.lease_until_ms } else { 0 })
     }
+
     /// A heartbeat was sent; this says what was heard of the others.
     pub(super) fn vote(&mut self) {
         let (now, counter) = (self.now.mono_ms, self.beat_counter);
@@ -198,6 +208,7 @@ impl Core {
         let votes = Votes { view, votes, lists, echoes: self.echoes(), silent };
         self.out.push(Effect::Broadcast(Box::new(Message::Votes(votes))));
     }
+
     /// Whether a member's newest heartbeat is an answer to a late one of this node's. That it came lately is not enough:
     /// what comes to a process that was stopped may have been sent long ago.
     pub(super) fn has_answered(&self, node: &NodeId, beat: &Beat) -> bool {
@@ -207,6 +218,7 @@ impl Core {
             })
         })
     }
+
     fn echoes(&self) -> Vec<(Peer, u64)> {
         let heard = |(node, member): (&NodeId, &super::view::Member)| {
             let peer = Peer { node: node.clone(), incarnation: member.incarnation };
@@ -214,6 +226,7 @@ impl Core {
         };
         self.members.iter().filter_map(heard).collect()
     }
+
     /// Who is silent, of those whose end is not known.
     fn silent(&self) -> BTreeSet<Peer> {
         let Some(majority) = &self.majority else { return BTreeSet::new() };
@@ -224,6 +237,7 @@ impl Core {
         let met = met.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation });
         self.directory.lanes().map(|(lane, _)| lane.clone()).chain(met).filter(silent).collect()
     }
+
     /// A vote counts when the voter's disk holds the list by which it votes.
     pub fn may_vote(&self) -> bool {
         let Some(majority) = &self.majority else { return false };
@@ -234,11 +248,13 @@ impl Core {
         let listed = majority.ballot.lists().any(|list| list.nodes.contains(&self.config.me.node));
         listed && (majority.ballot.votes || planted(Fault::VoteWithoutStore)) && durable()
     }
+
     pub(super) fn hear(&mut self, peer: &Peer) {
         if let Some(majority) = &mut self.majority {
             majority.heard_ms.insert(peer.clone(), self.now.mono_ms);
         }
     }
+
     pub(super) fn on_votes(&mut self, from: &Peer, votes: Votes) {
         let me = self.config.me.clone();
         let now = self.now.mono_ms;
@@ -254,6 +270,7 @@ impl Core {
         }
         self.renew_lease();
     }
+
     fn renew_lease(&mut self) {
         let (me, votes, now) = (self.config.me.node.clone(), self.may_vote(), self.now.mono_ms);
         let Some(majority) = &mut self.majority else { return };
@@ -269,6 +286,7 @@ impl Core {
             self.recheck_all();
         }
     }
+
     /// The voters whose votes are young enough to count, this node among them if it is one.
     fn fresh_voters(&self) -> BTreeSet<NodeId> {
         let Some(majority) = &self.majority else { return BTreeSet::new() };
@@ -277,6 +295,7 @@ impl Core {
         let voters = majority.votes.iter().filter(|(_, vote)| fresh(vote)).map(|(node, _)| node.clone());
         voters.chain(self.may_vote().then(|| self.config.me.node.clone())).collect()
     }
+
     pub(super) fn tick_majority(&mut self) {
         if self.majority.is_none() {
             return;
@@ -285,6 +304,7 @@ impl Core {
         self.renew_lease();
         self.tick_gone();
     }
+
     /// Takes those out of view of whom enough voters say that they are silent, and back in who are heard of again.
     fn tick_gone(&mut self) {
         let Some(majority) = &self.majority else { return };
@@ -324,6 +344,7 @@ impl Core {
         }
         self.recheck_all();
     }
+
     /// Whether somebody is in view of whom enough voters say that it is gone.
     pub(super) fn is_voted_out(&self, peer: &Peer) -> bool {
         self.majority.as_ref().is_some_and(|majority| majority.gone.contains(peer))

@@ -25,6 +25,13 @@ pub struct Pending {
     births: BTreeSet<Birth>,
 }
 
+impl Pending {
+    /// Whether everybody who was asked has said that they did nothing.
+    fn is_undone(&self) -> bool {
+        !self.unanswered && (self.sent.is_none() || self.refused)
+    }
+}
+
 /// How long an answer may take before the request is sent again.
 const AGAIN_MS: u64 = 1_000;
 /// How soon a move is asked for again: it is done when the new host says so.
@@ -44,11 +51,13 @@ impl Core {
     }
 
     pub(super) fn on_answer(&mut self, from: &Peer, number: u64, answer: Answer) {
+        // Where nothing can be decided it is not soon that something can.
+        let soon_ms = if self.has_quorum_in_view() { SOON_MS } else { AGAIN_MS };
         let Some(pending) = self.pending.get_mut(&number) else { return };
         if answer == Err(Refusal::Again) {
             if let Some((to, again)) = &mut pending.sent {
                 pending.refused |= to == from;
-                *again = self.now.mono_ms + SOON_MS;
+                *again = self.now.mono_ms + soon_ms;
             }
             return;
         }
@@ -67,10 +76,11 @@ impl Core {
 
     pub(super) fn tick_requests(&mut self) {
         let now = self.now.mono_ms;
-        let expired: Vec<u64> = self.pending.iter().filter(|(_, p)| p.until_ms <= now).map(|(n, _)| *n).collect();
-        for number in expired {
-            self.pending.remove(&number);
-            self.out.push(match self.not_founded() {
+        let expired: Vec<(u64, Pending)> = self.pending.extract_if(.., |_, p| p.until_ms <= now).collect();
+        for (number, pending) in expired {
+            let in_vain = pending.is_undone() && !self.has_quorum_in_view();
+            let refusal = if in_vain { self.in_vain() } else { None };
+            self.out.push(match refusal {
                 Some(refusal) => Effect::Answer { number, answer: Err(refusal) },
                 None => Effect::Expired { number },
             });
@@ -102,8 +112,7 @@ impl Core {
     fn send_request(&mut self, number: u64) {
         let Some(pending) = self.pending.get(&number) else { return };
         let (ask, to) = (pending.ask.clone(), self.decider(&pending.ask));
-        // Before there are voters nothing is asked of anybody: who is told so later must be able to rely on it.
-        let Some(to) = to.filter(|_| self.not_founded().is_none()) else { return };
+        let Some(to) = to else { return };
         if let Some(pending) = self.pending.get_mut(&number) {
             pending.unanswered |= pending.sent.is_some() && !pending.refused;
             pending.refused = false;

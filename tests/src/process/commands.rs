@@ -41,7 +41,7 @@ impl Process {
 
     /// Opens [`SWORM`].
     pub async fn open(&self) -> Result<(), Failure> {
-        self.ask(Command::Open { sworm: SWORM.into(), handoff: None }).await?;
+        self.ask(Command::Open { sworm: SWORM.into(), handoff: None, majority: self.majority }).await?;
         self.opened.store(true, Relaxed);
         Ok(())
     }
@@ -64,6 +64,16 @@ impl Process {
     /// Registers workers at once; gives the names that failed.
     pub async fn register_all(&self, kind: Kind, names: Vec<String>) -> Result<Vec<(String, Failure)>, Failure> {
         self.typed(TypedCommand::RegisterAll { kind, names }).await
+    }
+
+    /// Adds to these workers at once; gives their totals.
+    pub async fn add_all(
+        &self,
+        kind: Kind,
+        names: Vec<String>,
+        n: i64,
+    ) -> Result<Vec<(String, Result<i64, Failure>)>, Failure> {
+        self.typed(TypedCommand::AddAll { kind, names, n }).await
     }
 
     /// What its directory says and what lives in its process, in short.

@@ -15,7 +15,7 @@ use crate::workers::*;
 
 /// Holds a lock of the system, named after it, from its start until it is dropped.
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "held", handoff, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep))]
+#[worker(name = "held", handoff, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block))]
 pub(crate) struct Held {
     total: i64,
     #[serde(skip)]
@@ -60,14 +60,17 @@ impl Lifecycle for Held {
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         match file.try_lock() {
             Ok(()) => {
-                writeln!(file, "{}", ctx.pid())?;
+                sign(&mut file, ctx.pid())?;
                 self.lock = Arc::new(Mutex::new(Some(file)));
             }
             Err(TryLockError::WouldBlock) => {
-                let mut overlaps = OpenOptions::new().create(true).append(true).open(locks.join("overlaps"))?;
                 let before = std::fs::read_to_string(&path)?;
-                let running = before.lines().last().unwrap_or_default();
-                writeln!(overlaps, "{} starts while {running} runs", ctx.pid())?;
+                let holder = before.lines().last().unwrap_or_default();
+                let (running, process) = holder.split_once(" in ").unwrap_or((holder, ""));
+                if !stands_still(process) {
+                    let mut overlaps = OpenOptions::new().create(true).append(true).open(locks.join("overlaps"))?;
+                    writeln!(overlaps, "{} starts while {running} runs", ctx.pid())?;
+                }
                 tokio::spawn(lock_later(file, ctx.pid().clone(), Arc::downgrade(&self.lock)));
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
@@ -80,13 +83,24 @@ impl Lifecycle for Held {
     }
 }
 
+/// Leaves in the lock's file whose it is.
+fn sign(file: &mut File, pid: &Pid) -> std::io::Result<()> {
+    writeln!(file, "{pid} in {}", std::process::id())
+}
+
+/// Whether a process was stopped by a signal: it keeps its locks and does nothing.
+fn stands_still(process: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+}
+
 /// The winner of two takes over the lock when the other one has ended, so that a third one is noticed, too.
 async fn lock_later(mut file: File, pid: Pid, lock: Weak<Mutex<Option<File>>>) {
     loop {
         tokio::time::sleep(AGAIN).await;
         let Some(lock) = lock.upgrade() else { return };
         if file.try_lock().is_ok() {
-            let _ = writeln!(file, "{pid}");
+            let _ = sign(&mut file, &pid);
             *lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
             return;
         }

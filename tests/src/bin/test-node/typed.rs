@@ -14,7 +14,7 @@ use sworm_tests::server::{Typed, call_failure, failure, json, missing};
 use crate::held::Held;
 use crate::workers::*;
 
-/// How many registrations of [`TypedCommand::RegisterAll`] are under way at once.
+/// How many registrations or calls of one command are under way at once.
 const AT_A_TIME: usize = 200;
 
 /// A sworm, a name and a worker type.
@@ -102,6 +102,19 @@ impl Typed for Types {
                 });
                 json(all.buffer_unordered(AT_A_TIME).filter_map(std::future::ready).collect::<Vec<_>>().await)
             }),
+            TypedCommand::AddAll { kind, names, n } => with_type!(kind, W => {
+                let all = futures_util::stream::iter(names).map(|name| {
+                    let to = self.reference::<W>(&sworm, &name);
+                    async move {
+                        let total = match to {
+                            Ok(to) => to.call(Add(n)).await.map_err(call_failure),
+                            Err(missing) => Err(missing),
+                        };
+                        (name, total)
+                    }
+                });
+                json(all.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await)
+            }),
             TypedCommand::FindTyped { kind, name } => with_type!(kind, W => {
                 json(sworm.whereis_name::<W>(name).map(|found| self.keep(found, &sworm).pid()))
             }),
@@ -168,6 +181,7 @@ where
     Fail: sworm::Request<W>,
     Stop: sworm::Request<W>,
     Sleep: sworm::Request<W>,
+    Block: sworm::Request<W>,
 {
     let total = match say {
         Say::Where => return Ok(to.call(Where).timeout(within).await?.into()),
@@ -178,6 +192,7 @@ where
         Say::Fail => to.call(Fail).timeout(within).await?,
         Say::Stop => to.call(Stop).timeout(within).await?,
         Say::Sleep(ms) => to.call(Sleep(ms)).timeout(within).await?,
+        Say::Block => to.call(Block).timeout(within).await?,
     };
     Ok(total.into())
 }
@@ -187,9 +202,11 @@ where
     W: Worker,
     Add: sworm::Request<W>,
     Sleep: sworm::Request<W>,
+    Block: sworm::Request<W>,
 {
     match say {
         Say::Add(n) => to.cast(Add(n)).await,
+        Say::Block => to.cast(Block).await,
         Say::Sleep(ms) => to.cast(Sleep(ms)).await,
         other => panic!("{other:?} is not cast in these tests"),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sworm::BoxError;
 use sworm::prelude::*;
+use sworm_tests::living::Living;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
@@ -38,6 +39,10 @@ pub(crate) struct Stop;
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = i64)]
 pub(crate) struct Sleep(pub(crate) u64);
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub(crate) struct Block;
 
 /// Writes the handlers of a worker with a `total` and a `failing`.
 macro_rules! handlers {
@@ -95,6 +100,14 @@ macro_rules! handlers {
                 self.total
             }
         }
+
+        impl Handler<Block> for $worker {
+            async fn handle(&mut self, _: Block, _: &mut Context<Self>) -> i64 {
+                loop {
+                    std::thread::park();
+                }
+            }
+        }
     )*};
 }
 pub(crate) use handlers;
@@ -102,21 +115,25 @@ pub(crate) use handlers;
 macro_rules! counters {
     ($($worker:ident, $name:literal, ($($option:tt)*), $started:ident;)*) => {$(
         #[derive(Worker, Serialize, Deserialize, Default)]
-        #[worker(name = $name, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep), $($option)*)]
+        #[worker(name = $name, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block), $($option)*)]
         pub(crate) struct $worker {
             total: i64,
             #[serde(skip)]
             failing: bool,
+            #[serde(skip)]
+            living: Option<Living>,
         }
 
         impl $worker {
             pub(crate) fn new(total: i64) -> Self {
-                Self { total, failing: false }
+                Self { total, failing: false, living: None }
             }
         }
 
         impl Lifecycle for $worker {
-            async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+            async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BoxError> {
+                // After a move that did not come about it goes on, and exists already.
+                self.living.get_or_insert_with(|| Living::new(ctx.pid().clone()));
                 $started(self.total).await
             }
 

@@ -1,0 +1,133 @@
+//! `kill -9` of one of three nodes with many workers: all its names run again, once each, and no other worker is touched.
+//!
+//! `SWORM_FAILOVER_NAMES` makes it larger or smaller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use sworm::Pid;
+use sworm_tests::protocol::{Census, Digest, Kind};
+use sworm_tests::{Cluster, Process, eventually, program};
+
+const IDS: [&str; 3] = ["a", "b", "c"];
+const VICTIM: &str = "b";
+const NAMES: usize = 10_000;
+/// Names that one command is about: a command has a minute.
+const AT_A_TIME: usize = 500;
+/// One of so many is of the type that holds a lock: each lock is an open file.
+const LOCKS: usize = 20;
+const SHOWN: usize = 10;
+
+/// The type of a name's worker.
+fn kind(n: usize) -> Kind {
+    if n.is_multiple_of(LOCKS) { Kind::Held } else { Kind::Counter }
+}
+
+fn names() -> Vec<String> {
+    let count = std::env::var("SWORM_FAILOVER_NAMES").map_or(NAMES, |count| count.parse().expect("a number"));
+    (0..count).map(|n| format!("name-{n}")).collect()
+}
+
+/// The worker of each name, as that node sees it.
+async fn registered(node: &Process) -> BTreeMap<String, Pid> {
+    node.registered().await.into_iter().map(|found| (found.name, found.pid)).collect()
+}
+
+/// Waits until every node knows these many names, all of them run, and what the nodes say is what lives in them.
+async fn settled(cluster: &Cluster, count: usize) -> BTreeMap<String, Pid> {
+    eventually("every name running once", || async {
+        let censuses = join_all(cluster.nodes().map(|node| node.census())).await;
+        let censuses: Vec<_> = censuses.into_iter().map(|census| census.expect("look-ups never fail")).collect();
+        let living: Digest = censuses.iter().map(|census| census.living).sum();
+        let same =
+            |census: &Census| census.running == living && census.idle == 0 && census.odd == 0 && living.count == count;
+        censuses.iter().all(same).then_some(())
+    })
+    .await;
+    registered(&cluster["a"]).await
+}
+
+/// Deals the names out to all nodes, by worker type and a command's worth at a time, and lets each node do something with its
+/// share.
+async fn on_all<T>(
+    cluster: &Cluster,
+    names: &[String],
+    each: impl AsyncFn(&Arc<Process>, Kind, Vec<String>) -> Vec<T>,
+) -> Vec<T> {
+    let nodes: Vec<_> = cluster.nodes().collect();
+    let dealt = (0..nodes.len()).map(|at| {
+        let (node, each, count) = (nodes[at], &each, nodes.len());
+        async move {
+            let mut done = Vec::new();
+            for wanted in [Kind::Held, Kind::Counter] {
+                let of_kind =
+                    names.iter().enumerate().filter(|(n, _)| kind(*n) == wanted).map(|(_, name)| name.clone());
+                let share: Vec<String> = of_kind.skip(at).step_by(count).collect();
+                for names in share.chunks(AT_A_TIME) {
+                    done.extend(each(node, wanted, names.to_vec()).await);
+                }
+            }
+            done
+        }
+    });
+    join_all(dealt).await.into_iter().flatten().collect()
+}
+
+/// Adds 1 to each of these, and gives the totals.
+async fn add_all(cluster: &Cluster, names: &[String]) -> BTreeMap<String, i64> {
+    let totals = on_all(cluster, names, async |node, kind, names| {
+        let totals = node.add_all(kind, names, 1).await.expect("it lives");
+        let total = |(name, total): (String, Result<i64, _>)| match total {
+            Ok(total) => (name, total),
+            Err(failure) => panic!("{name}: {failure}"),
+        };
+        totals.into_iter().map(total).collect()
+    });
+    totals.await.into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the measured times are worth knowing, and are no condition")]
+async fn ten_thousand_names_run_again_after_a_kill_and_no_other_worker_is_touched() {
+    let mut cluster = Cluster::start(program!(), &IDS).await;
+    let names = names();
+    let began = Instant::now();
+    let failed =
+        on_all(&cluster, &names, async |node, kind, names| node.register_all(kind, names).await.expect("it lives"));
+    assert_eq!(failed.await, []);
+    let registered_after = began.elapsed();
+    let before = settled(&cluster, names.len()).await;
+    assert_eq!(before.keys().collect::<BTreeSet<_>>(), names.iter().collect());
+    let on_victim = before.values().filter(|pid| *pid.node == *VICTIM).count();
+    assert!(on_victim * 5 > names.len(), "it runs a good part: {on_victim}");
+    assert!(add_all(&cluster, &names).await.values().all(|total| *total == 1));
+
+    let killed = Instant::now();
+    cluster.kill(VICTIM).await;
+    let after = settled(&cluster, names.len()).await;
+    let settled_after = killed.elapsed();
+    println!(
+        "{} names registered after {registered_after:.1?}; {on_victim} of a killed node ran again after {settled_after:.1?}",
+        names.len()
+    );
+    assert_eq!(registered(&cluster["c"]).await, after);
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    let totals = add_all(&cluster, &names).await;
+    let wrong: Vec<_> = before
+        .iter()
+        .map(|(name, pid)| (name, pid, &after[name], totals[name]))
+        .filter(|(_, before, after, total)| {
+            if *before.node == *VICTIM {
+                // Nothing was saved: it starts from its registered value.
+                *after.node == *VICTIM || after.epoch <= before.epoch || *total != 1
+            } else {
+                after != before || *total != 2
+            }
+        })
+        .take(SHOWN)
+        .collect();
+    assert!(wrong.is_empty(), "name, worker before, worker after, total: {wrong:#?}");
+    assert_eq!(cluster.overlaps(), "");
+}

@@ -1,0 +1,42 @@
+//! Workers that cannot be stopped: they block their threads for ever.
+
+use std::os::unix::process::ExitStatusExt;
+
+use sworm_tests::protocol::{Kind, Say};
+use sworm_tests::relay::Way;
+
+use crate::voters::{LEASE_MS, Voters};
+
+const SIGABRT: i32 = 6;
+
+async fn ends_before_the_others_start_it(voters: &mut Voters) {
+    let ended = voters.node("c").gone().await;
+    assert_eq!(ended.signal(), Some(SIGABRT), "{ended}");
+    let log = voters.node("c").log();
+    assert!(log.contains("this node has no majority any more, and a worker did not stop within 3s"), "{log}");
+    voters.cluster.bury("c");
+    voters.network.gone("c").await;
+    voters.all_is_well(&["a", "b"]).await;
+    voters.add("b").await;
+    voters.network.heal();
+    voters.start(&["c"]).await;
+    voters.cluster.all_see_all().await;
+    voters.add("c").await;
+    voters.all_is_well(&["a", "b", "c"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_cut_off_with_a_worker_that_does_not_stop_ends_before_the_others_start_it() {
+    let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
+    voters.node("a").cast(Kind::Held, "c-0", Say::Block).await.expect("it is sent");
+    voters.cut_off("c", Way::Silent);
+    ends_before_the_others_start_it(&mut voters).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_threads_are_all_blocked_ends_before_the_others_start_its_names() {
+    let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
+    // More than it has threads; links and heartbeats of the network's own threads go on.
+    voters.block_all("c").await;
+    ends_before_the_others_start_it(&mut voters).await;
+}

@@ -1,0 +1,58 @@
+//! A process stands still, and goes on.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sworm_tests::protocol::{Kind, Say};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::voters::{LEASE_MS, Voters};
+
+/// Longer than the lease, and shorter than the silence after which its names start elsewhere.
+const SHORT: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stood_still_for_longer_than_its_lease_goes_on_with_its_workers() {
+    let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
+    let c = voters.node("c").clone();
+    c.freeze();
+    sleep(SHORT).await;
+    c.resume();
+    voters.add("c").await;
+    voters.cluster.all_see_all().await;
+    voters.all_is_well(&["a", "b", "c"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stood_still_while_its_names_started_elsewhere_answers_nothing_from_an_old_state() {
+    let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
+    let until = Instant::now() + LONG;
+    let c = voters.node("c").clone();
+    c.freeze();
+    voters.all_is_well(&["a", "b"]).await;
+    voters.add("a").await;
+    voters.add("b").await;
+    sleep_until(until).await;
+    // These wait at the door of the process: it carries them out as soon as it goes on.
+    let totals = voters.totals();
+    let asked = totals.iter().map(|(name, newest)| {
+        let c = &c;
+        async move {
+            let (read, added) =
+                tokio::join!(c.call(Kind::Held, name, Say::Get), c.call(Kind::Held, name, Say::AddDurable(1)));
+            assert!(read.as_ref().map_or(true, |total| total >= newest), "{name}: {read:?} after {newest}");
+            (name, added)
+        }
+    });
+    let (answers, ()) = tokio::join!(join_all(asked), async {
+        sleep(Duration::from_millis(200)).await; // so that they are there; nothing depends on it
+        c.resume();
+    });
+    for (name, added) in answers {
+        voters.record(name, &added);
+    }
+    voters.cluster.all_see_all().await;
+    voters.add("c").await;
+    voters.all_is_well(&["a", "b", "c"]).await;
+}
