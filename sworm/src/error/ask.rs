@@ -1,0 +1,254 @@
+//! Of what a sworm is asked for.
+
+use std::time::Duration;
+
+use crate::core::ids::{NodeId, Pid};
+
+/// Why a name was not registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Somebody has the name. Nothing was changed.
+    #[error("{} is registered already, as {pid}", .pid.name)]
+    AlreadyRegistered {
+        /// Who has it.
+        pid: Pid,
+        /// Of which type.
+        worker_type: String,
+    },
+    /// A worker of another type has the name (`whereis_or_register_name` only). Nothing was changed.
+    #[error("{name:?} is registered with worker type {found:?}, not {expected:?}")]
+    WrongType {
+        /// The name.
+        name: String,
+        /// The type that has it.
+        found: String,
+        /// The type that was asked for.
+        expected: String,
+    },
+    /// The name is empty or longer than 512 bytes. Nothing was changed.
+    #[error("a name has 1 to 512 bytes; this one has {bytes}")]
+    BadName {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The value could not be encoded, or is larger than 1 MiB encoded. Nothing was changed.
+    #[error("the value cannot be registered: {why}")]
+    BadValue {
+        /// Why.
+        why: String,
+    },
+    /// The worker's `started` returned an error or panicked. There is no name.
+    #[error("the worker could not start: {reason}")]
+    StartFailed {
+        /// What the worker said.
+        reason: String,
+    },
+    /// The worker's `started` did not return in time. There is no name.
+    #[error("the worker did not start in time")]
+    StartTimedOut,
+    /// No node may run the worker. Nothing was changed.
+    #[error("{why}")]
+    NoCandidate {
+        /// What is missing where.
+        why: String,
+    },
+    /// The deciding node does not link the distribution strategy. Nothing was changed.
+    #[error("node {node} decides about this name and does not link the distribution strategy {name:?}; it knows {}", .known.join(", "))]
+    UnknownStrategy {
+        /// The strategy.
+        name: String,
+        /// The node that decides.
+        node: NodeId,
+        /// What it knows.
+        known: Vec<String>,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
+    /// The time is over. **Unknown outcome**: the name may be registered or become so; look it up.
+    #[error("no answer within {after:?}; the name may be registered or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a name was not unregistered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnregisterError {
+    /// Nobody has the name.
+    #[error("{name:?} is not registered")]
+    NotRegistered {
+        /// The name.
+        name: String,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
+    /// The time is over. **Unknown outcome**: ask again.
+    #[error("no answer within {after:?}; the name may be unregistered or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a group was not joined or left.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// Nobody has the name. Nothing was changed.
+    #[error("{name:?} is not registered")]
+    NotRegistered {
+        /// The name.
+        name: String,
+    },
+    /// The group's name is empty or longer than 255 bytes. Nothing was changed.
+    #[error("a group's name has 1 to 255 bytes; this one has {bytes}")]
+    BadGroup {
+        /// Its length.
+        bytes: usize,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
+    /// The time is over. Unknown outcome; asking again is safe.
+    #[error("no answer within {after:?}; the group may be changed or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a name was not moved, or a node not emptied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MoveError {
+    /// Nobody has the name. Nothing was changed.
+    #[error("{name:?} is not registered")]
+    NotRegistered {
+        /// The name.
+        name: String,
+    },
+    /// It cannot run there: `why` says what each node lacks. It goes on where it is.
+    #[error("{why}")]
+    NoCandidate {
+        /// What is missing where.
+        why: String,
+    },
+    /// The sworm was opened without [`Rebalance::On`](crate::Rebalance::On) or
+    /// [`Rebalance::Manual`](crate::Rebalance::Manual). Nothing was changed.
+    #[error("sworm {sworm:?} was opened with rebalance = \"off\"")]
+    RebalanceIsOff {
+        /// The sworm.
+        sworm: String,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
+    /// The time is over. The worker runs, here or there; asking again is safe.
+    #[error("no answer within {after:?}; it may have moved or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why the list of voters was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VotersError {
+    /// The sworm was opened in mode "available", which has no voters.
+    #[error("sworm {sworm:?} was not opened with mode = \"majority\"")]
+    NotMajority {
+        /// The sworm.
+        sworm: String,
+    },
+    /// The last voter cannot be taken away. Nothing was changed.
+    #[error("{node} is the last voter")]
+    LastVoter {
+        /// The voter.
+        node: NodeId,
+    },
+    /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
+    /// Nothing was changed; ask again when it is back.
+    #[error("no majority: {why}")]
+    NoMajority {
+        /// How many voters are heard of.
+        why: String,
+    },
+    /// The time is over. Unknown outcome; asking again is safe.
+    #[error("no answer within {after:?}; the voters may be changed or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}

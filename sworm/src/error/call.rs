@@ -1,0 +1,134 @@
+//! Of messages and of states.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a call did not come back with a reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CallError {
+    /// Nobody has the name. The message was not handled.
+    #[error("{name:?} is not registered")]
+    NotRegistered {
+        /// The name.
+        name: String,
+    },
+    /// A worker of another type has the name. The message was not handled.
+    #[error("{name:?} is registered with worker type {found:?}")]
+    WrongType {
+        /// The name.
+        name: String,
+        /// The type that has it.
+        found: String,
+    },
+    /// The worker failed and is not started again. The message was not handled.
+    #[error("the worker is not running: {reason}")]
+    Failed {
+        /// Why it failed.
+        reason: String,
+    },
+    /// The time was over before the message could be sent: the name was moving or starting. It was not handled.
+    #[error("not sent within {after:?}: the name was moving or starting")]
+    NotSent {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// This node, or the worker's, has no majority (mode "majority" only). The message was not handled.
+    #[error("this side has no majority; the message was not handled")]
+    NoMajority,
+    /// The worker's node lost its majority while the message was handled: its reply is held back, since the other side may
+    /// start the worker from an older state. **Unknown outcome**.
+    #[error("the majority was lost while the message was handled")]
+    MajorityLost,
+    /// The worker's mailbox is full. The message was not handled.
+    #[error("the worker's mailbox is full")]
+    Overloaded,
+    /// The worker type on that node does not know the message. It was not handled.
+    #[error("the worker's node does not know the message {message:?}")]
+    NoSuchMessage {
+        /// The message's id.
+        message: String,
+    },
+    /// The message or its reply could not be encoded or decoded. With a message it was not handled.
+    #[error("{what} {why}")]
+    Undecodable {
+        /// What: a message, or `reply to` one.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// The message is larger than 16 MiB encoded, and its worker is on another node. It was not sent. Within a node nothing
+    /// is encoded, so there it would have been handled: do not rely on that, since workers move.
+    #[error("the message has {bytes} bytes; at most {limit} can be sent")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// No reply in time. **Unknown outcome**: it may have been handled, or be handled yet.
+    #[error("no reply within {after:?}; the message may have been handled or not")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The worker's node is gone. **Unknown outcome**.
+    #[error("the worker's node is gone; the message may have been handled or not")]
+    NodeDown,
+    /// The worker ended while it handled the message. **Unknown outcome**: effects before its end may remain.
+    #[error("the worker died while it handled the message: {reason}")]
+    WorkerDied {
+        /// Why.
+        reason: String,
+    },
+    /// The message was handled, but the state could not be made durable as the worker asked. **Unknown outcome**: the
+    /// worker starts again from its last checkpoint.
+    #[error("the state after the message could not be made durable: {reason}")]
+    NotDurable {
+        /// Why.
+        reason: String,
+    },
+    /// This node has stopped. Unknown outcome.
+    #[error("the node has stopped")]
+    Stopped,
+    /// This node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped). Unknown
+    /// outcome.
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// Whether the message may have been handled. If not, sending it again cannot handle it twice.
+    pub fn is_unknown_outcome(&self) -> bool {
+        match self {
+            Self::Timeout { .. }
+            | Self::NodeDown
+            | Self::WorkerDied { .. }
+            | Self::NotDurable { .. }
+            | Self::MajorityLost
+            | Self::Stopped
+            | Self::NodeFailed { .. } => true,
+            Self::Undecodable { what, .. } => what.starts_with("reply"),
+            _ => false,
+        }
+    }
+}
+
+/// Why a state was not saved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandoffError {
+    /// The worker type does not save its state. Add `handoff` to `#[worker(..)]`.
+    #[error("worker type {worker_type:?} does not save its state; add `handoff` to `#[worker(..)]`")]
+    NotEnabled {
+        /// The worker type.
+        worker_type: String,
+    },
+    /// In `started` and `stopping` there is nothing to save yet, or it is saved anyway.
+    #[error("`checkpoint` is for handlers and `run`; in `started` and `stopping` it has no effect")]
+    NotHere,
+}

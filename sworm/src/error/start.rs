@@ -1,0 +1,209 @@
+//! Of nodes and sworms as a whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::ids::NodeId;
+use crate::store::StoreError;
+use crate::transport::TransportError;
+
+/// Why [`NodeBuilder::start`](crate::NodeBuilder::start) failed. Nothing runs afterwards, and nothing on disk was changed
+/// but what each variant says.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Neither a store nor memory was chosen. Say where the node keeps its names and states, or that it need not.
+    #[error(
+        "choose where node {node:?} keeps its names and states: `.store(\"some/directory\")`, or `.in_memory()` if they may be lost with the process"
+    )]
+    NoStore {
+        /// The node.
+        node: String,
+    },
+    /// The node's id is empty or longer than 128 bytes.
+    #[error("a node's id has 1 to 128 bytes; {id:?} has {}", .id.len())]
+    BadNodeId {
+        /// What was given.
+        id: String,
+    },
+    /// A node's weight is not from 1 to [`MAX_WEIGHT`](crate::MAX_WEIGHT). A node that runs nothing is a `client()`.
+    #[error("a node's weight is 1 to {}, not {weight}", crate::MAX_WEIGHT)]
+    BadWeight {
+        /// What was given.
+        weight: u32,
+    },
+    /// No worker of the node could start, or more at a time than can be counted.
+    #[error("a node starts 1 or more workers at a time, up to {}; not {starts}", tokio::sync::Semaphore::MAX_PERMITS)]
+    BadConcurrentStarts {
+        /// What was given.
+        starts: usize,
+    },
+    /// The cluster's name is empty or longer than 255 bytes.
+    #[error("a cluster's name has 1 to 255 bytes; {name:?} has {}", .name.len())]
+    BadClusterName {
+        /// What was given.
+        name: String,
+    },
+    /// The data directory could not be used. Its variants say why.
+    #[error("the data directory cannot be used: {0}")]
+    Store(#[from] StoreError),
+    /// The data directory belongs to another node or cluster. Give each node a directory of its own.
+    #[error("the data directory {} belongs to {theirs}, not to {ours}; give each node a directory of its own", .path.display())]
+    ForeignStore {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        theirs: String,
+        /// Who asked.
+        ours: String,
+    },
+    /// The data directory was written by a newer version of this library. Use that version.
+    #[error("the data directory {} has format {found}, and this version reads up to {known}; use the version that wrote it", .path.display())]
+    NewerStore {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that this version reads.
+        known: u32,
+    },
+    /// The network could not be used. Its variants say why. What is wrong with the arguments is found before the data
+    /// directory is touched; if the network itself fails after that, the directory is this node's by then.
+    #[error("{0}")]
+    Transport(#[from] TransportError),
+    /// The library was built without its feature `zenoh`, and without `memory_network` there is nothing to connect by.
+    #[error("choose `.memory_network(..)`, or build sworm with its feature `zenoh`, which is on by default")]
+    NoNetwork,
+    /// `memory_network` was used together with `listen`, `advertise`, `join` or `zenoh`. Choose one network.
+    #[error("choose one network: `.memory_network(..)`, or `.listen(..)`, `.join(..)` and `.zenoh(..)`")]
+    TwoNetworks,
+    /// Another living node has this id. Give each node an id of its own. The data directory is this node's by then.
+    #[error("another node with the id {node:?} is running in this cluster; give each node an id of its own")]
+    IdTaken {
+        /// The id.
+        node: NodeId,
+    },
+    /// Two plugins of one kind have one name. Rename one.
+    #[error("two plugins are named {name:?}: {first} and {second}; rename one")]
+    DuplicatePlugin {
+        /// The name.
+        name: String,
+        /// Where the first was registered.
+        first: String,
+        /// Where the second was registered.
+        second: String,
+    },
+    /// No store of that kind is linked. Link its crate (`use the_crate as _;`), or use a known one.
+    #[error("the kind of store {name:?} is not linked; known are {}", .known.join(", "))]
+    UnknownStore {
+        /// The kind.
+        name: String,
+        /// What is linked.
+        known: Vec<String>,
+    },
+    /// Two worker types have one name. Rename one.
+    #[error("two worker types are named {name:?}: {first} and {second}; set `#[worker(name = \"…\")]` on one")]
+    DuplicateWorkerType {
+        /// The name.
+        name: String,
+        /// Where the first was derived.
+        first: String,
+        /// Where the second was derived.
+        second: String,
+    },
+    /// A worker type's attribute names a strategy that is not linked. Link its crate (`use the_crate as _;`), or use a
+    /// known one.
+    #[error("worker type {worker_type:?} asks for the {kind} strategy {name:?}, which is not linked; known are {}", .known.join(", "))]
+    UnknownStrategy {
+        /// The worker type.
+        worker_type: String,
+        /// `restart` or `distribution`.
+        kind: &'static str,
+        /// The strategy.
+        name: String,
+        /// What is linked.
+        known: Vec<String>,
+    },
+}
+
+/// Why a sworm could not be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name is empty or longer than 255 bytes.
+    #[error("a sworm's name has 1 to 255 bytes; {name:?} has {}", .name.len())]
+    BadName {
+        /// What was given.
+        name: String,
+    },
+    /// Another node opened the sworm with another `handoff`, on which all nodes must agree, or this node has it open with
+    /// other settings of any kind. Nothing was changed.
+    #[error("sworm {sworm:?} was opened on {node} with {theirs}, here with {ours}; all nodes must open it alike")]
+    Disagreed {
+        /// The sworm.
+        sworm: String,
+        /// Who opened it otherwise.
+        node: NodeId,
+        /// Their settings.
+        theirs: String,
+        /// Ours.
+        ours: String,
+    },
+    /// The sworm's settings name a strategy that is not linked.
+    #[error("sworm {sworm:?} asks for the {kind} strategy {name:?}, which is not linked; known are {}", .known.join(", "))]
+    UnknownStrategy {
+        /// The sworm.
+        sworm: String,
+        /// `restart` or `distribution`.
+        kind: &'static str,
+        /// The strategy.
+        name: String,
+        /// What is linked.
+        known: Vec<String>,
+    },
+    /// What the store has of the sworm could not be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] StoreError),
+    /// A setting is outside its limits.
+    #[error("sworm {sworm:?}: {what}")]
+    BadSetting {
+        /// The sworm.
+        sworm: String,
+        /// What is wrong and what is allowed.
+        what: String,
+    },
+    /// The node did not come to know what the others know of the sworm: one of them does not answer, or the node has not
+    /// met those that it looks for. The sworm is not open. Try again; the log and [`Node::members`](crate::Node::members)
+    /// tell who is missing.
+    #[error("sworm {sworm:?} was not opened within {after:?}: another node does not answer")]
+    Timeout {
+        /// The sworm.
+        sworm: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped).
+    #[error("the node has stopped: {reason}")]
+    NodeFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a node did not leave in good order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaveError {
+    /// The node has stopped already.
+    #[error("the node has stopped already")]
+    Stopped,
+    /// The time is over. What was not handed over is in the store as far as it was saved, and starts elsewhere.
+    #[error("not everything was handed over in time")]
+    Timeout,
+    /// The store failed, now or before. What was acknowledged before is safe.
+    #[error("the store failed: {0}")]
+    Store(String),
+}
