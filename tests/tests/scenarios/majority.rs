@@ -1,0 +1,109 @@
+//! Mode "majority" with few voters, an even number of them, and after a restart of all.
+
+use sworm::core::message::Refusal;
+use sworm_tests::sim::World;
+
+use super::{ALL, rest, saved};
+
+/// Names that run on each of these nodes, with a state that is saved.
+fn running_on(world: &mut World, nodes: &[&str]) -> Vec<String> {
+    let names: Vec<String> = nodes.iter().map(|node| format!("on-{node}")).collect();
+    for (name, node) in names.iter().zip(nodes) {
+        let request = world.register_at(node, name, 0, Some(node));
+        world.answer(request).expect("free");
+        saved(world, name);
+    }
+    world.run(1_000);
+    names
+}
+
+fn apart(world: &mut World, one: &[&str], other: &[&str]) {
+    one.iter().for_each(|a| other.iter().for_each(|b| world.cut(a, b)));
+}
+
+#[test]
+fn of_two_voters_the_side_of_the_first_goes_on_and_has_all() {
+    let mut world = World::voting(2);
+    let names = running_on(&mut world, &["n1", "n2"]);
+    world.cut("n1", "n2");
+    world.run_until("n1 has both", |world| world.workers("n1") == 2);
+    assert_eq!((world.workers("n2"), world.violation()), (0, None));
+    assert_eq!(world.worker("on-n2").expect("it runs").1.count, 1, "as it was saved");
+    let request = world.register("n2", "more", 0);
+    assert!(matches!(world.answer(request), Err(Refusal::NoMajority { .. })));
+    world.heal();
+    rest(&mut world);
+    assert!(names.iter().all(|name| world.worker(name).expect("it runs").0 == "n1"));
+}
+
+#[test]
+fn of_two_voters_the_second_alone_runs_nothing_and_goes_on_when_the_first_is_back() {
+    let mut world = World::voting(2);
+    running_on(&mut world, &["n1", "n2"]);
+    world.kill("n1");
+    world.run_until("n2 has stopped", |world| world.workers("n2") == 0);
+    world.run(60_000);
+    assert_eq!((world.workers("n2"), world.violation()), (0, None));
+    world.start("n1");
+    world.run_until("all run", |world| world.worker("on-n1").is_some() && world.worker("on-n2").is_some());
+    rest(&mut world);
+}
+
+#[test]
+fn of_four_voters_half_is_enough_on_the_side_of_the_first() {
+    let mut world = World::voting(4);
+    let names = running_on(&mut world, &["n1", "n2", "n3", "n4"]);
+    apart(&mut world, &["n1", "n4"], &["n2", "n3"]);
+    world.run_until("one half has all", |world| world.workers("n1") + world.workers("n4") == 4);
+    assert_eq!((world.workers("n2"), world.workers("n3"), world.violation()), (0, 0, None));
+    world.heal();
+    rest(&mut world);
+    assert!(names.iter().all(|name| world.worker(name).is_some()));
+}
+
+#[test]
+fn four_voters_apart_by_twos_and_ones_run_nothing() {
+    let mut world = World::voting(4);
+    running_on(&mut world, &["n1", "n2", "n3", "n4"]);
+    // Not even the first has half of them.
+    apart(&mut world, &["n1"], &["n2", "n3", "n4"]);
+    apart(&mut world, &["n2"], &["n3", "n4"]);
+    world.run(60_000);
+    let running: usize = ["n1", "n2", "n3", "n4"].iter().map(|node| world.workers(node)).sum();
+    assert_eq!((running, world.violation()), (0, None));
+    world.heal();
+    rest(&mut world);
+}
+
+#[test]
+fn a_cluster_of_voters_that_was_killed_starts_nothing_before_a_majority_is_back() {
+    for order in [["n1", "n2", "n3"], ["n3", "n1", "n2"], ["n2", "n3", "n1"]] {
+        let mut world = World::voting(3);
+        let names = running_on(&mut world, &["n1", "n2", "n3"]);
+        ALL.iter().for_each(|node| world.kill(node));
+        world.start(order[0]);
+        world.run(60_000);
+        assert_eq!(world.workers(order[0]), 0, "{order:?}");
+        world.start(order[1]);
+        world.run_until("all are back", |world| names.iter().all(|name| world.places(name).len() == 1));
+        assert_eq!(world.violation(), None);
+        world.start(order[2]);
+        rest(&mut world);
+        assert!(names.iter().all(|name| world.worker(name).expect("it runs").1.count == 1), "{order:?}");
+    }
+}
+
+#[test]
+fn a_voter_that_has_left_in_good_order_is_still_counted() {
+    let mut world = World::voting(3);
+    running_on(&mut world, &["n1", "n2", "n3"]);
+    world.leave("n3");
+    world.kill("n2");
+    world.run_until("n1 has stopped", |world| world.workers("n1") == 0);
+    world.run(60_000);
+    assert_eq!((world.workers("n1"), world.violation()), (0, None));
+    world.start("n3");
+    world.run_until("all run", |world| world.workers("n1") + world.workers("n3") == 3);
+    world.start("n2");
+    rest(&mut world);
+}
