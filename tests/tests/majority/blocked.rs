@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use sworm_tests::eventually;
 use sworm_tests::protocol::{Kind, Say};
 use sworm_tests::relay::Way;
 
@@ -29,6 +30,9 @@ async fn ends_before_the_others_start_it(voters: &mut Voters) {
 async fn a_process_that_is_cut_off_with_a_worker_that_does_not_stop_ends_before_the_others_start_it() {
     let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
     voters.node("a").cast(Kind::Held, "c-0", Say::Block).await.expect("it is sent");
+    let node = voters.node("a").clone();
+    let probe = || async { node.call_within(Kind::Held, "c-0", Say::Get, Some(300)).await.err() };
+    eventually("its thread being blocked", probe).await;
     voters.cut_off("c", Way::Silent);
     ends_before_the_others_start_it(&mut voters).await;
 }

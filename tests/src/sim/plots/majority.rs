@@ -2,7 +2,7 @@
 
 use sworm::core::message::{Ask, Done};
 
-use crate::sim::world::World;
+use crate::sim::world::{World, node_name};
 
 impl World {
     /// Cuts a node off from all others: both ways, or one.
@@ -43,6 +43,27 @@ impl World {
             self.count_all(true);
         }
         self.pause(100..1_000);
+    }
+
+    pub(super) fn founding(&mut self) {
+        let mut nodes: Vec<String> = (0..self.options.nodes).map(node_name).collect();
+        self.rng.shuffle(&mut nodes);
+        let Some((last, first)) = nodes.split_last().filter(|(_, first)| !first.is_empty()) else { return };
+        for node in first {
+            self.start(node);
+            self.pause(0..3_000);
+        }
+        self.register_all();
+        if self.rng.u32(0..4) > 0 {
+            // Nobody could decide: what is refused does not come about later.
+            self.answered_within(25_000);
+        } else {
+            self.pause(0..20_000);
+        }
+        self.start(last);
+        self.rests_within(60_000);
+        self.register_all();
+        self.rests_within(30_000);
     }
 
     pub(super) fn minority(&mut self) {

@@ -57,6 +57,8 @@ pub enum Plot {
     EndedAlone,
     /// Names are moved by hand, and nodes are emptied and take part again, while others die.
     Moves,
+    /// In mode "majority": names are asked for, for a while or in vain, before the last of the voters is there.
+    Founding,
     /// In mode "majority": a node is cut off for a while, in one direction or both, and others may die.
     Minority,
     /// In mode "majority": nodes are stopped, and go on long after their leases have ended.
@@ -77,7 +79,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -99,6 +101,7 @@ impl Plot {
         Self::EndedAlone,
         Self::Moves,
         Self::Joins,
+        Self::Founding,
         Self::Minority,
         Self::Suspended,
         Self::LostStores,
@@ -154,6 +157,7 @@ impl Plot {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills);
                 o.stop_ms = if seeded.leaves { 2_500 } else { o.stop_ms };
             }
+            Self::Founding => o.majority = true,
             Self::Suspended => (o.majority, o.pauses, o.one_way_cuts) = (true, true, true),
             Self::LostStores => {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true)
@@ -208,6 +212,7 @@ impl Plot {
             Self::EndedAlone => world.ended_alone(),
             Self::Moves => world.moves(),
             Self::Joins => world.joins(),
+            Self::Founding => world.founding(),
             Self::Minority => world.minority(),
             Self::Suspended => world.suspended(),
             Self::LostStores => world.lost_stores(),
