@@ -157,7 +157,7 @@ fn cell(n: usize, state: NameState) -> NameCell {
         groups: Rare::default(),
         metadata: Rare::default(),
         attached: false,
-        restored_from: None,
+        past: Default::default(),
         holders: Rare::default(),
         restarts: Rare::default(),
         state,

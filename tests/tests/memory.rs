@@ -52,7 +52,7 @@ fn cell(n: u64, again: bool) -> NameCell {
         groups: Rare::default(),
         metadata: Rare::default(),
         attached: false,
-        restored_from: None,
+        past: Default::default(),
         holders: BTreeSet::from(holders).into(),
         restarts: Rare::default(),
         state: NameState::Running,

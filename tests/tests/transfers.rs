@@ -31,7 +31,7 @@ fn give(world: &mut World, on: &str, names: std::ops::Range<u64>) {
             groups: Default::default(),
             metadata: BTreeMap::new().into(),
             attached: false,
-            restored_from: None,
+            past: Default::default(),
             holders: Default::default(),
             restarts: Default::default(),
             state: NameState::Failed { reason: "boom".into() },

@@ -225,7 +225,7 @@ impl Core {
                     groups: Rare::default(),
                     metadata: registering.metadata.clone().into(),
                     attached: registering.attached,
-                    restored_from: None,
+                    past: Rare::default(),
                     holders: Rare::default(),
                     restarts: Rare::default(),
                     state: NameState::Starting,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Birth, Epoch, LaneId, NodeId, Peer, RequestId};
 use super::majority::voters::Ballot;
+use super::past::Past;
 use super::rare::Rare;
 
 /// What a fact is about.
@@ -76,9 +77,9 @@ pub struct NameCell {
     /// A task outside the library under a name: never moved, restarted or adopted.
     #[serde(rename = "t")]
     pub attached: bool,
-    /// The snapshot that the present worker was started from.
-    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
-    pub restored_from: Option<Box<Revision>>,
+    /// Which saved states are behind the present worker.
+    #[serde(rename = "f", default, skip_serializing_if = "Rare::is_empty")]
+    pub past: Rare<Past>,
     /// Who holds the newest acknowledged snapshot; each of them alone is enough.
     #[serde(rename = "h", default, skip_serializing_if = "Rare::is_empty")]
     pub holders: Rare<BTreeSet<NodeId>>,
@@ -199,6 +200,16 @@ pub struct Kind {
 pub const INBOX_PREFIX: &str = "inbox:";
 
 impl NameCell {
+    /// Whether what was done up to a snapshot of this lineage is in the worker, or was given to it.
+    pub fn has(&self, revision: Revision) -> bool {
+        revision.epoch == self.since || self.past.covers(revision)
+    }
+
+    /// Whether a snapshot of this lineage was saved by an earlier worker and shows what the present one has not.
+    pub fn lacks(&self, revision: Revision) -> bool {
+        revision.epoch < self.since && !self.past.covers(revision)
+    }
+
     /// The pid of the worker that a host's cell speaks of.
     pub fn pid(&self, sworm: &Arc<str>, name: &Arc<str>, host: &Peer) -> super::ids::Pid {
         super::ids::Pid {

@@ -151,6 +151,17 @@ pub enum Event {
         /// The one that goes on.
         winner: Pid,
     },
+    /// On the worker's node only: a saved state of the name has turned up that the worker lacks, since it was started from
+    /// an older one. It is given to [`Lifecycle::on_diverged`](crate::Lifecycle::on_diverged). Told once for each such state
+    /// while the worker stays on the node.
+    StateDiverged {
+        /// The worker.
+        pid: Pid,
+        /// The epoch of the worker that had saved the state.
+        epoch: Epoch,
+        /// The node that has kept it.
+        node: NodeId,
+    },
     /// On the node that decides about the name, or on the one that starts it: nobody who holds the newest state is there,
     /// and an older one may be used.
     RestoredOlder {
@@ -212,6 +223,7 @@ impl Event {
             | Self::Exited { pid, .. }
             | Self::StartFailed { pid, .. }
             | Self::Stuck { pid, .. }
+            | Self::StateDiverged { pid, .. }
             | Self::Conflict { pid, .. } => Some(pid),
             Self::NodeUp { .. }
             | Self::NodeSuspect { .. }
@@ -341,6 +353,7 @@ impl Notice {
             Self::NoCandidate { name, why } => Event::NoCandidate { name, reason: why },
             Self::RestoredOlder { name } => Event::RestoredOlder { name },
             Self::Conflict { pid, winner } => Event::Conflict { pid, winner },
+            Self::StateDiverged { pid, epoch, node } => Event::StateDiverged { pid, epoch, node },
             Self::Exited { pid, reason } => Event::Exited { pid, reason },
             Self::StartFailed { pid, reason, again } => Event::StartFailed { pid, reason, again },
             Self::Stuck { pid, with, busy } => Event::Stuck { pid, with, busy },

@@ -107,6 +107,8 @@ faults! {
     OneVoiceIsEnough = "one-voice-is-enough",
     /// A copy of a state that was just promised is thrown away for older news.
     DropPromisedCopy = "drop-promised-copy",
+    /// A saved state that the present worker of its name lacks is thrown away.
+    DropDiverged = "drop-diverged",
     /// A released name may be adopted at once by somebody else.
     ReleasedIsOrphan = "released-is-orphan",
     /// A worker starts from what its new node has, and nobody else is asked.

@@ -292,6 +292,10 @@ impl Core {
             self.offers.insert(name.clone(), Accepted { from: from.clone(), epoch });
             self.local_due_ms = 0;
             if let Some(snapshot) = snapshot {
+                let theirs = self.directory.cells(name).find(|(host, _)| *host == from).map(|(_, cell)| cell.clone());
+                if let Some(cell) = theirs {
+                    self.set_aside_what_lacks(name, birth, cell.since, &cell.past);
+                }
                 self.store(name, snapshot);
             }
         }

@@ -85,8 +85,8 @@ pub enum LocalPhase {
 pub enum Stopping {
     /// The name ends; the arbiter waits for it.
     Ended { arbiter: Option<Peer>, births: BTreeSet<Birth> },
-    /// Another node's claim is better: that of this worker.
-    Yielded { to: Pid },
+    /// Another node's claim is better: that of this worker. One that has no task is not told.
+    Yielded { to: Pid, told: bool },
     /// A later state of the same lineage has turned up: it is started again from there.
     Superseded,
 }
@@ -309,7 +309,12 @@ impl Core {
             RestartDecision::Restart { after } => {
                 let epoch = self.strong_epoch(name);
                 let assigned = self.hybrid();
+                let saved = self.stored.get(name).is_some_and(|stored| stored.revision.epoch == cell.since);
                 self.restate(name, |cell| {
+                    // What it does not start from again, here and now, it is not to be given later.
+                    if saved {
+                        cell.past.close(cell.since);
+                    }
                     cell.epoch = epoch;
                     cell.since = epoch;
                     cell.assigned = assigned;
@@ -393,8 +398,14 @@ impl Core {
             Some(local) => {
                 let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);
                 let since = local.since;
+                let why = match why {
+                    Stopping::Yielded { to, .. } => Stopping::Yielded { to, told: !idle },
+                    why => why,
+                };
                 let exit = match &why {
-                    Stopping::Yielded { to } if !planted(Fault::LoserUntold) => Exit::Conflict { winner: to.clone() },
+                    Stopping::Yielded { to, .. } if !planted(Fault::LoserUntold) => {
+                        Exit::Conflict { winner: to.clone() }
+                    }
                     Stopping::Yielded { .. } | Stopping::Superseded => Exit::Superseded,
                     Stopping::Ended { .. } => Exit::Unregistered,
                 };
@@ -442,7 +453,12 @@ impl Core {
                     self.once_durable(Effect::Send { to: arbiter, message: Box::new(ended) });
                 }
             }
-            Stopping::Yielded { .. } if self.may_let_go(name) => self.directory.remove(&Key::Name(name.clone())),
+            Stopping::Yielded { told, .. } if self.may_let_go(name) => {
+                if told {
+                    self.forget_lost_state(name);
+                }
+                self.directory.remove(&Key::Name(name.clone()));
+            }
             // Or whoever had won has ended meanwhile.
             Stopping::Yielded { .. } | Stopping::Superseded => {
                 let Some(cell) = self.directory.mine(name).cloned() else { return };
@@ -506,9 +522,9 @@ impl Core {
                     let pid = self.own_pid(name, mine.since);
                     self.out.push(Effect::Tell(Notice::Conflict { pid, winner: to.clone() }));
                     if planted(Fault::LoserRunsOn) {
-                        return self.after_stop(name, Stopping::Yielded { to });
+                        return self.after_stop(name, Stopping::Yielded { to, told: false });
                     }
-                    self.stop(name, Stopping::Yielded { to });
+                    self.stop(name, Stopping::Yielded { to, told: false });
                 }
             }
         }

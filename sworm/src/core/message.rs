@@ -11,6 +11,7 @@ use super::cell::{NameCell, Revision, Spec};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, RequestId};
 use super::lane::{Delta, Part};
 use super::majority::Votes;
+use super::past::Past;
 
 /// A message between two cores of one sworm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,14 +52,19 @@ pub enum Message {
     Offer { name: Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Snapshot> },
     /// The receiver's answer; accepted means that the state is durable there.
     OfferAnswer { name: Arc<str>, birth: Birth, epoch: Epoch, accepted: bool },
-    /// A copy of a snapshot for a replica to keep.
-    Keep { name: Arc<str>, snapshot: Snapshot },
+    /// A copy of a snapshot for a replica to keep, and what is behind the worker that has saved it.
+    Keep { name: Arc<str>, snapshot: Snapshot, past: Past },
     /// The replica has it, durable.
     Kept { name: Arc<str>, birth: Birth, revision: Revision },
     /// From the host of a name to a member: what is the best snapshot that you have, beyond this one?
     Best { name: Arc<str>, birth: Birth, beyond: Option<Revision> },
     /// The answer; none if it has none beyond.
     BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Snapshot> },
+    /// From whoever holds a state that a name's worker lacks to its host. The answer is the host's cell, which says that
+    /// the state is behind the worker.
+    Diverged { name: Arc<str>, snapshot: Snapshot },
+    /// The worker that started at that epoch could not be given it.
+    DivergedRefused { name: Arc<str>, revision: Revision, since: Epoch },
     /// To all, after each heartbeat, in mode "majority".
     Votes(Votes),
     /// The sender leaves for good; its lane ends with this number.

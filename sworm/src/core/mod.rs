@@ -5,6 +5,7 @@ pub mod arbiter;
 pub mod balance;
 pub mod cell;
 pub mod directory;
+pub mod diverged;
 pub mod events;
 pub mod fault;
 pub mod handoff;
@@ -15,6 +16,7 @@ pub mod majority;
 pub mod membership;
 pub mod message;
 pub mod moves;
+pub mod past;
 pub mod placement;
 pub mod rare;
 pub mod repair;
@@ -31,8 +33,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cell::{NameCell, Spec};
-use ids::{Epoch, Incarnation, LaneId, NodeId, Peer, Pid};
+use cell::{NameCell, Revision, Spec};
+use ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid};
 use lane::{Delta, Lane};
 use membership::Profile;
 use message::{Answer, Ask, Message, Snapshot};
@@ -88,6 +90,8 @@ pub struct Recovered {
     pub dropped: BTreeMap<NodeId, Incarnation>,
     /// The snapshots: of each name the birth, the revision and whether it is a checkpoint.
     pub snapshots: BTreeMap<Arc<str>, snapshots::Stored>,
+    /// Those that were set aside.
+    pub aside: Vec<(Arc<str>, Birth, Revision)>,
 }
 
 /// Time and chance, as the caller sees them.
@@ -130,6 +134,9 @@ pub enum Input {
     Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot },
     /// A worker that was to be looked after has no task.
     Gone { name: Arc<str>, since: Epoch },
+    /// A worker was given a state of its lineage that it lacked, and has done with it what it wants to; or could not be
+    /// given it.
+    Merged { name: Arc<str>, since: Epoch, revision: Revision, result: Result<(), String> },
     /// A stored snapshot was read.
     Loaded { purpose: snapshots::Purpose, snapshot: Option<Snapshot> },
     /// This node leaves in good order, until a time of the `mono_ms` clock.
@@ -163,8 +170,14 @@ pub enum Effect {
     StoreSnapshot { name: Arc<str>, snapshot: Snapshot },
     /// Forget the snapshot of a name.
     DeleteSnapshot { name: Arc<str> },
-    /// Read the snapshot of a name.
+    /// Read the snapshot of a name: what the purpose says, or else the one that is kept.
     LoadSnapshot { purpose: snapshots::Purpose },
+    /// Keep a second copy of the snapshot that is kept of a name, whatever takes its place.
+    SetAside { name: Arc<str>, birth: Birth, revision: Revision },
+    /// Forget that copy.
+    DeleteAside { name: Arc<str>, birth: Birth, revision: Revision },
+    /// Give a worker a state of its lineage that it lacks.
+    Merge { name: Arc<str>, since: Epoch, snapshot: Snapshot },
     /// Start a worker.
     Start { name: Arc<str>, since: Epoch, spec: Arc<Spec>, state: Option<Snapshot> },
     /// Stop taking messages, run the hook, save the state, since this is to follow.
@@ -205,6 +218,8 @@ pub enum Notice {
     RestoredOlder { name: Arc<str> },
     /// A worker lost a conflict and was stopped.
     Conflict { pid: Pid, winner: Pid },
+    /// A worker is given a state of its lineage that it lacks: the epoch of the worker that has saved it, and who kept it.
+    StateDiverged { pid: Pid, epoch: Epoch, node: NodeId },
     /// A worker ended by itself.
     Exited { pid: Pid, reason: String },
     /// A worker is not started again.

@@ -9,6 +9,8 @@ use super::fault::{Fault, planted};
 use super::host::{LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::{Message, Snapshot};
+use super::past::Past;
+use super::rare::Rare;
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::strategy::score;
@@ -33,13 +35,26 @@ pub enum Purpose {
     Answer { name: Arc<str>, birth: Birth, to: Peer },
     /// To copy it to another replica, since one was lost.
     Copy { name: Arc<str>, since: Epoch },
+    /// To give that which was set aside to a worker that lacks it.
+    Offer { name: Arc<str>, birth: Birth, revision: Revision, to: Peer },
 }
 
 impl Purpose {
     /// Whose snapshot.
     pub fn name(&self) -> &Arc<str> {
         match self {
-            Self::Start { name, .. } | Self::Answer { name, .. } | Self::Copy { name, .. } => name,
+            Self::Start { name, .. }
+            | Self::Answer { name, .. }
+            | Self::Copy { name, .. }
+            | Self::Offer { name, .. } => name,
+        }
+    }
+
+    /// Which one, if it is one that was set aside.
+    pub fn aside(&self) -> Option<(Birth, Revision)> {
+        match self {
+            Self::Offer { birth, revision, .. } => Some((*birth, *revision)),
+            _ => None,
         }
     }
 }
@@ -128,15 +143,16 @@ impl Core {
     /// Stores a state under the epoch that was started from it.
     pub(super) fn keep_restored(&mut self, name: &Arc<str>, since: Epoch, restored: Snapshot) {
         let from = restored.revision;
-        self.restate(name, |cell| cell.restored_from = Some(from.into()));
+        self.restate(name, |cell| cell.past = cell.past.started_from(from).into());
         let snapshot = Snapshot { revision: first_revision(since), ..restored };
         self.keep(name, since, snapshot, Then::Run);
     }
 
     fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, then: Then) {
         let replicas = self.replicas(name);
+        let past = self.directory.mine(name).map(|cell| cell.past.clone()).unwrap_or_default();
         for to in &replicas {
-            self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone() });
+            self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone(), past: (*past).clone() });
         }
         let mut missing: BTreeSet<Peer> = replicas.into_iter().collect();
         missing.insert(self.config.me.clone());
@@ -171,7 +187,7 @@ impl Core {
         peers.into_iter().take(usize::from(spec.replicas)).cloned().collect()
     }
 
-    pub(super) fn on_keep(&mut self, from: &Peer, name: &Arc<str>, snapshot: Snapshot) {
+    pub(super) fn on_keep(&mut self, from: &Peer, name: &Arc<str>, snapshot: Snapshot, past: &Past) {
         if !snapshot.is_intact() || self.directory.is_banned(name, snapshot.birth) {
             return;
         }
@@ -185,6 +201,7 @@ impl Core {
             }
         };
         if newer {
+            self.set_aside_what_lacks(name, birth, revision.epoch, past);
             self.store(name, snapshot);
         } else if self.stored.get(name).is_some_and(|stored| stored.birth != birth) {
             return;
@@ -280,6 +297,12 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Nobody has a state of a lineage: whatever turns up later is news to its worker.
+    fn start_from_nothing(&mut self, name: &Arc<str>) {
+        self.restate(name, |cell| cell.past = Rare::default());
+        self.start(name, None);
     }
 
     /// Asks all members for the best state of a lineage that is to start here.
@@ -386,13 +409,15 @@ impl Core {
         let Some(since) = self.local.get(name).map(|local| local.since) else { return };
         match (best, self.stored.get(name).filter(|stored| stored.birth == birth)) {
             (Some(best), _) => {
+                let past = self.directory.mine(name).map(|cell| cell.past.started_from(best.revision));
+                self.set_aside_what_lacks(name, birth, since, &past.unwrap_or_default());
                 self.store(name, best.clone());
                 self.start(name, Some(best));
             }
             (None, Some(_)) => {
                 self.out.push(Effect::LoadSnapshot { purpose: Purpose::Start { name: name.clone(), since } });
             }
-            (None, None) => self.start(name, None),
+            (None, None) => self.start_from_nothing(name),
         }
     }
 
@@ -411,9 +436,11 @@ impl Core {
                 match snapshot.filter(|snapshot| snapshot.birth == birth) {
                     // It was there and cannot be read any more: another copy may be as good.
                     None if self.stored.remove(&name).is_some() => self.restore(&name),
+                    None => self.start_from_nothing(&name),
                     state => self.start(&name, state),
                 }
             }
+            Purpose::Offer { name, birth, revision, to } => self.offer_diverged(name, birth, revision, &to, snapshot),
             Purpose::Copy { name, since } => {
                 self.copying.remove(&name);
                 let current = self
@@ -445,6 +472,7 @@ impl Core {
                     && cell.birth == stored.birth
                     && !cell.holders.is_empty()
                     && !cell.holders.contains(&self.config.me.node)
+                    && (!cell.lacks(stored.revision) || planted(Fault::DropDiverged))
                     && (cell.since > stored.revision.epoch
                         || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)
             }

@@ -85,6 +85,8 @@ pub struct Core {
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) unheard: BTreeMap<Arc<str>, Unheard>,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
+    /// The states that a name's worker may lack, and those that are being given to workers of this node.
+    pub(super) diverged: super::diverged::Diverged,
     pub(super) offers: BTreeMap<Arc<str>, super::handoff::Accepted>,
     pub(super) leaving: Option<super::handoff::Leaving>,
     /// What is to go elsewhere, and whether all is.
@@ -158,6 +160,7 @@ impl Core {
             keeping: BTreeMap::new(),
             unheard: BTreeMap::new(),
             restoring: BTreeMap::new(),
+            diverged: super::diverged::Diverged::recovered(recovered.aside),
             offers: BTreeMap::new(),
             leaving: None,
             wishes: BTreeMap::new(),
@@ -188,6 +191,7 @@ impl Core {
             Input::Paused { name, since, state } => self.on_paused(&name, since, state),
             Input::Gone { name, since } => self.on_gone(&name, since),
             Input::Checkpoint { name, since, snapshot } => self.on_checkpoint(&name, since, snapshot),
+            Input::Merged { name, since, revision, result } => self.on_merged(&name, since, revision, &result),
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),
             Input::Drain(on) => self.on_drain(on),
@@ -286,6 +290,7 @@ impl Core {
         let standing = self.standing(name);
         self.index(name, &standing);
         self.review_as_host(name, &standing);
+        self.review_diverged(name, &standing);
         self.review_snapshot(name, &standing);
         if self.queues.contains_key(name) {
             self.run_queue(name);
@@ -409,6 +414,7 @@ impl Core {
         self.tick_host();
         self.tick_repair();
         self.tick_snapshots();
+        self.tick_diverged();
         self.tick_leave();
         self.tick_moves_asked_for();
         self.tick_balance();

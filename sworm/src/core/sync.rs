@@ -97,10 +97,14 @@ impl Core {
             Message::OfferAnswer { name, birth, epoch, accepted } => {
                 self.on_offer_answer(from, &name, birth, epoch, accepted);
             }
-            Message::Keep { name, snapshot } => self.on_keep(from, &name, snapshot),
+            Message::Keep { name, snapshot, past } => self.on_keep(from, &name, snapshot, &past),
             Message::Kept { name, birth, revision } => self.on_kept(from, &name, birth, revision),
             Message::Best { name, birth, beyond } => self.on_best(from, &name, birth, beyond),
             Message::BestIs { name, birth, snapshot } => self.on_best_is(from, &name, birth, snapshot),
+            Message::Diverged { name, snapshot } => self.on_diverged(from, &name, snapshot),
+            Message::DivergedRefused { name, revision, since } => {
+                self.on_diverged_refused(from, &name, revision, since);
+            }
             Message::Votes(votes) => self.on_votes(from, votes),
             Message::Goodbye { max } => self.on_goodbye(from, max),
         }

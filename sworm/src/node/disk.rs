@@ -14,7 +14,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use self::record::{Record, frames, whole_deltas};
 use crate::codec;
 use crate::core::Recovered;
-use crate::core::ids::{Incarnation, LaneId, NodeId};
+use crate::core::cell::Revision;
+use crate::core::ids::{Birth, Incarnation, LaneId, NodeId};
 use crate::core::lane::{Delta, Joined, Lane};
 use crate::core::message::Snapshot;
 use crate::core::snapshots::Stored;
@@ -55,6 +56,14 @@ struct Kept {
     snapshot: Snapshot,
 }
 
+impl Kept {
+    /// Under which it may stand: as the snapshot that is kept, or as one that was set aside.
+    fn keys(&self, prefix: [u8; 8]) -> [Vec<u8>; 2] {
+        let Snapshot { birth, revision, .. } = self.snapshot;
+        [snapshot_key(prefix, &self.name), aside_key(prefix, &self.name, birth, revision)]
+    }
+}
+
 type Ends = (BTreeMap<NodeId, Incarnation>, BTreeMap<NodeId, Incarnation>);
 
 impl Disk {
@@ -87,10 +96,13 @@ impl Disk {
         let mut damaged = Vec::new();
         scan_blobs(&*store, Space::Snapshots, &prefix, &mut |key, blob| {
             let chunks = blob.chunks();
-            match decode_blob::<Kept>(blob).filter(|kept| snapshot_key(prefix, &kept.name) == key) {
-                Some(Kept { name, snapshot }) => {
-                    let Snapshot { birth, revision, checkpoint, .. } = snapshot;
-                    recovered.snapshots.insert(name, Stored { birth, revision, checkpoint });
+            match decode_blob::<Kept>(blob).filter(|kept| kept.keys(prefix).iter().any(|own| own == key)) {
+                Some(Kept { name, snapshot: Snapshot { birth, revision, checkpoint, .. } }) => {
+                    if snapshot_key(prefix, &name) == key {
+                        recovered.snapshots.insert(name, Stored { birth, revision, checkpoint });
+                    } else {
+                        recovered.aside.push((name, birth, revision));
+                    }
                 }
                 None => {
                     tracing::error!(sworm, key = %key.escape_ascii(), "a saved state cannot be read; it is left to the peers");
@@ -197,18 +209,45 @@ impl Disk {
 
     /// Forgets the snapshot of a name.
     pub fn delete_snapshot(&mut self, name: &Arc<str>) {
-        let key = snapshot_key(self.prefix, name);
-        if let Some(chunks) = self.chunks.remove(&key) {
-            delete_blob(&mut self.batch, Space::Snapshots, &key, chunks);
+        self.delete(&snapshot_key(self.prefix, name));
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if let Some(chunks) = self.chunks.remove(key) {
+            delete_blob(&mut self.batch, Space::Snapshots, key, chunks);
         }
     }
 
-    /// Reads a snapshot. Blocks on the disk.
-    pub fn load_snapshot(store: &dyn Store, sworm: &str, name: &Arc<str>) -> Result<Option<Snapshot>, StoreError> {
+    /// Keeps a second copy of the snapshot that is kept of a name. Blocks on the disk, for what is rare.
+    pub fn set_aside(&mut self, name: &Arc<str>, birth: Birth, revision: Revision) -> Result<(), StoreError> {
+        self.write()?;
+        let snapshot = get_snapshot(&*self.store, &snapshot_key(self.prefix, name), name)?;
+        let Some(snapshot) = snapshot.filter(|found| (found.birth, found.revision) == (birth, revision)) else {
+            tracing::error!(name = &**name, "a saved state that was to be set aside cannot be read");
+            return Ok(());
+        };
+        let bytes = codec::encode(&Kept { name: name.clone(), snapshot }).expect("plain data encodes");
+        self.put(Space::Snapshots, aside_key(self.prefix, name, birth, revision), &bytes)
+    }
+
+    /// Forgets that copy.
+    pub fn delete_aside(&mut self, name: &Arc<str>, birth: Birth, revision: Revision) {
+        self.delete(&aside_key(self.prefix, name, birth, revision));
+    }
+
+    /// Reads the snapshot that is kept of a name, or one that was set aside. Blocks on the disk.
+    pub fn load_snapshot(
+        store: &dyn Store,
+        sworm: &str,
+        name: &Arc<str>,
+        aside: Option<(Birth, Revision)>,
+    ) -> Result<Option<Snapshot>, StoreError> {
         let prefix = xxh3_64(sworm.as_bytes()).to_be_bytes();
-        let blob = get_blob(store, Space::Snapshots, &snapshot_key(prefix, name))?;
-        let kept = blob.and_then(decode_blob::<Kept>);
-        Ok(kept.filter(|kept| kept.name == *name).map(|kept| kept.snapshot))
+        let key = match aside {
+            Some((birth, revision)) => aside_key(prefix, name, birth, revision),
+            None => snapshot_key(prefix, name),
+        };
+        get_snapshot(store, &key, name)
     }
 
     /// Hands everything since the last call to the store; the ticket covers it.
@@ -254,6 +293,16 @@ fn lane_key(id: &LaneId) -> [u8; LANE_ID_BYTES] {
 
 fn ends_key(prefix: [u8; 8]) -> Vec<u8> {
     [b"ends/".as_slice(), &prefix].concat()
+}
+
+fn get_snapshot(store: &dyn Store, key: &[u8], name: &Arc<str>) -> Result<Option<Snapshot>, StoreError> {
+    let kept = get_blob(store, Space::Snapshots, key)?.and_then(decode_blob::<Kept>);
+    Ok(kept.filter(|kept| kept.name == *name).map(|kept| kept.snapshot))
+}
+
+fn aside_key(prefix: [u8; 8], name: &str, birth: Birth, revision: Revision) -> Vec<u8> {
+    let hash = xxh3_128(&codec::encode(&(name, birth, revision)).expect("plain data encodes"));
+    [prefix.as_slice(), &hash.to_be_bytes()].concat()
 }
 
 fn snapshot_key(prefix: [u8; 8], name: &str) -> Vec<u8> {

@@ -117,6 +117,8 @@ impl Driver {
                 Effect::ForgetLane(lane) => self.disk.forget(&lane),
                 Effect::StoreSnapshot { name, snapshot } => self.disk.store_snapshot(&name, snapshot)?,
                 Effect::DeleteSnapshot { name } => self.disk.delete_snapshot(&name),
+                Effect::SetAside { name, birth, revision } => self.disk.set_aside(&name, birth, revision)?,
+                Effect::DeleteAside { name, birth, revision } => self.disk.delete_aside(&name, birth, revision),
                 Effect::LoadSnapshot { purpose } => {
                     self.disk.write()?;
                     self.load(purpose);
@@ -140,7 +142,7 @@ impl Driver {
     fn load(&self, purpose: crate::core::snapshots::Purpose) {
         let shared = self.shared.clone();
         tokio::task::spawn_blocking(move || {
-            let loaded = Disk::load_snapshot(&*shared.node.store, &shared.name, purpose.name());
+            let loaded = Disk::load_snapshot(&*shared.node.store, &shared.name, purpose.name(), purpose.aside());
             let snapshot = loaded.unwrap_or_else(|error| {
                 tracing::error!(%error, name = &**purpose.name(), "a saved state cannot be read");
                 None
@@ -160,6 +162,10 @@ impl Driver {
                 self.control(&name, since, Control::Resume);
             }
             Effect::Stop { name, since, why } => self.stop(name, since, why),
+            // Whose task is gone is not given it: the next one is.
+            Effect::Merge { name, since, snapshot } => {
+                self.control(&name, since, Control::Diverged { snapshot });
+            }
             Effect::LookAfter(workers) => self.look_after(&workers),
             Effect::Checkpointed { name, since, number, result } => {
                 self.control(&name, since, Control::Checkpointed { number, result });
@@ -198,6 +204,8 @@ impl Driver {
             | Effect::Sync(_)
             | Effect::StoreSnapshot { .. }
             | Effect::DeleteSnapshot { .. }
+            | Effect::SetAside { .. }
+            | Effect::DeleteAside { .. }
             | Effect::LoadSnapshot { .. } => unreachable!("performed by the caller"),
         }
     }
@@ -368,6 +376,9 @@ impl Driver {
             }
             Notice::Conflict { pid, winner } => {
                 tracing::warn!(sworm, name = &*pid.name, %winner, "two workers had one name; the one here stops");
+            }
+            Notice::StateDiverged { pid, epoch, node } => {
+                tracing::warn!(sworm, name = &*pid.name, %epoch, %node, "a saved state has turned up that the worker lacks");
             }
             Notice::Exited { pid, reason } => {
                 tracing::debug!(sworm, name = &*pid.name, reason, "a worker ended by itself");

@@ -77,6 +77,44 @@ pub trait Lifecycle: Worker {
         let _ = (other, ctx);
         async {}
     }
+
+    /// Runs between messages, when a saved state of this name turns up that this worker lacks. It was started from an older
+    /// one, since nobody was there who had that: the node that the worker ran on was cut off and parked it (mode
+    /// "majority"), or died with a newer checkpoint, and is back. `other` is the worker restored from that state, to be
+    /// taken apart; its own hooks do not run. What it had and did that this worker does not know is to be found out by
+    /// comparing the two. Without this hook such a state is told of ([`Event::StateDiverged`](crate::Event::StateDiverged))
+    /// and forgotten.
+    ///
+    /// The state is kept where it is until this has returned, and, if it has asked for
+    /// [`checkpoint`](Context::checkpoint), until that is durable: who merges should ask, as what is only in memory is lost
+    /// with the node. When the worker ends or moves before, the next one is given the state again: **at least once** for
+    /// each state, so what it does must not depend on being done once. A panic in it is the worker's end as in a handler, and
+    /// the state is kept, but not given to this name again before it has run on another node or this one is started anew.
+    ///
+    /// A worker that lost a conflict ([`on_conflict`](Self::on_conflict)) gives what it has by itself: what it had saved is
+    /// not given to the winner.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use sworm::prelude::*;
+    /// # use std::collections::BTreeSet;
+    /// #[derive(Worker, Serialize, Deserialize)]
+    /// #[worker(handoff, lifecycle)]
+    /// struct Cart {
+    ///     items: BTreeSet<String>,
+    /// }
+    ///
+    /// impl Lifecycle for Cart {
+    ///     async fn on_diverged(&mut self, other: Self, ctx: &mut Context<Self>) {
+    ///         self.items.extend(other.items);
+    ///         let _ = ctx.checkpoint().await;
+    ///     }
+    /// }
+    /// ```
+    fn on_diverged(&mut self, other: Self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
+        let _ = (other, ctx);
+        async {}
+    }
 }
 
 /// Saves a part of a worker instead of the whole: write `#[worker(handoff = S)]` and implement this for `S`.

@@ -1,6 +1,7 @@
 //! The task of one worker: starts it, lets it handle one message after the other, saves its state, ends it.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -84,6 +85,10 @@ pub(crate) enum Control {
         number: u64,
         result: Result<(), String>,
     },
+    /// A state of its lineage that it lacks.
+    Diverged {
+        snapshot: Snapshot,
+    },
 }
 
 /// Starts the task of a worker and gives the way in.
@@ -143,9 +148,11 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
     let mut task = Task::<W> {
         birth: start.birth,
         version: start.spec.version,
+        spec: start.spec.clone(),
         ever_checkpointed: start.state.as_ref().is_some_and(|state| state.checkpoint),
         revision: 0,
         pause_due: None,
+        diverged_due: VecDeque::new(),
         lost_to: None,
         activity: start.activity,
         start_timeout: start.start_timeout,
@@ -215,10 +222,13 @@ fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit
 struct Task<W> {
     birth: Birth,
     version: u32,
+    spec: Arc<Spec>,
     ever_checkpointed: bool,
     revision: u64,
     /// Told to pause, and why, while a checkpoint was awaited.
     pause_due: Option<(Arc<AtomicBool>, Exit)>,
+    /// The states that it was given while it waited for something.
+    diverged_due: VecDeque<Snapshot>,
     /// The winner of a conflict that this worker has lost, until it is told.
     lost_to: Option<Pid>,
     activity: Arc<Activity>,
@@ -272,6 +282,12 @@ impl<W: Lifecycle> Task<W> {
             {
                 return end;
             }
+            if let Some(snapshot) = self.diverged_due.pop_front() {
+                if let Some(end) = self.diverged(worker, snapshot).await {
+                    return end;
+                }
+                continue;
+            }
             let next = tokio::select! {
                 biased;
                 control = self.control.recv() => Next::Control(control),
@@ -289,6 +305,7 @@ impl<W: Lifecycle> Task<W> {
             let end = match next {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
                 Next::Control(Some(Control::Pause { answered, why })) => self.pause(worker, &answered, why).await,
+                Next::Control(Some(Control::Diverged { snapshot })) => self.diverged(worker, snapshot).await,
                 Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) | Next::Asked => None,
                 Next::Control(Some(Control::Stop { why })) => {
                     self.loses(&why);
@@ -393,6 +410,7 @@ impl<W: Lifecycle> Task<W> {
                     Some(Control::Pause { answered, why }) => self.pause_due = Some((answered, why)),
                     Some(Control::Resume) => self.pause_due = None,
                     Some(Control::Checkpointed { .. }) => {}
+                    Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
                     Some(Control::Stop { why }) => {
                         self.loses(&why);
                         return Err(("the worker was stopped".into(), End::Stopped));
@@ -442,9 +460,46 @@ impl<W: Lifecycle> Task<W> {
                     return Some(End::Stopped);
                 }
                 None => return Some(End::Stopped),
+                Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
                 Some(Control::Pause { .. } | Control::Checkpointed { .. }) => {}
             }
         }
+    }
+
+    /// Gives the worker a state of its lineage that it lacks, and says when it has done with it, and has saved that if it
+    /// wants to.
+    async fn diverged(&mut self, worker: &mut W, snapshot: Snapshot) -> Option<End> {
+        // It is about to be parked; whoever goes on is given the state.
+        if !self.ctx.sworm.shared.may_go_on() {
+            return None;
+        }
+        let revision = snapshot.revision;
+        self.activity.begins("its decoding");
+        let decoded = decode::<W>(&self.spec, Some(&snapshot));
+        self.activity.ends();
+        let given = match decoded {
+            Ok(other) => {
+                self.activity.begins("`on_diverged`");
+                let given = guarded(worker.on_diverged(other, &mut self.ctx)).await;
+                self.activity.ends();
+                given.map_err(|panic| (panic.clone(), Some(End::Exit(Exit::Panic(panic)))))
+            }
+            Err(exit) => Err((exit.to_string(), None)),
+        };
+        let (result, end) = match given {
+            Ok(()) => match self.checkpoint_if_asked(worker).await {
+                Ok(()) => (Ok(()), None),
+                // It starts again from what it had before, and is given the state again.
+                Err((_, end)) => return Some(end),
+            },
+            Err((why, end)) => {
+                tracing::error!(pid = %self.ctx.pid, why, "a state that the worker lacks could not be given to it, and is kept");
+                (Err(why), end)
+            }
+        };
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        self.send(Input::Merged { name, since, revision, result });
+        end
     }
 
     async fn stopping(&mut self, worker: &mut W, why: Exit) {

@@ -1,12 +1,17 @@
 //! A disk in memory with a durable part and a tail that is not synced yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use sworm::core::cell::Revision;
+use sworm::core::ids::Birth;
+use sworm::internals;
 use sworm::store::{Batch, Op, Space, Store, StoreError, Ticket};
+
+use super::node::SWORM;
 
 type Values = BTreeMap<(Space, Bytes), Bytes>;
 
@@ -66,6 +71,13 @@ impl Disk {
     pub(super) fn has_failed(&self) -> bool {
         self.state().fails
     }
+}
+
+/// The states of workers that a disk holds: of which name and lineage, and which.
+pub(super) fn states(disk: &Disk) -> BTreeSet<(Arc<str>, Birth, Revision)> {
+    let (_, found) = internals::Disk::open(Arc::new(disk.clone()), SWORM).expect("a simulated disk can be read");
+    let kept = found.snapshots.into_iter().map(|(name, stored)| (name, stored.birth, stored.revision));
+    kept.chain(found.aside).collect()
 }
 
 fn apply(values: &mut Values, ops: Vec<Op>) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sworm::Exit;
+use sworm::core::cell::Revision;
 use sworm::core::directory::Standing;
 use sworm::core::ids::{Birth, Epoch, Incarnation, Peer, Pid};
 use sworm::core::message::{Answer, Ask, Done, Refusal};
@@ -33,9 +34,16 @@ pub(super) struct Laws {
     pub(super) deaths: Vec<u64>,
     /// The workers that lost a conflict, and whether they were told.
     losers: BTreeMap<(Peer, Arc<str>, Epoch), bool>,
+    /// The states with which workers were parked, since their node had no majority, with the nodes that hold them.
+    parked: BTreeMap<Kept, String>,
+    /// Those that a later worker was started from, or given.
+    gone_on_from: BTreeSet<Kept>,
     /// The lineages that ran when the only missing link was cut, while it is.
     pub(super) lone_cut: Option<BTreeSet<(Arc<str>, Birth)>>,
 }
+
+/// A saved state: its name, its lineage and its place in that.
+type Kept = (Arc<str>, Birth, Revision);
 
 /// What was to move when a process died is on its way by then.
 const UNDER_WAY_MS: u64 = 3_000;
@@ -135,6 +143,28 @@ impl Laws {
         *known = count.max(*known);
     }
 
+    /// A worker is parked with this state, since its node has no majority.
+    pub(super) fn parks(&mut self, at: &Peer, name: &Arc<str>, birth: Birth, revision: Revision) {
+        self.parked.insert((name.clone(), birth, revision), at.node.to_string());
+    }
+
+    /// A worker is started from a state, or has been given it.
+    pub(super) fn goes_on_from(&mut self, name: &Arc<str>, birth: Birth, revision: Revision) {
+        self.gone_on_from.insert((name.clone(), birth, revision));
+    }
+
+    /// Of what was parked on a node only this is there when its process has ended: the rest had not reached its disk.
+    pub(super) fn only_keeps(&mut self, node: &str, kept: &BTreeSet<Kept>) {
+        self.parked.retain(|parked, on| on != node || kept.contains(parked));
+    }
+
+    /// A state with which a worker was parked, and that no later worker of its lineage has seen.
+    fn unseen(&self, runs: impl Fn(&str, Birth) -> bool) -> Option<String> {
+        let unseen = |kept: &&Kept| !self.gone_on_from.contains(kept) && runs(&kept.0, kept.1);
+        let (name, _, revision) = self.parked.keys().find(unseen)?;
+        Some(format!("{name} was parked with {revision:?}, and no later worker of it was given that"))
+    }
+
     pub(super) fn restored_older(&mut self, name: &Arc<str>) {
         self.restored_older.insert(name.clone());
     }
@@ -206,6 +236,9 @@ impl World {
                 ));
             }
             hashes.entry(node.core.directory().hash()).or_insert_with(Vec::new).push(id);
+            if node.core.has_to_offer() {
+                return Some(format!("{id} holds a state that a worker lacks"));
+            }
             for (name, worker) in &node.workers {
                 match node.core.standing(name) {
                     Standing::Claimed { host, cell } if host == node.me && cell.since == worker.since => {}
@@ -231,6 +264,9 @@ impl World {
         let found = self
             .overdue()
             .or_else(|| self.laws.untold())
+            .or_else(|| {
+                self.laws.unseen(|name, birth| self.places(name).iter().any(|(_, worker)| worker.birth == birth))
+            })
             .or_else(|| self.names_are_wrong())
             .or_else(|| self.lanes_are_wrong());
         if let Some(what) = found {
@@ -357,8 +393,8 @@ impl World {
             for (lane, cell) in core.directory().cells(&name) {
                 let (ended, banned) = (core.directory().has_ended(lane), core.directory().is_banned(&name, cell.birth));
                 text += &format!(
-                    "\n  {lane} ended {ended} banned {banned}: {:?} {:?} {} {:?}",
-                    cell.birth, cell.state, cell.epoch, cell.holders
+                    "\n  {lane} ended {ended} banned {banned}: {:?} {:?} {} {:?} {:?}",
+                    cell.birth, cell.state, cell.epoch, cell.holders, cell.past
                 );
             }
             text += &format!("\n  {}", core.describe(&name));

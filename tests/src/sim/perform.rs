@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sworm::core::cell::Revision;
 use sworm::core::ids::Peer;
 use sworm::core::membership::{Route, Want};
 use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
@@ -188,6 +189,11 @@ impl World {
                 let Some(worker) = node.workers.get_mut(name).filter(|worker| worker.since == *since) else { return };
                 worker.ready = false;
             }
+            Input::Merged { name, since, revision, .. } => {
+                // One that has ended meanwhile has done nothing with it.
+                let Some(worker) = node.workers.get(name).filter(|worker| worker.since == *since) else { return };
+                self.laws.goes_on_from(name, worker.birth, *revision);
+            }
             Input::Stopped { name, since } if node.workers.get(name).is_some_and(|worker| worker.since == *since) => {
                 node.workers.remove(name);
             }
@@ -278,6 +284,8 @@ impl World {
                 }
                 Effect::StoreSnapshot { name, snapshot } => node.lanes.store_snapshot(&name, snapshot)?,
                 Effect::DeleteSnapshot { name } => node.lanes.delete_snapshot(&name),
+                Effect::SetAside { name, birth, revision } => node.lanes.set_aside(&name, birth, revision)?,
+                Effect::DeleteAside { name, birth, revision } => node.lanes.delete_aside(&name, birth, revision),
                 Effect::LoadSnapshot { purpose } => {
                     node.lanes.write()?;
                     loads.push(purpose);
@@ -297,7 +305,7 @@ impl World {
         }
         for purpose in loads {
             let store: &dyn Store = &self.machines[&*at.node].disk;
-            let snapshot = Disk::load_snapshot(store, SWORM, purpose.name())?;
+            let snapshot = Disk::load_snapshot(store, SWORM, purpose.name(), purpose.aside())?;
             let delay = 1 + self.rng.u64(0..4);
             self.tell(delay, at, Input::Loaded { purpose, snapshot });
         }
@@ -328,21 +336,33 @@ impl World {
                     self.send(at, &to, &frame);
                 }
             }
+            Effect::Merge { name, since, snapshot } => {
+                let (delay, revision) = (1 + self.rng.u64(0..50), snapshot.revision);
+                self.note(|| format!("{at} gives {name} {since} what {revision:?} had"));
+                self.tell(delay, at, Input::Merged { name, since, revision, result: Ok(()) });
+            }
             Effect::Start { name, since, spec, state } => {
+                if let Some(state) = &state {
+                    self.laws.goes_on_from(&name, state.birth, state.revision);
+                }
                 let checkpointed = state.as_ref().is_some_and(|state| state.checkpoint);
                 let bytes = state.as_ref().map_or(&*spec.value, |state| &*state.state);
                 let count = u64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
                 self.start_worker(at, name, since, count, checkpointed);
             }
             Effect::Pause { name, since, why } => {
+                let parked = why == Exit::MajorityLost;
                 self.paused_for(at, &name, &why);
                 let handoff = self.handoff;
                 let delay = 1 + self.rng.u64(0..20);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = false;
-                    let state = Ok(handoff.then(|| worker.snapshot()));
-                    self.tell(delay, at, Input::Paused { name, since, state });
+                    let state = handoff.then(|| worker.snapshot());
+                    if let Some(state) = state.as_ref().filter(|_| parked) {
+                        self.laws.parks(at, &name, state.birth, state.revision);
+                    }
+                    self.tell(delay, at, Input::Paused { name, since, state: Ok(state) });
                 }
             }
             Effect::Resume { name, since } => {
@@ -434,6 +454,8 @@ impl World {
             | Effect::LookAfter(_)
             | Effect::StoreSnapshot { .. }
             | Effect::DeleteSnapshot { .. }
+            | Effect::SetAside { .. }
+            | Effect::DeleteAside { .. }
             | Effect::LoadSnapshot { .. } => unreachable!("performed by the caller"),
         }
     }
@@ -470,6 +492,10 @@ impl World {
         let Some((_, count)) = worker.saving.take_if(|(saving, _)| *saving == number) else { return };
         let birth = worker.birth;
         self.note(|| format!("{at} has {name} = {count} durable: {ok}"));
+        if !ok && !self.nodes[&*at.node].may_go_on(self.now_ms) {
+            let revision = Revision { epoch: since, number };
+            self.laws.parks(at, &name, birth, revision);
+        }
         if ok {
             self.laws.saved(&Saved { name, birth, since, count });
         } else {

@@ -219,6 +219,7 @@ impl World {
         let disk = self.machines[&*node.me.node].disk.clone();
         let kept = self.rng.usize(0..=disk.unsynced());
         disk.crash(kept);
+        self.laws.only_keeps(&node.me.node, &super::disk::states(&disk));
         for asked in self.asked.values_mut().filter(|asked| asked.on == *node.me.node && asked.answer.is_none()) {
             asked.answer = Some(None);
         }
@@ -420,6 +421,7 @@ impl World {
     pub(super) fn lose_disk(&mut self, name: &str) {
         self.note(|| format!("the disk of {name} is lost"));
         self.machines.get_mut(name).expect("it is there").disk = Disk::default();
+        self.laws.only_keeps(name, &BTreeSet::new());
     }
 
     /// From now on messages take so long at most.

@@ -23,7 +23,7 @@ const SPARE_BYTES: usize = 2 << 20;
 const TIMES: usize = 64;
 
 /// How many kinds of messages there are.
-const KINDS: usize = 24;
+const KINDS: usize = 26;
 
 /// The kind of a message: with a new one this does not compile, until it is made as well.
 fn kind(message: &Message) -> usize {
@@ -52,6 +52,8 @@ fn kind(message: &Message) -> usize {
         Message::PullPart { .. } => 21,
         Message::Rebalance(_) => 22,
         Message::Votes(_) => 23,
+        Message::Diverged { .. } => 24,
+        Message::DivergedRefused { .. } => 25,
     }
 }
 

@@ -16,6 +16,7 @@ use sworm::core::membership::{Hello, Linked, Profile};
 use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
 };
+use sworm::core::past::Past;
 use sworm::internals::{Call, Frame, Relay, Replied};
 
 use crate::KINDS;
@@ -122,7 +123,7 @@ impl Gen {
             groups: self.many::<_, BTreeSet<_>>(Self::text).into(),
             metadata: self.many::<_, BTreeMap<_, _>>(|g| (g.string(), g.string())).into(),
             attached: self.0.bool(),
-            restored_from: self.some(|g| Box::new(g.revision())),
+            past: self.many::<_, Past>(Self::revision).into(),
             holders: self.many::<_, BTreeSet<_>>(Self::node).into(),
             restarts: self.many::<_, Vec<_>>(Self::number).into(),
             state: self.state(),
@@ -246,7 +247,7 @@ impl Gen {
             },
             13 => Message::Offer { name, birth, epoch, snapshot: self.some(Self::snapshot) },
             14 => Message::OfferAnswer { name, birth, epoch, accepted: self.0.bool() },
-            15 => Message::Keep { name, snapshot: self.snapshot() },
+            15 => Message::Keep { name, snapshot: self.snapshot(), past: self.many(Self::revision) },
             16 => Message::Kept { name, birth, revision: self.revision() },
             17 => Message::Best { name, birth, beyond: self.some(Self::revision) },
             18 => Message::BestIs { name, birth, snapshot: self.some(Self::snapshot) },
@@ -271,6 +272,8 @@ impl Gen {
                 echoes: self.many(|g| (g.peer(), g.number())),
                 silent: self.many(Self::peer),
             }),
+            24 => Message::Diverged { name, snapshot: self.snapshot() },
+            25 => Message::DivergedRefused { name, revision: self.revision(), since: epoch },
             22 => Message::Rebalance(self.many(|g| (g.text(), g.node()))),
             _ => return None,
         })

@@ -7,6 +7,7 @@ use sworm_tests::eventually;
 
 mod casts;
 mod conflicts;
+mod diverged;
 mod events;
 mod exits;
 mod isolation;

@@ -57,7 +57,7 @@ fn cell(rng: &mut Rng) -> NameCell {
         groups: Default::default(),
         metadata: Default::default(),
         attached: false,
-        restored_from: None,
+        past: Default::default(),
         holders: Default::default(),
         restarts: Default::default(),
         state: rng.choice(states).expect("four"),

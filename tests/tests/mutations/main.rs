@@ -46,6 +46,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::StartsInOrder => &[Plot::SlowStarts],
         Fault::TakeAnyGrant => &[Plot::QuickEnds],
         Fault::DropPromisedCopy => &[Plot::SecondNode],
+        Fault::DropDiverged => &[Plot::Suspended, Plot::Minority],
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld => &[Plot::Handovers],
         Fault::TakenBackUnseen => &[Plot::LostNews],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],

@@ -11,6 +11,8 @@ const NAME: usize = 288;
 const PEER: usize = 32;
 const REVISION: usize = 56;
 const ITEM: usize = 9;
+/// A revision without the names of its parts.
+const PAST: usize = 24;
 
 /// Whether these changes together weigh no more than the limit.
 pub fn fits(changes: &[Change], limit: usize) -> bool {
@@ -49,7 +51,7 @@ pub(super) fn name_weight(name: usize, cell: Option<&NameCell>) -> usize {
     let groups: usize = cell.groups.iter().map(|group| group.len() + ITEM).sum();
     let metadata: usize = cell.metadata.iter().map(|(key, value)| key.len() + value.len() + 2 * ITEM).sum();
     let holders: usize = cell.holders.iter().map(|node| node.len() + ITEM).sum();
-    let restored = cell.restored_from.as_ref().map_or(0, |_| REVISION);
+    let past = if cell.past.is_empty() { 0 } else { ITEM } + cell.past.len() * PAST;
     let state = match &cell.state {
         NameState::Starting | NameState::Running | NameState::Parked => 0,
         NameState::Leaving { to } => PEER + to.node.len(),
@@ -57,5 +59,5 @@ pub(super) fn name_weight(name: usize, cell: Option<&NameCell>) -> usize {
         NameState::Declined(declined) => PEER + declined.from.node.len() + REVISION,
         NameState::Failed { reason } => ITEM + reason.len(),
     };
-    CHANGE + NAME + name + texts + groups + metadata + holders + restored + cell.restarts.len() * ITEM + state
+    CHANGE + NAME + name + texts + groups + metadata + holders + past + cell.restarts.len() * ITEM + state
 }

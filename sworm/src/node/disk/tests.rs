@@ -123,7 +123,7 @@ fn opens(written: &Written, store: Arc<MemoryStore>, what: &str) -> (usize, usiz
         let there = recovered.snapshots.get(&name);
         missing += usize::from(there.is_none());
         assert!(there.is_none_or(|stored| *stored == Stored { birth, revision, checkpoint }), "{what}: {there:?}");
-        let loaded = Disk::load_snapshot(&*store, SWORM, &name).expect(what);
+        let loaded = Disk::load_snapshot(&*store, SWORM, &name, None).expect(what);
         assert_eq!(loaded, there.map(|_| snapshot(bytes)), "{what}");
         disk.store_snapshot(&name, snapshot(bytes)).expect(what);
     }
@@ -136,6 +136,29 @@ fn opens(written: &Written, store: Arc<MemoryStore>, what: &str) -> (usize, usiz
         assert_eq!(recovered.lanes.get(id), history.last(), "{what}: {id:?} is not whole again");
     }
     (missing, complaints)
+}
+
+#[test]
+fn what_was_set_aside_stays_when_another_state_takes_its_place() {
+    let store = Arc::new(MemoryStore::new());
+    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (name, old) = (Arc::from("name"), snapshot(10_000));
+    let Snapshot { birth, revision, .. } = old;
+    let new = Snapshot { revision: Revision { number: 5, ..revision }, ..snapshot(10) };
+    disk.store_snapshot(&name, old.clone()).expect("small");
+    disk.set_aside(&name, birth, revision).expect("it is there");
+    disk.store_snapshot(&name, new.clone()).expect("small");
+    disk.write().expect("written");
+    let load = |aside| Disk::load_snapshot(&*store, SWORM, &name, aside).expect("readable");
+    assert_eq!((load(None), load(Some((birth, revision)))), (Some(new.clone()), Some(old)));
+
+    let (mut disk, recovered) = Disk::open(store.clone(), SWORM).expect("intact");
+    assert_eq!(recovered.snapshots[&name].revision, new.revision);
+    assert_eq!(recovered.aside, [(name.clone(), birth, revision)]);
+    disk.delete_aside(&name, birth, revision);
+    disk.write().expect("written");
+    assert_eq!((load(None), load(Some((birth, revision)))), (Some(new), None));
+    assert_eq!(Disk::open(store.clone(), SWORM).expect("intact").1.aside, []);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn entry(major: u64, groups: &[&str]) -> Entry {
         groups: groups.iter().map(|group| Arc::from(*group)).collect::<BTreeSet<_>>().into(),
         metadata: Rare::default(),
         attached: false,
-        restored_from: None,
+        past: Default::default(),
         holders: Rare::default(),
         restarts: Rare::default(),
         state: NameState::Running,

@@ -5,6 +5,7 @@ use crate::codec;
 use crate::core::cell::{Declined, Kind, NameState, Release, Revision, Spec};
 use crate::core::ids::{Birth, Epoch, Incarnation, NodeId, Peer, RequestId};
 use crate::core::lane::{Joined, fits};
+use crate::core::past::Past;
 
 type Op = (u8, Option<u32>, bool);
 
@@ -132,7 +133,10 @@ fn a_cell_is_hardly_larger_than_it_weighs() {
             groups: texts("group").into_iter().map(Arc::from).collect::<std::collections::BTreeSet<_>>().into(),
             metadata: texts("key").into_iter().zip(texts("value")).collect::<BTreeMap<_, _>>().into(),
             attached: false,
-            restored_from: (many > 0).then(|| revision.into()),
+            past: (0..many as u64)
+                .map(|n| Revision { epoch: Epoch { major: u64::MAX - n, ..epoch }, ..revision })
+                .collect::<Past>()
+                .into(),
             holders: texts("node")
                 .into_iter()
                 .filter_map(NodeId::new)
