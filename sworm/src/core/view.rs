@@ -10,6 +10,9 @@ use super::message::{Beat, Phase};
 use crate::codec;
 use crate::strategy::score;
 
+/// A view, by its hash, and how often its owner's view has changed.
+pub type Seen = (u64, u64);
+
 /// What is known of another node's part in this sworm.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -26,9 +29,9 @@ pub struct Member {
     /// When its versions were asked for.
     pub asked_ms: u64,
     /// In which view of its, and after how many changes of that, all that it holds was pulled.
-    pub synced: Option<(u64, u64)>,
+    pub synced: Option<Seen>,
     /// What must be held before it counts as pulled, and in which view it said so, after how many changes.
-    pub target: Option<((u64, u64), Vec<(LaneId, u64)>)>,
+    pub target: Option<(Seen, Vec<(LaneId, u64)>)>,
 }
 
 impl Member {
