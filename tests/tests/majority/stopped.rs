@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::voters::{LEASE_MS, Voters};
 
-/// Longer than the lease, and shorter than the silence after which its names start elsewhere.
-const SHORT: Duration = Duration::from_secs(2);
+/// Longer than the lease, and shorter than the 2 s that its links live and the silence after which its names start elsewhere.
+const SHORT: Duration = Duration::from_millis(1_500);
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
