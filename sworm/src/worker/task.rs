@@ -182,6 +182,9 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         Err(exit) => Input::Started { name, since, result: Err(exit) },
         Ok(mut worker) => {
             task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
+            // That has woken the driver, which the runtime may run next on this very thread, and on no other: people's code,
+            // which may block it, comes after.
+            tokio::task::yield_now().await;
             let end = task.work(&mut worker).await;
             task.conflict(&mut worker).await;
             // A destructor that panics is the worker's business too.
