@@ -84,7 +84,7 @@ async fn diverged(events: &mut Events) -> (Pid, NodeId) {
 
 /// Nodes a, b and c in mode "majority".
 async fn three(network: &MemoryNetwork) -> Vec<(Node, Sworm)> {
-    let spec = || SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3).lease(Duration::from_secs(1));
+    let spec = || SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3);
     let mut all = Vec::new();
     for name in ["a", "b", "c"] {
         let node = node(network, name).await;
