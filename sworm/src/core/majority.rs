@@ -188,11 +188,6 @@ impl Core {
         self.majority.as_ref().map(|majority| majority.is_quorum(of))
     }
 
-    /// Until when this node may run workers; `None` if it always may.
-    pub fn lease_until_ms(&self) -> Option<u64> {
-        self.majority.as_ref().map(|majority| if majority.holds { majority.lease_until_ms } else { 0 })
-    }
-
     /// A heartbeat was sent; this says what was heard of the others.
     pub(super) fn vote(&mut self) {
         let (now, counter) = (self.now.mono_ms, self.beat_counter);
