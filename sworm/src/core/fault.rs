@@ -71,6 +71,8 @@ faults! {
     ReuseIncarnation = "reuse-incarnation",
     /// Whoever takes a name back does not say because of what.
     TakenBackUnseen = "taken-back-unseen",
+    /// What is said of a name that was handed on goes before all have heard who has it now.
+    HandOnUnheard = "hand-on-unheard",
     /// Whoever adopts a name removes the former host's cell from its own copy.
     RemoveAnothersCell = "remove-anothers-cell",
     /// A whole lane is put into the copy that there is, instead of replacing it.

@@ -375,7 +375,10 @@ impl Core {
         for (_, cell) in self.directory.cells(name) {
             match &cell.state {
                 NameState::Released(release) if release.to == *me => {
-                    released = Some((release.epoch, cell.clone()));
+                    // It may have been here before, and what was said then is still there.
+                    if released.as_ref().is_none_or(|(epoch, _)| release.epoch > *epoch) {
+                        released = Some((release.epoch, cell.clone()));
+                    }
                     highest = highest.max(cell.epoch);
                 }
                 NameState::Leaving { to } if **to == *me => return,

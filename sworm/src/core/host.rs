@@ -507,12 +507,12 @@ impl Core {
         match &mine.state {
             NameState::Released(release) => {
                 if runs && cell.epoch >= release.epoch {
-                    self.directory.remove(&Key::Name(name.clone()));
+                    self.leave_to(host, name);
                 }
             }
             NameState::Parked | NameState::Failed { .. } | NameState::Declined(_) => {
                 if runs && (cell.epoch > mine.epoch || cell.birth != mine.birth) {
-                    self.directory.remove(&Key::Name(name.clone()));
+                    self.leave_to(host, name);
                 }
             }
             NameState::Starting | NameState::Running | NameState::Leaving { .. } => {
@@ -527,6 +527,16 @@ impl Core {
                     self.stop(name, Stopping::Yielded { to, told: false });
                 }
             }
+        }
+    }
+
+    /// Somebody else has the name now. What is said of it here goes when all have heard that: if the other one died first,
+    /// the name would look free to those who have not.
+    fn leave_to(&mut self, host: &Peer, name: &Arc<str>) {
+        if self.is_heard_by_all(host, name) {
+            self.directory.remove(&Key::Name(name.clone()));
+        } else {
+            self.handed_on.insert(name.clone());
         }
     }
 

@@ -87,20 +87,23 @@ pub struct Beat {
     pub max: u64,
     /// How much of it is on the sender's disk.
     pub durable: u64,
+    /// How much of it all others in the sender's view hold, as far as the sender knows.
+    pub heard: u64,
     /// Hash of all that the sender holds.
     pub holds: u64,
     /// The sender's hybrid time.
     pub time: u64,
 }
 
-/// A heartbeat's size: seven numbers and the phase. It is all that is sent when nothing happens.
-pub const BEAT_BYTES: usize = 7 * 8 + 1;
+/// A heartbeat's size: eight numbers and the phase. It is all that is sent when nothing happens.
+pub const BEAT_BYTES: usize = 8 * 8 + 1;
 
 impl From<Beat> for ByteArray<BEAT_BYTES> {
     fn from(beat: Beat) -> Self {
-        let Beat { counter, phase, view, changes, max, durable, holds, time } = beat;
+        let Beat { counter, phase, view, changes, max, durable, heard, holds, time } = beat;
         let mut bytes = [0; BEAT_BYTES];
-        for (place, number) in bytes.chunks_exact_mut(8).zip([counter, view, changes, max, durable, holds, time]) {
+        let numbers = [counter, view, changes, max, durable, heard, holds, time];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_be_bytes());
         }
         bytes[BEAT_BYTES - 1] = phase as u8;
@@ -116,10 +119,10 @@ impl TryFrom<ByteArray<BEAT_BYTES>> for Beat {
         let phase = Phase::ALL.into_iter().find(|known| *known as u8 == phase);
         let mut numbers =
             numbers.chunks_exact(8).map(|place| place.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
-        let mut next = || numbers.next().expect("there are seven");
+        let mut next = || numbers.next().expect("there are eight");
         let (counter, view, changes) = (next(), next(), next());
-        let (max, durable, holds, time) = (next(), next(), next(), next());
-        Ok(Self { counter, phase: phase.ok_or("no such phase")?, view, changes, max, durable, holds, time })
+        let (max, durable, heard, holds, time) = (next(), next(), next(), next(), next());
+        Ok(Self { counter, phase: phase.ok_or("no such phase")?, view, changes, max, durable, heard, holds, time })
     }
 }
 
@@ -338,9 +341,9 @@ mod tests {
     use crate::codec::{decode, encode};
 
     fn beat(number: u64, phase: Phase) -> Beat {
-        let [counter, view, changes, max, durable, holds, time] =
-            [0, 1, 2, 3, 4, 5, 6].map(|n: u64| number.wrapping_sub(n));
-        Beat { counter, phase, view, changes, max, durable, holds, time }
+        let [counter, view, changes, max, durable, heard, holds, time] =
+            [0, 1, 2, 3, 4, 5, 6, 7].map(|n: u64| number.wrapping_sub(n));
+        Beat { counter, phase, view, changes, max, durable, heard, holds, time }
     }
 
     #[test]

@@ -312,7 +312,7 @@ impl Core {
         let (birth, since) = (local.birth, local.since);
         // What came with a release is the newest there is: nobody need be asked.
         let released = self.directory.cells(name).find_map(|(_, cell)| match &cell.state {
-            NameState::Released(release) if release.to == self.config.me => release.snapshot,
+            NameState::Released(release) if release.to == self.config.me && release.epoch == since => release.snapshot,
             _ => None,
         });
         if released.is_some() && self.stored.get(name).map(|stored| stored.revision) == released {

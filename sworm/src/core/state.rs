@@ -95,6 +95,8 @@ pub struct Core {
     pub(super) balancing: super::balance::Balancing,
     pub(super) majority: Option<Majority>,
     recheck: BTreeSet<Arc<str>>,
+    /// Names of which others speak, and not all have heard that yet: only then what is said of them here goes.
+    pub(super) handed_on: BTreeSet<Arc<str>>,
 }
 
 impl Core {
@@ -168,6 +170,7 @@ impl Core {
             balancing: super::balance::Balancing::default(),
             majority,
             recheck: BTreeSet::new(),
+            handed_on: BTreeSet::new(),
         };
         core.observe_directory();
         core
@@ -315,6 +318,10 @@ impl Core {
     }
 
     /// Looks at all names again in the next flush.
+    pub(super) fn recheck_handed_on(&mut self) {
+        self.recheck.append(&mut self.handed_on);
+    }
+
     pub(super) fn recheck_all(&mut self) {
         self.directory.touch_all();
     }

@@ -138,7 +138,11 @@ impl Core {
             member.asked_ms = now + ASK_AGAIN_MS;
         }
         let answer_view = first || beat.view != view;
+        let more_is_heard = member.beat.as_ref().is_none_or(|(known, _)| known.heard != beat.heard);
         member.beat = Some((beat, now));
+        if more_is_heard {
+            self.recheck_handed_on();
+        }
         self.hear(from);
         if ask {
             let versions = self.versions(true);
@@ -365,6 +369,22 @@ impl Core {
 
     /// Sends the next heartbeat at once, or as soon as the last one is old enough: two nodes that do not agree yet must
     /// not answer each other without end.
+    /// How much of what this node has said all others in view hold.
+    fn heard_by_all(&self) -> u64 {
+        let others = self.view.members.keys().filter(|peer| **peer != self.config.me);
+        let held = others.map(|peer| self.members.get(&peer.node).map_or(0, |member| member.holds_of_mine));
+        held.min().unwrap_or_else(|| self.own_max())
+    }
+
+    /// Whether all in view hold what that member says of a name, as it says itself.
+    pub(super) fn is_heard_by_all(&self, host: &Peer, name: &Arc<str>) -> bool {
+        let heard = self.members.get(&host.node).filter(|member| member.incarnation == host.incarnation);
+        let beat = heard.and_then(|member| member.beat.as_ref()).map(|(beat, _)| beat);
+        let said = self.directory.lane(host).and_then(|lane| lane.seq(&Key::Name(name.clone())));
+        beat.zip(said).is_some_and(|(beat, said)| beat.view == self.view.hash && beat.heard >= said)
+            || planted(Fault::HandOnUnheard)
+    }
+
     pub(super) fn beat_soon(&mut self) {
         self.beat_due_ms = self.beat_due_ms.min(self.beaten_ms + BEAT_GAP_MS);
     }
@@ -381,6 +401,7 @@ impl Core {
             changes: self.view_changes,
             max: self.directory.lane(&self.config.me).map_or(0, |lane| lane.max()),
             durable: self.durable_max,
+            heard: self.heard_by_all(),
             holds: self.directory.hash(),
             time,
         };

@@ -25,5 +25,7 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
         Case::playing(Plot::Suspended, 16),
         "a worker counted as running that had been stopped in the middle of its start",
     ),
+    (Case::playing(Plot::MembersInCut, 1_289), "a name was handed on, and free to those who had not heard to whom"),
+    (Case::playing(Plot::Crashes, 5_517), "a name was released to a node that took an older release for this one"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
 ];

@@ -37,6 +37,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
             &[Plot::Suspended]
         }
         Fault::VoteWithoutStore => &[Plot::Voters],
+        Fault::HandOnUnheard => &[Plot::DeadHeirs],
         Fault::ForgetTheAway => &[Plot::EndedAlone],
         Fault::EndedIsFree => &[Plot::SlowEnds],
         Fault::BanOneBirth => &[Plot::TwoBirths],

@@ -129,6 +129,32 @@ impl World {
         self.nothing_lost();
     }
 
+    pub(super) fn dead_heirs(&mut self) {
+        self.boot();
+        self.register_all();
+        self.rests_within(60_000);
+        for _ in 0..3 {
+            self.count_all(true);
+            self.pause(0..500);
+            let leaver = self.any_node();
+            self.begin_leave(&leaver);
+            self.run_while(30_000, |world| world.nodes.contains_key(&leaver));
+            self.pause(0..300);
+            let heir = self.any_node();
+            self.kill(&heir);
+            self.rests_within(60_000);
+            for n in 0..self.options.names {
+                let name = name(n);
+                if self.places(&name).is_empty() {
+                    let why = self.describe(&name);
+                    return self.laws.broken(format!("{name} is lost: {leaver} has left, and then {heir} died{why}"));
+                }
+            }
+            self.start_all_shuffled(1_000);
+            self.rests_within(60_000);
+        }
+    }
+
     pub(super) fn back_first(&mut self) {
         self.boot();
         // It knows nothing of the other half.

@@ -2,6 +2,7 @@
 
 use sworm::core::message::{Ask, Done};
 
+use crate::sim::node::LEAVING;
 use crate::sim::world::{World, node_name};
 
 impl World {
@@ -86,6 +87,52 @@ impl World {
             self.goes_on(ms);
             self.start_one();
         }
+        self.rests_within(60_000);
+    }
+
+    pub(super) fn members_in_a_cut(&mut self) {
+        self.all_run();
+        // It is no voter, however often it comes and goes.
+        let joiner = node_name(self.options.nodes);
+        for _ in 0..3 {
+            if self.rng.bool() && !self.nodes.contains_key(&joiner) {
+                self.start(&joiner);
+                let ms = self.rng.u64(0..6_000);
+                self.goes_on(ms);
+            }
+            let lone = self.any_node();
+            self.cut_off(&lone);
+            let ms = self.rng.u64(0..30_000);
+            self.goes_on(ms);
+            if !self.nodes.contains_key(&joiner) {
+                self.start(&joiner);
+                // It may be that only the smaller side sees it.
+                self.heal();
+                let with_lone = self.rng.bool();
+                for other in (0..self.options.nodes).map(node_name).filter(|other| *other != lone) {
+                    self.cut(if with_lone { &joiner } else { &lone }, &other);
+                    self.cut(&lone, &other);
+                }
+                let ms = self.rng.u64(0..8_000);
+                self.goes_on(ms);
+            }
+            let leaver = self.any_node();
+            self.begin_leave(&leaver);
+            let ms = self.rng.u64(500..25_000);
+            self.goes_on(ms);
+            if self.options.kills && self.alive().len() > 1 && self.rng.bool() {
+                let victim = self.any_node();
+                self.kill(&victim);
+                let ms = self.rng.u64(100..12_000);
+                self.goes_on(ms);
+            }
+            self.heal();
+            let ms = self.rng.u64(0..9_000);
+            self.goes_on(ms);
+            self.start_one();
+        }
+        self.run_while(30_000, |world| world.nodes.values().any(|n| n.core.phase() == LEAVING));
+        self.start_all_shuffled(2_000);
         self.rests_within(60_000);
     }
 

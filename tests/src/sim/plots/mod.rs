@@ -41,6 +41,8 @@ pub enum Plot {
     OneByOne,
     /// Some names take long to start, the others do not.
     SlowStarts,
+    /// A node leaves, and one that has taken its names over dies before all have heard of that.
+    DeadHeirs,
     /// A node that was down for long comes back first, and is asked for what the others had.
     BackFirst,
     /// A node dies before the others have heard all that it said, comes back, and dies again.
@@ -61,6 +63,8 @@ pub enum Plot {
     Founding,
     /// In mode "majority": a node is cut off for a while, in one direction or both, and others may die.
     Minority,
+    /// In mode "majority": nodes join and leave while one of them is cut off.
+    MembersInCut,
     /// In mode "majority": nodes are stopped, and go on long after their leases have ended.
     Suspended,
     /// In mode "majority": a node loses its store while others are cut off.
@@ -79,7 +83,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -92,6 +96,7 @@ impl Plot {
         Self::Handovers,
         Self::OneByOne,
         Self::SlowStarts,
+        Self::DeadHeirs,
         Self::BackFirst,
         Self::Unheard,
         Self::SlowEnds,
@@ -103,6 +108,7 @@ impl Plot {
         Self::Joins,
         Self::Founding,
         Self::Minority,
+        Self::MembersInCut,
         Self::Suspended,
         Self::LostStores,
         Self::Voters,
@@ -147,6 +153,10 @@ impl Plot {
                 (o.kills, o.in_order, o.lost, o.delay_ms) = (true, false, lost.max(100), delay_ms.max(60))
             }
             Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
+            Self::DeadHeirs => {
+                (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 80, 0);
+                o.delay_ms = delay_ms.max(60);
+            }
             Self::Unheard => (o.kills, o.lost, o.sync_ms) = (true, 300, 2),
             Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
             Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
@@ -156,6 +166,9 @@ impl Plot {
             Self::Minority => {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills);
                 o.stop_ms = if seeded.leaves { 2_500 } else { o.stop_ms };
+            }
+            Self::MembersInCut => {
+                (o.majority, o.cuts, o.one_way_cuts, o.leaves, o.kills) = (true, true, true, true, seeded.kills);
             }
             Self::Founding => o.majority = true,
             Self::Suspended => (o.majority, o.pauses, o.one_way_cuts) = (true, true, true),
@@ -203,6 +216,7 @@ impl Plot {
             Self::Handovers => world.handovers(),
             Self::OneByOne => world.one_by_one(),
             Self::SlowStarts => world.slow_ones(),
+            Self::DeadHeirs => world.dead_heirs(),
             Self::BackFirst => world.back_first(),
             Self::Unheard => world.unheard(),
             Self::SlowEnds => world.slow_ends(),
@@ -214,6 +228,7 @@ impl Plot {
             Self::Joins => world.joins(),
             Self::Founding => world.founding(),
             Self::Minority => world.minority(),
+            Self::MembersInCut => world.members_in_a_cut(),
             Self::Suspended => world.suspended(),
             Self::LostStores => world.lost_stores(),
             Self::Voters => world.voters(),
