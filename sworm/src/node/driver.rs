@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
-use super::sworm::{Asked, Emptied, Look, Opened, Running, Slot, SwormShared};
+use super::sworm::{Asked, Look, Opened, Running, Slot, SwormShared};
 use crate::api::Sworm;
 use crate::core::ids::{Epoch, Peer, Pid};
 use crate::core::message::{Answer, Done, Message};
@@ -195,7 +195,7 @@ impl Driver {
                 }
             }
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
-            Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some(Emptied { moved, stays }))),
+            Effect::Drained { call, drained } => drop(shared.drained.send_replace((call, drained))),
             Effect::Tell(notice) => self.tell(&notice),
             Effect::Ready
             | Effect::Persist(_)
