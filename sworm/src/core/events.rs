@@ -265,7 +265,7 @@ impl Entry {
             NameState::Leaving { to } => Stage::Moving(&to.node),
             NameState::Released(release) => Stage::Moving(&release.to.node),
             NameState::Parked => Stage::Parked,
-            NameState::Running | NameState::Declined(_) => Stage::Recovering,
+            NameState::Running => Stage::Recovering,
         }
     }
 
