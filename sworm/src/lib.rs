@@ -58,7 +58,7 @@ pub mod internals {
     #[cfg(feature = "faults")]
     pub use crate::api::drain_within;
     #[cfg(feature = "faults")]
-    pub use crate::node::sworm::{abort, lose};
+    pub use crate::node::sworm::{abort, lose, lose_name};
 }
 
 /// For the code that the macros write.

@@ -234,7 +234,7 @@ pub enum Notice {
     /// This node has a majority.
     MajorityHeard,
     /// A worker had lost its name, and has it back.
-    NameLost { name: Arc<str> },
+    NameLost { pid: Pid },
 }
 
 /// What look-ups say of a name.

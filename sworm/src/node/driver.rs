@@ -51,7 +51,7 @@ impl Driver {
                 () = self.shared.closing.notified() => break,
                 input = self.inputs.recv() => input,
                 Some(look) = self.looks.recv() => {
-                    look(&self.core);
+                    look(&mut self.core);
                     continue;
                 }
                 () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
@@ -396,8 +396,8 @@ impl Driver {
             Notice::Stuck { pid, with, busy } => {
                 tracing::warn!(sworm, name = &*pid.name, with = &**with, ?busy, "a worker is stuck");
             }
-            Notice::NameLost { name } => {
-                tracing::error!(sworm, name = &**name, "a worker had lost its name and has it back");
+            Notice::NameLost { pid } => {
+                tracing::error!(sworm, name = &*pid.name, "a worker had lost its name and has it back");
             }
         }
     }

@@ -70,7 +70,7 @@ pub(crate) enum Asked {
 }
 
 /// Something that is read off a core.
-pub(crate) type Look = Box<dyn FnOnce(&Core) + Send>;
+pub(crate) type Look = Box<dyn FnOnce(&mut Core) + Send>;
 
 /// How a sworm was opened.
 pub(crate) struct Settings {
@@ -281,6 +281,14 @@ pub fn abort(sworm: &crate::Sworm, name: &str) {
     let slots = sworm.shared.slots();
     let task = slots.get(name).and_then(|slot| slot.task.as_ref()).expect("it runs here");
     task.handle.abort();
+}
+
+/// Makes this node forget the name of a worker of its own, as a mistake in the directory would.
+#[cfg(feature = "faults")]
+pub fn lose_name(sworm: &crate::Sworm, name: &str) {
+    let key = crate::core::cell::Key::Name(name.into());
+    let look: Look = Box::new(move |core| core.directory_mut().remove(&key));
+    sworm.shared.senders.looks.send(look).expect("it runs");
 }
 
 /// Makes this node forget that it has a worker's task.
