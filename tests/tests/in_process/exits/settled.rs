@@ -24,11 +24,13 @@ fn told_so_far(name: &str) -> Vec<String> {
     told.iter().map(|exit| exit.as_ref().map_or_else(|| "nothing".to_owned(), kind)).collect()
 }
 
-/// In the end it has been told just that.
-async fn told<W: Lifecycle>(name: &str, all: &[&str]) {
-    eventually(&format!("{name} told {all:?}"), || async { (told_so_far(name).len() >= all.len()).then_some(()) })
-        .await;
-    assert_eq!(told_so_far(name), all, "{name}");
+/// In the end each of the three has been told just that.
+async fn told(row: &str, all: &[&str]) {
+    for name in ["permanent", "transient", "temporary"].map(|strategy| format!("{strategy}-{row}")) {
+        let is_told = || async { (told_so_far(&name).len() >= all.len()).then_some(()) };
+        eventually(&format!("{name} told {all:?}"), is_told).await;
+        assert_eq!(told_so_far(&name), all, "{name}");
+    }
 }
 
 async fn registered<W: Lifecycle + From<Start>>(name: &str, on: (&Sworm, &NodeId)) {
@@ -52,9 +54,9 @@ async fn leaves() {
     of_each!("left", registered((&on_a, a.id())));
     a.leave().await.expect("it leaves");
     of_each!("left", runs(&on_b, &[b.id()]));
-    of_each!("left", told(&["Moved"]));
+    told("left", &["Moved"]).await;
     b.leave().await.expect("it leaves");
-    of_each!("left", told(&["Moved", "Shutdown"]));
+    told("left", &["Moved", "Shutdown"]).await;
 }
 
 /// One of two loses.
@@ -69,7 +71,7 @@ async fn loses() {
     of_each!("twice", runs(&on_a, &[a.id()]));
     of_each!("twice", runs(&on_b, &[b.id()]));
     network.heal("a", "b");
-    of_each!("twice", told(&["Conflict"]));
+    told("twice", &["Conflict"]).await;
     of_each!("twice", runs(&on_a, &[a.id(), b.id()]));
 }
 
@@ -87,7 +89,7 @@ async fn loses_the_majority() {
     of_each!("cut", registered((on_c, c.id())));
     network.cut("c", "a");
     network.cut("c", "b");
-    of_each!("cut", told(&["MajorityLost"]));
+    told("cut", &["MajorityLost"]).await;
     of_each!("cut", runs(on_a, &[a.id(), b.id()]));
 }
 
@@ -108,12 +110,12 @@ async fn is_superseded() {
     c.leave().await.expect("it leaves");
     of_each!("late", runs(&on_b, &[b.id()]));
     b.leave().await.expect("it leaves");
-    of_each!("late", told(&["Moved", "Shutdown"]));
+    told("late", &["Moved", "Shutdown"]).await;
     let mut events = on_a.events();
     network.heal("a", "b");
     let b = stored().await.expect("it starts");
     b.sworm("s").await.expect("it opens");
-    of_each!("late", told(&["Moved", "Shutdown", "Superseded"]));
+    told("late", &["Moved", "Shutdown", "Superseded"]).await;
     let mut again = 0;
     while again < 3 {
         if let Event::Restarted { from, pid, cause } = events.next().await.expect("it runs") {
