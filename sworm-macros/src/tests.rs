@@ -92,7 +92,32 @@ fn paths_start_where_the_attribute_says() {
         struct Counter;
     };
     assert!(!expand::worker(&input).to_string().contains(":: sworm :: sworm"));
-    assert!(!expand::worker(&input).to_string().replace("my :: sworm", "").contains("sworm ::"));
+    let message: DeriveInput = parse_quote! {
+        #[message(crate = my::sworm, reply = i64)]
+        struct Add;
+    };
+    let sworm: DeriveInput = parse_quote! {
+        #[sworm(crate = my::sworm, restart = Own, mode = "majority", expect_nodes = 3, ack = "memory", rebalance = "on")]
+        struct Carts;
+    };
+    for expanded in [expand::worker(&input), expand::message(&message), expand::sworm(&sworm)] {
+        let text = expanded.to_string();
+        assert!(text.contains("my :: sworm ::") && !text.replace("my :: sworm", "").contains("sworm ::"), "{text}");
+    }
+}
+
+#[test]
+fn a_version_is_the_first_one_or_refused() {
+    let with = |version: &str| {
+        let given: proc_macro2::TokenStream = version.parse().expect("tokens");
+        let input: DeriveInput = parse_quote! { #[worker(name = "c", #given)] struct Counter; };
+        expand::worker(&input)
+    };
+    assert_eq!(with("version = 1").to_string(), with("").to_string());
+    for (version, why) in [("version = 0", "starts at 1"), ("version = 2", "needs the upgrade hook")] {
+        let errors = errors(&items(with(version)));
+        assert!(matches!(&errors[..], [error] if error.contains(why)), "{errors:?}");
+    }
 }
 
 #[test]

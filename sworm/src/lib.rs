@@ -22,10 +22,11 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Drained, Events, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration,
-    RegistrationState, ReplyTo, Stays, Sworm, SwormSpec, VoterList,
+    Ack, CallBuilder, Events, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration,
+    RegistrationState, ReplyTo, Sworm, SwormSpec, VoterList,
 };
 pub use core::balance::{PlannedMove, Rebalance};
+pub use core::draining::{Drained, Stays};
 pub use core::events::{Cause, Event};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
 pub use core::membership::{Linked, MemberState};
@@ -55,7 +56,9 @@ pub mod internals {
     pub use crate::plugin::Strategies;
 
     #[cfg(feature = "faults")]
-    pub use crate::node::sworm::{abort, lose};
+    pub use crate::api::drain_within;
+    #[cfg(feature = "faults")]
+    pub use crate::node::sworm::{abort, lose, lose_name};
 }
 
 /// For the code that the macros write.

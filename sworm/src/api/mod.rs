@@ -18,7 +18,8 @@ pub use builder::NodeBuilder;
 pub use call::CallBuilder;
 pub use events::Events;
 pub use inbox::{Inbox, ReplyTo};
-pub use moves::{Drained, Stays};
+#[cfg(feature = "faults")]
+pub use moves::drain_within;
 pub use node::{Member, Node};
 pub use reference::Ref;
 pub use register::RegisterBuilder;

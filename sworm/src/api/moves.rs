@@ -3,41 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::sworm::ASK_LIMIT;
 use super::{Node, Sworm};
 use crate::core::Input;
 use crate::core::balance::{PlannedMove, Rebalance};
+use crate::core::draining::Drained;
 use crate::core::ids::{NodeId, Pid};
 use crate::core::message::{Ask, Done, Refusal};
 use crate::error::MoveError;
-use crate::node::sworm::{Asked, Emptied};
+use crate::node::sworm::Asked;
 
 /// How long a node may take to be emptied.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
-
-/// What came of emptying a node: see [`Node::drain`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Drained {
-    /// How many workers have gone to other nodes.
-    pub moved: u64,
-    /// The names that are still there.
-    pub stays: Vec<Stays>,
-}
-
-/// A name that could not be moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stays {
-    /// The sworm.
-    pub sworm: String,
-    /// The name.
-    pub name: Arc<str>,
-    /// Why.
-    pub why: String,
-}
 
 impl Sworm {
     /// Moves a worker to a node, with its state if its type saves it, and gives its pid there. If it is there already,
@@ -101,50 +80,64 @@ impl Sworm {
 
 impl Node {
     /// Empties this node: all its workers move to other nodes with their states, and it takes none in, for maintenance or
-    /// before it ends. It stays a member and can be asked for everything. What cannot move (names of tasks, workers that no
-    /// other node can run) goes on here, is reported, and moves when it can. [`undrain`](Node::undrain) ends it.
+    /// before it ends, in the sworms that it has opened and in those that it opens later. It stays a member and can be asked
+    /// for everything. What cannot move (names of tasks, workers that no other node can run) goes on here, is reported, and
+    /// moves when it can. [`undrain`](Node::undrain) ends it.
     ///
     /// # Errors
     ///
-    /// [`MoveError::Timeout`] after 60 s; the rest goes on moving all the same. [`MoveError::Stopped`] and
+    /// [`MoveError::NotEmptied`] after 60 s, with what has moved and what has not and why; the rest goes on moving all the
+    /// same. [`MoveError::Undrained`] at once when that is called meanwhile. [`MoveError::Stopped`] and
     /// [`MoveError::NodeFailed`].
     pub async fn drain(&self) -> Result<Drained, MoveError> {
+        self.drain_within(DRAIN_LIMIT).await
+    }
+
+    async fn drain_within(&self, limit: Duration) -> Result<Drained, MoveError> {
         let shared = self.shared();
-        let sworms: Vec<_> = shared.sworms().values().cloned().collect();
-        let mut waits = Vec::new();
+        let deadline = Instant::now() + limit;
+        let (call, sworms) = shared.drain();
+        let (mut drained, mut in_time) = (Drained::default(), true);
         for sworm in sworms {
-            let drained = sworm.drained.subscribe();
-            sworm.drained.send_replace(None);
-            sworm.input(Input::Drain(true));
-            waits.push((sworm.name.to_string(), drained));
-        }
-        let deadline = tokio::time::Instant::now() + DRAIN_LIMIT;
-        let mut all = Drained::default();
-        for (sworm, mut drained) in waits {
-            let told = tokio::select! {
-                told = timeout_at(deadline, drained.wait_for(Option::is_some)) => told,
-                _ = self.stopped() => return Err(self.move_stopped()),
+            let mut told = sworm.drained.subscribe();
+            let part = tokio::select! {
+                told = timeout_at(deadline, told.wait_for(|(upto, _)| *upto >= call)) => match told {
+                    Ok(Ok(told)) => Some(told.1.clone()),
+                    Ok(Err(_)) | Err(_) => None,
+                },
+                _ = self.stopped() => None,
             };
-            let told = told.map_err(|_| MoveError::Timeout { after: DRAIN_LIMIT })?;
-            let Emptied { moved, stays } = match told {
-                Ok(told) => told.clone().unwrap_or_default(),
-                Err(_) => return Err(self.move_stopped()),
+            let part = match part {
+                Some(part) => part,
+                None => {
+                    in_time = false;
+                    sworm.look(|core| core.drained_so_far()).await.flatten().unwrap_or_default()
+                }
             };
-            all.moved += moved;
-            all.stays.extend(stays.into_iter().map(|(name, why)| Stays { sworm: sworm.clone(), name, why }));
+            drained.moved += part.moved;
+            drained.stays.extend(part.stays);
         }
-        Ok(all)
+        match in_time {
+            _ if shared.has_stopped() => Err(self.move_stopped()),
+            _ if shared.was_undrained_after(call) => Err(MoveError::Undrained { drained }),
+            false => Err(MoveError::NotEmptied { after: limit, drained }),
+            true => Ok(drained),
+        }
     }
 
     /// Takes part as before [`drain`](Node::drain): runs workers again. Nothing moves back by itself, unless the sworm
-    /// balances.
+    /// balances. A `drain` that is under way ends with [`MoveError::Undrained`].
     pub fn undrain(&self) {
-        for sworm in self.shared().sworms().values() {
-            sworm.input(Input::Drain(false));
-        }
+        self.shared().undrain();
     }
 
     fn move_stopped(&self) -> MoveError {
         self.shared().stopped_as(MoveError::Stopped, |reason| MoveError::NodeFailed { reason })
     }
+}
+
+/// Empties a node, and waits for that no longer than so.
+#[cfg(feature = "faults")]
+pub async fn drain_within(node: &Node, limit: Duration) -> Result<Drained, MoveError> {
+    node.drain_within(limit).await
 }

@@ -105,8 +105,6 @@ pub enum NameState {
     },
     /// It was given away: from now on this node never runs it at an epoch below the one given.
     Released(Box<Release>),
-    /// An offer was refused after the release.
-    Declined(Box<Declined>),
     /// It was stopped with its state saved, since nobody could take it over.
     Parked,
     /// It is not started again, for this reason.
@@ -125,15 +123,6 @@ pub struct Release {
     pub epoch: Epoch,
     /// The snapshot that went along.
     pub snapshot: Option<Revision>,
-}
-
-/// An offer was refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Declined {
-    /// Who offered.
-    pub from: Peer,
-    /// The epoch that was offered.
-    pub epoch: Epoch,
 }
 
 impl NameState {

@@ -186,7 +186,6 @@ impl Directory {
         self.cells(name)
             .map(|(_, cell)| match &cell.state {
                 NameState::Released(release) => cell.epoch.max(release.epoch),
-                NameState::Declined(declined) => cell.epoch.max(declined.epoch),
                 _ => cell.epoch,
             })
             .max()
@@ -198,7 +197,7 @@ impl Directory {
         let mut claim: Option<(&Peer, &Arc<NameCell>)> = None;
         let mut source: Option<(&Peer, &Arc<NameCell>)> = None;
         for (host, cell) in self.cells(name) {
-            if self.is_banned(name, cell.birth) || matches!(cell.state, NameState::Declined { .. }) {
+            if self.is_banned(name, cell.birth) {
                 continue;
             }
             let up = live(host) || (planted(Fault::DownHostClaims) && !self.has_ended(host));

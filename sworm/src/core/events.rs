@@ -140,6 +140,12 @@ pub enum Event {
         /// For how long.
         busy: Duration,
     },
+    /// On the worker's node only: the directory had lost the name of a worker, which went on, perhaps unseen by look-ups, and
+    /// has it back. Nothing is to be done; but it should not happen, so report it.
+    NameLost {
+        /// The worker.
+        pid: Pid,
+    },
     /// On this node only, in mode "majority": it does not hear of a majority any more, and parks its workers.
     MajorityLost,
     /// On this node only, in mode "majority": it hears of a majority, for the first time or again.
@@ -223,6 +229,7 @@ impl Event {
             | Self::Exited { pid, .. }
             | Self::StartFailed { pid, .. }
             | Self::Stuck { pid, .. }
+            | Self::NameLost { pid }
             | Self::StateDiverged { pid, .. }
             | Self::Conflict { pid, .. } => Some(pid),
             Self::NodeUp { .. }
@@ -265,7 +272,7 @@ impl Entry {
             NameState::Leaving { to } => Stage::Moving(&to.node),
             NameState::Released(release) => Stage::Moving(&release.to.node),
             NameState::Parked => Stage::Parked,
-            NameState::Running | NameState::Declined(_) => Stage::Recovering,
+            NameState::Running => Stage::Recovering,
         }
     }
 
@@ -359,7 +366,8 @@ impl Notice {
             Self::Stuck { pid, with, busy } => Event::Stuck { pid, with, busy },
             Self::MajorityLost => Event::MajorityLost,
             Self::MajorityHeard => Event::MajorityHeard,
-            Self::GaveUp { .. } | Self::NameLost { .. } => return None,
+            Self::NameLost { pid } => Event::NameLost { pid },
+            Self::GaveUp { .. } => return None,
         })
     }
 }

@@ -36,6 +36,11 @@ impl Moving {
         (!self.accepted).then_some(self.until_ms)
     }
 
+    /// Who is to take it.
+    pub(super) fn to(&self) -> &Peer {
+        &self.to
+    }
+
     /// Whether the receiver has said that it takes it: then the worker is only to be stopped.
     pub(super) fn is_accepted(&self) -> bool {
         self.accepted
@@ -47,6 +52,13 @@ impl Moving {
 pub struct Accepted {
     from: Peer,
     epoch: Epoch,
+}
+
+impl Accepted {
+    /// Who has offered it.
+    pub(super) fn from(&self) -> &Peer {
+        &self.from
+    }
 }
 
 /// This node leaves.
@@ -232,20 +244,10 @@ impl Core {
 
     pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
         let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
-        let (birth, fenced) = (local.birth, local.fenced);
-        let Ok(snapshot) = state else {
-            // Nothing is given away without its state: it goes on, and is tried again while there is time.
-            let late = self.leaving.as_ref().is_some_and(|leaving| self.now.mono_ms >= leaving.until_ms);
-            let late = late || fenced;
-            match local.phase {
-                LocalPhase::Moving(_) => self.go_on(name),
-                LocalPhase::Parking if late => {
-                    self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
-                }
-                LocalPhase::Parking => self.go_on(name),
-                _ => {}
-            }
-            return;
+        let birth = local.birth;
+        let snapshot = match state {
+            Ok(snapshot) => snapshot,
+            Err(why) => return self.on_not_paused(name, since, why),
         };
         let revision = snapshot.as_ref().map(|snapshot| snapshot.revision);
         match &mut local.phase {
@@ -272,6 +274,20 @@ impl Core {
                 }
                 self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown });
             }
+            _ => {}
+        }
+    }
+
+    /// Nothing is given away without its state: it goes on, and is tried again while there is time.
+    fn on_not_paused(&mut self, name: &Arc<str>, since: Epoch, why: String) {
+        let late = self.leaving.as_ref().is_some_and(|leaving| self.now.mono_ms >= leaving.until_ms);
+        let Some(local) = self.local.get(name) else { return };
+        match local.phase {
+            LocalPhase::Moving(_) => self.go_on(name, why),
+            LocalPhase::Parking if late || local.fenced => {
+                self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
+            }
+            LocalPhase::Parking => self.go_on(name, why),
             _ => {}
         }
     }
@@ -315,12 +331,13 @@ impl Core {
             let why = Exit::Moved { to: from.node.clone() };
             self.out.push(Effect::Stop { name: name.clone(), since, why });
         } else {
-            self.go_on(name);
+            self.go_on(name, format!("{} did not take it", from.node));
         }
     }
 
     /// The handover did not come about: the worker goes on here.
-    fn go_on(&mut self, name: &Arc<str>) {
+    fn go_on(&mut self, name: &Arc<str>, why: String) {
+        self.has_not_gone(name, why);
         let Some(local) = self.local.get_mut(name) else { return };
         local.phase = LocalPhase::Running;
         self.out.push(Effect::Resume { name: name.clone(), since: local.since });
@@ -342,19 +359,16 @@ impl Core {
 
     pub(super) fn tick_moves(&mut self) {
         let now = self.now.mono_ms;
-        let stuck: Vec<Arc<str>> = self
-            .local
-            .iter()
-            .filter(|(_, local)| match &local.phase {
-                LocalPhase::Moving(moving) => {
-                    !moving.accepted && (now >= moving.until_ms || !self.view.contains(&moving.to))
-                }
-                _ => false,
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in stuck {
-            self.go_on(&name);
+        let in_vain =
+            |moving: &&Moving| !moving.accepted && (now >= moving.until_ms || !self.view.contains(&moving.to));
+        let stuck = self.local.iter().filter_map(|(name, local)| match &local.phase {
+            LocalPhase::Moving(moving) => {
+                Some(moving).filter(in_vain).map(|moving| (name.clone(), moving.to.node.clone()))
+            }
+            _ => None,
+        });
+        for (name, to) in stuck.collect::<Vec<_>>() {
+            self.go_on(&name, format!("{to} did not take it in time"));
         }
         let gone: Vec<Arc<str>> = self
             .offers

@@ -476,10 +476,7 @@ impl Core {
     /// Whether a name outlasts the own statement about it, as far as it should: somebody who has not ended speaks of it.
     fn may_let_go(&self, name: &Arc<str>) -> bool {
         let taken = |(host, cell): (&Peer, &Arc<NameCell>)| {
-            *host != self.config.me
-                && !self.directory.has_ended(host)
-                && !self.directory.is_banned(name, cell.birth)
-                && !matches!(cell.state, NameState::Declined(_))
+            *host != self.config.me && !self.directory.has_ended(host) && !self.directory.is_banned(name, cell.birth)
         };
         let ends = |cell: &Arc<NameCell>| cell.attached || self.directory.is_banned(name, cell.birth);
         self.directory.mine(name).is_none_or(ends) || self.directory.cells(name).any(taken)
@@ -510,7 +507,7 @@ impl Core {
                     self.leave_to(host, name);
                 }
             }
-            NameState::Parked | NameState::Failed { .. } | NameState::Declined(_) => {
+            NameState::Parked | NameState::Failed { .. } => {
                 if runs && (cell.epoch > mine.epoch || cell.birth != mine.birth) {
                     self.leave_to(host, name);
                 }
@@ -554,7 +551,7 @@ impl Core {
             cell.birth == mine.birth
                 && cell.epoch.major > mine.epoch.major
                 && (cell.state == NameState::Parked || !self.is_live(host))
-                && !matches!(cell.state, NameState::Declined { .. } | NameState::Failed { .. })
+                && !matches!(cell.state, NameState::Failed { .. })
         });
         if weak && later {
             return self.stop(name, Stopping::Superseded);

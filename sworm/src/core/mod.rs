@@ -6,6 +6,7 @@ pub mod balance;
 pub mod cell;
 pub mod directory;
 pub mod diverged;
+pub mod draining;
 pub mod events;
 pub mod fault;
 pub mod handoff;
@@ -141,8 +142,8 @@ pub enum Input {
     Loaded { purpose: snapshots::Purpose, snapshot: Option<Snapshot> },
     /// This node leaves in good order, until a time of the `mono_ms` clock.
     Leave { until_ms: u64 },
-    /// This node is to be emptied and to take nothing in; or to take part as before.
-    Drain(bool),
+    /// This node is to be emptied, by the call of that number, and to take nothing in; or to take part as before.
+    Drain(Option<u64>),
     /// Names are to move for balance, as planned.
     Rebalance(Vec<balance::PlannedMove>),
 }
@@ -150,8 +151,8 @@ pub enum Input {
 /// What a core wants done.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// This node has been emptied, as far as that goes: how many went, and which could not, with the reason.
-    Drained { moved: u64, stays: BTreeMap<Arc<str>, String> },
+    /// This node has been emptied, as far as that goes, or is not to be any more: what came of it, up to that call.
+    Drained { call: u64, drained: draining::Drained },
     /// Send to one node.
     Send { to: Peer, message: Box<Message> },
     /// Send to all nodes.
@@ -233,7 +234,7 @@ pub enum Notice {
     /// This node has a majority.
     MajorityHeard,
     /// A worker had lost its name, and has it back.
-    NameLost { name: Arc<str> },
+    NameLost { pid: Pid },
 }
 
 /// What look-ups say of a name.

@@ -1,14 +1,14 @@
-//! Moves that somebody asked for: of one name, of all that a node has, and for balance. The handover itself is
-//! [`handoff`](super::handoff)'s.
+//! Moves that somebody asked for: of one name, of all that a node has ([`draining`](super::draining)), and for balance. The
+//! handover itself is [`handoff`](super::handoff)'s.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Effect;
 use super::directory::Standing;
 use super::host::LocalPhase;
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
-use super::message::{Done, Message, Phase, Refusal};
+use super::message::{Done, Message, Refusal};
 use super::placement::Placing;
 use super::state::Core;
 
@@ -34,13 +34,11 @@ pub(super) enum Wanted {
     Balance,
 }
 
-/// This node is being emptied, and takes nothing in.
-#[derive(Debug, Default)]
-pub struct Draining {
-    moved: u64,
-    /// What cannot go, and why.
-    stays: BTreeMap<Arc<str>, String>,
-    told: bool,
+impl Wish {
+    /// Whether it is there because the node is being emptied.
+    pub(super) fn is_to_drain(&self) -> bool {
+        self.wanted == Wanted::Drain
+    }
 }
 
 /// How many workers move at a time because the node is being emptied or somebody asked for it.
@@ -167,9 +165,7 @@ impl Core {
             }
             Wanted::Drain => {
                 wish.again_ms = self.now.mono_ms + NOWHERE_MS;
-                if let Some(draining) = &mut self.draining {
-                    draining.stays.insert(name.clone(), why);
-                }
+                self.stays_here(name, why);
             }
             Wanted::Balance => drop(self.wishes.remove(name)),
         }
@@ -188,51 +184,5 @@ impl Core {
     /// A worker is to go to that node for balance.
     pub(super) fn wish_for_balance(&mut self, name: &Arc<str>, to: NodeId) {
         self.wish(name, Some(to), Wanted::Balance, BALANCE_WISH_MS);
-    }
-
-    /// A worker has been given away.
-    pub(super) fn has_gone(&mut self, name: &Arc<str>) {
-        self.wishes.remove(name);
-        if let Some(draining) = &mut self.draining {
-            draining.moved += 1;
-            draining.stays.remove(name);
-        }
-    }
-
-    pub(super) fn on_drain(&mut self, on: bool) {
-        if on && self.leaving.is_none() && matches!(self.phase, Phase::Up | Phase::Draining) {
-            self.draining = Some(Draining::default());
-            self.phase = Phase::Draining;
-        } else if !on && self.phase == Phase::Draining {
-            self.draining = None;
-            self.phase = Phase::Up;
-            self.wishes.retain(|_, wish| wish.wanted != Wanted::Drain);
-        }
-        self.beat_soon();
-    }
-
-    fn tick_drain(&mut self) {
-        let Some(mut draining) = self.draining.take() else { return };
-        for (name, attached) in self.local.keys().map(|name| (name.clone(), self.is_attached(name))).collect::<Vec<_>>()
-        {
-            if attached {
-                let why = "it is the name of a task, which stays where it is".to_owned();
-                draining.stays.insert(name, why);
-            } else if !self.wishes.contains_key(&name) {
-                self.wish(&name, None, Wanted::Drain, u64::MAX);
-            }
-        }
-        draining.stays.retain(|name, _| self.local.contains_key(name));
-        // What has gone is there when its new host says so: until then this node is still responsible for it.
-        let released = self.directory.my_names().any(|(_, cell)| cell.state.is_released());
-        if !draining.told && !released && self.local.len() == draining.stays.len() && self.offers.is_empty() {
-            draining.told = true;
-            self.out.push(Effect::Drained { moved: draining.moved, stays: draining.stays.clone() });
-        }
-        self.draining = Some(draining);
-    }
-
-    fn is_attached(&self, name: &Arc<str>) -> bool {
-        self.directory.mine(name).is_some_and(|cell| cell.attached)
     }
 }

@@ -65,7 +65,7 @@ impl Core {
         let epoch = self.strong_epoch(name);
         self.state(name, NameCell { epoch, ..(*cell).clone() });
         self.local_due_ms = 0; // it may be to start
-        self.out.push(Effect::Tell(Notice::NameLost { name: name.clone() }));
+        self.out.push(Effect::Tell(Notice::NameLost { pid: self.own_pid(name, cell.since) }));
     }
 
     /// A worker has no task: it has ended without a word.

@@ -30,7 +30,6 @@ impl Shared {
         match &mut cell.state {
             NameState::Leaving { to } => self.share_peer(to),
             NameState::Released(release) => self.share_peer(&mut release.to),
-            NameState::Declined(declined) => self.share_peer(&mut declined.from),
             NameState::Starting | NameState::Running | NameState::Parked | NameState::Failed { .. } => {}
         }
     }

@@ -91,7 +91,7 @@ pub struct Core {
     pub(super) leaving: Option<super::handoff::Leaving>,
     /// What is to go elsewhere, and whether all is.
     pub(super) wishes: BTreeMap<Arc<str>, super::moves::Wish>,
-    pub(super) draining: Option<super::moves::Draining>,
+    pub(super) draining: Option<super::draining::Draining>,
     pub(super) balancing: super::balance::Balancing,
     pub(super) majority: Option<Majority>,
     recheck: BTreeSet<Arc<str>>,
@@ -197,7 +197,7 @@ impl Core {
             Input::Merged { name, since, revision, result } => self.on_merged(&name, since, revision, &result),
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),
-            Input::Drain(on) => self.on_drain(on),
+            Input::Drain(call) => self.on_drain(call),
             Input::Rebalance(plan) => self.tell_hosts_to_rebalance(plan),
         }
     }

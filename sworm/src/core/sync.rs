@@ -318,7 +318,7 @@ impl Core {
                     self.out.push(Effect::Disagreed { node, theirs });
                 }
                 None => {
-                    self.phase = Phase::Up;
+                    self.phase = if self.draining.is_some() { Phase::Draining } else { Phase::Up };
                     self.out.push(Effect::Ready);
                 }
             }

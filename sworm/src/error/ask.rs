@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::draining::Drained;
 use crate::core::ids::{NodeId, Pid};
 
 /// Why a name was not registered.
@@ -199,6 +200,22 @@ pub enum MoveError {
     Timeout {
         /// How long was waited.
         after: Duration,
+    },
+    /// The time is over, and the node is not empty ([`Node::drain`](crate::Node::drain) only). The rest goes on moving;
+    /// asking again is safe.
+    #[error("not empty after {after:?}: {} have moved, {} are still there", .drained.moved, .drained.stays.len())]
+    NotEmptied {
+        /// How long was waited.
+        after: Duration,
+        /// What has moved by then, and what has not, and why.
+        drained: Drained,
+    },
+    /// [`Node::undrain`](crate::Node::undrain) was called before the caller of [`Node::drain`](crate::Node::drain) had its
+    /// answer. The node takes part as before, and nothing more is moved because of that call.
+    #[error("undrained meanwhile: {} had moved, {} were still there", .drained.moved, .drained.stays.len())]
+    Undrained {
+        /// What had moved by then, and what had not, and why.
+        drained: Drained,
     },
     /// The node has stopped. Unknown outcome.
     #[error("the node has stopped")]

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
-use super::sworm::{Asked, Emptied, Look, Opened, Running, Slot, SwormShared};
+use super::sworm::{Asked, Look, Opened, Running, Slot, SwormShared};
 use crate::api::Sworm;
 use crate::core::ids::{Epoch, Peer, Pid};
 use crate::core::message::{Answer, Done, Message};
@@ -51,7 +51,7 @@ impl Driver {
                 () = self.shared.closing.notified() => break,
                 input = self.inputs.recv() => input,
                 Some(look) = self.looks.recv() => {
-                    look(&self.core);
+                    look(&mut self.core);
                     continue;
                 }
                 () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
@@ -195,7 +195,7 @@ impl Driver {
                 }
             }
             Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
-            Effect::Drained { moved, stays } => drop(shared.drained.send_replace(Some(Emptied { moved, stays }))),
+            Effect::Drained { call, drained } => drop(shared.drained.send_replace((call, drained))),
             Effect::Tell(notice) => self.tell(&notice),
             Effect::Ready
             | Effect::Persist(_)
@@ -396,8 +396,8 @@ impl Driver {
             Notice::Stuck { pid, with, busy } => {
                 tracing::warn!(sworm, name = &*pid.name, with = &**with, ?busy, "a worker is stuck");
             }
-            Notice::NameLost { name } => {
-                tracing::error!(sworm, name = &**name, "a worker had lost its name and has it back");
+            Notice::NameLost { pid } => {
+                tracing::error!(sworm, name = &*pid.name, "a worker had lost its name and has it back");
             }
         }
     }

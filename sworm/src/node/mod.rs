@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod disk;
+mod draining;
 pub(crate) mod driver;
 mod forward;
 pub(crate) mod frame;
@@ -34,6 +35,7 @@ use crate::transport::Transport;
 use crate::worker::WorkerTypes;
 use calls::Calls;
 use clock::Clock;
+use draining::Drains;
 use sworm::SwormShared;
 
 /// The largest message or reply, encoded.
@@ -62,6 +64,7 @@ pub(crate) struct NodeShared {
     /// Gone once the node has stopped, whoever still holds a handle.
     transport: RwLock<Option<Arc<dyn Transport>>>,
     sworms: Mutex<HashMap<u64, Arc<SwormShared>>>,
+    drains: Drains,
     clock: Clock,
     life: watch::Sender<Life>,
 }
@@ -118,6 +121,7 @@ impl NodeShared {
             told: Mutex::default(),
             transport: RwLock::default(),
             sworms: Mutex::default(),
+            drains: Drains::default(),
             clock,
             life: watch::Sender::new(Life::Running),
         }

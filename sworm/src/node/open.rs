@@ -139,6 +139,9 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     if *node.introduced.borrow() == Introduction::Done {
         shared.input(Input::Introduced);
     }
+    if let Some(call) = node.drains.call() {
+        shared.input(Input::Drain(Some(call)));
+    }
     drop(sworms);
     let driver =
         Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, looks: looks_receiver, opened, syncs };

@@ -15,6 +15,7 @@ use super::index::Index;
 use super::lease::Lease;
 use super::watchers::Watchers;
 use crate::core::balance::Rebalance;
+use crate::core::draining::Drained;
 use crate::core::ids::{Epoch, NodeId};
 use crate::core::message::{Answer, Ask};
 use crate::core::{Core, Input};
@@ -69,7 +70,7 @@ pub(crate) enum Asked {
 }
 
 /// Something that is read off a core.
-pub(crate) type Look = Box<dyn FnOnce(&Core) + Send>;
+pub(crate) type Look = Box<dyn FnOnce(&mut Core) + Send>;
 
 /// How a sworm was opened.
 pub(crate) struct Settings {
@@ -79,13 +80,6 @@ pub(crate) struct Settings {
     pub(crate) distribution: Arc<str>,
     /// Whether names move for balance.
     pub(crate) rebalance: Rebalance,
-}
-
-/// What came of emptying a node: how many workers have gone, and which stay, with the reason.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Emptied {
-    pub(crate) moved: u64,
-    pub(crate) stays: BTreeMap<Arc<str>, String>,
 }
 
 /// The ways to the driver.
@@ -106,8 +100,8 @@ pub(crate) struct SwormShared {
     pub(crate) lease: Lease,
     pub(crate) watchers: Watchers,
     pub(crate) opened: watch::Receiver<Opened>,
-    /// What came of emptying this node, when it is done as far as it goes.
-    pub(crate) drained: watch::Sender<Option<Emptied>>,
+    /// What came of emptying this node, when it is done as far as it goes, up to the call of that number.
+    pub(crate) drained: watch::Sender<(u64, Drained)>,
     /// Told when it is to end before its node does.
     pub(crate) closing: Notify,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
@@ -137,7 +131,7 @@ impl SwormShared {
             lease,
             watchers: Watchers::default(),
             opened,
-            drained: watch::Sender::new(None),
+            drained: watch::Sender::new((0, Drained::default())),
             closing: Notify::new(),
             slots: Mutex::default(),
             asked: Mutex::default(),
@@ -287,6 +281,14 @@ pub fn abort(sworm: &crate::Sworm, name: &str) {
     let slots = sworm.shared.slots();
     let task = slots.get(name).and_then(|slot| slot.task.as_ref()).expect("it runs here");
     task.handle.abort();
+}
+
+/// Makes this node forget the name of a worker of its own, as a mistake in the directory would.
+#[cfg(feature = "faults")]
+pub fn lose_name(sworm: &crate::Sworm, name: &str) {
+    let key = crate::core::cell::Key::Name(name.into());
+    let look: Look = Box::new(move |core| core.directory_mut().remove(&key));
+    sworm.shared.senders.looks.send(look).expect("it runs");
 }
 
 /// Makes this node forget that it has a worker's task.

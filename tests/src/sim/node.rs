@@ -69,6 +69,11 @@ impl Worker {
     }
 }
 
+/// What programs link, unless they are others.
+pub(super) fn usual_types() -> BTreeMap<Arc<str>, u32> {
+    BTreeMap::from([(WORKER.into(), 1)])
+}
+
 /// How a machine's clocks differ from the true time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
@@ -83,8 +88,8 @@ pub(super) struct Machine {
     pub(super) clock: Clock,
     /// Whether it takes part in the sworm.
     pub(super) opens: bool,
-    /// Whether it links the worker type.
-    pub(super) hosts: bool,
+    /// The worker types that it links, with their versions.
+    pub(super) types: BTreeMap<Arc<str>, u32>,
 }
 
 /// A running process.
@@ -141,7 +146,7 @@ impl Node {
             sworm: SWORM.into(),
             me: me.clone(),
             agreed: "same".into(),
-            hosts: machine.hosts.then(|| (WORKER.into(), 1)).into_iter().collect(),
+            hosts: machine.types.clone(),
             interval_ms: 200,
             grace_ms: GRACE_MS,
             recover_wait_ms: 5_000,

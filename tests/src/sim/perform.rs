@@ -407,9 +407,7 @@ impl World {
                     asked.answer = Some(Some(answer));
                 }
             }
-            Effect::Drained { moved, stays } => {
-                self.note(|| format!("{at} has given {moved} away, and keeps {stays:?}"))
-            }
+            Effect::Drained { drained, .. } => self.note(|| format!("{at} is empty: {drained:?}")),
             Effect::Expired { number } => {
                 self.note(|| format!("{at}: {number} has expired"));
                 if let Some(asked) = self.asked.get_mut(&number) {

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::disk::Disk;
 use super::laws::Laws;
 use super::links::Links;
-use super::node::{Clock, Machine, Node, WORKER, Worker};
+use super::node::{Clock, Machine, Node, WORKER, Worker, usual_types};
 use super::options::Options;
 
 /// Something that happens at a time.
@@ -84,6 +84,8 @@ pub struct World {
     pub broken: BTreeSet<Arc<str>>,
     /// Whether workers' states are handed over.
     pub handoff: bool,
+    /// The version of the worker type that registrations speak of.
+    pub version: u32,
     digest: Xxh3,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -95,7 +97,7 @@ impl World {
         let machines = (0..options.nodes).map(|n| {
             let ahead_ms = rng.u64(0..=options.clock_apart_ms);
             let clock = Clock { ahead_ms, faster_ppm: rng.u64(0..=options.drift_ppm) };
-            (node_name(n), Machine { clock, opens: true, hosts: true, ..Machine::default() })
+            (node_name(n), Machine { clock, opens: true, types: usual_types(), ..Machine::default() })
         });
         let machines = machines.collect();
         Self {
@@ -115,6 +117,7 @@ impl World {
             slow: BTreeSet::new(),
             broken: BTreeSet::new(),
             handoff: true,
+            version: 1,
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),
             options,
@@ -178,7 +181,13 @@ impl World {
 
     /// Starts a process that links no worker type.
     pub fn start_client(&mut self, name: &str) {
-        let machine = Machine { opens: true, hosts: false, ..Machine::default() };
+        self.start_linking(name, &[]);
+    }
+
+    /// Starts a process that links these worker types, in these versions.
+    pub fn start_linking(&mut self, name: &str, types: &[(&str, u32)]) {
+        let types = types.iter().map(|(name, version)| ((*name).into(), *version)).collect();
+        let machine = Machine { opens: true, types, ..Machine::default() };
         self.machines.insert(name.to_owned(), machine);
         self.start(name);
     }
@@ -189,7 +198,7 @@ impl World {
         let chance = self.rng.u64(..);
         let machine = self.machines.entry(name.to_owned()).or_insert_with(|| Machine {
             opens: true,
-            hosts: true,
+            types: usual_types(),
             ..Machine::default()
         });
         let node = Node::start(name, machine, others.clone(), &self.options, self.now_ms, chance);
@@ -265,7 +274,7 @@ impl World {
         let spec = Spec {
             kind: Arc::new(Kind {
                 worker_type: WORKER.into(),
-                version: 1,
+                version: self.version,
                 distribution: "rendezvous".into(),
                 handoff: self.handoff,
                 replicas: 1,

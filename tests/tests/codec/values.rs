@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use sworm::CallError;
-use sworm::core::cell::{Declined, Key, Kind, NameCell, NameState, Release, Revision, Spec, Value};
+use sworm::core::cell::{Key, Kind, NameCell, NameState, Release, Revision, Spec, Value};
 use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid, RequestId};
 use sworm::core::lane::{Delta, Part};
 use sworm::core::majority::Votes;
@@ -98,7 +98,7 @@ impl Gen {
     }
 
     fn state(&mut self) -> NameState {
-        match self.0.u8(0..7) {
+        match self.0.u8(0..6) {
             0 => NameState::Starting,
             1 => NameState::Running,
             2 => NameState::Leaving { to: Box::new(self.peer()) },
@@ -106,8 +106,7 @@ impl Gen {
                 let snapshot = self.some(Self::revision);
                 NameState::Released(Box::new(Release { to: self.peer(), epoch: self.epoch(), snapshot }))
             }
-            4 => NameState::Declined(Box::new(Declined { from: self.peer(), epoch: self.epoch() })),
-            5 => NameState::Parked,
+            4 => NameState::Parked,
             _ => NameState::Failed { reason: self.text() },
         }
     }

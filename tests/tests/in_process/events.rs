@@ -1,8 +1,9 @@
 //! What those who watch are told, on which nodes, in which order.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -61,6 +62,21 @@ impl Handler<Save> for Watched {
 impl Handler<Crash> for Fragile {
     async fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
         panic!("told to crash");
+    }
+}
+
+/// Does not answer.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "silent", handles(Wait))]
+struct Silent;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "watched-wait")]
+struct Wait;
+
+impl Handler<Wait> for Silent {
+    async fn handle(&mut self, _: Wait, _: &mut Context<Self>) {
+        pending().await
     }
 }
 
@@ -312,6 +328,48 @@ async fn a_name_that_has_no_node_is_told_once_also_after_it_was_waited_for_its_s
     let all = told(&mut events, "x", "started on b").await;
     assert!(all.iter().filter(|told| *told == "restored older").count() <= 1, "{all:?}");
     assert!(!all.contains(&"no candidate".to_owned()), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_stuck_is_told_on_its_node_with_what_it_does_and_for_how_long() {
+    let [(_a, on_a), (b, on_b)] = opened("s").await;
+    let (mut elsewhere, mut events) = (on_a.events(), on_b.events());
+    let silent = on_a.register("x", Silent).on(b.id()).await.expect("free");
+    told(&mut events, "x", "started on b").await;
+    silent.cast(Wait).await.expect("it runs");
+    let called = Instant::now();
+    for least in [5, 10].map(Duration::from_secs) {
+        match next(&mut events).await {
+            Event::Stuck { pid, with, busy } => {
+                assert_eq!((&pid, &*with), (&silent.pid(), "watched-wait"));
+                assert!(least <= busy && busy <= called.elapsed(), "{busy:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    on_a.unregister_name("x").await.expect("it is there");
+    let all = told(&mut elsewhere, "x", "unregistered on b").await;
+    assert_eq!(all, ["registered as silent on b", "started on b", "unregistered on b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_name_and_has_it_back_is_told_on_its_node() {
+    let [(_a, on_a), (b, on_b)] = opened("s").await;
+    let (mut elsewhere, mut events) = (on_a.events(), on_b.events());
+    let worker = on_a.register("x", Watched).on(b.id()).await.expect("free");
+    for events in [&mut elsewhere, &mut events] {
+        told(events, "x", "started on b").await;
+    }
+    sworm::internals::lose_name(&on_b, "x");
+    // If it is not given back at once, its end and its return are told as well.
+    let lost = Event::NameLost { pid: worker.pid() };
+    while next(&mut events).await != lost {}
+    for sworm in [&on_a, &on_b] {
+        assert_eq!(running(sworm, "x").await.pid, worker.pid(), "it runs on");
+    }
+    on_a.unregister_name("x").await.expect("it is there");
+    let all = [told(&mut elsewhere, "x", "unregistered on b").await, told(&mut events, "x", "unregistered on b").await];
+    assert!(!all.iter().flatten().any(|told| told.contains("NameLost")), "once, and there only: {all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

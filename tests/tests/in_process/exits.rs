@@ -10,7 +10,9 @@ use sworm::transport::MemoryNetwork;
 use sworm::{BoxError, Exit, Permanent, RegisterError, Restart, RestartDecision, RestartHistory, Temporary, Transient};
 use sworm_tests::eventually;
 
-use super::{gone, node, opened, running};
+use super::{gone, opened, running};
+
+mod settled;
 
 /// What strategies were asked, in order.
 static ASKED: Mutex<Vec<Exit>> = Mutex::new(Vec::new());
@@ -225,12 +227,6 @@ where
     }
 }
 
-/// A worker that is said to have been told so.
-async fn told(name: &str, what: &str) {
-    let told = || async { locked(&TOLD).get(name)?.iter().flatten().any(|exit| kind(exit) == what).then_some(()) };
-    eventually(what, told).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_an_exit_is_up_to_the_strategy_or_settled() {
     {
@@ -239,30 +235,7 @@ async fn what_follows_an_exit_is_up_to_the_strategy_or_settled() {
         follows::<Mostly>(1, [&on_a, &on_b]).await;
         follows::<Never>(2, [&on_a, &on_b]).await;
     }
-    locked(&ASKED).clear();
-    // A node that leaves hands over, and the last one takes its workers with it.
-    let [(a, on_a), (b, on_b)] = opened("s").await;
-    on_a.register("left", Never::from(Start::Fine)).on(a.id()).await.expect("free");
-    a.leave().await.expect("it leaves");
-    assert_eq!(running(&on_b, "left").await.pid.node, *b.id());
-    told("left", "Moved").await;
-    b.leave().await.expect("it leaves");
-    told("left", "Shutdown").await;
-    // One of two loses.
-    let network = MemoryNetwork::new();
-    let (a, b) = (node(&network, "a").await, node(&network, "b").await);
-    let (on_a, on_b) = (a.sworm("s").await.expect("it opens"), b.sworm("s").await.expect("it opens"));
-    let both = || async { (on_a.nodes().len() == 2 && on_b.nodes().len() == 2).then_some(()) };
-    eventually("both", both).await;
-    on_a.register_name("twice", Never::from(Start::Fine)).await.expect("free");
-    network.cut("a", "b");
-    for (side, node) in [(&on_a, a.id()), (&on_b, b.id())] {
-        eventually("its own", || async { side.whereis("twice").filter(|found| found.pid.node == *node) }).await;
-        running(side, "twice").await;
-    }
-    network.heal("a", "b");
-    told("twice", "Conflict").await;
-    assert_eq!(*locked(&ASKED), [], "what is settled was asked of a strategy");
+    settled::rows().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

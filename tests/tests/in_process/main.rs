@@ -8,6 +8,7 @@ use sworm_tests::eventually;
 mod casts;
 mod conflicts;
 mod diverged;
+mod drains;
 mod events;
 mod exits;
 mod isolation;

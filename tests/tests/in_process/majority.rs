@@ -7,11 +7,12 @@ use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm::{CallError, Event, Mode, NodeId, OpenError, RegisterError, UnregisterError, VotersError};
 use sworm_tests::{eventually, holds_for};
+use tokio::sync::Semaphore;
 
 use crate::{node, running};
 
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "majority-counter", handles(Add, Sleepy), handoff, distribution = "local-first")]
+#[worker(name = "majority-counter", handles(Add, Hold), handoff, distribution = "local-first")]
 struct Counter {
     total: u32,
 }
@@ -28,13 +29,20 @@ impl Handler<Add> for Counter {
     }
 }
 
+/// Handled at once, or held until it may end.
 #[derive(Message, Serialize, Deserialize)]
-#[message(id = "majority-sleep")]
-struct Sleepy(Duration);
+#[message(id = "majority-hold")]
+struct Hold(bool);
 
-impl Handler<Sleepy> for Counter {
-    async fn handle(&mut self, Sleepy(time): Sleepy, _: &mut Context<Self>) {
-        tokio::time::sleep(time).await;
+static HELD: Semaphore = Semaphore::const_new(0);
+static MAY_END: Semaphore = Semaphore::const_new(0);
+
+impl Handler<Hold> for Counter {
+    async fn handle(&mut self, Hold(hold): Hold, _: &mut Context<Self>) {
+        if hold {
+            HELD.add_permits(1);
+            MAY_END.acquire().await.expect("it is open").forget();
+        }
     }
 }
 
@@ -139,17 +147,29 @@ async fn parked_workers_go_on_where_they_were_when_nobody_has_taken_them_over() 
 async fn a_reply_is_held_back_when_the_majority_was_lost_while_the_message_was_handled() {
     let network = MemoryNetwork::new();
     let all = opened(&network, &["a", "b", "c"], 3).await;
-    let counter = all[2].1.register_name("alice", Counter::default()).await.expect("free");
-    assert_eq!(counter.pid().node, id("c"));
-    let sleeping = tokio::spawn({
-        let counter = counter.clone();
-        async move { counter.call(Sleepy(Duration::from_secs(6))).timeout(Duration::from_secs(20)).await }
-    });
+    // On the same side of the cut, and no voter.
+    let d = node(&network, "d").await;
+    let (on_c, on_d) = (&all[2].1, d.sworm(spec(3)).await.expect("it opens"));
+    let mut events = on_c.events();
+    let mut calls = Vec::new();
+    for (name, from) in [("local", on_c), ("remote", &on_d)] {
+        let counter = on_c.register_name(name, Counter::default()).await.expect("free");
+        assert_eq!(counter.pid().node, id("c"));
+        running(from, name).await;
+        let counter = from.whereis_name::<Counter>(name).expect("it runs");
+        calls.push(tokio::spawn(async move { counter.call(Hold(true)).timeout(Duration::from_secs(60)).await }));
+        HELD.acquire().await.expect("it is open").forget();
+    }
     cut_off(&network, "c", &["a", "b"]);
-    let answer = sleeping.await.expect("no panic");
-    // It may also be ended before it is done.
-    let held_back = matches!(answer, Err(CallError::MajorityLost | CallError::WorkerDied { .. }));
-    assert!(held_back && answer.as_ref().is_err_and(CallError::is_unknown_outcome), "{answer:?}");
+    cut_off(&network, "d", &["a", "b"]);
+    while events.next().await != Some(Event::MajorityLost) {}
+    // Long before they are aborted.
+    MAY_END.add_permits(calls.len());
+    for call in calls {
+        let answer = call.await.expect("no panic");
+        assert_eq!(answer, Err(CallError::MajorityLost));
+        assert!(answer.is_err_and(|error| error.is_unknown_outcome()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +208,7 @@ async fn a_longer_lease_waits_longer_for_a_silent_node() {
     network.cut("a", "b");
     // With a lease of 3 s it would be over after as many.
     holds_for(Duration::from_secs(8), "b goes on and a takes nothing over", || async {
-        counter.call(Sleepy(Duration::ZERO)).await == Ok(())
+        counter.call(Hold(false)).await == Ok(())
             && all[0].1.whereis("alice").is_some_and(|found| found.pid.node == id("b"))
     })
     .await;

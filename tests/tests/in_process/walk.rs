@@ -2,17 +2,11 @@
 //!
 //! What there is comes from the sources: an option that is not listed here, or whose test is gone, fails the walk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use sworm::prelude::*;
-use sworm::transport::MemoryNetwork;
-use sworm::{Ack, Rebalance, RegisterError, Temporary};
-
-use super::{Room, opened, running};
+mod shown;
 
 /// Where it is accepted, what it is called, and the test that fails when it is not honoured.
 type Listed = (&'static str, &'static str, &'static str);
@@ -22,12 +16,11 @@ const DISTRIBUTION: &str = "a_distribution_strategy_is_the_types_else_the_sworms
 const HANDOFF: &str = "what_moves_along_is_said_by_the_type_else_by_the_sworm_else_nothing_does";
 const DERIVED: &str = "what_a_derived_sworm_says_is_what_a_spec_says";
 const WIRE: &str = "types_and_messages_go_by_the_names_that_their_attributes_give_them";
-/// It runs `compile-fail/every_attribute.rs`, too.
-const COMPILED: &str = "wrong_uses_are_refused_in_one_sentence";
+const PATHS: &str = "paths_start_where_the_attribute_says";
 
 const WALK: &[Listed] = &[
     (BUILDER, "cluster", "clusters_with_other_names_never_see_each_other_even_when_told_to_join"),
-    (BUILDER, "store", "a_killed_cluster_comes_back_in_any_order_with_every_name_once"),
+    (BUILDER, "store", "what_is_in_memory_only_is_gone_with_the_last_node"),
     (BUILDER, "store_plugin", "a_store_of_a_plugin_keeps_what_a_node_has_and_whose_it_is"),
     (BUILDER, "in_memory", "what_is_in_memory_only_is_gone_with_the_last_node"),
     (BUILDER, "store_with", "only_a_registration_on_a_sworm_with_ack_in_memory_is_answered_before_the_sync"),
@@ -51,35 +44,35 @@ const WALK: &[Listed] = &[
     (SPEC, "lease", "a_longer_lease_waits_longer_for_a_silent_node"),
     (SPEC, "rebalance", "balance_comes_by_itself_when_the_members_are_the_same_for_a_while"),
     (SPEC, "sync_interval", "heartbeats_come_once_in_a_sync_interval"),
-    (REGISTER, "timeout", "a_registration_that_runs_out_of_time_says_that_its_outcome_is_unknown"),
+    (REGISTER, "timeout", "a_registration_is_waited_for_as_long_as_its_timeout"),
     (REGISTER, "on", "names_are_found_by_prefix_node_and_type"),
     (REGISTER, "metadata", "names_are_found_on_every_node_and_disappear_from_every_node"),
     (CALL, "timeout", "a_call_that_outlives_its_time_has_an_unknown_outcome"),
     (WORKER, "name", WIRE),
-    (WORKER, "version", COMPILED),
+    (WORKER, "version", "a_version_is_the_first_one_or_refused"),
     (WORKER, "handles", "a_worker_can_send_messages_to_itself"),
     (WORKER, "restart", RESTART),
     (WORKER, "distribution", DISTRIBUTION),
     (WORKER, "handoff", HANDOFF),
     (WORKER, "replicas", "a_checkpoint_is_kept_by_as_many_peers_as_the_type_asks_for"),
     (WORKER, "mailbox", "a_full_mailbox_refuses_and_what_it_refused_was_not_handled"),
-    (WORKER, "start_timeout", "a_worker_that_cannot_start_tells_why_and_leaves_no_name"),
+    (WORKER, "start_timeout", "what_follows_an_exit_is_up_to_the_strategy_or_settled"),
     (WORKER, "lifecycle", "a_stop_inside_run_ends_the_worker_without_any_message"),
-    (WORKER, "crate", "paths_start_where_the_attribute_says"),
-    (MESSAGE, "reply", "each_loser_of_a_conflict_is_told_once_and_can_give_its_state_to_the_winner"),
+    (WORKER, "crate", PATHS),
+    (MESSAGE, "reply", WIRE),
     (MESSAGE, "id", WIRE),
-    (MESSAGE, "crate", COMPILED),
+    (MESSAGE, "crate", PATHS),
     (SWORM, "name", DERIVED),
-    (SWORM, "restart", RESTART),
-    (SWORM, "distribution", DISTRIBUTION),
+    (SWORM, "restart", DERIVED),
+    (SWORM, "distribution", DERIVED),
     (SWORM, "handoff", DERIVED),
-    (SWORM, "mode", COMPILED),
-    (SWORM, "expect_nodes", COMPILED),
-    (SWORM, "lease", COMPILED),
+    (SWORM, "mode", DERIVED),
+    (SWORM, "expect_nodes", DERIVED),
+    (SWORM, "lease", DERIVED),
     (SWORM, "ack", DERIVED),
     (SWORM, "rebalance", DERIVED),
     (SWORM, "sync_interval", DERIVED),
-    (SWORM, "crate", COMPILED),
+    (SWORM, "crate", PATHS),
 ];
 
 const BUILDER: &str = "NodeBuilder";
@@ -99,12 +92,39 @@ fn source(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The public methods of a file that take the builder itself.
-fn setters(path: &str) -> Vec<String> {
-    let source = source(path);
-    let signatures = source.lines().filter_map(|line| line.trim().strip_prefix("pub fn "));
-    let setters = signatures.filter(|signature| signature.contains("(mut self") || signature.contains("(self"));
-    setters.map(|signature| signature.split(['(', '<']).next().expect("a name").to_owned()).collect()
+/// The public methods in a source that take the builder itself.
+fn setters(source: &str) -> Vec<String> {
+    let signatures = source.split("pub fn ").skip(1).filter_map(|rest| rest.split('{').next());
+    let takes_itself = |signature: &&str| {
+        let arguments = signature.split('(').skip(1).map(|arguments| arguments.trim_start());
+        arguments
+            .map(|all| all.strip_prefix("mut ").unwrap_or(all))
+            .any(|all| all.split([',', ')', ':']).next().is_some_and(|first| first.trim() == "self"))
+    };
+    signatures.filter(takes_itself).map(|s| s.split(['(', '<']).next().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn a_setter_is_found_however_its_signature_is_broken_into_lines() {
+    let source = "
+        impl Builder {
+            pub fn new(name: &str) -> Self { todo!() }
+            pub fn short(self, on: bool) -> Self { self.with(on) }
+            pub fn long<F: Fn(u8)>(
+                mut self,
+                done: F,
+            ) -> Self
+            where
+                F: Send,
+            { self }
+            pub fn alone(
+                self
+            ) -> Self { self }
+            pub fn look(&self) -> u8 { 1 }
+            fn private(self) -> Self { self }
+            pub fn other(selfish: u8) -> Self { todo!() }
+        }";
+    assert_eq!(setters(source), ["short", "long", "alone"]);
 }
 
 /// The keys that an attribute accepts.
@@ -116,8 +136,8 @@ fn keys(of: &str) -> Vec<String> {
     accepted.filter_map(|line| line.trim().strip_prefix('"')?.split_once('"')).map(|(key, _)| key.to_owned()).collect()
 }
 
-/// The names of all tests in the sources.
-fn tests_in(folder: &Path, found: &mut BTreeSet<String>) {
+/// All tests in the sources, each with the file that it is in.
+fn tests_in(folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).expect("it can be read") {
         let path = entry.expect("it can be read").path();
         if path.is_dir() {
@@ -129,7 +149,7 @@ fn tests_in(folder: &Path, found: &mut BTreeSet<String>) {
                 if line == "#[test]" || line.starts_with("#[tokio::test") {
                     let signature = lines.find(|line| line.contains("fn ")).unwrap_or_default();
                     let name = signature.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
-                    found.extend(name.map(str::to_owned));
+                    found.extend(name.map(|name| (name.to_owned(), source.clone())));
                 }
             }
         }
@@ -140,7 +160,7 @@ fn tests_in(folder: &Path, found: &mut BTreeSet<String>) {
 fn every_option_and_attribute_has_a_test_that_shows_what_it_does() {
     let mut there: BTreeSet<(&str, String)> = BTreeSet::new();
     for (of, file) in [(BUILDER, "builder"), (SPEC, "spec"), (REGISTER, "register"), (CALL, "call")] {
-        there.extend(setters(&format!("sworm/src/api/{file}.rs")).into_iter().map(|name| (of, name)));
+        there.extend(setters(&source(&format!("sworm/src/api/{file}.rs"))).into_iter().map(|name| (of, name)));
     }
     for of in [WORKER, MESSAGE, SWORM] {
         there.extend(keys(of).into_iter().map(|name| (of, name)));
@@ -149,86 +169,13 @@ fn every_option_and_attribute_has_a_test_that_shows_what_it_does() {
     assert_eq!(listed.len(), WALK.len(), "one is listed twice");
     assert_eq!(there.difference(&listed).collect::<Vec<_>>(), [] as [&(&str, String); 0], "these are not listed");
     assert_eq!(listed.difference(&there).collect::<Vec<_>>(), [] as [&(&str, String); 0], "these are not there");
-    let mut tests = BTreeSet::new();
+    let mut tests = BTreeMap::new();
     for folder in ["tests/tests", "sworm/src", "sworm-macros/src", "plugins"] {
         tests_in(&repository().join(folder), &mut tests);
     }
     for (of, name, test) in WALK {
-        assert!(tests.contains(*test), "{of}: {name} is shown by {test}, which is not there");
+        let Some(file) = tests.get(*test) else { panic!("{of}: {name} is shown by {test}, which is not there") };
+        let mut words = file.split(|c: char| !c.is_alphanumeric() && c != '_');
+        assert!(words.any(|word| word == *name), "{of}: {name} is shown by {test}, whose file does not speak of it");
     }
-}
-
-#[derive(Worker, Serialize, Deserialize)]
-#[worker(name = "walk.worker", handles(Asked))]
-struct RustCallsItOtherwise;
-
-#[derive(Message, Serialize, Deserialize)]
-#[message(id = "walk.message", reply = String)]
-struct Asked;
-
-impl Handler<Asked> for RustCallsItOtherwise {
-    async fn handle(&mut self, _: Asked, _: &mut Context<Self>) -> String {
-        "an answer".into()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn types_and_messages_go_by_the_names_that_their_attributes_give_them() {
-    let [(_a, on_a), (b, on_b)] = opened("s").await;
-    let worker = on_a.register("x", RustCallsItOtherwise).on(b.id()).await.expect("free");
-    assert_eq!(&*running(&on_b, "x").await.worker_type, "walk.worker");
-    assert_eq!(worker.call(Asked).await, Ok("an answer".to_owned()));
-    let _inbox = on_a.attach_name::<Asked>("task").await.expect("free");
-    assert_eq!(&*running(&on_b, "task").await.worker_type, "inbox:walk.message");
-    let taken = on_a.register_name("x", Room).await;
-    assert!(matches!(taken, Err(RegisterError::AlreadyRegistered { worker_type, .. }) if worker_type == "walk.worker"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_memory_only_is_gone_with_the_last_node() {
-    let directory = tempfile::tempdir().expect("a directory");
-    for in_memory in [true, false] {
-        for life in 1..=2 {
-            let builder = Node::builder("a").memory_network(&MemoryNetwork::new()).store(directory.path());
-            let builder = if in_memory { builder.in_memory() } else { builder };
-            let node = builder.start().await.expect("it starts");
-            let sworm = node.sworm("s").await.expect("it opens");
-            let kept = sworm.whereis("x").is_some();
-            assert_eq!(kept, life == 2 && !in_memory);
-            if life == 1 {
-                sworm.register_name("x", RustCallsItOtherwise).await.expect("free");
-            }
-            node.leave().await.expect("it leaves");
-            assert_eq!(fs::read_dir(directory.path()).expect("it is there").count() > 0, !in_memory);
-        }
-    }
-}
-
-#[derive(Sworm)]
-#[sworm(name = "walk", restart = Temporary, distribution = "ring", handoff, mode = "available")]
-#[sworm(ack = "memory", rebalance = "manual", sync_interval = "70ms")]
-struct Derived;
-
-#[derive(Sworm)]
-struct Walk;
-
-/// What each setting of a spec does is shown elsewhere; here, that each attribute is that setting.
-#[test]
-fn what_a_derived_sworm_says_is_what_a_spec_says() {
-    let said = |spec: SwormSpec| format!("{spec:?}");
-    let steps: [fn(SwormSpec) -> SwormSpec; 6] = [
-        |spec| spec.restart_value(&Temporary),
-        |spec| spec.distribution("ring"),
-        |spec| spec.handoff(true),
-        |spec| spec.ack(Ack::Memory),
-        |spec| spec.rebalance(Rebalance::Manual),
-        |spec| spec.sync_interval(Duration::from_millis(70)),
-    ];
-    let whole = |but: Option<usize>| {
-        let chosen = steps.iter().enumerate().filter(|(n, _)| Some(*n) != but);
-        said(chosen.fold(SwormSpec::new("walk"), |spec, (_, step)| step(spec)))
-    };
-    assert_eq!(said(Derived.into()), whole(None));
-    assert!((0..steps.len()).all(|n| whole(Some(n)) != whole(None)), "each of them is seen");
-    assert_eq!(said(Walk.into()), said(SwormSpec::new("Walk")));
 }

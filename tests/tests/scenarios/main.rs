@@ -349,6 +349,47 @@ fn a_node_without_the_worker_type_asks_but_never_hosts() {
 }
 
 #[test]
+fn a_name_runs_where_its_type_is_linked_in_no_older_version_and_else_it_is_said_what_is_missing_where() {
+    let mut world = World::calm(1);
+    world.start_linking("other", &[("another", 9)]);
+    world.start_client("client");
+    world.start_linking("newer", &[("counter", 2)]);
+    world.run(1_000);
+    let register = |world: &mut World, name: String, on: Option<&str>| {
+        let request = world.register_at("client", &name, 0, on);
+        world.answer(request)
+    };
+    for n in 0..30 {
+        register(&mut world, format!("old-{n}"), None).expect("two can run it");
+    }
+    let before = (world.workers("n1"), world.workers("newer"));
+    assert!(before.0 > 0 && before.1 > 0, "{before:?}");
+    world.version = 2;
+    for n in 0..30 {
+        register(&mut world, format!("new-{n}"), None).expect("one can run it");
+    }
+    assert_eq!((world.workers("n1"), world.workers("newer")), (before.0, before.1 + 30));
+    let older = "n1 links version 1 of the worker type, and the name is of version 2";
+    let other = "other does not link the worker type";
+    let client = "client is a client, or links no worker type";
+    let refused = register(&mut world, "there".into(), Some("n1"));
+    assert!(matches!(&refused, Err(Refusal::NoCandidate { why }) if why.contains(older)), "{refused:?}");
+    // Nor does anybody take over what he cannot run.
+    world.kill("newer");
+    world.run_until("failover", |world| (0..30).all(|n| world.worker(&format!("old-{n}")).is_some()));
+    assert_eq!(world.workers("n1"), 30);
+    let refused = register(&mut world, "anywhere".into(), None);
+    let said = |why: &str| [older, other, client].into_iter().all(|what| why.contains(what));
+    assert!(matches!(&refused, Err(Refusal::NoCandidate { why }) if said(why)), "{refused:?}");
+    world.run(5_000);
+    assert_eq!(world.workers("n1"), 30);
+    world.start("newer");
+    world.run_until("their return", |world| (0..30).all(|n| world.worker(&format!("new-{n}")).is_some()));
+    assert_eq!((world.workers("n1"), world.workers("newer")), (30, 30));
+    rest(&mut world);
+}
+
+#[test]
 fn groups_go_along_when_a_worker_moves() {
     let mut world = World::calm(3);
     registered(&mut world, 1);

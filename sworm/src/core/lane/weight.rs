@@ -56,7 +56,6 @@ pub(super) fn name_weight(name: usize, cell: Option<&NameCell>) -> usize {
         NameState::Starting | NameState::Running | NameState::Parked => 0,
         NameState::Leaving { to } => PEER + to.node.len(),
         NameState::Released(release) => PEER + release.to.node.len() + 2 * REVISION,
-        NameState::Declined(declined) => PEER + declined.from.node.len() + REVISION,
         NameState::Failed { reason } => ITEM + reason.len(),
     };
     CHANGE + NAME + name + texts + groups + metadata + holders + past + cell.restarts.len() * ITEM + state

@@ -15,7 +15,7 @@ impl World {
     fn drain(&mut self, node: &str, drained: bool) {
         self.note(|| format!("{node} is {}", if drained { "drained" } else { "undrained" }));
         let me = self.nodes[node].me.clone();
-        self.tell(0, &me, Input::Drain(drained));
+        self.tell(0, &me, Input::Drain(drained.then_some(0)));
     }
 
     pub(super) fn moves(&mut self) {

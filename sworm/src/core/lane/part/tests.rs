@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec;
-use crate::core::cell::{Declined, Kind, NameState, Release, Revision, Spec};
+use crate::core::cell::{Kind, NameState, Release, Revision, Spec};
 use crate::core::ids::{Birth, Epoch, Incarnation, NodeId, Peer, RequestId};
 use crate::core::lane::{Joined, fits};
 use crate::core::past::Past;
@@ -111,7 +111,6 @@ fn a_cell_is_hardly_larger_than_it_weighs() {
         NameState::Running,
         NameState::Leaving { to: Box::new(peer.clone()) },
         NameState::Released(Box::new(Release { to: peer.clone(), epoch, snapshot: Some(revision) })),
-        NameState::Declined(Box::new(Declined { from: peer.clone(), epoch })),
         NameState::Failed { reason: "r".repeat(300).into() },
     ];
     for (state, many) in states.into_iter().flat_map(|state| [0, 1, 50].map(|many| (state.clone(), many))) {
