@@ -23,6 +23,9 @@ async fn moved(through: &Process, name: &str, to: &str) {
 async fn a_worker_moves_with_its_state_and_every_node_finds_it() {
     let cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
     cluster["a"].register_on(Kind::Held, "one", 0, "a").await.expect("free");
+    for node in cluster.nodes() {
+        eventually("the name", || node.find("one")).await;
+    }
     let mut total = 0;
     for (through, to) in [("b", "c"), ("c", "b"), ("a", "a"), ("a", "b"), ("b", "b")] {
         moved(&cluster[through], "one", to).await;
@@ -52,6 +55,10 @@ async fn calls_of_all_nodes_to_workers_that_move_are_each_handled_once() {
     let workers: Vec<_> = (0..8).map(|n| (Kind::Held, format!("held-{n}"))).collect();
     register(&cluster, &workers, 0, &IDS).await;
     let nodes: Vec<_> = cluster.nodes().cloned().collect();
+    for node in &nodes {
+        let known = || async { (node.registered().await.len() == workers.len()).then_some(()) };
+        eventually("all names", known).await;
+    }
     let adding = Adding::start(&nodes, &workers, Say::Add(1));
     for round in 1..=6 {
         let moves = workers.iter().enumerate().map(|(n, (_, name))| {

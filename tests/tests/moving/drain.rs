@@ -66,11 +66,12 @@ async fn a_node_that_is_undrained_takes_workers_again() {
     let cluster = Cluster::start(program!(), &["a", "b"]).await;
     let (a, b) = (&cluster["a"], &cluster["b"]);
     b.register_on(Kind::Held, "one", 5, "a").await.expect("free");
+    assert_eq!(b.call(Kind::Held, "one", Say::Add(1)).await, Ok(6));
     assert_eq!(a.drain().await.expect("in time").moved, 1);
     assert_eq!(a.drain().await.expect("again").moved, 0);
     a.undrain().await;
     eventually("it taking part again", || async { b.move_name("one", "a").await.ok() }).await;
     assert_eq!(b.whereabouts(Kind::Held, "one").await, Ok("a".into()));
-    assert_eq!(b.call(Kind::Held, "one", Say::Get).await, Ok(5));
+    assert_eq!(b.call(Kind::Held, "one", Say::Get).await, Ok(6));
     assert_eq!(cluster.overlaps(), "");
 }
