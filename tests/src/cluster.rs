@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tempfile::TempDir;
 
-use crate::protocol::{Command, Failure, Majority, NodeSpec, Started};
+use crate::protocol::{Balance, Census, Command, Digest, Failure, Majority, NodeSpec, Started};
 use crate::{Process, eventually};
 
 /// The sworm that every node of [`Cluster::start`] opens.
@@ -23,6 +23,7 @@ pub struct Cluster {
     strangers: bool,
     file_blocks: Option<u64>,
     majority: Option<Majority>,
+    balance: Option<Balance>,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
@@ -40,6 +41,7 @@ impl Cluster {
             strangers: false,
             file_blocks: None,
             majority: None,
+            balance: None,
             directory,
             nodes: BTreeMap::new(),
         }
@@ -54,6 +56,12 @@ impl Cluster {
     /// From now on nodes open [`SWORM`] in mode "majority".
     pub fn in_majority(mut self, majority: Majority) -> Self {
         self.majority = Some(majority);
+        self
+    }
+
+    /// From now on nodes open [`SWORM`] so that names move for balance.
+    pub fn balanced(mut self, balance: Balance) -> Self {
+        self.balance = Some(balance);
         self
     }
 
@@ -159,6 +167,7 @@ impl Cluster {
         let started: Started = process.get(Command::Start(spec.clone())).await?;
         process.endpoints = started.endpoints;
         process.majority = self.majority;
+        process.balance = self.balance;
         Ok(process)
     }
 
@@ -223,6 +232,20 @@ impl Cluster {
                 eventually(&what, || async { (node.sworm_nodes().await == open).then_some(()) }).await;
             }
         }
+    }
+
+    /// Waits until every node knows so many names, all of them run, and what the nodes say is what lives in them.
+    pub async fn all_run(&self, count: usize) {
+        eventually("every name running once", || async {
+            let censuses = join_all(self.nodes().map(|node| node.census())).await;
+            let censuses: Vec<_> = censuses.into_iter().map(|census| census.expect("look-ups never fail")).collect();
+            let living: Digest = censuses.iter().map(|census| census.living).sum();
+            let same = |census: &Census| {
+                census.running == living && census.idle == 0 && census.odd == 0 && living.count == count
+            };
+            censuses.iter().all(same).then_some(())
+        })
+        .await;
     }
 
     /// Workers that ran twice at a time, as the system's locks tell (of type `Held` only).

@@ -14,9 +14,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
-use crate::protocol::{Answer, Command, Failure, Majority, Request};
+use crate::protocol::{Answer, Balance, Command, Failure, Majority, Request};
 
 mod commands;
+mod moves;
 
 pub use commands::Registering;
 
@@ -37,6 +38,8 @@ pub struct Process {
     pub(crate) endpoints: Vec<String>,
     /// How it opens [`SWORM`](crate::SWORM), if that is in mode "majority".
     pub(crate) majority: Option<Majority>,
+    /// Whether names move for balance in [`SWORM`](crate::SWORM).
+    pub(crate) balance: Option<Balance>,
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, Failure>>>>>;
@@ -79,6 +82,7 @@ impl Process {
             opened: AtomicBool::new(false),
             endpoints: Vec::new(),
             majority: None,
+            balance: None,
         }
     }
 

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sworm::{Incarnation, Pid};
 
+mod moves;
+
+pub use self::moves::{Balance, Emptied, Moving, Planned};
+
 /// A command; answers carry its id and come in any order.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
@@ -127,7 +131,9 @@ pub enum Command {
         sworm: String,
         handoff: Option<bool>,
         majority: Option<Majority>,
+        balance: Option<Balance>,
     },
+    Moving(Moving),
     Typed {
         sworm: String,
         command: TypedCommand,

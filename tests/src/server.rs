@@ -10,13 +10,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sworm::prelude::*;
-use sworm::{CallError, Inbox, Member, Mode, Registration, RegistrationState};
+use sworm::{CallError, Inbox, Member, Mode, Rebalance, Registration, RegistrationState};
 use tokio::sync::{mpsc, watch};
 
 use crate::living;
 use crate::protocol::{
-    Answer, Census, Command, Digest, Failure, Found, Majority, NodeSpec, Request, Seen, Started, TypedCommand,
+    Answer, Balance, Census, Command, Digest, Failure, Found, Majority, NodeSpec, Request, Seen, Started, TypedCommand,
 };
+
+mod moves;
 
 /// What an inbox of a node process takes; it answers with the next number.
 #[derive(Message, Serialize, Deserialize)]
@@ -105,7 +107,7 @@ impl<T: Typed> Server<T> {
     async fn command(&self, command: Command) -> Result<Value, Failure> {
         match command {
             Command::Start(spec) => self.start(spec).await,
-            Command::Open { sworm, handoff, majority } => {
+            Command::Open { sworm, handoff, majority, balance } => {
                 let mut spec = SwormSpec::new(&sworm);
                 if let Some(on) = handoff {
                     spec = spec.handoff(on);
@@ -113,10 +115,17 @@ impl<T: Typed> Server<T> {
                 if let Some(Majority { expect_nodes, lease_ms }) = majority {
                     spec = spec.mode(Mode::Majority).expect_nodes(expect_nodes).lease(Duration::from_millis(lease_ms));
                 }
+                if let Some(balance) = balance {
+                    spec = spec.rebalance(match balance {
+                        Balance::On => Rebalance::On,
+                        Balance::Manual => Rebalance::Manual,
+                    });
+                }
                 let opened = self.node()?.sworm(spec).await.map_err(failure)?;
                 self.sworms.lock().unwrap_or_else(PoisonError::into_inner).insert(sworm, opened);
                 json(())
             }
+            Command::Moving(command) => self.moving(command).await,
             Command::Typed { sworm, command } => self.typed.typed(self.sworm(&sworm)?, command).await,
             Command::Unregister { sworm, name } => {
                 json(self.sworm(&sworm)?.unregister_name(name).await.map_err(failure)?)

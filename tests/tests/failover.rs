@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use sworm::Pid;
-use sworm_tests::protocol::{Census, Digest, Kind};
-use sworm_tests::{Cluster, Process, eventually, program};
+use sworm_tests::protocol::Kind;
+use sworm_tests::{Cluster, Process, program};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 const VICTIM: &str = "b";
@@ -37,15 +37,7 @@ async fn registered(node: &Process) -> BTreeMap<String, Pid> {
 
 /// Waits until every node knows these many names, all of them run, and what the nodes say is what lives in them.
 async fn settled(cluster: &Cluster, count: usize) -> BTreeMap<String, Pid> {
-    eventually("every name running once", || async {
-        let censuses = join_all(cluster.nodes().map(|node| node.census())).await;
-        let censuses: Vec<_> = censuses.into_iter().map(|census| census.expect("look-ups never fail")).collect();
-        let living: Digest = censuses.iter().map(|census| census.living).sum();
-        let same =
-            |census: &Census| census.running == living && census.idle == 0 && census.odd == 0 && living.count == count;
-        censuses.iter().all(same).then_some(())
-    })
-    .await;
+    cluster.all_run(count).await;
     registered(&cluster["a"]).await
 }
 

@@ -41,7 +41,8 @@ impl Process {
 
     /// Opens [`SWORM`].
     pub async fn open(&self) -> Result<(), Failure> {
-        self.ask(Command::Open { sworm: SWORM.into(), handoff: None, majority: self.majority }).await?;
+        let (sworm, majority, balance) = (SWORM.into(), self.majority, self.balance);
+        self.ask(Command::Open { sworm, handoff: None, majority, balance }).await?;
         self.opened.store(true, Relaxed);
         Ok(())
     }
