@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
-use syn::{Expr, LitInt, LitStr, Path, Type};
+use syn::{Expr, LitBool, LitInt, LitStr, Path, Type};
 
 /// The attributes of `#[worker(..)]`.
 #[derive(Default)]
@@ -16,6 +16,9 @@ pub(crate) struct WorkerAttrs {
     pub(crate) restart: Option<Strategy>,
     pub(crate) distribution: Option<Strategy>,
     pub(crate) handoff: Option<Handoff>,
+    pub(crate) snapshot: Option<Snapshots>,
+    pub(crate) every: Option<LitInt>,
+    pub(crate) durable: Option<Durable>,
     pub(crate) replicas: Option<LitInt>,
     pub(crate) mailbox: Option<LitInt>,
     pub(crate) start_timeout: Option<Length>,
@@ -45,6 +48,7 @@ pub(crate) struct SwormAttrs {
     pub(crate) ack: Option<Ack>,
     pub(crate) rebalance: Option<Rebalance>,
     pub(crate) sync_interval: Option<Length>,
+    pub(crate) state_wait: Option<Length>,
 }
 
 /// The list in `handles(..)`.
@@ -56,8 +60,21 @@ pub(crate) struct Handles {
 
 /// `handoff`, `handoff = false` or `handoff = Part`.
 pub(crate) enum Handoff {
-    Whole(bool),
+    Whole,
+    Never(LitBool),
     Part(Box<Type>),
+}
+
+/// When the state is saved while the worker runs.
+pub(crate) enum Snapshots {
+    Each,
+    Period(Length),
+}
+
+/// What a checkpoint waits for.
+pub(crate) enum Durable {
+    Replicas,
+    Local,
 }
 
 /// What happens when the network is cut.

@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Error, Meta, Result, Token};
 
-use crate::ast::{Ack, MessageAttrs, Mode, Rebalance, SwormAttrs, WorkerAttrs};
+use crate::ast::{Ack, Durable, MessageAttrs, Mode, Rebalance, SwormAttrs, WorkerAttrs};
 use crate::errors::Errors;
 use crate::value::{Arg, skip_value};
 
@@ -59,7 +59,6 @@ fn read_key<K: Keys>(input: ParseStream<'_>, keys: &mut K, seen: &mut Vec<Ident>
     keys.read(Arg { key: &key, input, errors })
 }
 
-const CHECKPOINT: &str = "call `ctx.checkpoint().await` in the handlers that must not lose state";
 const CRATE: &str = "crate = path::to::sworm";
 
 impl Keys for WorkerAttrs {
@@ -79,9 +78,12 @@ impl Keys for WorkerAttrs {
             "start_timeout" => self.start_timeout = Some(arg.length("start_timeout = \"3s\"")?),
             "lifecycle" => self.lifecycle = Some(arg.flag()?),
             "crate" => self.krate = Some(arg.path(CRATE)?),
-            "snapshot" | "every" => return Err(arg.not_there_yet(CHECKPOINT)),
-            "durable" => return Err(arg.not_there_yet("write `replicas = 0` for the local disk alone")),
-            "state_wait" => return Err(arg.not_there_yet("leave it out")),
+            "snapshot" => self.snapshot = Some(arg.snapshots("snapshot = \"1s\"")?),
+            "every" => self.every = Some(arg.number("every = 100")?),
+            "durable" => self.durable = Some(durable(arg)?),
+            "state_wait" => {
+                return Err(arg.error("`state_wait` belongs to the sworm: `#[sworm(state_wait = \"30s\")]`"));
+            }
             _ => {
                 return Err(arg.unknown(&[
                     "name",
@@ -89,6 +91,9 @@ impl Keys for WorkerAttrs {
                     "restart",
                     "distribution",
                     "handoff",
+                    "snapshot",
+                    "every",
+                    "durable",
                     "replicas",
                     "mailbox",
                     "start_timeout",
@@ -133,6 +138,7 @@ impl Keys for SwormAttrs {
             "ack" => self.ack = Some(ack(arg)?),
             "rebalance" => self.rebalance = Some(rebalance(arg)?),
             "sync_interval" => self.sync_interval = Some(arg.length("sync_interval = \"100ms\"")?),
+            "state_wait" => self.state_wait = Some(arg.length("state_wait = \"30s\"")?),
             "crate" => self.krate = Some(arg.path(CRATE)?),
             _ => {
                 return Err(arg.unknown(&[
@@ -146,6 +152,7 @@ impl Keys for SwormAttrs {
                     "ack",
                     "rebalance",
                     "sync_interval",
+                    "state_wait",
                     "crate",
                 ]));
             }
@@ -162,6 +169,19 @@ fn ack(arg: Arg<'_>) -> Result<Ack> {
         other => {
             let text = format!("there is no ack \"{other}\"; write \"durable\", which is the default, or \"memory\"");
             Err(Error::new(ack.span(), text))
+        }
+    }
+}
+
+fn durable(arg: Arg<'_>) -> Result<Durable> {
+    let durable = arg.text("durable = \"local\"")?;
+    match durable.value().as_str() {
+        "replicas" => Ok(Durable::Replicas),
+        "local" => Ok(Durable::Local),
+        other => {
+            let text =
+                format!("there is no durable \"{other}\"; write \"replicas\", which is the default, or \"local\"");
+            Err(Error::new(durable.span(), text))
         }
     }
 }

@@ -6,12 +6,16 @@ use std::time::Duration;
 use quote::ToTokens;
 use syn::{Attribute, Data, DeriveInput, Fields, LitInt, LitStr};
 
-use crate::ast::{Length, MessageAttrs, Mode, Strategy, SwormAttrs, WorkerAttrs};
+use crate::ast::{Handoff, Length, MessageAttrs, Mode, Snapshots, Strategy, SwormAttrs, WorkerAttrs};
 use crate::errors::Errors;
 
 const MAX_NAME_BYTES: usize = 255;
 const MAX_REPLICAS: u64 = 16;
 const MAX_MAILBOX: u64 = 1_000_000;
+const MAX_EVERY: u64 = 1_000_000_000;
+const PERIOD: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(86_400);
+/// As `SwormSpec` checks it.
+const STATE_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 86_400);
 const START_TIMEOUT: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_secs(3600);
 /// As `SwormSpec` checks it when a sworm is opened.
 const MAX_VOTERS: u64 = 99;
@@ -27,7 +31,10 @@ pub(crate) fn worker(input: &DeriveInput, attrs: &mut WorkerAttrs, errors: &mut 
         errors,
     );
     name(&mut attrs.name, "`name`", errors);
-    number(&mut attrs.version, |version| (version != 1).then(|| version_text(version)), errors);
+    number(&mut attrs.version, |n| outside(n, 1, u64::from(u32::MAX), "`version`"), errors);
+    number(&mut attrs.every, |n| outside(n, 1, MAX_EVERY, "`every`"), errors);
+    period(&mut attrs.snapshot, errors);
+    saved_at_all(attrs, errors);
     number(&mut attrs.replicas, |n| outside(n, 0, MAX_REPLICAS, "`replicas`"), errors);
     number(&mut attrs.mailbox, |n| outside(n, 1, MAX_MAILBOX, "`mailbox`"), errors);
     length(&mut attrs.start_timeout, &START_TIMEOUT, "`start_timeout` must be above 0 and at most 1h", errors);
@@ -55,6 +62,7 @@ pub(crate) fn sworm(input: &DeriveInput, attrs: &mut SwormAttrs, errors: &mut Er
     }
     name(&mut attrs.name, "`name`", errors);
     length(&mut attrs.sync_interval, &SYNC_INTERVAL, "`sync_interval` must be from 20ms to 2s", errors);
+    length(&mut attrs.state_wait, &STATE_WAIT, "`state_wait` must be at most 10 years", errors);
     strategy(&mut attrs.restart, "restart = \"temporary\"", errors);
     strategy(&mut attrs.distribution, "distribution = \"rendezvous\"", errors);
     let expects = attrs.expect_nodes.is_some();
@@ -108,10 +116,26 @@ fn not_on_parts(input: &DeriveInput, attribute: &str, errors: &mut Errors) {
     }
 }
 
-fn version_text(version: u64) -> String {
-    match version {
-        0 => "`version` starts at 1".to_owned(),
-        _ => "`version` above 1 needs the upgrade hook, which is not there yet; keep version = 1".to_owned(),
+fn period(slot: &mut Option<Snapshots>, errors: &mut Errors) {
+    if let Some(Snapshots::Period(length)) = slot
+        && !PERIOD.contains(&length.time)
+    {
+        errors.at(&*length, "`snapshot` must be from 10ms to 1day, or \"each\"");
+        *slot = None;
+    }
+}
+
+/// What says when or where a state is saved says nothing where it is not saved.
+fn saved_at_all(attrs: &WorkerAttrs, errors: &mut Errors) {
+    let Some(Handoff::Never(never)) = &attrs.handoff else { return };
+    let given = [
+        attrs.snapshot.is_some().then_some("snapshot"),
+        attrs.every.is_some().then_some("every"),
+        attrs.durable.is_some().then_some("durable"),
+    ];
+    if let Some(key) = given.into_iter().flatten().next() {
+        errors
+            .at(never, format!("with `handoff = false` no state is saved, and `{key}` has no meaning; leave one out"));
     }
 }
 

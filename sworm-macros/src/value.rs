@@ -7,7 +7,7 @@ use syn::parse::discouraged::Speculative;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Lit, LitBool, LitInt, LitStr, Path, Result, Token, Type, parenthesized, token};
 
-use crate::ast::{Handles, Handoff, Length, Strategy};
+use crate::ast::{Handles, Handoff, Length, Snapshots, Strategy};
 use crate::errors::Errors;
 
 /// A key that was just read; its value, if any, comes next.
@@ -27,11 +27,6 @@ impl Arg<'_> {
     fn expected(&self, what: &str, form: &str) -> Error {
         let span = if self.input.is_empty() { self.key.span() } else { self.input.span() };
         Error::new(span, format!("expected {what}, as in `{form}`"))
-    }
-
-    /// The error for a key that is planned.
-    pub(crate) fn not_there_yet(&self, way_out: &str) -> Error {
-        self.error(format!("`{}` is not there yet; {way_out}", self.key))
     }
 
     /// The error for a key that means nothing.
@@ -60,6 +55,17 @@ impl Arg<'_> {
             Ok(time) => Ok(Length { literal, time }),
             Err(_) => Err(Error::new(literal.span(), format!("not a length of time; write it as in `{form}`"))),
         }
+    }
+
+    /// `"each"` or a length of time.
+    pub(crate) fn snapshots(self, form: &str) -> Result<Snapshots> {
+        let ahead = self.input.fork();
+        let each = ahead.parse::<Token![=]>().and_then(|_| ahead.parse::<LitStr>());
+        if each.is_ok_and(|text| text.value() == "each") {
+            self.input.advance_to(&ahead);
+            return Ok(Snapshots::Each);
+        }
+        self.length(form).map(Snapshots::Period)
     }
 
     pub(crate) fn path(self, form: &str) -> Result<Path> {
@@ -108,10 +114,14 @@ impl Arg<'_> {
     }
 
     pub(crate) fn handoff(self, form: &str) -> Result<Handoff> {
-        if !self.input.peek(Token![=]) || self.input.peek2(LitBool) {
-            return self.switch(form).map(Handoff::Whole);
+        if !self.input.peek(Token![=]) {
+            return self.switch(form).map(|_| Handoff::Whole);
         }
         self.equals(form)?;
+        if self.input.peek(LitBool) {
+            let on: LitBool = self.input.parse()?;
+            return Ok(if on.value { Handoff::Whole } else { Handoff::Never(on) });
+        }
         self.attempt("`false` or a type", form).map(|part| Handoff::Part(Box::new(part)))
     }
 

@@ -44,7 +44,8 @@ pub use strategy::{
 };
 pub use sworm_macros::{Message, Sworm, Worker};
 pub use worker::{
-    BoxError, Context, Handler, Handoff, Lifecycle, Message, Request, Storable, Target, Worker, WorkerOptions,
+    BoxError, Context, Durable, Handler, Handoff, Lifecycle, Message, Older, Request, Snapshots, Storable, Target,
+    Upgrade, Worker, WorkerOptions,
 };
 
 /// What a simulator needs beside [`core`]: what production puts around a core, as far as it is not tied to a runtime.

@@ -42,6 +42,11 @@ pub(crate) fn sworm(input: &DeriveInput) -> TokenStream {
         quote!(.sync_interval(#every))
     }));
 
+    spec.extend(attrs.state_wait.map(|limit| {
+        let limit = duration(limit.time);
+        quote!(.state_wait(#limit))
+    }));
+
     let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
     let errors = errors.to_compile_errors();
     quote! {

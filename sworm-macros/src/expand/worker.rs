@@ -6,7 +6,7 @@ use syn::DeriveInput;
 use syn::spanned::Spanned;
 
 use super::{SwormPath, codec, constant, duration, ident_at, name_or_ident};
-use crate::ast::{Handles, Handoff, Strategy, WorkerAttrs};
+use crate::ast::{Durable, Handles, Handoff, Snapshots, Strategy, WorkerAttrs};
 use crate::errors::Errors;
 use crate::{attr, fallback, valid};
 
@@ -28,6 +28,8 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
     let rest = if refused { TokenStream::new() } else { rest(ident, &attrs, &sworm) };
     let where_clause = fallback::where_clause(input, &sworm);
     let codec = codec(ident, &sworm);
+    let version = attrs.version.as_ref().map_or_else(|| quote!(1), |version| quote!(#version));
+    let upgrade = if refused { TokenStream::new() } else { upgrade(ident, &attrs, &sworm) };
     let (impl_generics, ty_generics, _) = input.generics.split_for_impl();
     let messages = attrs.handles.iter().flat_map(|handles| &handles.messages);
     let requests = messages.map(|message| {
@@ -51,7 +53,7 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
         #[automatically_derived]
         impl #impl_generics #sworm::Worker for #ident #ty_generics #where_clause {
             const NAME: &'static str = #name;
-            const VERSION: u32 = 1;
+            const VERSION: u32 = #version;
             const CODEC: #sworm::__private::Codec<Self> = #codec;
 
             fn options() -> #sworm::WorkerOptions {
@@ -63,6 +65,7 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
             }
 
             #state
+            #upgrade
         }
 
         #(#requests)*
@@ -82,9 +85,21 @@ fn options(attrs: &WorkerAttrs, sworm: &SwormPath) -> TokenStream {
         calls.extend(quote!(.distribution(#value)));
     }
     if let Some(given) = &attrs.handoff {
-        let on = !matches!(given, Handoff::Whole(false));
+        let on = !matches!(given, Handoff::Never(_));
         calls.extend(quote!(.handoff(#on)));
     }
+    calls.extend(attrs.snapshot.as_ref().map(|when| match when {
+        Snapshots::Each => quote!(.snapshot(#sworm::Snapshots::Each)),
+        Snapshots::Period(period) => {
+            let period = duration(period.time);
+            quote!(.snapshot(#sworm::Snapshots::Every(#period)))
+        }
+    }));
+    calls.extend(attrs.every.as_ref().map(|messages| quote!(.every(#messages))));
+    calls.extend(attrs.durable.as_ref().map(|durable| match durable {
+        Durable::Replicas => quote!(.durable(#sworm::Durable::Replicas)),
+        Durable::Local => quote!(.durable(#sworm::Durable::Local)),
+    }));
     calls.extend(attrs.replicas.as_ref().map(|count| quote!(.replicas(#count))));
     calls.extend(attrs.mailbox.as_ref().map(|messages| quote!(.mailbox(#messages))));
     if let Some(limit) = &attrs.start_timeout {
@@ -145,6 +160,38 @@ fn state(ident: &Ident, attrs: &WorkerAttrs, sworm: &SwormPath) -> TokenStream {
             state: &[u8],
         ) -> ::core::result::Result<Self, #private::CodecError> {
             #handoff::restore(&mut registered, #codec.decode(state)?);
+            ::core::result::Result::Ok(registered)
+        }
+    }
+}
+
+/// How what older versions stored is read, when there are any.
+fn upgrade(ident: &Ident, attrs: &WorkerAttrs, sworm: &SwormPath) -> TokenStream {
+    let Some(version) = attrs.version.as_ref().filter(|version| version.base10_parse::<u32>().is_ok_and(|n| n > 1))
+    else {
+        return TokenStream::new();
+    };
+    let (worker, at) = (ident_at(ident, version.span()), sworm.at(version.span()));
+    let value = quote_spanned!(version.span()=> <#worker as #at::Upgrade>::upgrade);
+    let value = quote! {
+        fn upgrade_value(older: #sworm::Older<'_>) -> ::core::result::Result<Self, #sworm::BoxError> {
+            #value(older)
+        }
+    };
+    let Some(Handoff::Part(part)) = &attrs.handoff else { return value };
+    let at = sworm.at(part.span());
+    let (handoff, part) = (
+        quote_spanned!(part.span()=> <#ident as #at::Handoff<#part>>),
+        quote_spanned!(part.span()=> <#part as #at::Upgrade>::upgrade),
+    );
+    quote! {
+        #value
+
+        fn upgrade_state(
+            mut registered: Self,
+            older: #sworm::Older<'_>,
+        ) -> ::core::result::Result<Self, #sworm::BoxError> {
+            #handoff::restore(&mut registered, #part(older)?);
             ::core::result::Result::Ok(registered)
         }
     }

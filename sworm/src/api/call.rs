@@ -20,7 +20,7 @@ use crate::node::MAX_PAYLOAD_BYTES;
 use crate::node::frame::{Call, Frame, Replied};
 use crate::transport::Class;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken};
-use crate::worker::{Message, Storable};
+use crate::worker::{Message, Storable, outbox};
 
 /// How long a call waits unless told otherwise.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -80,6 +80,27 @@ impl<M: Message> IntoFuture for CallBuilder<M> {
 
 /// Sends a message that nobody answers.
 pub(super) async fn cast<M: Message>(
+    sworm: &Sworm,
+    name: &Arc<str>,
+    target: &str,
+    message: M,
+    limit: Duration,
+) -> Result<(), CallError> {
+    if let Some(outbox) = outbox::present() {
+        let (sworm, name, target) = (sworm.clone(), name.clone(), target.to_owned());
+        outbox.push(move || {
+            Box::pin(async move {
+                if let Err(error) = cast_now(&sworm, &name, &target, message, limit).await {
+                    tracing::warn!(%name, message = M::ID, %error, "what a handler has cast did not arrive");
+                }
+            })
+        });
+        return Ok(());
+    }
+    cast_now(sworm, name, target, message, limit).await
+}
+
+async fn cast_now<M: Message>(
     sworm: &Sworm,
     name: &Arc<str>,
     target: &str,

@@ -38,6 +38,7 @@ pub struct SwormSpec {
     pub(crate) mode: Mode,
     pub(crate) expect_nodes: Option<usize>,
     pub(crate) lease: Duration,
+    pub(crate) state_wait: Option<Duration>,
 }
 
 /// What happens when the network is cut.
@@ -76,6 +77,8 @@ const VOTERS: std::ops::RangeInclusive<usize> = 1..=99;
 /// How long workers may take to stop when the lease has ended.
 const STOP_MS: u64 = 3_000;
 
+const MAX_STATE_WAIT: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// The shortest and the longest `sync_interval`.
 const SYNC_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(2);
 
@@ -93,6 +96,7 @@ impl SwormSpec {
             mode: Mode::Available,
             expect_nodes: None,
             lease: DEFAULT_LEASE,
+            state_wait: None,
         }
     }
 
@@ -167,10 +171,22 @@ impl SwormSpec {
         self
     }
 
+    /// How long a name whose node is gone waits for those who hold its newest state, when none of them is there, before it
+    /// starts from an older one, or from its registered value ([`Event::RestoredOlder`](crate::Event::RestoredOlder)); up to 10
+    /// years. Default: 10 s, and for worker types with `snapshot = "each"` until one of them is back
+    /// ([`Event::StateAwaited`](crate::Event::StateAwaited)).
+    pub fn state_wait(mut self, limit: Duration) -> Self {
+        self.state_wait = Some(limit);
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let bad = |what: String| Err(OpenError::BadSetting { sworm: self.name.clone(), what });
         if !SYNC_INTERVAL.contains(&self.sync_interval) {
             return bad(format!("sync_interval is {:?}; it must be 20 ms to 2 s", self.sync_interval));
+        }
+        if let Some(wait) = self.state_wait.filter(|wait| *wait > MAX_STATE_WAIT) {
+            return bad(format!("state_wait is {wait:?}; it must be at most 10 years"));
         }
         match (self.mode, self.expect_nodes) {
             (Mode::Majority, None) => bad("mode \"majority\" needs expect_nodes: how many nodes are to vote".into()),
@@ -221,7 +237,8 @@ impl SwormSpec {
             (Mode::Majority, Some(voters)) => format!("majority, expect_nodes = {voters}, lease = {:?}", self.lease),
             _ => "available".to_owned(),
         };
-        format!("mode = {mode}, handoff = {handoff}, ack = {ack}, rebalance = {rebalance}")
+        let state_wait = self.state_wait.map_or(String::new(), |wait| format!(", state_wait = {wait:?}"));
+        format!("mode = {mode}, handoff = {handoff}, ack = {ack}, rebalance = {rebalance}{state_wait}")
     }
 }
 

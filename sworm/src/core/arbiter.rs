@@ -10,6 +10,7 @@ use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Refusal, Registering};
 use super::placement::Placing;
 use super::rare::Rare;
+use super::snapshots::STATE_WAIT_MS;
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::strategy::score;
@@ -372,7 +373,7 @@ impl Core {
             _ => {
                 !self.may_be_adopted(name)
                     || self.members_are_missing()
-                    || (self.holders_are_missing(&cell) && settled_for < self.config.state_wait_ms)
+                    || self.waits_for_holders(name, &cell, settled_for)
             }
         };
         if wait {
@@ -399,6 +400,7 @@ impl Core {
                 }
                 self.adopt_retry_ms.remove(name);
                 self.nowhere.remove(name);
+                self.awaited.remove(name);
                 let epoch = self.adoption_epoch(name, &host, &cell);
                 let assigned = self.hybrid();
                 let adopted = NameCell { epoch, since: epoch, assigned, state: NameState::Starting, ..(*cell).clone() };
@@ -454,6 +456,16 @@ impl Core {
     /// Whether the state is known to be somewhere, but none of those who hold it are there.
     fn holders_are_missing(&self, cell: &NameCell) -> bool {
         cell.spec.handoff && !cell.holders.is_empty() && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
+    }
+
+    /// Whether a name waits for those who hold its state. Who does that for longer than usual is told of it.
+    fn waits_for_holders(&mut self, name: &Arc<str>, cell: &NameCell, settled_for: u64) -> bool {
+        let waits = self.holders_are_missing(cell) && settled_for < self.state_wait_ms(&cell.spec.worker_type);
+        if waits && settled_for >= STATE_WAIT_MS && self.awaited.insert(name.clone()) {
+            let holders = cell.holders.iter().cloned().collect();
+            self.out.push(Effect::Tell(Notice::StateAwaited { name: name.clone(), holders }));
+        }
+        waits
     }
 
     pub(super) fn tick_arbiter(&mut self) {

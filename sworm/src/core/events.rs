@@ -174,6 +174,23 @@ pub enum Event {
         /// The name.
         name: Arc<str>,
     },
+    /// On the node that decides about the name only: none of those who hold its newest state is there, and it is waited for
+    /// them for longer than usual, as its type or [`SwormSpec::state_wait`](crate::SwormSpec::state_wait) says. The name runs
+    /// nowhere until one of them is back, or it is unregistered.
+    StateAwaited {
+        /// The name.
+        name: Arc<str>,
+        /// The nodes.
+        holders: Vec<NodeId>,
+    },
+    /// On the worker's node only: a worker's state was to be saved in the background and could not be: it is too large, or
+    /// its type failed to encode it. The worker goes on.
+    SnapshotFailed {
+        /// The worker.
+        pid: Pid,
+        /// Why.
+        reason: Arc<str>,
+    },
     /// On the node that decides about the name only: there is no node that it can run on now. It is tried again.
     NoCandidate {
         /// The name.
@@ -208,7 +225,9 @@ impl Event {
     /// The name that it is about, if it is about one.
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
-            Self::RestoredOlder { name } | Self::NoCandidate { name, .. } => Some(name),
+            Self::RestoredOlder { name } | Self::NoCandidate { name, .. } | Self::StateAwaited { name, .. } => {
+                Some(name)
+            }
             other => other.pid().map(|pid| &pid.name),
         }
     }
@@ -229,6 +248,7 @@ impl Event {
             | Self::Exited { pid, .. }
             | Self::StartFailed { pid, .. }
             | Self::Stuck { pid, .. }
+            | Self::SnapshotFailed { pid, .. }
             | Self::NameLost { pid }
             | Self::StateDiverged { pid, .. }
             | Self::Conflict { pid, .. } => Some(pid),
@@ -237,6 +257,7 @@ impl Event {
             | Self::NodeLeaving { .. }
             | Self::NodeDown { .. }
             | Self::RestoredOlder { .. }
+            | Self::StateAwaited { .. }
             | Self::NoCandidate { .. }
             | Self::MajorityLost
             | Self::MajorityHeard
@@ -359,6 +380,10 @@ impl Notice {
         Some(match self.clone() {
             Self::NoCandidate { name, why } => Event::NoCandidate { name, reason: why },
             Self::RestoredOlder { name } => Event::RestoredOlder { name },
+            Self::StateAwaited { name, holders } => {
+                Event::StateAwaited { name, holders: holders.into_iter().collect() }
+            }
+            Self::Unsaved { pid, reason } => Event::SnapshotFailed { pid, reason },
             Self::Conflict { pid, winner } => Event::Conflict { pid, winner },
             Self::StateDiverged { pid, epoch, node } => Event::StateDiverged { pid, epoch, node },
             Self::Exited { pid, reason } => Event::Exited { pid, reason },

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::{Key, NameCell, NameState, Revision};
+use super::cell::{Key, NameCell, NameState, Revision, Spec};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
@@ -205,6 +205,13 @@ impl Core {
             }
             (Err(exit), Some((_, First::Lineage))) => self.start_again(name, &exit),
             (Err(exit), None) => self.after_exit(name, exit),
+        }
+    }
+
+    /// What is said of a name is said in the version of the worker that runs: nodes with an older one start it no more.
+    pub(super) fn on_renewed(&mut self, name: &Arc<str>, since: Epoch, spec: Arc<Spec>) {
+        if self.local.get(name).is_some_and(|local| local.since == since) {
+            self.restate(name, |cell| cell.spec = spec);
         }
     }
 

@@ -30,7 +30,7 @@ pub mod time;
 pub mod transfer;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,8 +64,11 @@ pub struct Config {
     pub grace_ms: u64,
     /// How long a node that starts waits for the members that it remembers before it starts what they may have.
     pub recover_wait_ms: u64,
-    /// How long to wait for the holders of a state before an older one is taken.
-    pub state_wait_ms: u64,
+    /// How long to wait for the holders of a state before an older one is taken, if that is said: else some seconds, and for
+    /// ever with those worker types whose states are saved after each message.
+    pub state_wait_ms: Option<u64>,
+    /// Those types.
+    pub patient: BTreeSet<Arc<str>>,
     /// The largest part of a lane that travels in one message, in bytes; only a single cell may be larger.
     pub part_bytes: usize,
     /// What happens when a worker of a type ends.
@@ -131,8 +134,12 @@ pub enum Input {
     Stopped { name: Arc<str>, since: Epoch },
     /// A worker was paused as asked, with its state saved if it has any.
     Paused { name: Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String> },
-    /// A worker asks for its state to be made durable.
-    Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot },
+    /// A worker's state is to be made durable; this is waited for.
+    Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot, wait: snapshots::Wait },
+    /// A worker's state could not be saved, and nobody waits for that.
+    Unsaved { name: Arc<str>, since: Epoch, why: Arc<str> },
+    /// A worker that is about to say that it has started was registered with an older version: its spec in the present one.
+    Renewed { name: Arc<str>, since: Epoch, spec: Arc<Spec> },
     /// A worker that was to be looked after has no task.
     Gone { name: Arc<str>, since: Epoch },
     /// A worker was given a state of its lineage that it lacked, and has done with it what it wants to; or could not be
@@ -217,6 +224,10 @@ pub enum Notice {
     NoCandidate { name: Arc<str>, why: String },
     /// A worker started from a state that may not be its last.
     RestoredOlder { name: Arc<str> },
+    /// Nobody who holds the newest state of a name is there, and it is waited for them.
+    StateAwaited { name: Arc<str>, holders: BTreeSet<NodeId> },
+    /// A worker's state could not be saved.
+    Unsaved { pid: Pid, reason: Arc<str> },
     /// A worker lost a conflict and was stopped.
     Conflict { pid: Pid, winner: Pid },
     /// A worker is given a state of its lineage that it lacks: the epoch of the worker that has saved it, and who kept it.

@@ -26,6 +26,17 @@ pub struct Stored {
     pub checkpoint: bool,
 }
 
+/// For what a snapshot is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// For this node's disk and for the replicas.
+    Replicas,
+    /// For this node's disk.
+    Disk,
+    /// For nothing: nobody is told when it is durable.
+    Nothing,
+}
+
 /// Why a snapshot is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -72,6 +83,8 @@ pub struct Keeping {
     holders: BTreeSet<Peer>,
     until_ms: u64,
     then: Then,
+    /// Whether the worker is told when it is on this node's disk.
+    early: bool,
 }
 
 /// A checkpoint that fewer hold than the one before. It is acknowledged when the others know that: else a worker could be
@@ -108,6 +121,8 @@ pub struct Restoring {
     again_ms: u64,
 }
 
+/// How long those are waited for who hold a state, unless something else is said.
+pub const STATE_WAIT_MS: u64 = 10_000;
 /// How soon a member is asked again for its best snapshot.
 const BEST_AGAIN_MS: u64 = 500;
 /// How long a replica may take before it is left out.
@@ -118,8 +133,15 @@ const BEST_WAIT_MS: u64 = 3_000;
 const MAX_COPYING: usize = 256;
 
 impl Core {
-    pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot) {
+    /// How long the holders of a state are waited for.
+    pub(super) fn state_wait_ms(&self, worker_type: &Arc<str>) -> u64 {
+        let patient = self.config.patient.contains(worker_type);
+        self.config.state_wait_ms.unwrap_or(if patient { u64::MAX } else { STATE_WAIT_MS })
+    }
+
+    pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, wait: Wait) {
         let number = snapshot.revision.number;
+        let early = wait == Wait::Disk;
         // A worker that is told to pause finishes its message first, and that may ask for a checkpoint.
         let runs = self.local.get(name).is_some_and(|local| {
             local.since == since
@@ -131,13 +153,20 @@ impl Core {
         });
         let settles = |local: &super::host::Local| local.since == since && matches!(local.phase, LocalPhase::Settling);
         if self.local.get(name).is_some_and(settles) {
-            self.keep(name, since, snapshot, Then::RunAndTell);
+            let then = if wait == Wait::Nothing { Then::Run } else { Then::RunAndTell };
+            self.keep(name, since, snapshot, then, early);
         } else if runs {
-            self.keep(name, since, snapshot, Then::Tell);
-        } else {
+            let then = if wait == Wait::Nothing { Then::Nothing } else { Then::Tell };
+            self.keep(name, since, snapshot, then, early);
+        } else if wait != Wait::Nothing {
             let result = Err("the worker is being stopped".to_owned());
             self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result });
         }
+    }
+
+    pub(super) fn on_unsaved(&mut self, name: &Arc<str>, since: Epoch, reason: Arc<str>) {
+        let pid = self.own_pid(name, since);
+        self.out.push(Effect::Tell(Notice::Unsaved { pid, reason }));
     }
 
     /// Stores a state under the epoch that was started from it.
@@ -145,16 +174,21 @@ impl Core {
         let from = restored.revision;
         self.restate(name, |cell| cell.past = cell.past.started_from(from).into());
         let snapshot = Snapshot { revision: first_revision(since), ..restored };
-        self.keep(name, since, snapshot, Then::Run);
+        self.keep(name, since, snapshot, Then::Run, false);
     }
 
-    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, then: Then) {
+    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, then: Then, early: bool) {
         let replicas = self.replicas(name);
         let past = self.directory.mine(name).map(|cell| cell.past.clone()).unwrap_or_default();
         for to in &replicas {
             self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone(), past: (*past).clone() });
         }
         let mut missing: BTreeSet<Peer> = replicas.into_iter().collect();
+        // Who is not waited for and has said that it holds one of this worker's states gets them all.
+        let before = self.keeping.get(name).filter(|before| early && before.since == since);
+        let holders: BTreeSet<Peer> =
+            before.map(|before| before.holders.intersection(&missing).cloned().collect()).unwrap_or_default();
+        missing.retain(|peer| !holders.contains(peer));
         missing.insert(self.config.me.clone());
         let keeping = Keeping {
             birth: snapshot.birth,
@@ -162,9 +196,10 @@ impl Core {
             revision: snapshot.revision,
             missing,
             left_out: false,
-            holders: BTreeSet::new(),
+            holders,
             until_ms: self.now.mono_ms + REPLICA_WAIT_MS,
             then,
+            early,
         };
         self.keeping.insert(name.clone(), keeping);
         let kept = Message::Kept { name: name.clone(), birth: snapshot.birth, revision: snapshot.revision };
@@ -217,7 +252,12 @@ impl Core {
         }
         keeping.holders.insert(from.clone());
         if keeping.missing.is_empty() {
-            self.kept_by_all(name);
+            return self.kept_by_all(name);
+        }
+        if keeping.early && *from == self.config.me && keeping.then == Then::Tell {
+            keeping.then = Then::Nothing;
+            let (since, number) = (keeping.since, revision.number);
+            self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) });
         }
     }
 
@@ -329,12 +369,13 @@ impl Core {
         let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
         let here = present.iter().any(|peer| holders.contains(&peer.node));
         let since_ms = self.settled_since_ms.filter(|_| !here).unwrap_or(now);
+        let wait_ms = self.directory.mine(name).map_or(0, |cell| self.state_wait_ms(&cell.spec.worker_type));
         let restoring = Restoring {
             birth,
             answered: BTreeSet::new(),
             best: None,
             until_ms: now + BEST_WAIT_MS,
-            holders_until_ms: since_ms + self.config.state_wait_ms,
+            holders_until_ms: since_ms.saturating_add(wait_ms),
             again_ms: now + BEST_AGAIN_MS,
         };
         self.restoring.insert(name.clone(), restoring);
@@ -456,7 +497,7 @@ impl Core {
                     && stored == Some(snapshot.revision)
                     && !self.keeping.contains_key(&name)
                 {
-                    self.keep(&name, since, snapshot, Then::Nothing);
+                    self.keep(&name, since, snapshot, Then::Nothing, false);
                 }
             }
         }

@@ -70,6 +70,8 @@ pub struct Core {
     pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
     /// The names of which it was told that they have no node to run on.
     pub(super) nowhere: BTreeSet<Arc<str>>,
+    /// The names of which it was told that their states are awaited.
+    pub(super) awaited: BTreeSet<Arc<str>>,
     /// The releases that wait for their receivers, and since when.
     pub(super) releases_ms: BTreeMap<Arc<str>, (Epoch, u64)>,
     // host
@@ -152,6 +154,7 @@ impl Core {
             queues: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
             nowhere: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             releases_ms: BTreeMap::new(),
             local: BTreeMap::new(),
             local_due_ms: 0,
@@ -193,7 +196,9 @@ impl Core {
             Input::Stopped { name, since } => self.on_stopped(&name, since),
             Input::Paused { name, since, state } => self.on_paused(&name, since, state),
             Input::Gone { name, since } => self.on_gone(&name, since),
-            Input::Checkpoint { name, since, snapshot } => self.on_checkpoint(&name, since, snapshot),
+            Input::Checkpoint { name, since, snapshot, wait } => self.on_checkpoint(&name, since, snapshot, wait),
+            Input::Unsaved { name, since, why } => self.on_unsaved(&name, since, why),
+            Input::Renewed { name, since, spec } => self.on_renewed(&name, since, spec),
             Input::Merged { name, since, revision, result } => self.on_merged(&name, since, revision, &result),
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),

@@ -89,6 +89,16 @@ pub enum CallError {
         /// Why.
         reason: String,
     },
+    /// The message was handled, and the state after it is too large to be saved as the worker asked, or as its type does
+    /// after each message. The worker goes on with it in memory; if its node dies it goes on from the state before.
+    /// **Unknown outcome**.
+    #[error("the state after the message has {bytes} bytes; at most {limit} are saved")]
+    StateTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit: 16 MiB.
+        limit: usize,
+    },
     /// This node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
@@ -109,6 +119,7 @@ impl CallError {
             | Self::NodeDown
             | Self::WorkerDied { .. }
             | Self::NotDurable { .. }
+            | Self::StateTooLarge { .. }
             | Self::MajorityLost
             | Self::Stopped
             | Self::NodeFailed { .. } => true,

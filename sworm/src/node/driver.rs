@@ -254,6 +254,7 @@ impl Driver {
             sworm: Sworm::new(shared.clone()),
             mailbox: hosted.mailbox,
             start_timeout: hosted.start_timeout,
+            saving: hosted.saving,
             permits: shared.node.starts.clone(),
             control,
             activity: activity.clone(),
@@ -373,6 +374,13 @@ impl Driver {
                     name = &**name,
                     "none of those who hold the newest state is there; an older one may be used"
                 );
+            }
+            Notice::StateAwaited { name, holders } => {
+                let holders: Vec<&str> = holders.iter().map(|node| &**node).collect();
+                tracing::warn!(sworm, name = &**name, ?holders, "the nodes that hold a name's state are waited for");
+            }
+            Notice::Unsaved { pid, reason } => {
+                tracing::error!(sworm, name = &*pid.name, reason = &**reason, "a worker's state could not be saved");
             }
             Notice::Conflict { pid, winner } => {
                 tracing::warn!(sworm, name = &*pid.name, %winner, "two workers had one name; the one here stops");

@@ -34,8 +34,6 @@ const DEFAULT_MAILBOX: usize = 1024;
 const DEFAULT_START_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long a node that starts waits for the members that it remembers before it starts what they may have.
 const RECOVER_WAIT_MS: u64 = 5_000;
-/// How long the holders of a state are waited for before an older one is used.
-const STATE_WAIT_MS: u64 = 10_000;
 
 /// Adds the strategies that worker types give by value, and checks that those given by name are linked.
 pub(crate) fn settle(types: &WorkerTypes, mut strategies: Strategies) -> Result<Strategies, StartError> {
@@ -113,7 +111,8 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         interval_ms: u64::try_from(spec.sync_interval.as_millis()).unwrap_or(u64::MAX),
         grace_ms: super::GRACE_MS,
         recover_wait_ms: RECOVER_WAIT_MS,
-        state_wait_ms: STATE_WAIT_MS,
+        state_wait_ms: spec.state_wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        patient: types.values().filter(|t| t.saving.each).map(|t| t.worker.name().into()).collect(),
         part_bytes: PART_BYTES,
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
         strategies,
@@ -227,7 +226,8 @@ fn hosted_types(
                 Some(Strategy::Named(name)) => name.into(),
                 None => sworms_distribution.clone(),
             },
-            handoff: options.handoff.or(spec.handoff).unwrap_or(false),
+            handoff: options.saving().goes_on() || options.handoff.or(spec.handoff).unwrap_or(false),
+            saving: options.saving(),
             replicas: options.replicas.unwrap_or(DEFAULT_REPLICAS),
             mailbox: options.mailbox.unwrap_or(DEFAULT_MAILBOX),
             start_timeout: options.start_timeout.unwrap_or(DEFAULT_START_TIMEOUT),

@@ -25,6 +25,7 @@ use crate::transport::Class;
 use crate::worker::AnyWorkerType;
 use crate::worker::activity::Activity;
 use crate::worker::mailbox::{AnyMailbox, NotTaken, RemoteParcel};
+use crate::worker::saving::Saving;
 use crate::worker::task::{Control, Replies};
 
 /// A worker type with its settings in this sworm.
@@ -34,6 +35,7 @@ pub(crate) struct HostedType {
     pub(crate) restart: &'static dyn Restart,
     pub(crate) distribution: Arc<str>,
     pub(crate) handoff: bool,
+    pub(crate) saving: Saving,
     pub(crate) replicas: u8,
     pub(crate) mailbox: usize,
     pub(crate) start_timeout: Duration,

@@ -7,6 +7,8 @@ mod lifecycle;
 pub(crate) mod mailbox;
 mod message;
 mod options;
+pub(crate) mod outbox;
+pub(crate) mod saving;
 pub(crate) mod task;
 
 pub use context::Context;
@@ -14,6 +16,7 @@ pub use entry::{HandlerEntry, WorkerEntry, distinct_ids};
 pub use lifecycle::{BoxError, Handoff, Lifecycle};
 pub use message::{Handler, Message, Request, Storable, Target};
 pub use options::WorkerOptions;
+pub use saving::{Durable, Older, Snapshots, Upgrade};
 
 pub(crate) use entry::{AnyWorkerType, WorkerTypes};
 
@@ -26,17 +29,40 @@ use crate::codec::{Codec, CodecError};
 /// | attribute | meaning | default |
 /// |---|---|---|
 /// | `name = "…"` | the type's name on the wire and on disk | the type's name |
-/// | `version = 1` | the version of the stored form; higher ones are not there yet | 1 |
+/// | `version = 2` | the version of the stored form; above 1 write `impl` [`Upgrade`] | 1 |
 /// | `handles(A, B)` | the messages that it takes | none |
 /// | `restart = …` | restart strategy: a plugin's name, or a constant expression | `"transient"` |
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |
 /// | `handoff` | the whole value is saved when it stops or moves | the sworm's setting, else not saved |
 /// | `handoff = S` | what [`Handoff<S>`] saves | |
-/// | `replicas = 2` | how many peers hold each checkpoint | 1 |
+/// | `snapshot = "1s"` | the state is saved when it has changed, so long after it was saved last | not while it runs |
+/// | `snapshot = "each"` | the state is saved after each message that changes it, before the reply leaves | |
+/// | `every = 100` | the state is saved after so many messages | |
+/// | `replicas = 2` | how many peers hold each saved state (0 to 16) | 1 |
+/// | `durable = "local"` | a checkpoint waits for the worker's own disk alone | `"replicas"` |
 /// | `mailbox = 64` | how many messages wait at most | 1024 |
 /// | `start_timeout = "3s"` | how long a start may take | 10 s |
 /// | `lifecycle` | you write `impl Lifecycle` yourself | defaults |
 /// | `crate = path` | where the sworm crate is | `::sworm` |
+///
+/// # What survives
+///
+/// A worker starts from its registered value, or from the newest state that was saved and can be reached:
+///
+/// | setting | stop, move, drain | crash of the worker | crash of its node, loss of power there | of all nodes at once |
+/// |---|---|---|---|---|
+/// | none | registered value | registered value | registered value | registered value |
+/// | `handoff` | **all** | registered value | registered value, or the state of its last move | the same |
+/// | `snapshot = "1s"`, `every = n` | **all** | last saved state | the last one that reached a replica | last saved state |
+/// | `snapshot = "each"` | **all** | **all that was replied to** | **all that was replied to** | **all that was replied to** |
+/// | the same, `durable = "local"` | **all** | **all that was replied to** | what had reached a replica, until the node is back | **all that was replied to** |
+/// | `ctx.checkpoint()` | **all** | last checkpoint | last checkpoint | last checkpoint |
+///
+/// "All" is for a [`Handoff<S>`] what `S` saves. A node in memory (no [`store`](crate::NodeBuilder::store)) keeps its copies as long
+/// as it runs. A replica that does not answer for 2 s is left out and made up for, so that two nodes that die within seconds
+/// can take a state with them. Where only an older state can be had, that is waited out
+/// ([`SwormSpec::state_wait`](crate::SwormSpec::state_wait)) and then said: [`Event::RestoredOlder`](crate::Event::RestoredOlder). What turns up
+/// later is given to [`Lifecycle::on_diverged`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a worker",
     label = "not a worker",
@@ -67,5 +93,18 @@ pub trait Worker: Target {
     fn restore(registered: Self, state: &[u8]) -> Result<Self, CodecError> {
         let _ = registered;
         Self::CODEC.decode(state)
+    }
+
+    /// A registered value of an older version.
+    #[doc(hidden)]
+    fn upgrade_value(older: Older<'_>) -> Result<Self, BoxError> {
+        Err(format!("version {} cannot be read", older.version()).into())
+    }
+
+    /// The state that an older version saved.
+    #[doc(hidden)]
+    fn upgrade_state(registered: Self, older: Older<'_>) -> Result<Self, BoxError> {
+        let _ = registered;
+        Self::upgrade_value(older)
     }
 }

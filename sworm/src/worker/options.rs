@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::saving::{Durable, Saving, Snapshots};
 use crate::strategy::{Distribution, Restart, Strategy};
 
 /// The attributes of `#[worker(..)]` as values; `None` means the sworm's setting or the default.
@@ -14,7 +15,13 @@ pub struct WorkerOptions {
     pub distribution: Option<Strategy<dyn Distribution>>,
     /// Whether the state is saved when the worker stops or moves (default no).
     pub handoff: Option<bool>,
-    /// How many peers hold a copy of each checkpoint (default 1; fewer where there are fewer peers).
+    /// When it is saved while the worker runs (default not at all).
+    pub snapshot: Option<Snapshots>,
+    /// After how many messages it is saved (default not at all).
+    pub every: Option<u32>,
+    /// What a checkpoint waits for (default [`Durable::Replicas`]).
+    pub durable: Option<Durable>,
+    /// How many peers hold a copy of each saved state (default 1; fewer where there are fewer peers).
     pub replicas: Option<u8>,
     /// How many messages wait at most (default 1024).
     pub mailbox: Option<usize>,
@@ -25,7 +32,17 @@ pub struct WorkerOptions {
 impl WorkerOptions {
     /// All left to the sworm's settings and the defaults.
     pub const fn new() -> Self {
-        Self { restart: None, distribution: None, handoff: None, replicas: None, mailbox: None, start_timeout: None }
+        Self {
+            restart: None,
+            distribution: None,
+            handoff: None,
+            snapshot: None,
+            every: None,
+            durable: None,
+            replicas: None,
+            mailbox: None,
+            start_timeout: None,
+        }
     }
 
     /// Sets what happens when the worker ends.
@@ -46,7 +63,25 @@ impl WorkerOptions {
         self
     }
 
-    /// Sets how many peers hold a copy of each checkpoint.
+    /// Sets when the state is saved while the worker runs; it is then also saved when it stops or moves.
+    pub const fn snapshot(mut self, when: Snapshots) -> Self {
+        self.snapshot = Some(when);
+        self
+    }
+
+    /// Sets after how many messages the state is saved; it is then also saved when the worker stops or moves.
+    pub const fn every(mut self, messages: u32) -> Self {
+        self.every = Some(messages);
+        self
+    }
+
+    /// Sets what a checkpoint waits for.
+    pub const fn durable(mut self, durable: Durable) -> Self {
+        self.durable = Some(durable);
+        self
+    }
+
+    /// Sets how many peers hold a copy of each saved state.
     pub const fn replicas(mut self, count: u8) -> Self {
         self.replicas = Some(count);
         self
@@ -56,6 +91,19 @@ impl WorkerOptions {
     pub const fn mailbox(mut self, messages: usize) -> Self {
         self.mailbox = Some(messages);
         self
+    }
+
+    /// When the state is saved while the worker runs.
+    pub(crate) fn saving(&self) -> Saving {
+        Saving {
+            each: self.snapshot == Some(Snapshots::Each),
+            period: match self.snapshot {
+                Some(Snapshots::Every(period)) => Some(period),
+                _ => None,
+            },
+            messages: self.every,
+            durable: self.durable.unwrap_or_default(),
+        }
     }
 
     /// Sets how long a start may take.

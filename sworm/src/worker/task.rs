@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -16,25 +16,30 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::activity::Activity;
 use super::context::{Asked, Place};
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
+use super::outbox::Outbox;
+use super::saving::Saving;
 use super::{Context, Lifecycle};
 use crate::api::Sworm;
 use crate::core::Input;
-use crate::core::cell::{Revision, Spec};
+use crate::core::cell::Spec;
 use crate::core::ids::{Birth, Epoch, Peer, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
 use crate::panics;
 use crate::strategy::Exit;
 
+mod decode;
+mod save;
+
+use decode::decode;
+use save::{Due, Saver, Unsaved};
+
 /// How long `stopping`, and `on_conflict`, may take.
 pub(crate) const STOPPING_LIMIT: Duration = Duration::from_secs(5);
-/// The largest state.
-pub(crate) const MAX_SNAPSHOT_BYTES: usize = 16 << 20;
 
 /// What a worker is started with.
 pub(crate) struct Start {
@@ -45,6 +50,7 @@ pub(crate) struct Start {
     pub(crate) sworm: Sworm,
     pub(crate) mailbox: usize,
     pub(crate) start_timeout: Duration,
+    pub(crate) saving: Saving,
     /// At most so many workers start at a time.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) control: mpsc::UnboundedReceiver<Control>,
@@ -147,10 +153,9 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
     let last_words = LastWords::of(&start.pid, &start.tell);
     let mut task = Task::<W> {
         birth: start.birth,
-        version: start.spec.version,
         spec: start.spec.clone(),
-        ever_checkpointed: start.state.as_ref().is_some_and(|state| state.checkpoint),
-        revision: 0,
+        saver: Saver::new(start.saving, start.state.as_ref().is_some_and(|state| state.checkpoint)),
+        outbox: start.saving.each.then(Arc::<Outbox>::default),
         pause_due: None,
         diverged_due: VecDeque::new(),
         lost_to: None,
@@ -174,13 +179,16 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
     let decoded = decode::<W>(&start.spec, start.state.as_ref());
     task.activity.ends();
     let started = match decoded {
-        Ok(mut worker) => task.started(&mut worker).await.map(|()| worker),
+        Ok((mut worker, renewed)) => task.started(&mut worker).await.map(|()| (worker, renewed)),
         Err(exit) => Err(exit),
     };
     drop(permit);
     let input = match started {
         Err(exit) => Input::Started { name, since, result: Err(exit) },
-        Ok(mut worker) => {
+        Ok((mut worker, renewed)) => {
+            if let Some(spec) = renewed {
+                task.send(Input::Renewed { name: name.clone(), since, spec });
+            }
             task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
             // That has woken the driver, which the runtime may run next on this very thread, and on no other: people's code,
             // which may block it, comes after.
@@ -202,32 +210,12 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
     last_words.are(input);
 }
 
-fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<W, Exit> {
-    let failed = |what: &str, why: String| Exit::StartFailed(format!("{what} {why}"));
-    if spec.version != W::VERSION {
-        let why = format!("has version {}, this program has {}", spec.version, W::VERSION);
-        return Err(failed("the registered value", why));
-    }
-    let decoded = panics::guarded(|| {
-        let registered: W = W::CODEC.decode(&spec.value).map_err(|e| failed("the registered value", e.to_string()))?;
-        match state {
-            Some(state) if state.version != W::VERSION => {
-                let why = format!("has version {}, this program has {}", state.version, W::VERSION);
-                Err(failed("the saved state", why))
-            }
-            Some(state) => W::restore(registered, &state.state).map_err(|e| failed("the saved state", e.to_string())),
-            None => Ok(registered),
-        }
-    });
-    decoded.unwrap_or_else(|panic| Err(failed("decoding", format!("panicked: {panic}"))))
-}
-
 struct Task<W> {
     birth: Birth,
-    version: u32,
     spec: Arc<Spec>,
-    ever_checkpointed: bool,
-    revision: u64,
+    saver: Saver,
+    /// What a handler casts, when its state is saved after each message.
+    outbox: Option<Arc<Outbox>>,
     /// Told to pause, and why, while a checkpoint was awaited.
     pause_due: Option<(Arc<AtomicBool>, Exit)>,
     /// The states that it was given while it waited for something.
@@ -291,6 +279,10 @@ impl<W: Lifecycle> Task<W> {
                 }
                 continue;
             }
+            if self.saver.is_due() {
+                self.save_aside(worker);
+            }
+            let (due, stirred) = (self.saver.due(), AtomicBool::new(false));
             let next = tokio::select! {
                 biased;
                 control = self.control.recv() => Next::Control(control),
@@ -298,10 +290,15 @@ impl<W: Lifecycle> Task<W> {
                     Some(parcel) => Next::Message(parcel),
                     None => Next::Control(None),
                 },
-                ran = run_until_asked(&asked, &self.activity, worker.run(&mut self.ctx)) => ran.map_or(Next::Asked, Next::Ran),
+                ran = run_until_asked(&asked, &self.activity, &stirred, due, worker.run(&mut self.ctx)) => {
+                    ran.map_or(Next::Asked, Next::Ran)
+                }
             };
+            if stirred.into_inner() {
+                self.saver.stirs();
+            }
             if matches!(next, Next::Ran(Ok(_)))
-                && let Err((_, end)) = self.checkpoint_if_asked(worker).await
+                && let Some(end) = self.checkpoint_if_asked(worker).await
             {
                 return end;
             }
@@ -330,7 +327,7 @@ impl<W: Lifecycle> Task<W> {
             if let Some(end) = end {
                 return end;
             }
-            if let Err((_, end)) = self.checkpoint_if_asked(worker).await {
+            if let Some(end) = self.checkpoint_if_asked(worker).await {
                 return end;
             }
         }
@@ -344,7 +341,7 @@ impl<W: Lifecycle> Task<W> {
         let (handled, release): (Result<(), String>, Release) = match parcel {
             Parcel::Local(mut parcel) => {
                 self.activity.begins(parcel.id());
-                let handled = guarded(parcel.handle(worker, &mut self.ctx)).await;
+                let handled = guarded(held(self.outbox.as_ref(), parcel.handle(worker, &mut self.ctx))).await;
                 self.activity.ends();
                 (handled, Box::new(move |error| parcel.release(error)))
             }
@@ -356,7 +353,8 @@ impl<W: Lifecycle> Task<W> {
                     return None;
                 };
                 self.activity.begins(entry.id);
-                let handled = guarded((entry.run)(worker, &mut self.ctx, &parcel.payload)).await;
+                let run = (entry.run)(worker, &mut self.ctx, &parcel.payload);
+                let handled = guarded(held(self.outbox.as_ref(), run)).await;
                 self.activity.ends();
                 let (handled, reply) = match handled {
                     Ok(reply) => (Ok(()), reply.map(Bytes::from)),
@@ -365,92 +363,45 @@ impl<W: Lifecycle> Task<W> {
                 (handled, Box::new(move |error| replies.reply(&parcel, error.map_or(reply, Err))))
             }
         };
+        self.saver.handled();
         if let Err(panic) = handled {
             release(Some(CallError::WorkerDied { reason: panic.clone() }));
             return Some(End::Exit(Exit::Panic(panic)));
         }
-        match self.checkpoint_if_asked(worker).await {
+        let saved = self.save_after_message(worker).await;
+        let saved = match saved {
             // What is said now may be contradicted by the other side, which starts the worker from what it has.
-            Ok(()) if !self.ctx.sworm.shared.may_go_on() => {
-                release(Some(CallError::MajorityLost));
-                None
-            }
-            Ok(()) => {
+            Ok(()) if !self.ctx.sworm.shared.may_go_on() => Err((CallError::MajorityLost, None)),
+            Ok(()) => Ok(()),
+            Err(Unsaved::TooLarge { bytes, limit }) => Err((CallError::StateTooLarge { bytes, limit }, None)),
+            Err(Unsaved::Ends { reason, end }) => Err((CallError::NotDurable { reason }, Some(end))),
+        };
+        match (saved, &self.outbox) {
+            (Ok(()), outbox) => {
+                if let Some(outbox) = outbox {
+                    outbox.send().await;
+                }
                 release(None);
                 None
             }
-            Err((reason, end)) => {
-                release(Some(CallError::NotDurable { reason }));
-                Some(end)
-            }
-        }
-    }
-
-    async fn checkpoint_if_asked(&mut self, worker: &mut W) -> Result<(), (String, End)> {
-        if self.ctx.asked.take_checkpoint() { self.checkpoint(worker).await } else { Ok(()) }
-    }
-
-    /// Saves the state and waits until it is durable.
-    fn checkpoint(&mut self, worker: &W) -> impl Future<Output = Result<(), (String, End)>> + Send + '_ {
-        self.ever_checkpointed = true;
-        // Taken here, not in the future: a worker need not be `Sync`.
-        let snapshot = self.snapshot(worker);
-        async move {
-            let failed = |reason: String| {
-                let exit = Exit::Error(format!("checkpoint: {reason}"));
-                (reason, End::Exit(exit))
-            };
-            let snapshot = snapshot.map_err(failed)?;
-            let number = snapshot.revision.number;
-            let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-            self.send(Input::Checkpoint { name, since, snapshot });
-            loop {
-                match self.control.recv().await {
-                    Some(Control::Checkpointed { number: done, result }) if done == number => {
-                        return result.map_err(failed);
-                    }
-                    // The message is finished first: its caller waits for it.
-                    Some(Control::Pause { answered, why }) => self.pause_due = Some((answered, why)),
-                    Some(Control::Resume) => self.pause_due = None,
-                    Some(Control::Checkpointed { .. }) => {}
-                    Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
-                    Some(Control::Stop { why }) => {
-                        self.loses(&why);
-                        return Err(("the worker was stopped".into(), End::Stopped));
-                    }
-                    None => return Err(("the worker was stopped".into(), End::Stopped)),
+            (Err((error, end)), outbox) => {
+                if let Some(outbox) = outbox {
+                    outbox.clear();
                 }
+                release(Some(error));
+                end
             }
         }
-    }
-
-    fn snapshot(&mut self, worker: &W) -> Result<Snapshot, String> {
-        self.activity.begins("saving its state");
-        let saved = panics::guarded(|| worker.save());
-        self.activity.ends();
-        let state: Bytes = match saved {
-            Ok(Ok(state)) => state.into(),
-            Ok(Err(error)) => return Err(format!("the state {error}")),
-            Err(panic) => return Err(format!("saving panicked: {panic}")),
-        };
-        if state.len() > MAX_SNAPSHOT_BYTES {
-            return Err(format!("the state has {} bytes; at most {MAX_SNAPSHOT_BYTES} are saved", state.len()));
-        }
-        self.revision += 1;
-        Ok(Snapshot {
-            birth: self.birth,
-            revision: Revision { epoch: self.ctx.pid.epoch, number: self.revision },
-            checkpoint: self.ever_checkpointed,
-            version: self.version,
-            checksum: xxh3_64(&state),
-            state,
-        })
     }
 
     /// Saves the state for whoever takes over, and waits for what becomes of that.
     async fn pause(&mut self, worker: &mut W, answered: &AtomicBool, why: Exit) -> Option<End> {
         self.stopping(worker, why).await;
-        let state = if self.ctx.handoff { self.snapshot(worker).map(Some) } else { Ok(None) };
+        let state = if self.ctx.handoff {
+            self.snapshot(worker).map(Some).map_err(|unsaved| unsaved.to_string())
+        } else {
+            Ok(None)
+        };
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         if !answered.swap(true, Relaxed) {
             self.send(Input::Paused { name, since, state });
@@ -478,7 +429,7 @@ impl<W: Lifecycle> Task<W> {
         }
         let revision = snapshot.revision;
         self.activity.begins("its decoding");
-        let decoded = decode::<W>(&self.spec, Some(&snapshot));
+        let decoded = decode::<W>(&self.spec, Some(&snapshot)).map(|(other, _)| other);
         self.activity.ends();
         let given = match decoded {
             Ok(other) => {
@@ -490,10 +441,11 @@ impl<W: Lifecycle> Task<W> {
             Err(exit) => Err((exit.to_string(), None)),
         };
         let (result, end) = match given {
-            Ok(()) => match self.checkpoint_if_asked(worker).await {
+            Ok(()) => match self.save_after_message(worker).await {
                 Ok(()) => (Ok(()), None),
                 // It starts again from what it had before, and is given the state again.
-                Err((_, end)) => return Some(end),
+                Err(Unsaved::Ends { end, .. }) => return Some(end),
+                Err(unsaved) => (Err(unsaved.to_string()), None),
             },
             Err((why, end)) => {
                 tracing::error!(pid = %self.ctx.pid, why, "a state that the worker lacks could not be given to it, and is kept");
@@ -567,14 +519,23 @@ impl<W: Lifecycle> Task<W> {
     }
 }
 
-/// Runs `run` to its end, or to its first wait after it has asked for something. It may wait as long as it likes, but not
-/// block its thread.
+/// Runs `run` to its end, or to its first wait after it has asked for something, or to when the state is to be saved. It may
+/// wait as long as it likes, but not block its thread.
 async fn run_until_asked(
     asked: &Asked,
     activity: &Activity,
+    stirred: &AtomicBool,
+    due: Due,
     run: impl Future<Output = Result<(), super::BoxError>>,
 ) -> Option<Ran> {
     let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
+    let mut due_at = pin!(async move {
+        match due.at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => pending().await,
+        }
+    });
+    let mut polled_before = false;
     poll_fn(|cx| {
         activity.begins("`run`");
         let polled = run.as_mut().poll(cx);
@@ -582,7 +543,13 @@ async fn run_until_asked(
         match polled {
             Poll::Ready(ran) => Poll::Ready(Some(ran)),
             Poll::Pending if asked.anything() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if std::mem::replace(&mut polled_before, true) {
+                    stirred.store(true, Relaxed);
+                }
+                let changed = due.changed || stirred.load(Relaxed);
+                if changed { due_at.as_mut().poll(cx).map(|()| None) } else { Poll::Pending }
+            }
         }
     })
     .await
@@ -594,6 +561,14 @@ async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
         Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
         Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
         Ok(Ok(())) => {}
+    }
+}
+
+/// Runs a handler; what it casts is held back if there is an outbox.
+async fn held<T>(outbox: Option<&Arc<Outbox>>, handler: impl Future<Output = T>) -> T {
+    match outbox {
+        Some(outbox) => outbox.hold(handler).await,
+        None => handler.await,
     }
 }
 

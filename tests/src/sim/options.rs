@@ -76,6 +76,10 @@ pub struct Options {
     pub majority: bool,
     /// Disks are lost with all that is on them.
     pub lost_disks: bool,
+    /// Checkpoints wait for the node's own disk alone.
+    pub local: bool,
+    /// Some states are saved while nobody waits for that.
+    pub aside: bool,
     /// The longest that a worker takes to stop.
     pub stop_ms: u64,
     /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
@@ -125,6 +129,8 @@ impl Options {
             lone_cuts: rng.u32(0..4) == 0 && nodes > 2 && names <= 100,
             majority: rng.u32(0..5) == 0,
             vanishing: rng.bool(),
+            local: rng.u32(0..8) == 0,
+            aside: rng.u32(0..4) == 0,
         };
         options.plot.adjust(options)
     }
@@ -163,6 +169,8 @@ impl Options {
             balances: false,
             majority: false,
             lost_disks: false,
+            local: false,
+            aside: false,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,
         }

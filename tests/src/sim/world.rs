@@ -11,6 +11,7 @@ use sworm::core::cell::{Kind, Spec};
 use sworm::core::directory::Directory;
 use sworm::core::ids::{Birth, Epoch, Peer};
 use sworm::core::message::{Answer, Ask, Registering};
+use sworm::core::snapshots::Wait;
 use sworm::store::Ticket;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -338,8 +339,16 @@ impl World {
         if save {
             worker.checkpointed = true;
             let snapshot = worker.snapshot();
-            worker.saving = Some((snapshot.revision.number, count));
-            self.tell(0, &me, Input::Checkpoint { name: name.into(), since, snapshot });
+            let wait = match &self.options {
+                options if options.aside && self.rng.u32(0..3) == 0 => Wait::Nothing,
+                options if options.local => Wait::Disk,
+                _ => Wait::Replicas,
+            };
+            // What only one disk has is lost while its node stays away.
+            if wait == Wait::Replicas || wait == Wait::Disk && !self.options.may_lose() {
+                worker.saving = Some((snapshot.revision.number, count));
+            }
+            self.tell(0, &me, Input::Checkpoint { name: name.into(), since, snapshot, wait });
         } else {
             self.laws.counted(name, worker.birth, count);
         }

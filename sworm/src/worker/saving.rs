@@ -1,0 +1,117 @@
+//! When a worker's state is saved while it runs, and who must hold it before that counts.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::BoxError;
+use crate::codec::{self, CodecError};
+
+/// When the state of a worker is saved while it runs, beside stops, moves and [`checkpoint`](crate::Context::checkpoint).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshots {
+    /// After each message, if it has changed the state. The reply, and what the handler has cast, leaves only when the state
+    /// that it shows is durable.
+    Each,
+    /// When it has changed and this time has passed since it was saved last (10 ms to 1 day). Nothing waits for it.
+    Every(Duration),
+}
+
+/// What a checkpoint, or a reply with [`Snapshots::Each`], waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durable {
+    /// For the disk of the worker's node, and for those of its replicas. What was acknowledged survives the loss of as many
+    /// nodes as there are replicas.
+    #[default]
+    Replicas,
+    /// For the disk of the worker's node alone. The replicas get the states as fast as they can take them. When the node
+    /// dies, what was acknowledged and had not reached a replica is lost for as long as it stays away.
+    Local,
+}
+
+/// What a worker type says about that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Saving {
+    pub(crate) each: bool,
+    pub(crate) period: Option<Duration>,
+    pub(crate) messages: Option<u32>,
+    pub(crate) durable: Durable,
+}
+
+impl Saving {
+    /// Whether the state is saved while the worker runs: then it also starts again from there after a crash.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.each || self.period.is_some() || self.messages.is_some()
+    }
+}
+
+/// What an older version of a type has stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Older<'a> {
+    version: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Older<'a> {
+    #[doc(hidden)]
+    pub fn new(version: u32, bytes: &'a [u8]) -> Self {
+        Self { version, bytes }
+    }
+
+    /// The version that has stored it: 1 up to the one before the present.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Reads it as what it was: a type with the fields of that version, kept for this.
+    ///
+    /// # Errors
+    ///
+    /// When it does not have that form.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        codec::decode(self.bytes)
+    }
+}
+
+/// Reads what older versions of a worker type have stored. `#[worker(version = 2)]` asks for it: from the worker, for
+/// registered values and states that were saved whole, and with `handoff = S` from `S`, too.
+///
+/// A name that was registered with an older version is started by nodes that link the same version or a later one. When it
+/// has started with a later one its registered value is replaced by what `upgrade` made of it, and from then on it is not
+/// started by nodes with an older version: there is no way back.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// use sworm::prelude::*;
+///
+/// #[derive(Worker, Serialize, Deserialize)]
+/// #[worker(name = "cart", version = 2, handoff)]
+/// struct Cart {
+///     items: Vec<(String, u32)>,
+/// }
+///
+/// /// As it was before items had a count.
+/// #[derive(Deserialize)]
+/// struct CartV1 {
+///     items: Vec<String>,
+/// }
+///
+/// impl Upgrade for Cart {
+///     fn upgrade(older: Older<'_>) -> Result<Self, sworm::BoxError> {
+///         let cart: CartV1 = older.read()?;
+///         Ok(Self { items: cart.items.into_iter().map(|item| (item, 1)).collect() })
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how it is made from what older versions stored; write `impl Upgrade for {Self}`",
+    label = "a `version` above 1 needs an `impl Upgrade`"
+)]
+pub trait Upgrade: Sized {
+    /// Makes a value from what an older version has stored.
+    ///
+    /// # Errors
+    ///
+    /// Any. The start fails with it and is tried again, and nothing that is stored is changed.
+    fn upgrade(older: Older<'_>) -> Result<Self, BoxError>;
+}

@@ -1,0 +1,50 @@
+//! Makes a worker of what is stored, also by an older version.
+
+use std::sync::Arc;
+
+use crate::core::cell::{Kind, Spec};
+use crate::core::message::Snapshot;
+use crate::panics;
+use crate::strategy::Exit;
+use crate::worker::saving::Older;
+use crate::worker::{BoxError, Lifecycle};
+
+/// The worker, and its spec in the present form if it was registered with an older version.
+pub(super) fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<(W, Option<Arc<Spec>>), Exit> {
+    let failed = |what: &str, why: &dyn std::fmt::Display| Exit::StartFailed(format!("{what} {why}"));
+    panics::guarded(|| {
+        let (registered, renewed) = registered::<W>(spec).map_err(|error| failed("the registered value", &error))?;
+        let worker = match state {
+            Some(state) => restored(registered, state).map_err(|error| failed("the saved state", &error))?,
+            None => registered,
+        };
+        Ok((worker, renewed))
+    })
+    .unwrap_or_else(|panic| Err(failed("decoding", &format!("panicked: {panic}"))))
+}
+
+fn registered<W: Lifecycle>(spec: &Spec) -> Result<(W, Option<Arc<Spec>>), BoxError> {
+    if spec.version == W::VERSION {
+        return Ok((W::CODEC.decode(&spec.value)?, None));
+    }
+    known::<W>(spec.version)?;
+    let worker = W::upgrade_value(Older::new(spec.version, &spec.value))?;
+    let kind = Arc::new(Kind { version: W::VERSION, ..(*spec.kind).clone() });
+    let value = W::CODEC.encode(&worker)?.into();
+    Ok((worker, Some(Arc::new(Spec { kind, value }))))
+}
+
+fn restored<W: Lifecycle>(registered: W, state: &Snapshot) -> Result<W, BoxError> {
+    if state.version == W::VERSION {
+        return Ok(W::restore(registered, &state.state)?);
+    }
+    known::<W>(state.version)?;
+    W::upgrade_state(registered, Older::new(state.version, &state.state))
+}
+
+fn known<W: Lifecycle>(version: u32) -> Result<(), BoxError> {
+    if version > W::VERSION {
+        return Err(format!("has version {version}, this program has {}", W::VERSION).into());
+    }
+    Ok(())
+}

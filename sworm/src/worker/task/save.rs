@@ -1,0 +1,246 @@
+//! Saving the state of a running worker.
+
+use std::fmt;
+use std::future::Future;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Control, End, Task};
+use crate::core::Input;
+use crate::core::cell::Revision;
+use crate::core::message::Snapshot;
+use crate::core::snapshots::Wait;
+use crate::panics;
+use crate::strategy::Exit;
+use crate::worker::Lifecycle;
+use crate::worker::saving::{Durable, Saving};
+
+/// The largest state.
+pub(crate) const MAX_SNAPSHOT_BYTES: usize = 16 << 20;
+
+/// What of a worker was saved, and when the next time comes.
+pub(super) struct Saver {
+    saving: Saving,
+    /// Whether it starts again from what was saved after a crash in place.
+    goes_on: bool,
+    /// Counts what this worker has saved.
+    number: u64,
+    /// The newest state that was sent to be saved, and the newest that is known to be durable.
+    sent: Option<Mark>,
+    durable: Option<Mark>,
+    /// Whether anything may have changed since, how many messages were handled, and when it was saved.
+    changed: bool,
+    messages: u32,
+    saved_at: Instant,
+}
+
+/// Tells a state from another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    checksum: u64,
+    bytes: usize,
+    checkpoint: bool,
+}
+
+impl Mark {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self { checksum: snapshot.checksum, bytes: snapshot.state.len(), checkpoint: snapshot.checkpoint }
+    }
+}
+
+/// When the state is to be saved next, and whether it has changed.
+#[derive(Clone, Copy)]
+pub(super) struct Due {
+    pub(super) at: Option<Instant>,
+    pub(super) changed: bool,
+}
+
+impl Saver {
+    pub(super) fn new(saving: Saving, checkpointed: bool) -> Self {
+        Self {
+            saving,
+            goes_on: checkpointed || saving.goes_on(),
+            number: 0,
+            sent: None,
+            durable: None,
+            changed: true,
+            messages: 0,
+            saved_at: Instant::now(),
+        }
+    }
+
+    /// A message was handled.
+    pub(super) fn handled(&mut self) {
+        self.messages = self.messages.saturating_add(1);
+        self.changed = true;
+    }
+
+    /// Something else may have changed the state.
+    pub(super) fn stirs(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) fn due(&self) -> Due {
+        let at = self.saving.period.and_then(|period| self.saved_at.checked_add(period));
+        Due { at, changed: self.changed }
+    }
+
+    /// Whether it is to be saved now, and nobody waits for that.
+    pub(super) fn is_due(&self) -> bool {
+        let Due { at, changed } = self.due();
+        changed && at.is_some_and(|at| at <= Instant::now())
+            || self.saving.messages.is_some_and(|messages| self.messages >= messages)
+    }
+
+    fn is_saved(&mut self) {
+        self.changed = false;
+        self.messages = 0;
+        self.saved_at = Instant::now();
+    }
+}
+
+/// Why a state was not saved.
+pub(super) enum Unsaved {
+    /// It is too large; the worker goes on.
+    TooLarge { bytes: usize, limit: usize },
+    /// It cannot be saved, or is not durable, and the worker ends.
+    Ends { reason: String, end: End },
+}
+
+impl Unsaved {
+    fn ends(reason: String) -> Self {
+        let exit = Exit::Error(format!("checkpoint: {reason}"));
+        Self::Ends { reason, end: End::Exit(exit) }
+    }
+
+    fn stopped() -> Self {
+        Self::Ends { reason: "the worker was stopped".into(), end: End::Stopped }
+    }
+}
+
+impl fmt::Display for Unsaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { bytes, limit } => write!(f, "the state has {bytes} bytes; at most {limit} are saved"),
+            Self::Ends { reason, .. } => f.write_str(reason),
+        }
+    }
+}
+
+impl<W: Lifecycle> Task<W> {
+    /// Saves the state when the worker has asked for that. What cannot be told to a caller is told as an event.
+    pub(super) fn checkpoint_if_asked(&mut self, worker: &W) -> impl Future<Output = Option<End>> + Send + '_ {
+        // Taken here, not in the future: a worker need not be `Sync`.
+        let asked = self.ctx.asked.take_checkpoint();
+        let begun = if asked { self.begin_checkpoint(worker) } else { Ok(None) };
+        async move {
+            match self.finish_checkpoint(begun).await {
+                Ok(()) => None,
+                Err(unsaved) => self.tell_unsaved(unsaved),
+            }
+        }
+    }
+
+    /// Saves the state before the reply leaves, if it is to be.
+    pub(super) fn save_after_message(&mut self, worker: &W) -> impl Future<Output = Result<(), Unsaved>> + Send + '_ {
+        let asked = self.ctx.asked.take_checkpoint() || self.saver.saving.each;
+        let begun = if asked { self.begin_checkpoint(worker) } else { Ok(None) };
+        self.finish_checkpoint(begun)
+    }
+
+    /// Takes the state; `None` if what is durable already is the same.
+    fn begin_checkpoint(&mut self, worker: &W) -> Result<Option<Snapshot>, Unsaved> {
+        self.saver.goes_on = true;
+        let snapshot = self.snapshot(worker)?;
+        if self.saver.durable == Some(Mark::of(&snapshot)) {
+            self.saver.is_saved();
+            return Ok(None);
+        }
+        Ok(Some(snapshot))
+    }
+
+    /// Waits until it is durable.
+    async fn finish_checkpoint(&mut self, begun: Result<Option<Snapshot>, Unsaved>) -> Result<(), Unsaved> {
+        let Some(snapshot) = begun? else { return Ok(()) };
+        let (number, mark) = (snapshot.revision.number, Mark::of(&snapshot));
+        let wait = match self.saver.saving.durable {
+            Durable::Replicas => Wait::Replicas,
+            Durable::Local => Wait::Disk,
+        };
+        self.send_snapshot(snapshot, wait);
+        loop {
+            match self.control.recv().await {
+                Some(Control::Checkpointed { number: done, result }) if done == number => {
+                    self.saver.durable = result.is_ok().then_some(mark);
+                    return result.map_err(Unsaved::ends);
+                }
+                // The message is finished first: its caller waits for it.
+                Some(Control::Pause { answered, why }) => self.pause_due = Some((answered, why)),
+                Some(Control::Resume) => self.pause_due = None,
+                Some(Control::Checkpointed { .. }) => {}
+                Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
+                Some(Control::Stop { why }) => {
+                    self.loses(&why);
+                    return Err(Unsaved::stopped());
+                }
+                None => return Err(Unsaved::stopped()),
+            }
+        }
+    }
+
+    /// Saves the state without waiting for that.
+    pub(super) fn save_aside(&mut self, worker: &W) {
+        match self.snapshot(worker) {
+            Ok(snapshot) if self.saver.sent == Some(Mark::of(&snapshot)) => self.saver.is_saved(),
+            Ok(snapshot) => self.send_snapshot(snapshot, Wait::Nothing),
+            Err(unsaved) => {
+                // It may be saved again when it has changed again.
+                self.saver.is_saved();
+                let _ = self.tell_unsaved(unsaved);
+            }
+        }
+    }
+
+    fn send_snapshot(&mut self, snapshot: Snapshot, wait: Wait) {
+        self.saver.sent = Some(Mark::of(&snapshot));
+        self.saver.is_saved();
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        self.send(Input::Checkpoint { name, since, snapshot, wait });
+    }
+
+    /// Tells that a state was not saved for which no caller waits.
+    fn tell_unsaved(&mut self, unsaved: Unsaved) -> Option<End> {
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        self.send(Input::Unsaved { name, since, why: unsaved.to_string().into() });
+        match unsaved {
+            Unsaved::TooLarge { .. } => None,
+            Unsaved::Ends { end, .. } => Some(end),
+        }
+    }
+
+    /// Takes the state.
+    pub(super) fn snapshot(&mut self, worker: &W) -> Result<Snapshot, Unsaved> {
+        self.activity.begins("saving its state");
+        let saved = panics::guarded(|| worker.save());
+        self.activity.ends();
+        let state: Bytes = match saved {
+            Ok(Ok(state)) => state.into(),
+            Ok(Err(error)) => return Err(Unsaved::ends(format!("the state {error}"))),
+            Err(panic) => return Err(Unsaved::ends(format!("saving panicked: {panic}"))),
+        };
+        if state.len() > MAX_SNAPSHOT_BYTES {
+            return Err(Unsaved::TooLarge { bytes: state.len(), limit: MAX_SNAPSHOT_BYTES });
+        }
+        self.saver.number += 1;
+        Ok(Snapshot {
+            birth: self.birth,
+            revision: Revision { epoch: self.ctx.pid.epoch, number: self.saver.number },
+            checkpoint: self.saver.goes_on,
+            version: W::VERSION,
+            checksum: xxh3_64(&state),
+            state,
+        })
+    }
+}
