@@ -28,6 +28,8 @@ pub(super) struct Laws {
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     restored_older: BTreeSet<Arc<str>>,
+    /// Names of which a newer state than that of their worker has turned up.
+    diverged: BTreeSet<Arc<str>>,
     /// The content of each lane at each of its numbers that anybody had.
     contents: BTreeMap<(Peer, u64), u64>,
     /// When processes died.
@@ -105,7 +107,7 @@ impl Laws {
         let known = self.saved.get(&(name.clone(), birth)).copied().unwrap_or(0);
         // One replica survives the loss of one node at a time.
         let lost = self.deaths.iter().filter(|at| **at + AT_ONCE_MS >= now_ms).count();
-        if count < known && !self.restored_older.contains(name) && lost < 2 && !options.lost_disks {
+        if count < known && !self.is_told_of(name) && lost < 2 && !options.lost_disks {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
@@ -163,6 +165,15 @@ impl Laws {
         let unseen = |kept: &&Kept| !self.gone_on_from.contains(kept) && runs(&kept.0, kept.1);
         let (name, _, revision) = self.parked.keys().find(unseen)?;
         Some(format!("{name} was parked with {revision:?}, and no later worker of it was given that"))
+    }
+
+    /// Whether it was told of a name that an older state is used, be it when the newer one turned up.
+    pub(super) fn is_told_of(&self, name: &str) -> bool {
+        self.restored_older.contains(name) || self.diverged.contains(name)
+    }
+
+    pub(super) fn diverged(&mut self, name: &Arc<str>) {
+        self.diverged.insert(name.clone());
     }
 
     pub(super) fn restored_older(&mut self, name: &Arc<str>) {
@@ -332,7 +343,7 @@ impl World {
         if let Some((_, worker)) = places.first() {
             let saved = self.laws.saved.get(&(name.clone(), worker.birth)).copied().unwrap_or(0);
             let at_once = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
-            let excused = self.options.may_part() || self.laws.restored_older.contains(name) || !at_once;
+            let excused = self.options.may_part() || self.laws.is_told_of(name) || !at_once;
             if worker.count < saved && !excused {
                 return Some(format!("is at {}, and {saved} was acknowledged", worker.count));
             }

@@ -16,6 +16,7 @@ mod plots;
 mod regressions;
 mod run;
 mod script;
+mod trap;
 mod world;
 
 pub use options::Options;

@@ -25,6 +25,11 @@ impl World {
             Event::CheckLink { a, b } => self.on_check_link(&a, &b),
             Event::Resumes { node } => self.on_resumes(&node),
             Event::Ends { at } => self.on_ends(&at),
+            Event::Dies { node } => {
+                if self.nodes.contains_key(&node) {
+                    self.kill(&node);
+                }
+            }
             Event::Arrives { from, to, bytes } => self.on_arrives(&from, &to, &bytes),
             Event::Link { at, peer, up } => self.on_link(&at, &peer, up),
             Event::Dialled { at, peer, refused } => {
@@ -261,6 +266,7 @@ impl World {
                 self.laws.holds(at, lane, copy.max(), copy.fingerprint());
             }
         }
+        let effects = self.up_to_the_trap(at, effects);
         if let Err(_full) = self.perform_all(at, effects) {
             self.fail(at);
         }
@@ -433,6 +439,7 @@ impl World {
                 self.note(|| format!("{at} tells {notice:?}"));
                 match notice {
                     Notice::RestoredOlder { name } => self.laws.restored_older(&name),
+                    Notice::StateDiverged { pid, .. } => self.laws.diverged(&pid.name),
                     Notice::Conflict { pid, .. } => {
                         if let Some(loser) = self.nodes[&*at.node].workers.get(&pid.name) {
                             self.laws.lost(at, &pid.name, loser.since);

@@ -44,6 +44,8 @@ pub(super) enum Event {
     Resumes { node: String },
     /// A process that has left ends.
     Ends { at: Peer },
+    /// A process is killed.
+    Dies { node: String },
 }
 
 /// A request and what came of it.
@@ -87,6 +89,8 @@ pub struct World {
     pub handoff: bool,
     /// The version of the worker type that registrations speak of.
     pub version: u32,
+    /// Where a process dies.
+    pub(super) trap: Option<super::trap::Trap>,
     digest: Xxh3,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -118,6 +122,7 @@ impl World {
             slow: BTreeSet::new(),
             broken: BTreeSet::new(),
             handoff: true,
+            trap: None,
             version: 1,
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),
@@ -505,7 +510,7 @@ impl World {
             | Event::Synced { at, .. }
             | Event::Wake { at }
             | Event::Ends { at } => at,
-            Event::CheckLink { .. } | Event::Resumes { .. } => return None,
+            Event::CheckLink { .. } | Event::Resumes { .. } | Event::Dies { .. } => return None,
         };
         self.nodes.get(&*at.node).filter(|node| node.me == *at)?.paused_until
     }

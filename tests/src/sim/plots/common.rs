@@ -102,11 +102,15 @@ impl World {
         }
     }
 
-    /// What was acknowledged is there, though nodes died: one at a time.
+    /// What was acknowledged is there, though nodes died: one at a time. Where two did at once it may be told that an older
+    /// state is used.
     pub(super) fn nothing_lost(&mut self) {
         for n in 0..self.options.names {
             let name = name(n);
             let running = self.places(&name).first().map(|(_, worker)| (worker.birth, worker.count));
+            if self.laws.is_told_of(&name) {
+                continue;
+            }
             if let Some((birth, count)) = running
                 && count < self.laws.acknowledged(&name, birth)
             {

@@ -8,6 +8,7 @@ mod common;
 mod crashes;
 mod cuts;
 mod deaths;
+mod handoff;
 mod majority;
 mod moves;
 mod names;
@@ -73,6 +74,8 @@ pub enum Plot {
     Voters,
     /// In mode "majority": all die, and come back one after the other.
     AllAnew,
+    /// A name moves, and its source, its target or both die right before or after one step of that.
+    HandoffKills,
     /// A node joins, perhaps after some tries, and gets its share.
     Joins,
     /// Two of three nodes die at once and another one joins: what is lost comes before any balance.
@@ -83,7 +86,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -105,6 +108,7 @@ impl Plot {
         Self::LostNews,
         Self::EndedAlone,
         Self::Moves,
+        Self::HandoffKills,
         Self::Joins,
         Self::Founding,
         Self::Minority,
@@ -162,6 +166,7 @@ impl Plot {
             Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
             Self::EndedAlone => (o.kills, o.leaves) = (true, true),
             Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
+            Self::HandoffKills => (o.kills, o.lost, o.garbage) = (true, 0, 0),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
             Self::Minority => {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills);
@@ -225,6 +230,7 @@ impl Plot {
             Self::LostNews => world.lost_news(),
             Self::EndedAlone => world.ended_alone(),
             Self::Moves => world.moves(),
+            Self::HandoffKills => world.handoff_kills(),
             Self::Joins => world.joins(),
             Self::Founding => world.founding(),
             Self::Minority => world.minority(),
