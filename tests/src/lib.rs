@@ -7,6 +7,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+pub mod batches;
 #[cfg(feature = "processes")]
 mod cluster;
 mod faulty;

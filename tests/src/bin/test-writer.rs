@@ -1,0 +1,42 @@
+//! Writes batches into a store, says after each sync what is durable, and is killed while it does so.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Parser;
+use sworm::store::{SledStore, Store as _};
+use sworm_tests::batches::batch;
+
+/// Writes batches into a store.
+#[derive(Parser)]
+struct Options {
+    /// The store's directory.
+    directory: PathBuf,
+    /// What the batches are made of.
+    #[arg(long)]
+    seed: u64,
+    /// How many batches there are at most.
+    #[arg(long, default_value_t = u64::MAX)]
+    batches: u64,
+    /// Syncs after each batch, not after some.
+    #[arg(long)]
+    each: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let store = SledStore::open(&options.directory)?;
+    let mut rng = fastrand::Rng::with_seed(options.seed);
+    for number in 1..=options.batches {
+        let ticket = store.write(batch(options.seed, number))?;
+        if options.each || rng.u32(0..4) == 0 {
+            store.sync(ticket).await?;
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "durable {number}")?;
+            out.flush()?;
+        }
+    }
+    Ok(())
+}

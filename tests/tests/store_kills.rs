@@ -1,0 +1,136 @@
+//! The store against `kill -9`, and against its own word: what it calls durable is on the disk.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sworm::store::SledStore;
+use sworm_tests::batches::{Content, apply, content_of};
+
+/// How often the writer is killed; `SWORM_KILLS=1000` takes some minutes.
+const KILLS: u64 = 40;
+/// How many batches may have been written that nobody was told of.
+const UNTOLD: u64 = 100_000;
+
+fn writer(directory: &Path, seed: u64) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_test-writer"));
+    command.arg(directory).args(["--seed", &seed.to_string()]).stdout(Stdio::piped());
+    command
+}
+
+/// The number in a line of the writer's.
+fn durable(line: &str) -> u64 {
+    line.strip_prefix("durable ").and_then(|number| number.parse().ok()).expect("it says nothing else")
+}
+
+/// Lets a writer work until it has said so much, and somewhat longer, kills it, and gives the last that it called durable.
+fn killed(directory: &Path, seed: u64, rng: &mut fastrand::Rng) -> u64 {
+    let mut child = writer(directory, seed).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    // Also while it opens the store.
+    let enough = rng.usize(0..15);
+    let mut last = 0;
+    for line in lines.by_ref().take(enough) {
+        last = durable(&line.expect("text"));
+    }
+    std::thread::sleep(Duration::from_micros(rng.u64(0..30_000)));
+    child.kill().expect("it runs");
+    child.wait().expect("it has ended");
+    // What it had said by then.
+    for line in lines {
+        last = durable(&line.expect("text"));
+    }
+    last
+}
+
+#[test]
+fn a_store_whose_process_is_killed_again_and_again_holds_all_that_was_durable_and_no_half_batch() {
+    let kills = std::env::var("SWORM_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
+    let seed = fastrand::u64(..);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut content = Content::new();
+    for round in 0..kills {
+        let batches = rng.u64(..);
+        let last = killed(directory.path(), batches, &mut rng);
+        (1..=last).for_each(|number| apply(&mut content, batches, number));
+        let store = SledStore::open(directory.path()).expect("it always opens");
+        let found = content_of(&store).expect("it can be read");
+        drop(store);
+        let mut number = last;
+        while content != found {
+            assert!(
+                number < last + UNTOLD,
+                "seed {seed}, round {round}: it is not what it was after any batch from {last} on"
+            );
+            number += 1;
+            apply(&mut content, batches, number);
+        }
+        let set_aside = std::fs::read_dir(directory.path()).expect("it is there").flatten();
+        let damaged =
+            set_aside.map(|entry| entry.file_name()).find(|name| name.to_string_lossy().starts_with("damaged"));
+        assert_eq!(damaged, None, "seed {seed}, round {round}: a kill damages nothing");
+    }
+}
+
+/// What a traced process did with its files, in order.
+#[derive(Debug, PartialEq, Eq)]
+enum Act {
+    Wrote,
+    Synced,
+    Said,
+}
+
+/// The acts in one line of the trace; a call that another thread interrupts comes in two.
+fn act(line: &str, store: &str, syncing: &mut BTreeMap<String, bool>) -> Option<Act> {
+    let (thread, call) = line.trim_start().split_once(' ')?;
+    let call = call.trim_start();
+    let is_sync = call.starts_with("fsync(") || call.starts_with("fdatasync(");
+    if is_sync && call.contains("<unfinished") {
+        syncing.insert(thread.to_owned(), call.contains(store));
+        return None;
+    }
+    if call.starts_with("<... fsync resumed") || call.starts_with("<... fdatasync resumed") {
+        return (syncing.remove(thread)? && call.ends_with("= 0")).then_some(Act::Synced);
+    }
+    if is_sync && call.contains(store) && call.ends_with("= 0") {
+        return Some(Act::Synced);
+    }
+    if call.starts_with("write(1<") && call.contains("durable") {
+        return Some(Act::Said);
+    }
+    ((call.starts_with("pwrite64(") || call.starts_with("write(")) && call.contains(store)).then_some(Act::Wrote)
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that could not be made must say so")]
+fn nothing_is_called_durable_before_the_disk_was_told_to_keep_it() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return eprintln!("skipped: strace is not installed");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let trace = directory.path().join("trace");
+    let store = directory.path().join("store");
+    let status = Command::new("strace")
+        .args(["-f", "-y", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o"])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_test-writer"))
+        .arg(&store)
+        .args(["--seed", "1", "--batches", "30", "--each"])
+        .stdout(Stdio::null())
+        .status()
+        .expect("strace runs");
+    assert!(status.success(), "the writer ended well: {status}");
+    let text = std::fs::read_to_string(&trace).expect("a trace");
+    let (store, mut syncing) = (store.to_string_lossy().into_owned(), BTreeMap::new());
+    let acts: Vec<Act> = text.lines().filter_map(|line| act(line, &store, &mut syncing)).collect();
+    let said = acts.iter().filter(|act| **act == Act::Said).count();
+    assert_eq!(said, 30, "it has said so after each batch");
+    for (n, before) in acts.split(|act| *act == Act::Said).take(30).enumerate() {
+        let wrote = before.iter().position(|act| *act == Act::Wrote);
+        let synced = before.iter().rposition(|act| *act == Act::Synced);
+        assert!(wrote.is_some() && synced > wrote, "batch {} was written and then synced: {before:?}", n + 1);
+    }
+}
