@@ -115,6 +115,16 @@ faults! {
     ReleasedIsOrphan = "released-is-orphan",
     /// A worker starts from what its new node has, and nobody else is asked.
     RestoreWithoutAsking = "restore-without-asking",
+    /// A checkpoint is acknowledged when this node's disk has it, and its replicas need not.
+    ReplyBeforeReplica = "reply-before-replica",
+    /// A checkpoint is acknowledged before it is on this node's disk.
+    ReplyBeforeSync = "reply-before-sync",
+    /// A worker starts from the first state that somebody tells, not from the newest.
+    RestoreFirstCome = "restore-first-come",
+    /// A copy of a state is replaced by an older one that comes later.
+    KeepOlder = "keep-older",
+    /// Copies of a state are thrown away as soon as somebody else has the name, before its worker runs with one of its own.
+    DeleteBeforeProof = "delete-before-proof",
     /// A move releases the name before the receiver said that it has the state.
     ReleaseUnheld = "release-unheld",
     /// Heartbeats do not lead to a comparison of what is held: what was lost stays lost.

@@ -178,6 +178,7 @@ impl Core {
     }
 
     fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, then: Then, early: bool) {
+        let early = early || planted(Fault::ReplyBeforeReplica);
         let replicas = self.replicas(name);
         let past = self.directory.mine(name).map(|cell| cell.past.clone()).unwrap_or_default();
         for to in &replicas {
@@ -204,6 +205,9 @@ impl Core {
         self.keeping.insert(name.clone(), keeping);
         let kept = Message::Kept { name: name.clone(), birth: snapshot.birth, revision: snapshot.revision };
         self.store(name, snapshot);
+        if planted(Fault::ReplyBeforeSync) {
+            return self.inbox.push_back(kept);
+        }
         self.once_durable(Effect::Send { to: self.config.me.clone(), message: Box::new(kept) });
     }
 
@@ -229,7 +233,7 @@ impl Core {
         let (birth, revision) = (snapshot.birth, snapshot.revision);
         let newer = match self.stored.get(name) {
             None => true,
-            Some(stored) if stored.birth == birth => revision > stored.revision,
+            Some(stored) if stored.birth == birth => revision > stored.revision || planted(Fault::KeepOlder),
             Some(stored) => {
                 let current = self.standing(name).cell().map(|(_, cell)| cell.birth);
                 current == Some(birth) || self.directory.is_banned(name, stored.birth) || birth > stored.birth
@@ -420,7 +424,10 @@ impl Core {
         let Some(restoring) = self.restoring.get_mut(name).filter(|r| r.birth == birth) else { return };
         restoring.answered.insert(from.clone());
         if let Some(snapshot) = snapshot.filter(|s| s.is_intact() && s.birth == birth)
-            && restoring.best.as_ref().is_none_or(|best| best.revision < snapshot.revision)
+            && restoring
+                .best
+                .as_ref()
+                .is_none_or(|best| best.revision < snapshot.revision && !planted(Fault::RestoreFirstCome))
         {
             restoring.best = Some(snapshot);
         }
@@ -509,10 +516,10 @@ impl Core {
         let needless = match standing {
             Standing::Claimed { host, cell } => {
                 *host != self.config.me
-                    && cell.state == NameState::Running
+                    && (planted(Fault::DeleteBeforeProof) || cell.state == NameState::Running)
                     && cell.birth == stored.birth
-                    && !cell.holders.is_empty()
-                    && !cell.holders.contains(&self.config.me.node)
+                    && (planted(Fault::DeleteBeforeProof)
+                        || !cell.holders.is_empty() && !cell.holders.contains(&self.config.me.node))
                     && (!cell.lacks(stored.revision) || planted(Fault::DropDiverged))
                     && (cell.since > stored.revision.epoch
                         || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)

@@ -52,7 +52,9 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::TakenBackUnseen => &[Plot::LostNews],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
         Fault::BalanceFirst => &[Plot::Losses],
-        Fault::RestoreWithoutAsking => &[Plot::OneByOne],
+        Fault::RestoreWithoutAsking | Fault::ReplyBeforeReplica => &[Plot::OneByOne],
+        Fault::ReplyBeforeSync => &[Plot::AllAlone],
+        Fault::RestoreFirstCome | Fault::KeepOlder => &[Plot::DeadHeirs],
         _ => &[],
     }
 }

@@ -69,6 +69,25 @@ impl World {
         }
     }
 
+    pub(super) fn all_alone(&mut self) {
+        let alone = self.machines.keys().next().cloned().unwrap_or_default();
+        self.start(&alone);
+        self.run(3_000);
+        self.register_all();
+        self.rests_within(60_000);
+        for _ in 0..5 {
+            self.count_all(true);
+            self.run_while(2_000, |world| world.nodes[&alone].workers.values().all(|worker| worker.saving.is_some()));
+            self.pause(0..50);
+            self.kill(&alone);
+            self.pause(0..2_000);
+            self.start(&alone);
+            self.run(9_000);
+            self.rests_within(60_000);
+            self.nothing_lost();
+        }
+    }
+
     pub(super) fn ends_of_the_down(&mut self) {
         self.boot();
         for _ in 0..2 {

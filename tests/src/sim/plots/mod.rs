@@ -30,6 +30,8 @@ pub enum Plot {
     TwoBirths,
     /// Everything is killed as soon as something was acknowledged.
     Blackouts,
+    /// The only node is killed as soon as a state was acknowledged.
+    AllAlone,
     /// Names are ended whose hosts are down.
     EndsOfTheDown,
     /// Names are registered and ended in quick succession.
@@ -86,13 +88,14 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
         Self::LoneCut,
         Self::TwoBirths,
         Self::Blackouts,
+        Self::AllAlone,
         Self::EndsOfTheDown,
         Self::QuickEnds,
         Self::SecondNode,
@@ -157,6 +160,7 @@ impl Plot {
                 (o.kills, o.in_order, o.lost, o.delay_ms) = (true, false, lost.max(100), delay_ms.max(60))
             }
             Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
+            Self::AllAlone => (o.kills, o.sync_ms) = (true, 300),
             Self::DeadHeirs => {
                 (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 80, 0);
                 o.delay_ms = delay_ms.max(60);
@@ -215,6 +219,7 @@ impl Plot {
             Self::LoneCut => world.lone_cut(),
             Self::TwoBirths => world.two_births(),
             Self::Blackouts => world.blackouts(),
+            Self::AllAlone => world.all_alone(),
             Self::EndsOfTheDown => world.ends_of_the_down(),
             Self::QuickEnds => world.quick_ends(),
             Self::SecondNode => world.second_node(),
