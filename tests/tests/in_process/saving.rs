@@ -12,6 +12,7 @@ use sworm_tests::{FaultyStore, eventually, holds_for};
 mod background;
 mod each;
 mod limits;
+mod local;
 mod outbox;
 
 /// Adds, and gives the sum.
