@@ -44,7 +44,8 @@ impl FaultyStore {
         Self::on(self.state().disk.clone())
     }
 
-    fn on(disk: Arc<MemoryStore>) -> Arc<Self> {
+    /// One whose disk holds that already.
+    pub fn on(disk: Arc<MemoryStore>) -> Arc<Self> {
         let mut all = Batch::new();
         for space in [Space::Meta, Space::Lanes, Space::Snapshots] {
             disk.scan(space, b"", &mut |key, value| {

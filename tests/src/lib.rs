@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 
 #[cfg(feature = "processes")]
 mod cluster;
+mod dump;
 mod faulty;
 pub mod living;
 #[cfg(feature = "processes")]
@@ -24,6 +25,7 @@ mod wait;
 
 #[cfg(feature = "processes")]
 pub use cluster::{Cluster, SWORM, fresh_host};
+pub use dump::{dump, restored};
 pub use faulty::FaultyStore;
 #[cfg(feature = "processes")]
 pub use process::{Process, Registering};

@@ -14,6 +14,7 @@ mod each;
 mod limits;
 mod local;
 mod outbox;
+mod versions;
 
 /// Adds, and gives the sum.
 #[derive(Message, Serialize, Deserialize)]
