@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fastrand::Rng;
 use sworm::NodeId;
-use sworm::core::Input;
+
 use sworm::core::cell::{Kind, Spec};
 use sworm::core::directory::Directory;
 use sworm::core::ids::{Birth, Epoch, Peer};
 use sworm::core::message::{Answer, Ask, Registering};
 use sworm::core::snapshots::Wait;
+use sworm::core::{Input, Notice};
 use sworm::store::Ticket;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -87,6 +88,10 @@ pub struct World {
     pub handoff: bool,
     /// The version of the worker type that registrations speak of.
     pub version: u32,
+    /// Whether what was registered with an older version than its node links is replaced at its start.
+    pub renews: bool,
+    /// What was told so far, and where.
+    pub told: Vec<(String, Notice)>,
     digest: Xxh3,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -119,6 +124,8 @@ impl World {
             broken: BTreeSet::new(),
             handoff: true,
             version: 1,
+            renews: false,
+            told: Vec::new(),
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),
             options,

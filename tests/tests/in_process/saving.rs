@@ -15,6 +15,7 @@ mod limits;
 mod local;
 mod outbox;
 mod versions;
+mod waiting;
 
 /// Adds, and gives the sum.
 #[derive(Message, Serialize, Deserialize)]
@@ -35,9 +36,13 @@ struct Life {
 
 impl Life {
     async fn start(network: &MemoryNetwork, id: &str, store: Arc<FaultyStore>) -> Self {
+        Self::start_with(network, id, store, SwormSpec::new("s")).await
+    }
+
+    async fn start_with(network: &MemoryNetwork, id: &str, store: Arc<FaultyStore>, spec: SwormSpec) -> Self {
         let builder = Node::builder(id).memory_network(network).store_with(store.clone());
         let node = builder.start().await.expect("it starts");
-        let sworm = node.sworm("s").await.expect("it opens");
+        let sworm = node.sworm(spec).await.expect("it opens");
         Self { node, sworm, store }
     }
 
