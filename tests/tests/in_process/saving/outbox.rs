@@ -11,9 +11,10 @@ use super::{Add, Life, sum};
 use crate::running;
 
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "saving.speaker", handles(Add, Speak, Said), snapshot = "each")]
+#[worker(name = "saving.speaker", handles(Add, Speak, Said, Swell), snapshot = "each")]
 struct Speaker {
     total: i64,
+    text: String,
 }
 
 /// Casts these words to the log, then one to itself that it is to hand on, and panics if it is told to.
@@ -22,6 +23,14 @@ struct Speaker {
 struct Speak {
     words: Vec<u32>,
     crash: bool,
+}
+
+/// Casts a word to the log, and has so much text from then on.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.swell")]
+struct Swell {
+    word: u32,
+    bytes: usize,
 }
 
 /// A word to be handed on to the log.
@@ -48,6 +57,13 @@ impl Handler<Speak> for Speaker {
         }
         ctx.this().cast(Said(u32::MAX)).await.expect("it is held back");
         assert!(!speak.crash, "told to crash");
+    }
+}
+
+impl Handler<Swell> for Speaker {
+    async fn handle(&mut self, Swell { word, bytes }: Swell, ctx: &mut Context<Self>) {
+        self.text = "x".repeat(bytes);
+        Self::log(ctx, word).await;
     }
 }
 
@@ -146,6 +162,18 @@ async fn what_a_handler_has_cast_is_dropped_when_its_state_does_not_become_durab
     assert!([1001, 1003].contains(&total), "{total}");
     speaker.call(speak([4])).await.expect("it runs");
     assert_eq!(next(&mut log, 2).await, [4, u32::MAX]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_has_cast_is_dropped_when_its_state_is_too_large() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    let swell = |word, bytes| speaker.call(Swell { word, bytes }).timeout(Duration::from_secs(40));
+    let error = swell(1, 16 << 20).await.expect_err("it is too large");
+    assert!(matches!(error, CallError::StateTooLarge { .. }), "{error}");
+    swell(2, 0).await.expect("it is small again");
+    assert_eq!(word(&mut log).await, 2);
 }
 
 /// A worker whose states nobody saves casts at once.
