@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::{
-    BoxError, Candidate, Distribution, Exit, Restart, RestartDecision, RestartHistory, Strategy, SwormSpec, Target,
+    BoxError, Candidate, Distribution, Durable, Exit, Restart, RestartDecision, RestartHistory, Snapshots, Strategy,
+    SwormSpec, Target,
 };
 
 mod other {
@@ -122,6 +123,53 @@ impl Handoff<Vec<u8>> for Cart {
     }
 }
 
+/// Its states are saved whenever they change, and those of older versions can be read.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(version = 3, snapshot = "each", durable = "replicas")]
+struct Ledger {
+    total: i64,
+}
+
+impl Upgrade for Ledger {
+    fn upgrade(older: Older<'_>) -> Result<Self, BoxError> {
+        Ok(Self { total: if older.version() == 1 { older.read::<i32>()?.into() } else { older.read()? } })
+    }
+}
+
+/// A part of it is saved, now and then.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(version = 2, handoff = Part, snapshot = "1s 500ms", every = 100, durable = "local", crate = crate::renamed)]
+struct Book {
+    part: Part,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct Part {
+    pages: u32,
+}
+
+impl Handoff<Part> for Book {
+    fn save(&self) -> Part {
+        Part { pages: self.part.pages }
+    }
+
+    fn restore(&mut self, part: Part) {
+        self.part = part;
+    }
+}
+
+impl Upgrade for Book {
+    fn upgrade(_older: Older<'_>) -> Result<Self, BoxError> {
+        Ok(Self::default())
+    }
+}
+
+impl Upgrade for Part {
+    fn upgrade(older: Older<'_>) -> Result<Self, BoxError> {
+        Ok(Self { pages: older.read()? })
+    }
+}
+
 /// A crate that has the library under another path, and a worker that a macro writes.
 mod renamed {
     pub use sworm::*;
@@ -154,7 +202,7 @@ struct Plainly;
 
 #[derive(Sworm)]
 #[sworm(name = "carts", restart = "temporary", handoff, distribution = "rendezvous", sync_interval = "100ms")]
-#[sworm(mode = "available", ack = "memory", rebalance = "manual", crate = sworm)]
+#[sworm(mode = "available", ack = "memory", rebalance = "manual", state_wait = "30s", crate = sworm)]
 struct Carts;
 
 #[derive(Sworm)]
@@ -198,6 +246,14 @@ fn main() {
     let saved = Worker::save(&Cart::Open(vec![7])).expect("encodes");
     let restored = <Cart as Worker>::restore(Cart::Closed, &saved).expect("decodes");
     assert!(matches!(restored, Cart::Open(items) if items == [7]));
+
+    let options = Ledger::options();
+    assert_eq!((Ledger::VERSION, options.snapshot, options.every), (3, Some(Snapshots::Each), None));
+    assert_eq!(options.durable, Some(Durable::Replicas));
+    let options = Book::options();
+    assert_eq!((Book::VERSION, options.handoff, options.every), (2, Some(true), Some(100)));
+    assert_eq!(options.snapshot, Some(Snapshots::Every(Duration::from_millis(1_500))));
+    assert_eq!(options.durable, Some(Durable::Local));
 
     let _: [SwormSpec; 3] = [Plainly.into(), Carts.into(), ByValue.into()];
 }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 
 #[derive(Worker, Serialize, Deserialize)]
-#[worker(name = "", handles(Get), replicas = 17, mailbox = 0, start_timeout = "0s", version = 2, restart = "")]
+#[worker(name = "", handles(Get), replicas = 17, mailbox = 0, start_timeout = "0s", version = 4_294_967_296, restart = "")]
 struct A;
 
 #[derive(Worker, Serialize, Deserialize)]

@@ -106,17 +106,56 @@ fn paths_start_where_the_attribute_says() {
     }
 }
 
+/// What is written of a worker with these attributes.
+fn worker_with(given: &str) -> proc_macro2::TokenStream {
+    let given: proc_macro2::TokenStream = given.parse().expect("tokens");
+    let input: DeriveInput = parse_quote! { #[worker(name = "c", #given)] struct Counter; };
+    expand::worker(&input)
+}
+
 #[test]
-fn a_version_is_the_first_one_or_refused() {
-    let with = |version: &str| {
-        let given: proc_macro2::TokenStream = version.parse().expect("tokens");
-        let input: DeriveInput = parse_quote! { #[worker(name = "c", #given)] struct Counter; };
-        expand::worker(&input)
+fn a_version_above_one_is_read_by_the_hook_of_what_was_stored() {
+    let written = |given: &str| {
+        let tokens = worker_with(given);
+        assert_eq!(errors(&items(tokens.clone())), [] as [&str; 0]);
+        tokens.to_string()
     };
-    assert_eq!(with("version = 1").to_string(), with("").to_string());
-    for (version, why) in [("version = 0", "starts at 1"), ("version = 2", "needs the upgrade hook")] {
-        let errors = errors(&items(with(version)));
-        assert!(matches!(&errors[..], [error] if error.contains(why)), "{errors:?}");
+    assert_eq!(written("version = 1"), written(""));
+    assert!(!written("").contains("Upgrade"));
+    let whole = written("version = 2, handoff");
+    assert!(whole.contains("const VERSION : u32 = 2") && whole.contains("fn upgrade_value"), "{whole}");
+    assert!(
+        whole.contains("< Counter as :: sworm :: Upgrade > :: upgrade") && !whole.contains("upgrade_state"),
+        "{whole}"
+    );
+    let part = written("version = 2, handoff = Part");
+    assert!(part.contains("fn upgrade_value") && part.contains("fn upgrade_state"), "{part}");
+    assert!(part.contains("< Part as :: sworm :: Upgrade > :: upgrade"), "{part}");
+    for wrong in ["version = 0", "version = 4294967296"] {
+        let errors = errors(&items(worker_with(wrong)));
+        assert!(matches!(&errors[..], [error] if error.contains("from 1 to 4294967295")), "{errors:?}");
+    }
+}
+
+#[test]
+fn when_and_where_states_are_saved_is_written_as_it_was_given() {
+    let text = worker_with(r#"snapshot = "each", durable = "local""#).to_string();
+    assert!(
+        text.contains("snapshot (:: sworm :: Snapshots :: Each) . durable (:: sworm :: Durable :: Local)"),
+        "{text}"
+    );
+    let text = worker_with(r#"snapshot = "1s", every = 7, durable = "replicas""#).to_string();
+    assert!(text.contains("Snapshots :: Every (") && text.contains("every (7)"), "{text}");
+    assert!(text.contains("Durable :: Replicas") && !text.contains("handoff ("), "{text}");
+    let never = ["snapshot = \"each\"", "every = 7", "durable = \"local\""];
+    for (key, given) in ["snapshot", "every", "durable"].into_iter().zip(never) {
+        for whole in [format!("handoff = false, {given}"), format!("{given}, handoff = false")] {
+            let errors = errors(&items(worker_with(&whole)));
+            assert!(matches!(&errors[..], [error] if error.contains(&format!("`{key}` has no meaning"))), "{errors:?}");
+            assert!(errors[0].contains("`handoff = false`"), "{errors:?}");
+        }
+        let fine = errors(&items(worker_with(&format!("handoff, {given}"))));
+        assert_eq!(fine, [] as [&str; 0]);
     }
 }
 

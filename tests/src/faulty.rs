@@ -1,7 +1,9 @@
 //! A store whose disk can fill up, or stand still.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sworm::store::{Batch, MemoryStore, Space, Store, StoreError, Ticket};
@@ -23,8 +25,12 @@ struct State {
     /// What survives the node.
     disk: Arc<MemoryStore>,
     unsynced: Vec<(Ticket, Batch)>,
+    /// How many batches had a value for each space.
+    puts: BTreeMap<u8, usize>,
     /// How many more writes and syncs succeed.
     left: Option<u64>,
+    /// How long a sync takes.
+    pace: Duration,
 }
 
 impl FaultyStore {
@@ -38,7 +44,8 @@ impl FaultyStore {
         Self::on(self.state().disk.clone())
     }
 
-    fn on(disk: Arc<MemoryStore>) -> Arc<Self> {
+    /// One whose disk holds that already.
+    pub fn on(disk: Arc<MemoryStore>) -> Arc<Self> {
         let mut all = Batch::new();
         for space in [Space::Meta, Space::Lanes, Space::Snapshots] {
             disk.scan(space, b"", &mut |key, value| {
@@ -87,6 +94,11 @@ impl FaultyStore {
             .expect("nobody closes it");
     }
 
+    /// How many batches had a value for that space, in this life.
+    pub fn puts(&self, space: Space) -> usize {
+        self.state().puts.get(&space.byte()).copied().unwrap_or_default()
+    }
+
     /// How many batches wait for a sync.
     pub fn unsynced(&self) -> usize {
         self.state().unsynced.len()
@@ -95,6 +107,11 @@ impl FaultyStore {
     /// From now on, or no longer, syncs do not come to an end.
     pub fn hold(&self, held: bool) {
         self.held.send_replace(held);
+    }
+
+    /// From now on each sync takes at least that long.
+    pub fn slow_down(&self, pace: Duration) {
+        self.state().pace = pace;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -120,6 +137,11 @@ impl Store for FaultyStore {
         let mut state = self.state();
         state.step()?;
         let ticket = self.seen.write(batch.clone())?;
+        for space in [Space::Meta, Space::Lanes, Space::Snapshots] {
+            if batch.ops().iter().any(|op| op.space == space && op.value.is_some()) {
+                *state.puts.entry(space.byte()).or_default() += 1;
+            }
+        }
         state.unsynced.push((ticket, batch));
         Ok(ticket)
     }
@@ -127,6 +149,8 @@ impl Store for FaultyStore {
     fn sync(&self, upto: Ticket) -> BoxFuture<'_, Result<(), StoreError>> {
         let mut held = self.held.subscribe();
         Box::pin(async move {
+            let pace = self.state().pace;
+            tokio::time::sleep(pace).await;
             let _ = held.wait_for(|held| !held).await;
             let mut state = self.state();
             state.step()?;

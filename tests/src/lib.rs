@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 pub mod batches;
 #[cfg(feature = "processes")]
 mod cluster;
+mod dump;
 mod faulty;
 pub mod living;
 #[cfg(feature = "processes")]
@@ -25,6 +26,7 @@ mod wait;
 
 #[cfg(feature = "processes")]
 pub use cluster::{Cluster, SWORM, fresh_host};
+pub use dump::{dump, restored};
 pub use faulty::FaultyStore;
 #[cfg(feature = "processes")]
 pub use process::{Process, Registering};

@@ -76,6 +76,8 @@ pub struct Keeping {
     birth: Birth,
     since: Epoch,
     revision: Revision,
+    /// The first that counts: who holds a state that nobody waited for gets those after it, too.
+    first: Revision,
     /// Who has not said yet that it is durable there.
     missing: BTreeSet<Peer>,
     /// Whether somebody was not waited for.
@@ -85,6 +87,30 @@ pub struct Keeping {
     then: Then,
     /// Whether the worker is told when it is on this node's disk.
     early: bool,
+}
+
+impl Keeping {
+    /// States for which nobody waits may come faster than they become durable: it is still the first of them that is
+    /// waited for, and a copy of it is as good as one of this.
+    fn follows(&mut self, before: Self, me: &Peer) {
+        let Self { first, left_out, until_ms, mut holders, .. } = before;
+        if self.is_awaited() {
+            holders.remove(me);
+        }
+        self.holders = holders.intersection(&self.missing).cloned().collect();
+        self.missing.retain(|peer| !self.holders.contains(peer));
+        (self.first, self.left_out, self.until_ms) = (first, left_out, until_ms);
+    }
+
+    /// Whether the worker is to be told.
+    fn is_awaited(&self) -> bool {
+        matches!(self.then, Then::Tell | Then::RunAndTell)
+    }
+
+    /// The oldest state that counts when this peer says that it holds it.
+    fn oldest(&self, peer: &Peer, me: &Peer) -> Revision {
+        if self.is_awaited() && peer == me { self.revision } else { self.first }
+    }
 }
 
 /// A checkpoint that fewer hold than the one before. It is acknowledged when the others know that: else a worker could be
@@ -141,7 +167,6 @@ impl Core {
 
     pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, wait: Wait) {
         let number = snapshot.revision.number;
-        let early = wait == Wait::Disk;
         // A worker that is told to pause finishes its message first, and that may ask for a checkpoint.
         let runs = self.local.get(name).is_some_and(|local| {
             local.since == since
@@ -154,10 +179,10 @@ impl Core {
         let settles = |local: &super::host::Local| local.since == since && matches!(local.phase, LocalPhase::Settling);
         if self.local.get(name).is_some_and(settles) {
             let then = if wait == Wait::Nothing { Then::Run } else { Then::RunAndTell };
-            self.keep(name, since, snapshot, then, early);
+            self.keep(name, since, snapshot, then, wait);
         } else if runs {
             let then = if wait == Wait::Nothing { Then::Nothing } else { Then::Tell };
-            self.keep(name, since, snapshot, then, early);
+            self.keep(name, since, snapshot, then, wait);
         } else if wait != Wait::Nothing {
             let result = Err("the worker is being stopped".to_owned());
             self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result });
@@ -174,34 +199,34 @@ impl Core {
         let from = restored.revision;
         self.restate(name, |cell| cell.past = cell.past.started_from(from).into());
         let snapshot = Snapshot { revision: first_revision(since), ..restored };
-        self.keep(name, since, snapshot, Then::Run, false);
+        self.keep(name, since, snapshot, Then::Run, Wait::Replicas);
     }
 
-    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, then: Then, early: bool) {
-        let early = early || planted(Fault::ReplyBeforeReplica);
+    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, then: Then, wait: Wait) {
+        let wait = if planted(Fault::ReplyBeforeReplica) { Wait::Disk } else { wait };
         let replicas = self.replicas(name);
         let past = self.directory.mine(name).map(|cell| cell.past.clone()).unwrap_or_default();
         for to in &replicas {
             self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone(), past: (*past).clone() });
         }
         let mut missing: BTreeSet<Peer> = replicas.into_iter().collect();
-        // Who is not waited for and has said that it holds one of this worker's states gets them all.
-        let before = self.keeping.get(name).filter(|before| early && before.since == since);
-        let holders: BTreeSet<Peer> =
-            before.map(|before| before.holders.intersection(&missing).cloned().collect()).unwrap_or_default();
-        missing.retain(|peer| !holders.contains(peer));
         missing.insert(self.config.me.clone());
-        let keeping = Keeping {
+        let mut keeping = Keeping {
             birth: snapshot.birth,
             since,
             revision: snapshot.revision,
+            first: snapshot.revision,
             missing,
             left_out: false,
-            holders,
+            holders: BTreeSet::new(),
             until_ms: self.now.mono_ms + REPLICA_WAIT_MS,
             then,
-            early,
+            early: wait == Wait::Disk,
         };
+        if let Some(before) = self.keeping.remove(name).filter(|before| wait != Wait::Replicas && before.since == since)
+        {
+            keeping.follows(before, &self.config.me);
+        }
         self.keeping.insert(name.clone(), keeping);
         let kept = Message::Kept { name: name.clone(), birth: snapshot.birth, revision: snapshot.revision };
         self.store(name, snapshot);
@@ -251,7 +276,8 @@ impl Core {
 
     pub(super) fn on_kept(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, revision: Revision) {
         let Some(keeping) = self.keeping.get_mut(name) else { return };
-        if keeping.birth != birth || keeping.revision != revision || !keeping.missing.remove(from) {
+        let counts = keeping.oldest(from, &self.config.me)..=keeping.revision;
+        if keeping.birth != birth || !counts.contains(&revision) || !keeping.missing.remove(from) {
             return;
         }
         keeping.holders.insert(from.clone());
@@ -260,7 +286,7 @@ impl Core {
         }
         if keeping.early && *from == self.config.me && keeping.then == Then::Tell {
             keeping.then = Then::Nothing;
-            let (since, number) = (keeping.since, revision.number);
+            let (since, number) = (keeping.since, keeping.revision.number);
             self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) });
         }
     }
@@ -298,8 +324,9 @@ impl Core {
             let result = Err("there is no majority any more".to_owned());
             self.out.push(Effect::Checkpointed { name, since, number, result });
         }
-        for (name, Keeping { since, revision, then, .. }) in std::mem::take(&mut self.keeping) {
-            if matches!(then, Then::Tell | Then::RunAndTell) {
+        for (name, keeping) in std::mem::take(&mut self.keeping) {
+            let Keeping { since, revision, .. } = keeping;
+            if keeping.is_awaited() {
                 let result = Err("there is no majority any more".to_owned());
                 self.out.push(Effect::Checkpointed { name, since, number: revision.number, result });
             }
@@ -504,7 +531,7 @@ impl Core {
                     && stored == Some(snapshot.revision)
                     && !self.keeping.contains_key(&name)
                 {
-                    self.keep(&name, since, snapshot, Then::Nothing, false);
+                    self.keep(&name, since, snapshot, Then::Nothing, Wait::Replicas);
                 }
             }
         }

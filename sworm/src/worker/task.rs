@@ -167,7 +167,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         ctx: Context {
             pid: start.pid,
             sworm: start.sworm,
-            handoff: start.spec.handoff,
+            handoff: start.spec.handoff || start.saving.goes_on(),
             place: Place::Hook,
             asked: Arc::default(),
             exit: None,
@@ -176,7 +176,7 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
     };
     let permit = start.permits.acquire_owned().await;
     task.activity.begins("its decoding");
-    let decoded = decode::<W>(&start.spec, start.state.as_ref());
+    let decoded = decode::<W>(&start.spec, start.saving, start.state.as_ref());
     task.activity.ends();
     let started = match decoded {
         Ok((mut worker, renewed)) => task.started(&mut worker).await.map(|()| (worker, renewed)),
@@ -408,7 +408,10 @@ impl<W: Lifecycle> Task<W> {
         }
         loop {
             match self.control.recv().await {
-                Some(Control::Resume) => return self.started(worker).await.err().map(End::Exit),
+                Some(Control::Resume) => {
+                    self.saver.stirs();
+                    return self.started(worker).await.err().map(End::Exit);
+                }
                 Some(Control::Stop { why }) => {
                     self.loses(&why);
                     return Some(End::Stopped);
@@ -428,8 +431,9 @@ impl<W: Lifecycle> Task<W> {
             return None;
         }
         let revision = snapshot.revision;
+        self.saver.stirs();
         self.activity.begins("its decoding");
-        let decoded = decode::<W>(&self.spec, Some(&snapshot)).map(|(other, _)| other);
+        let decoded = decode::<W>(&self.spec, self.saver.saving(), Some(&snapshot)).map(|(other, _)| other);
         self.activity.ends();
         let given = match decoded {
             Ok(other) => {

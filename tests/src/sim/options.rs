@@ -80,6 +80,10 @@ pub struct Options {
     pub local: bool,
     /// Some states are saved while nobody waits for that.
     pub aside: bool,
+    /// The holders of a state are waited for until they are back, unless something else is said.
+    pub patient: bool,
+    /// How long they are waited for, if that is said.
+    pub state_wait_ms: Option<u64>,
     /// The longest that a worker takes to stop.
     pub stop_ms: u64,
     /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
@@ -131,6 +135,8 @@ impl Options {
             vanishing: rng.bool(),
             local: rng.u32(0..8) == 0,
             aside: rng.u32(0..4) == 0,
+            patient: false,
+            state_wait_ms: None,
         };
         options.plot.adjust(options)
     }
@@ -171,6 +177,8 @@ impl Options {
             lost_disks: false,
             local: false,
             aside: false,
+            patient: false,
+            state_wait_ms: None,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,
         }

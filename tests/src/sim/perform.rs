@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sworm::core::cell::Revision;
+use sworm::core::cell::{Kind, Revision, Spec};
 use sworm::core::ids::Peer;
 use sworm::core::membership::{Route, Want};
 use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
@@ -12,7 +12,7 @@ use sworm::internals::{Disk, Frame, Relay};
 use sworm::store::{StoreError, Ticket};
 use sworm::{Exit, store::Store};
 
-use super::node::{SWORM, Worker};
+use super::node::{SWORM, WORKER, Worker};
 use super::world::{Event, Saved, World};
 
 const SWORM_HASH: u64 = 1;
@@ -437,6 +437,7 @@ impl World {
             }
             Effect::Tell(notice) => {
                 self.note(|| format!("{at} tells {notice:?}"));
+                self.told.push((at.node.to_string(), notice.clone()));
                 match notice {
                     Notice::RestoredOlder { name } => self.laws.restored_older(&name),
                     Notice::StateDiverged { pid, .. } => self.laws.diverged(&pid.name),
@@ -488,7 +489,21 @@ impl World {
             let held = self.describe(&name);
             self.note(|| format!("what is held of {name}:{held}"));
         }
+        self.renew(delay, at, &name, since);
         self.tell(delay, at, Input::Started { name, since, result: Ok(()) });
+    }
+
+    /// A worker that was registered with an older version than its node links says so.
+    fn renew(&mut self, delay: u64, at: &Peer, name: &Arc<str>, since: sworm::Epoch) {
+        let linked = self.machines[&*at.node].types.get(WORKER).copied();
+        let spec = self.directory(&at.node).1.mine(name).map(|cell| cell.spec.clone());
+        if let (true, Some(version), Some(spec)) = (self.renews, linked, spec)
+            && spec.version < version
+        {
+            let kind = Arc::new(Kind { version, ..(*spec.kind).clone() });
+            let spec = Arc::new(Spec { kind, value: spec.value.clone() });
+            self.tell(delay, at, Input::Renewed { name: name.clone(), since, spec });
+        }
     }
 
     fn on_checkpointed(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, number: u64, ok: bool) {

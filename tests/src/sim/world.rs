@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fastrand::Rng;
 use sworm::NodeId;
-use sworm::core::Input;
+
 use sworm::core::cell::{Kind, Spec};
 use sworm::core::directory::Directory;
 use sworm::core::ids::{Birth, Epoch, Peer};
 use sworm::core::message::{Answer, Ask, Registering};
 use sworm::core::snapshots::Wait;
+use sworm::core::{Input, Notice};
 use sworm::store::Ticket;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -91,6 +92,10 @@ pub struct World {
     pub version: u32,
     /// Where a process dies.
     pub(super) trap: Option<super::trap::Trap>,
+    /// Whether what was registered with an older version than its node links is replaced at its start.
+    pub renews: bool,
+    /// What was told so far, and where.
+    pub told: Vec<(String, Notice)>,
     digest: Xxh3,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -124,6 +129,8 @@ impl World {
             handoff: true,
             trap: None,
             version: 1,
+            renews: false,
+            told: Vec::new(),
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),
             options,

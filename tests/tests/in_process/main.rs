@@ -23,6 +23,7 @@ mod placing;
 mod plugins;
 mod relaying;
 mod run;
+mod saving;
 mod strategies;
 mod walk;
 

@@ -2,6 +2,7 @@
 
 use sworm::core::cell::Key;
 mod majority;
+mod states;
 
 use sworm::core::message::{Ask, Done, Refusal};
 use sworm_tests::sim::{Options, World};

@@ -6,14 +6,18 @@ use crate::core::cell::{Kind, Spec};
 use crate::core::message::Snapshot;
 use crate::panics;
 use crate::strategy::Exit;
-use crate::worker::saving::Older;
+use crate::worker::saving::{Older, Saving};
 use crate::worker::{BoxError, Lifecycle};
 
-/// The worker, and its spec in the present form if it was registered with an older version.
-pub(super) fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Result<(W, Option<Arc<Spec>>), Exit> {
+/// The worker, and its spec in the present form if it was registered with an older one.
+pub(super) fn decode<W: Lifecycle>(
+    spec: &Spec,
+    saving: Saving,
+    state: Option<&Snapshot>,
+) -> Result<(W, Option<Arc<Spec>>), Exit> {
     let failed = |what: &str, why: &dyn std::fmt::Display| Exit::StartFailed(format!("{what} {why}"));
     panics::guarded(|| {
-        let (registered, renewed) = registered::<W>(spec).map_err(|error| failed("the registered value", &error))?;
+        let (registered, renewed) = registered::<W>(spec, saving).map_err(|e| failed("the registered value", &e))?;
         let worker = match state {
             Some(state) => restored(registered, state).map_err(|error| failed("the saved state", &error))?,
             None => registered,
@@ -23,15 +27,20 @@ pub(super) fn decode<W: Lifecycle>(spec: &Spec, state: Option<&Snapshot>) -> Res
     .unwrap_or_else(|panic| Err(failed("decoding", &format!("panicked: {panic}"))))
 }
 
-fn registered<W: Lifecycle>(spec: &Spec) -> Result<(W, Option<Arc<Spec>>), BoxError> {
-    if spec.version == W::VERSION {
-        return Ok((W::CODEC.decode(&spec.value)?, None));
-    }
-    known::<W>(spec.version)?;
-    let worker = W::upgrade_value(Older::new(spec.version, &spec.value))?;
-    let kind = Arc::new(Kind { version: W::VERSION, ..(*spec.kind).clone() });
-    let value = W::CODEC.encode(&worker)?.into();
-    Ok((worker, Some(Arc::new(Spec { kind, value }))))
+fn registered<W: Lifecycle>(spec: &Spec, saving: Saving) -> Result<(W, Option<Arc<Spec>>), BoxError> {
+    // A name that was registered before its type saved states is to be found with them from now on.
+    let handoff = spec.handoff || saving.goes_on();
+    let (worker, value) = if spec.version == W::VERSION {
+        (W::CODEC.decode(&spec.value)?, spec.value.clone())
+    } else {
+        known::<W>(spec.version)?;
+        let worker = W::upgrade_value(Older::new(spec.version, &spec.value))?;
+        let value = W::CODEC.encode(&worker)?.into();
+        (worker, value)
+    };
+    let kind = Kind { version: W::VERSION, handoff, ..(*spec.kind).clone() };
+    let renewed = (kind != *spec.kind).then(|| Arc::new(Spec { kind: Arc::new(kind), value }));
+    Ok((worker, renewed))
 }
 
 fn restored<W: Lifecycle>(registered: W, state: &Snapshot) -> Result<W, BoxError> {

@@ -71,6 +71,11 @@ impl Saver {
         }
     }
 
+    /// When its type wants it saved.
+    pub(super) fn saving(&self) -> Saving {
+        self.saving
+    }
+
     /// A message was handled.
     pub(super) fn handled(&mut self) {
         self.messages = self.messages.saturating_add(1);

@@ -78,7 +78,7 @@ async fn a_registration_is_waited_for_as_long_as_its_timeout() {
 
 #[derive(Sworm)]
 #[sworm(name = "walk", restart = Temporary, distribution = "ring", handoff, mode = "majority", expect_nodes = 5)]
-#[sworm(lease = "7s", ack = "memory", rebalance = "manual", sync_interval = "70ms")]
+#[sworm(lease = "7s", ack = "memory", rebalance = "manual", sync_interval = "70ms", state_wait = "90s")]
 struct Derived;
 
 #[derive(Sworm)]
@@ -101,7 +101,7 @@ struct Walk;
 #[test]
 fn what_a_derived_sworm_says_is_what_a_spec_says() {
     let said = |spec: SwormSpec| format!("{spec:?}");
-    let steps: [fn(SwormSpec) -> SwormSpec; 9] = [
+    let steps: [fn(SwormSpec) -> SwormSpec; 10] = [
         |spec| spec.restart_value(&Temporary),
         |spec| spec.distribution("ring"),
         |spec| spec.handoff(true),
@@ -111,6 +111,7 @@ fn what_a_derived_sworm_says_is_what_a_spec_says() {
         |spec| spec.mode(Mode::Majority),
         |spec| spec.expect_nodes(5),
         |spec| spec.lease(Duration::from_secs(7)),
+        |spec| spec.state_wait(Duration::from_secs(90)),
     ];
     let whole = |but: Option<usize>| {
         let chosen = steps.iter().enumerate().filter(|(n, _)| Some(*n) != but);

@@ -1,0 +1,203 @@
+//! With `snapshot = "each"` what a handler casts waits with its reply.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sworm::Inbox;
+use sworm::prelude::*;
+use sworm_tests::{eventually, holds_for};
+
+use super::{Add, Life, sum};
+use crate::running;
+
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "saving.speaker", handles(Add, Speak, Said, Swell), snapshot = "each")]
+struct Speaker {
+    total: i64,
+    text: String,
+}
+
+/// Casts these words to the log, then one to itself that it is to hand on, and panics if it is told to.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.speak")]
+struct Speak {
+    words: Vec<u32>,
+    crash: bool,
+}
+
+/// Casts a word to the log, and has so much text from then on.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.swell")]
+struct Swell {
+    word: u32,
+    bytes: usize,
+}
+
+/// A word to be handed on to the log.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.said")]
+struct Said(u32);
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.word")]
+struct Word(u32);
+
+impl Speaker {
+    async fn log(ctx: &Context<Self>, word: u32) {
+        let log = ctx.sworm().whereis_name::<Inbox<Word>>("log").expect("it is there");
+        log.cast(Word(word)).await.expect("it is held back, or on its way");
+    }
+}
+
+impl Handler<Speak> for Speaker {
+    async fn handle(&mut self, speak: Speak, ctx: &mut Context<Self>) {
+        for word in &speak.words {
+            self.total += 1;
+            Self::log(ctx, *word).await;
+        }
+        ctx.this().cast(Said(u32::MAX)).await.expect("it is held back");
+        assert!(!speak.crash, "told to crash");
+    }
+}
+
+impl Handler<Swell> for Speaker {
+    async fn handle(&mut self, Swell { word, bytes }: Swell, ctx: &mut Context<Self>) {
+        self.text = "x".repeat(bytes);
+        Self::log(ctx, word).await;
+    }
+}
+
+impl Handler<Said> for Speaker {
+    async fn handle(&mut self, Said(word): Said, ctx: &mut Context<Self>) {
+        self.total += 1000;
+        Self::log(ctx, word).await;
+    }
+}
+
+impl Handler<Add> for Speaker {
+    async fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) -> i64 {
+        self.total += n;
+        self.total
+    }
+}
+
+fn speak(words: impl Into<Vec<u32>>) -> Speak {
+    Speak { words: words.into(), crash: false }
+}
+
+async fn word(log: &mut Inbox<Word>) -> u32 {
+    let word = tokio::time::timeout(Duration::from_secs(40), log.recv()).await.expect("it comes");
+    word.expect("the node runs").0.0
+}
+
+async fn next(log: &mut Inbox<Word>, count: usize) -> Vec<u32> {
+    let mut words = Vec::new();
+    for _ in 0..count {
+        words.push(word(log).await);
+    }
+    words
+}
+
+/// The log on node b, known to a.
+async fn log(a: &Life, b: &Life) -> Inbox<Word> {
+    let log = b.sworm.attach_name::<Word>("log").await.expect("free");
+    running(&a.sworm, "log").await;
+    log
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_has_cast_waits_with_its_reply_and_leaves_in_order() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    a.store.hold(true);
+    let before = a.writes();
+    let call = tokio::spawn({
+        let speaker = speaker.clone();
+        async move { speaker.call(speak([1, 2, 3])).await }
+    });
+    a.writes_more_than(before).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), log.recv()).await;
+    assert!(early.is_err() && !call.is_finished(), "the state is not durable yet");
+    a.store.hold(false);
+    assert_eq!(call.await.expect("it does not panic"), Ok(()));
+    assert_eq!(next(&mut log, 4).await, [1, 2, 3, u32::MAX]);
+    assert_eq!(sum(&speaker).await, 1003);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_has_cast_before_it_panics_is_dropped() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    speaker.call(speak([1])).await.expect("it runs");
+    assert_eq!(next(&mut log, 2).await, [1, u32::MAX]);
+    assert_eq!(sum(&speaker).await, 1001);
+    speaker.call(Speak { words: vec![2, 3], crash: true }).await.expect_err("it crashes");
+    assert_eq!(sum(&speaker).await, 1001);
+    speaker.call(speak([4])).await.expect("it runs again");
+    assert_eq!(next(&mut log, 2).await, [4, u32::MAX]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_has_cast_is_dropped_when_its_state_does_not_become_durable() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    speaker.call(speak([1])).await.expect("it runs");
+    assert_eq!(next(&mut log, 2).await, [1, u32::MAX]);
+    a.store.hold(true);
+    let before = a.writes();
+    let call = tokio::spawn(async move { speaker.call(speak([2, 3])).await });
+    a.writes_more_than(before).await;
+    a.store.fail_after(0);
+    a.store.hold(false);
+    let error = call.await.expect("it does not panic").expect_err("nothing is acknowledged");
+    assert!(error.is_unknown_outcome(), "{error}");
+    // The other node has the state or the one before, and goes on from there; what was cast is in neither.
+    eventually("it on the other node", || async { (running(&b.sworm, "x").await.pid.node == *"b").then_some(()) })
+        .await;
+    let speaker = b.sworm.whereis_name::<Speaker>("x").expect("it runs");
+    let total = sum(&speaker).await;
+    assert!([1001, 1003].contains(&total), "{total}");
+    speaker.call(speak([4])).await.expect("it runs");
+    assert_eq!(next(&mut log, 2).await, [4, u32::MAX]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_has_cast_is_dropped_when_its_state_is_too_large() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    let swell = |word, bytes| speaker.call(Swell { word, bytes }).timeout(Duration::from_secs(40));
+    let error = swell(1, 16 << 20).await.expect_err("it is too large");
+    assert!(matches!(error, CallError::StateTooLarge { .. }), "{error}");
+    swell(2, 0).await.expect("it is small again");
+    assert_eq!(word(&mut log).await, 2);
+}
+
+/// A worker whose states nobody saves casts at once.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "saving.shouter", handles(Shout), handoff)]
+struct Shouter;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.shout")]
+struct Shout;
+
+impl Handler<Shout> for Shouter {
+    async fn handle(&mut self, _: Shout, ctx: &mut Context<Self>) {
+        ctx.sworm().whereis_name::<Inbox<Word>>("log").expect("it is there").cast(Word(1)).await.expect("it is sent");
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_it_what_a_handler_casts_leaves_at_once() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let shouter = a.register("x", Shouter).await;
+    let call = tokio::spawn(async move { shouter.call(Shout).timeout(Duration::from_secs(60)).await });
+    assert_eq!(word(&mut log).await, 1);
+    holds_for(Duration::from_millis(100), "it is still in its handler", || async { !call.is_finished() }).await;
+}

@@ -1,0 +1,129 @@
+//! States whose holders are away, and names of older versions.
+
+use std::collections::BTreeSet;
+
+use sworm::core::Notice;
+use sworm::core::message::Done;
+use sworm_tests::sim::{Options, World};
+
+use super::{registered, rest, saved};
+
+/// Of three nodes two are killed at once that alone hold the states of some names. Gives those names, and when that was.
+fn holders_gone(options: Options) -> (World, Vec<String>, u64) {
+    let mut world = World::under(Options { nodes: 3, ..options });
+    let names = registered(&mut world, 60);
+    for name in &names {
+        saved(&mut world, name);
+    }
+    world.run(50);
+    rest(&mut world);
+    let lost: Vec<String> = names
+        .into_iter()
+        .filter(|name| {
+            let (host, _) = world.worker(name).expect("it runs");
+            let (_, directory) = world.directory(&host);
+            let holders = &directory.mine(&name.as_str().into()).expect("it runs here").holders;
+            !holders.is_empty() && holders.iter().all(|node| **node != *"n3")
+        })
+        .collect();
+    assert!(lost.len() > 5, "{lost:?}");
+    world.kill("n1");
+    world.kill("n2");
+    let killed = world.now_ms();
+    (world, lost, killed)
+}
+
+/// The names of which n3 has told that.
+fn told(world: &World, matching: impl Fn(&Notice) -> Option<String>) -> BTreeSet<String> {
+    let there = world.told.iter().filter(|(node, _)| node == "n3");
+    there.filter_map(|(_, notice)| matching(notice)).collect()
+}
+
+fn awaited(world: &World) -> BTreeSet<String> {
+    told(world, |notice| match notice {
+        Notice::StateAwaited { name, holders } => {
+            assert!(holders.iter().all(|node| **node != *"n3") && !holders.is_empty(), "{holders:?}");
+            Some(name.to_string())
+        }
+        _ => None,
+    })
+}
+
+fn started_older(world: &World) -> BTreeSet<String> {
+    told(world, |notice| match notice {
+        Notice::RestoredOlder { name } => Some(name.to_string()),
+        _ => None,
+    })
+}
+
+fn all_run(world: &World, names: &[String]) -> bool {
+    names.iter().all(|name| world.worker(name).is_some())
+}
+
+fn set(names: &[String]) -> BTreeSet<String> {
+    names.iter().cloned().collect()
+}
+
+#[test]
+fn states_that_are_saved_after_each_message_are_waited_for_until_a_holder_is_back() {
+    let (mut world, lost, killed) = holders_gone(Options { patient: true, ..Options::none() });
+    world.run(9_000);
+    assert_eq!(awaited(&world), BTreeSet::new(), "this is nothing unusual yet");
+    world.run_until("it is told", |world| awaited(world) == set(&lost));
+    assert!(world.now_ms() < killed + 20_000);
+    world.run(600_000);
+    assert!(lost.iter().all(|name| world.worker(name).is_none()), "there was nothing to start from");
+    assert_eq!((awaited(&world), started_older(&world)), (set(&lost), BTreeSet::new()));
+    let times = world.told.iter().filter(|(_, notice)| matches!(notice, Notice::StateAwaited { .. })).count();
+    assert_eq!(times, lost.len(), "it is told once");
+    // Meanwhile one can be given up.
+    let (given_up, rest_of_them) = lost.split_first().expect("some");
+    let request = world.unregister("n3", given_up);
+    assert!(matches!(world.answer(request), Ok(Done::Unregistered { .. })));
+    world.start("n1");
+    world.run_until("they are back", |world| all_run(world, rest_of_them));
+    assert!(rest_of_them.iter().all(|name| world.worker(name).expect("it runs").1.count == 1));
+    rest(&mut world);
+    assert!(world.worker(given_up).is_none(), "it has come back");
+    assert!(started_older(&world).is_empty());
+}
+
+#[test]
+fn a_sworm_says_how_long_states_are_waited_for_whatever_their_type_says() {
+    for patient in [false, true] {
+        for wait_ms in [3_000, 30_000] {
+            let options = Options { patient, state_wait_ms: Some(wait_ms), ..Options::none() };
+            let (mut world, lost, killed) = holders_gone(options);
+            world.run(wait_ms - 100);
+            assert!(lost.iter().all(|name| world.worker(name).is_none()), "{wait_ms}: they were not waited for");
+            world.run_until("they run", |world| all_run(world, &lost));
+            assert!(world.now_ms() < killed + wait_ms + 10_000, "{wait_ms}: they were waited for longer");
+            assert!(lost.iter().all(|name| world.worker(name).expect("it runs").1.count == 0));
+            assert_eq!(started_older(&world), set(&lost));
+            let unusual = if wait_ms > 10_000 { set(&lost) } else { BTreeSet::new() };
+            assert_eq!(awaited(&world), unusual);
+        }
+    }
+}
+
+#[test]
+fn a_name_that_a_later_version_has_started_is_started_by_no_older_one() {
+    let mut world = World::calm(1);
+    world.renews = true;
+    world.start_linking("newer", &[("counter", 2)]);
+    world.run(1_000);
+    for name in ["stays", "goes"] {
+        let on = if name == "stays" { "n1" } else { "newer" };
+        let request = world.register_at("n1", name, 0, Some(on));
+        world.answer(request).expect("both can run it");
+    }
+    rest(&mut world);
+    world.kill("newer");
+    world.run(60_000);
+    assert!(world.worker("stays").is_some());
+    assert!(world.worker("goes").is_none(), "an older version has started it");
+    assert!(world.lookups("goes")[0].is_some(), "its name is kept for it");
+    world.start("newer");
+    world.run_until("it is back", |world| world.worker("goes").is_some());
+    rest(&mut world);
+}
