@@ -138,7 +138,9 @@ impl Options {
             patient: false,
             state_wait_ms: None,
         };
-        options.plot.adjust(options)
+        // Who asks about a node and loses each tenth word, or its answer, may miss all that is said within the grace time.
+        let lone_cuts = options.lone_cuts && options.lost < 100;
+        options.plot.adjust(Self { lone_cuts, ..options })
     }
 
     /// No faults at all.
