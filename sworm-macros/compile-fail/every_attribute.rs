@@ -213,7 +213,38 @@ struct ByMajority;
 #[sworm(restart = PATIENT, distribution = Nth { n: 0 }, handoff = false)]
 struct ByValue;
 
+/// Is called by its methods.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(methods, handoff)]
+pub struct Called {
+    total: i64,
+}
+
+#[sworm::handlers(crate = ::sworm)]
+impl Called {
+    /// Adds.
+    #[cold]
+    #[must_use]
+    pub async fn add(&mut self, n: i64, _ctx: &mut sworm::Context<Self>) -> i64 {
+        self.total += n;
+        self.total
+    }
+
+    #[message(id = "reset")]
+    pub(crate) async fn reset(&mut self) {
+        self.total = 0;
+    }
+
+    #[deprecated = "call `reset`"]
+    async fn clear(&mut self) {
+        self.reset().await;
+    }
+}
+
 fn main() {
+    let called = |called: &sworm::Ref<Called>| (called.add(1), called.reset());
+    let _ = called;
+    assert_eq!([CalledAdd::ID, CalledReset::ID, CalledClear::ID], ["Called.add", "reset", "Called.clear"]);
     #[derive(Worker, Serialize, Deserialize)]
     #[worker(handles(Add))]
     struct Local;

@@ -24,6 +24,14 @@ pub(crate) struct WorkerAttrs {
     pub(crate) start_timeout: Option<Length>,
     /// The word itself: a missing `impl Lifecycle` is reported there.
     pub(crate) lifecycle: Option<Ident>,
+    /// The word itself: missing methods are reported there.
+    pub(crate) methods: Option<Ident>,
+}
+
+/// The arguments of `#[handlers(..)]`.
+#[derive(Default)]
+pub(crate) struct HandlersAttrs {
+    pub(crate) krate: Option<Path>,
 }
 
 /// The attributes of `#[message(..)]`.

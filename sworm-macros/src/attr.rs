@@ -1,11 +1,11 @@
 //! Reads `#[worker(..)]`, `#[message(..)]` and `#[sworm(..)]` as typed, without judging the values.
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, TokenStream};
 use syn::ext::IdentExt;
-use syn::parse::ParseStream;
+use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Meta, Result, Token};
 
-use crate::ast::{Ack, Durable, MessageAttrs, Mode, Rebalance, SwormAttrs, WorkerAttrs};
+use crate::ast::{Ack, Durable, HandlersAttrs, MessageAttrs, Mode, Rebalance, SwormAttrs, WorkerAttrs};
 use crate::errors::Errors;
 use crate::value::{Arg, skip_value};
 
@@ -31,6 +31,16 @@ pub(crate) fn read<K: Keys>(attrs: &[Attribute], errors: &mut Errors) -> K {
         if let Err(error) = outcome {
             errors.push(error);
         }
+    }
+    keys
+}
+
+/// Reads the arguments of an attribute that is a macro itself.
+pub(crate) fn read_args<K: Keys>(args: TokenStream, errors: &mut Errors) -> K {
+    let (mut keys, mut seen) = (K::default(), Vec::new());
+    let outcome = (|input: ParseStream<'_>| read_list(input, &mut keys, &mut seen, errors)).parse2(args);
+    if let Err(error) = outcome {
+        errors.push(error);
     }
     keys
 }
@@ -77,6 +87,7 @@ impl Keys for WorkerAttrs {
             "mailbox" => self.mailbox = Some(arg.number("mailbox = 64")?),
             "start_timeout" => self.start_timeout = Some(arg.length("start_timeout = \"3s\"")?),
             "lifecycle" => self.lifecycle = Some(arg.flag()?),
+            "methods" => self.methods = Some(arg.flag()?),
             "crate" => self.krate = Some(arg.path(CRATE)?),
             "snapshot" => self.snapshot = Some(arg.snapshots("snapshot = \"1s\"")?),
             "every" => self.every = Some(arg.number("every = 100")?),
@@ -88,6 +99,7 @@ impl Keys for WorkerAttrs {
                 return Err(arg.unknown(&[
                     "name",
                     "handles(..)",
+                    "methods",
                     "restart",
                     "distribution",
                     "handoff",
@@ -117,6 +129,19 @@ impl Keys for MessageAttrs {
             "id" => self.id = Some(arg.text("id = \"add\"")?),
             "crate" => self.krate = Some(arg.path(CRATE)?),
             _ => return Err(arg.unknown(&["reply", "id", "crate"])),
+        }
+        Ok(())
+    }
+}
+
+impl Keys for HandlersAttrs {
+    const ATTRIBUTE: &'static str = "handlers";
+    const FORM: &'static str = "#[handlers(crate = path::to::sworm)]";
+
+    fn read(&mut self, arg: Arg<'_>) -> Result<()> {
+        match arg.key.to_string().as_str() {
+            "crate" => self.krate = Some(arg.path(CRATE)?),
+            _ => return Err(arg.unknown(&["crate"])),
         }
         Ok(())
     }

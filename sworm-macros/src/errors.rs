@@ -26,6 +26,11 @@ impl Errors {
         self.push(syn::Error::new(span, text));
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |all| all.clone().into_iter().count())
+    }
+
     /// The mistakes as the compiler is to show them; nothing if there are none.
     pub(crate) fn to_compile_errors(&self) -> TokenStream {
         self.0.as_ref().map(syn::Error::to_compile_error).unwrap_or_default()

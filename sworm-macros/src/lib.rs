@@ -1,4 +1,4 @@
-//! The derives of the sworm crate: `Worker`, `Message` and `Sworm`.
+//! The derives of the sworm crate, `Worker`, `Message` and `Sworm`, and the attribute `handlers`.
 //!
 //! Each goes the same way: `attr` reads the attribute as typed, `ast` holds what was read, `valid` checks it, `expand`
 //! writes the impls. Where something is wrong the impls are written all the same, from what is right (`fallback`
@@ -9,6 +9,7 @@ mod attr;
 mod errors;
 mod expand;
 mod fallback;
+mod methods;
 mod valid;
 mod value;
 
@@ -63,4 +64,25 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 pub fn derive_sworm(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     expand::sworm(&input).into()
+}
+
+/// Makes the `async` methods of a worker type callable through a `Ref` to it. Put it above `impl Counter { .. }`, and `methods`
+/// into `#[worker(..)]`.
+///
+/// For each `async fn` with `&mut self` or `&self` it writes
+///
+/// - a message with the arguments as its fields: `CounterAdd` for `add`, with the id `Counter.add` on the wire (or what
+///   `#[message(id = "…")]` above the method says), and its handler, which calls the method;
+/// - a method of the same name in the trait `CounterCalls`, which `Ref<Counter>` has: `counter.add(5)` is
+///   `counter.call(CounterAdd { n: 5 })`, with the same errors, and with `.timeout(..)`. Other modules import the trait.
+///
+/// The messages can be cast, sent to groups and to oneself later, as all messages. They and the trait are as visible as the most
+/// visible method of the block. The order of the methods is of no meaning; their names, and those of their arguments, are what
+/// travels. A last argument `ctx: &mut Context<Self>` is the worker's own and does not travel. `&self` needs a worker that is
+/// `Sync`. All other functions of the block stay as they are; a block cannot be generic, and one type has one such block.
+///
+/// `#[handlers(crate = path)]` says where the sworm crate is (default `::sworm`).
+#[proc_macro_attribute]
+pub fn handlers(args: TokenStream, block: TokenStream) -> TokenStream {
+    expand::handlers(args.into(), block.into()).into()
 }

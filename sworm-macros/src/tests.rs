@@ -100,7 +100,11 @@ fn paths_start_where_the_attribute_says() {
         #[sworm(crate = my::sworm, restart = Own, mode = "majority", expect_nodes = 3, ack = "memory", rebalance = "on")]
         struct Carts;
     };
-    for expanded in [expand::worker(&input), expand::message(&message), expand::sworm(&sworm)] {
+    let handlers = expand::handlers(
+        quote!(crate = my::sworm),
+        quote!(impl Counter { async fn add(&mut self, n: i64, ctx: &mut Context<Self>) -> i64 { n } }),
+    );
+    for expanded in [expand::worker(&input), expand::message(&message), expand::sworm(&sworm), handlers] {
         let text = expanded.to_string();
         assert!(text.contains("my :: sworm ::") && !text.replace("my :: sworm", "").contains("sworm ::"), "{text}");
     }
@@ -208,4 +212,32 @@ fn a_message_replies_nothing_unless_told() {
     let input: DeriveInput = parse_quote! { struct Reset; };
     let text = expand::message(&input).to_string();
     assert!(text.contains("type Reply = () ;") && text.contains(r#"const ID : & 'static str = "Reset""#));
+}
+
+#[test]
+fn a_wrong_method_takes_no_other_away_and_the_order_is_of_no_meaning() {
+    let ids = |block: proc_macro2::TokenStream| {
+        let items = items(expand::handlers(quote!(), block));
+        let messages = items.iter().filter_map(|item| match item {
+            Item::Impl(item) if traits(&[Item::Impl(item.clone())]) == ["Message"] => Some(quote!(#item).to_string()),
+            _ => None,
+        });
+        let mut ids: Vec<_> = messages
+            .filter_map(|text| Some(text.split("ID : & 'static str = ").nth(1)?.split(' ').next()?.to_owned()))
+            .collect();
+        ids.sort();
+        (ids, errors(&items).len())
+    };
+    let (one, two) = (
+        quote!(
+            async fn one(&self) {}
+        ),
+        quote!(
+            async fn two(&mut self, n: i64) {}
+        ),
+    );
+    let both = (vec!["\"Counter.one\"".to_owned(), "\"Counter.two\"".to_owned()], 0);
+    assert_eq!(ids(quote!(impl Counter { #one #two })), both);
+    assert_eq!(ids(quote!(impl Counter { #two fn between() {} #one })), both);
+    assert_eq!(ids(quote!(impl Counter { #two async fn wrong(self) {} #one })), (both.0, 1));
 }

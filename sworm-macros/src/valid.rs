@@ -51,7 +51,12 @@ pub(crate) fn message(input: &DeriveInput, attrs: &mut MessageAttrs, errors: &mu
         "a message type cannot be generic: it has one id on the wire; make a newtype for each concrete type",
         errors,
     );
-    name(&mut attrs.id, "`id`", errors);
+    id(&mut attrs.id, errors);
+}
+
+/// The id of a message.
+pub(crate) fn id(slot: &mut Option<LitStr>, errors: &mut Errors) {
+    name(slot, "`id`", errors);
 }
 
 pub(crate) fn sworm(input: &DeriveInput, attrs: &mut SwormAttrs, errors: &mut Errors) {

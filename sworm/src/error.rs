@@ -2,10 +2,12 @@
 
 mod ask;
 mod call;
+mod moves;
 mod start;
 
-pub use self::ask::{GroupError, MoveError, RegisterError, UnregisterError, VotersError};
+pub use self::ask::{GroupError, RegisterError, RestartError, UnregisterError};
 pub use self::call::{CallError, HandoffError};
+pub use self::moves::{MoveError, VotersError};
 pub use self::start::{LeaveError, OpenError, StartError};
 
 /// A result with any of this library's errors.
@@ -27,6 +29,9 @@ pub enum Error {
     /// A name could not be unregistered.
     #[error(transparent)]
     Unregister(#[from] UnregisterError),
+    /// A worker that has failed was not started again.
+    #[error(transparent)]
+    Restart(#[from] RestartError),
     /// A group could not be joined or left.
     #[error(transparent)]
     Group(#[from] GroupError),

@@ -22,8 +22,8 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Events, Inbox, Member, Mode, Node, NodeBuilder, Ref, RegisterBuilder, Registration,
-    RegistrationState, ReplyTo, Sworm, SwormSpec, VoterList,
+    Ack, CallBuilder, Events, Inbox, Member, Mode, MultiCallBuilder, Node, NodeBuilder, Ref, RegisterBuilder,
+    Registration, RegistrationState, ReplyTo, Sworm, SwormSpec, VoterList,
 };
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::draining::{Drained, Stays};
@@ -32,8 +32,8 @@ pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
 pub use core::membership::{Linked, MemberState};
 pub use core::placement::{ExplainedCandidate, Explanation};
 pub use error::{
-    CallError, Error, GroupError, HandoffError, LeaveError, MoveError, OpenError, RegisterError, Result, StartError,
-    UnregisterError, VotersError,
+    CallError, Error, GroupError, HandoffError, LeaveError, MoveError, OpenError, RegisterError, RestartError, Result,
+    StartError, UnregisterError, VotersError,
 };
 #[doc(hidden)] // for measurements
 pub use node::index::Index;
@@ -42,17 +42,17 @@ pub use strategy::{
     Random, Rendezvous, Restart, RestartDecision, RestartHistory, Spread, Strategy, Temporary, Transient, score,
     weighted_score,
 };
-pub use sworm_macros::{Message, Sworm, Worker};
+pub use sworm_macros::{Message, Sworm, Worker, handlers};
 pub use worker::{
     BoxError, Context, Durable, Handler, Handoff, Lifecycle, Message, Older, Request, Snapshots, Storable, Target,
-    Upgrade, Worker, WorkerOptions,
+    Timer, Upgrade, Worker, WorkerOptions,
 };
 
 /// What a simulator needs beside [`core`]: what production puts around a core, as far as it is not tied to a runtime.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::node::disk::Disk;
-    pub use crate::node::frame::{Call, Frame, Relay, Replied};
+    pub use crate::node::frame::{Call, Calls, Frame, Relay, Replied};
     pub use crate::node::identity::{Identity, Owner, claim};
     pub use crate::plugin::Strategies;
 
@@ -60,6 +60,8 @@ pub mod internals {
     pub use crate::api::drain_within;
     #[cfg(feature = "faults")]
     pub use crate::node::sworm::{abort, lose, lose_name};
+    #[cfg(feature = "faults")]
+    pub use crate::node::witness::witness;
 }
 
 /// For the code that the macros write.
@@ -67,6 +69,7 @@ pub mod internals {
 pub mod __private {
     pub use crate::codec::{Codec, CodecError, decode, encode};
     pub use crate::plugin::{Place, Plugin, PluginKind};
-    pub use crate::worker::{HandlerEntry, WorkerEntry, distinct_ids};
+    pub use crate::worker::{HandlerEntry, Methods, TakesMethods, WorkerEntry, distinct_entries, distinct_ids};
     pub use inventory;
+    pub use serde;
 }

@@ -1,6 +1,7 @@
 //! All that a service usually needs: `use sworm::prelude::*;`.
 
 pub use crate::{
-    CallError, Context, Handler, Handoff, Inbox, Lifecycle, Member, MemberState, Message, Node, NodeId, Older, Pid,
-    Ref, RegisterError, Registration, RegistrationState, Request, Sworm, SwormSpec, Upgrade, Worker,
+    Ack, CallError, Context, Event, Handler, Handoff, Inbox, Lifecycle, Member, MemberState, Message, Mode, Node,
+    NodeId, Older, Pid, Rebalance, Ref, RegisterError, Registration, RegistrationState, Request, Sworm, SwormSpec,
+    Upgrade, Worker,
 };

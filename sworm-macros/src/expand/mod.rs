@@ -1,9 +1,11 @@
 //! Writes the impls.
 
+mod handlers;
 mod message;
 mod sworm;
 mod worker;
 
+pub(crate) use handlers::handlers;
 pub(crate) use message::message;
 pub(crate) use sworm::sworm;
 pub(crate) use worker::worker;

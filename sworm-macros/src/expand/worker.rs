@@ -23,6 +23,18 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
         Some(handles) if !refused => handlers(ident, handles, &sworm),
         _ => quote!(&[]),
     };
+    let methods = attrs.methods.as_ref().filter(|_| !refused);
+    let handlers = match methods {
+        Some(methods) => with_methods(ident, &handlers, methods, &sworm),
+        None => quote!(&[#handlers]),
+    };
+    let takes_methods = methods.map(|methods| {
+        let (worker, sworm) = (ident_at(ident, methods.span()), sworm.at(methods.span()));
+        quote_spanned! {methods.span()=>
+            #[automatically_derived]
+            impl #sworm::__private::TakesMethods for #worker {}
+        }
+    });
     let state = if refused { TokenStream::new() } else { state(ident, &attrs, &sworm) };
     let lifecycle = lifecycle(input, &attrs, &sworm);
     let rest = if refused { TokenStream::new() } else { rest(ident, &attrs, &sworm) };
@@ -60,7 +72,7 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
                 #options
             }
 
-            fn handlers() -> &'static [#sworm::__private::HandlerEntry<Self>] {
+            fn handlers() -> &'static [&'static [#sworm::__private::HandlerEntry<Self>]] {
                 #handlers
             }
 
@@ -69,6 +81,7 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
         }
 
         #(#requests)*
+        #takes_methods
         #lifecycle
         #rest
     }
@@ -135,10 +148,27 @@ fn handlers(ident: &Ident, handles: &Handles, sworm: &SwormPath) -> TokenStream 
             "two messages in `handles(..)` have one id; give one of them `#[message(id = \"…\")]`"
         );
     };
-    quote! {
+    quote!({
         const HANDLERS: &[#private::HandlerEntry<#ident>] = &[#(#entries),*];
         #distinct
         HANDLERS
+    })
+}
+
+/// The same with those of `#[handlers]`; a missing block, and equal ids, are reported at the word.
+fn with_methods(ident: &Ident, handlers: &TokenStream, methods: &Ident, sworm: &SwormPath) -> TokenStream {
+    let (worker, at) = (ident_at(ident, methods.span()), sworm.at(methods.span()));
+    let of_methods = quote_spanned!(methods.span()=> <#worker as #at::__private::Methods>::HANDLERS);
+    let distinct = quote_spanned! {Span::call_site().located_at(methods.span())=>
+        const _: () = ::core::assert!(
+            #at::__private::distinct_entries(ALL),
+            "a message and a method, or two methods, have one id; give one of them `#[message(id = \"…\")]`"
+        );
+    };
+    quote! {
+        const ALL: &[&[#sworm::__private::HandlerEntry<#ident>]] = &[#handlers, #of_methods];
+        #distinct
+        ALL
     }
 }
 

@@ -1,11 +1,11 @@
 //! How a node is built and started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Node;
 use super::network::Asked;
@@ -15,7 +15,7 @@ use crate::error::StartError;
 use crate::node::clock::Clock;
 use crate::node::{GRACE_MS, Introduction, NodeShared, identity, network, open, random_u64, unix_ms};
 use crate::plugin::{Duplicate, Stores, Strategies};
-use crate::store::{MemoryStore, Store, StoreFactory};
+use crate::store::{MemoryStore, Store, StoreError, StoreFactory};
 use crate::strategy::MAX_WEIGHT;
 use crate::transport::MemoryNetwork;
 use crate::worker::WorkerTypes;
@@ -24,8 +24,15 @@ const DEFAULT_CLUSTER: &str = "default";
 const DEFAULT_STORE: &str = "sled";
 /// How many workers start at a time.
 const DEFAULT_STARTS: usize = 64;
+/// How long those that were there before are waited for, before what they may know better is started.
+const DEFAULT_RECOVER_WAIT: Duration = Duration::from_secs(5);
+const MAX_RECOVER_WAIT: Duration = Duration::from_secs(86_400);
 /// How long a starter waits for those that answered its dial.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
+
+/// How long a directory that is in use is waited for, and how often it is looked at.
+const STORE_WAIT: Duration = Duration::from_secs(2);
+const STORE_AGAIN: Duration = Duration::from_millis(20);
 
 /// Builds a [`Node`].
 ///
@@ -47,6 +54,8 @@ pub struct NodeBuilder {
     profile: Profile,
     hosts: bool,
     starts: usize,
+    recover_wait: Duration,
+    encode_local_calls: bool,
     network: Asked,
 }
 
@@ -72,6 +81,8 @@ impl NodeBuilder {
             profile: Profile::default(),
             hosts: true,
             starts: DEFAULT_STARTS,
+            recover_wait: DEFAULT_RECOVER_WAIT,
+            encode_local_calls: false,
             network: Asked::default(),
         }
     }
@@ -173,6 +184,23 @@ impl NodeBuilder {
         self
     }
 
+    /// For how long after its start this node waits for the nodes that were there before, as far as they are not back, before
+    /// it starts names of theirs and registers new ones: they may know of later states, or have the name (default 5 s, at most
+    /// a day). When all of them are back it waits no longer. What a name waits for beside that is its state's holders:
+    /// [`SwormSpec::state_wait`](crate::SwormSpec::state_wait).
+    pub fn recover_wait(mut self, limit: Duration) -> Self {
+        self.recover_wait = limit;
+        self
+    }
+
+    /// For tests: calls and casts of a worker on this node are encoded, as those of one on another node are (default no).
+    /// Then a message that does not come back from its encoding as it was, is larger than 16 MiB, or finds a full mailbox,
+    /// shows that before its worker has moved. Timers of a worker are not encoded.
+    pub fn encode_local_calls(mut self, on: bool) -> Self {
+        self.encode_local_calls = on;
+        self
+    }
+
     /// Makes this node a client: it looks up, registers and calls, but never runs workers.
     pub fn client(mut self) -> Self {
         self.hosts = false;
@@ -194,7 +222,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts the node: opens its store, listens, and meets the nodes that it was told of or finds (for up to 3 s).
+    /// Starts the node: opens its store, listens, and meets the nodes that it was told of or finds (for up to 3 s). A
+    /// directory that is still in use is waited for, for up to 2 s: a node that was dropped, or whose process was told to
+    /// end, lets go of it a moment later.
     ///
     /// # Errors
     ///
@@ -215,6 +245,9 @@ impl NodeBuilder {
         if !(1..=Semaphore::MAX_PERMITS).contains(&self.starts) {
             return Err(StartError::BadConcurrentStarts { starts: self.starts });
         }
+        if self.recover_wait > MAX_RECOVER_WAIT {
+            return Err(StartError::BadRecoverWait { wait: self.recover_wait });
+        }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
         let stores = Stores::linked().map_err(duplicate_plugin)?;
@@ -234,7 +267,7 @@ impl NodeBuilder {
             Chosen::Store(store) => (store, None),
             Chosen::Directory(factory, path) => {
                 identity::check(&path, owner)?;
-                (factory.open(&path)?, Some(path))
+                (free(&path, factory).await?, Some(path))
             }
         };
         let remembered = identity::remembered(&*store)?;
@@ -253,7 +286,9 @@ impl NodeBuilder {
             claimed.instance,
             self.profile,
             self.hosts,
+            self.encode_local_calls,
             self.starts,
+            self.recover_wait,
             store,
             types,
             strategies,
@@ -276,6 +311,17 @@ impl NodeBuilder {
             return Err(StartError::IdTaken { node: me.node });
         }
         Ok(node)
+    }
+}
+
+/// Opens a store as soon as nobody else has it open.
+async fn free(path: &Path, factory: &dyn StoreFactory) -> Result<Arc<dyn Store>, StoreError> {
+    let until = Instant::now() + STORE_WAIT;
+    loop {
+        match factory.open(path) {
+            Err(StoreError::Locked { .. }) if Instant::now() < until => sleep(STORE_AGAIN).await,
+            opened => return opened,
+        }
     }
 }
 

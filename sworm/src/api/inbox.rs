@@ -17,7 +17,8 @@ use crate::core::cell::INBOX_PREFIX;
 use crate::core::ids::{Birth, Pid};
 use crate::core::message::{Ask, Registering};
 use crate::error::{CallError, RegisterError};
-use crate::node::sworm::Slot;
+use crate::node::scope;
+use crate::node::sworm::{Slot, SwormShared};
 use crate::panics;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken, RemoteParcel, reserve};
 use crate::worker::task::Replies;
@@ -142,57 +143,96 @@ pub(super) async fn attach<M: Message>(sworm: &Sworm, name: Arc<str>) -> Result<
         on: Some(shared.node.me.node.clone()),
         metadata: BTreeMap::new(),
         attached: true,
+        replaces_failed: true,
     };
     let (host, cell) = register::ask(sworm, registering, ASK_LIMIT).await?;
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let (control, _) = mpsc::unbounded_channel();
     let pid = cell.pid(&shared.name, &name, &host);
-    let mailbox = Arc::new(InboxMailbox { sender, replies: shared.clone() as Arc<dyn Replies> });
+    let mailbox = Arc::new(InboxMailbox { sender, sworm: shared.clone() });
     shared.slots().insert(name, Slot { since: pid.epoch, mailbox, control, task: None });
     Ok(Inbox { pid, birth: cell.birth, sworm: sworm.clone(), receiver })
 }
 
 struct InboxMailbox<M: Message> {
     sender: mpsc::Sender<Received<M>>,
-    replies: Arc<dyn Replies>,
+    sworm: Arc<SwormShared>,
 }
 
-impl<M: Message> AnyMailbox for InboxMailbox<M> {
-    fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
-        if *parcel.message != *M::ID {
-            return Err((parcel, NotTaken::Unknown));
-        }
-        let room = match reserve(&self.sender) {
-            Ok(room) => room,
-            Err(why) => return Err((parcel, why)),
-        };
+impl<M: Message> InboxMailbox<M> {
+    /// Decodes a message and puts it in; what cannot be decoded is refused.
+    fn take(&self, room: mpsc::Permit<'_, Received<M>>, parcel: RemoteParcel) {
         // People's code, in the node's own task.
-        match panics::guarded(|| M::CODEC.decode(&parcel.payload).map_err(|error| error.to_string())).flatten() {
+        let decode = || scope::decoding(&self.sworm.node, || M::CODEC.decode(&parcel.payload));
+        match panics::guarded(|| decode().map_err(|error| error.to_string())).flatten() {
             Ok(message) => {
-                let back = RemoteReply { done: parcel.cast, parcel, replies: self.replies.clone() };
+                let back = RemoteReply { done: parcel.cast, parcel, replies: self.sworm.clone() };
                 room.send((message, ReplyTo { to: Answerer::Remote(back) }));
             }
             Err(why) => {
                 let error = CallError::Undecodable { what: M::ID.into(), why };
-                self.replies.reply(&parcel, Err(error));
+                self.sworm.reply(&parcel, Err(error));
             }
         }
-        Ok(())
+    }
+}
+
+impl<M: Message> AnyMailbox for InboxMailbox<M> {
+    fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
+        if *parcel.message != *M::ID {
+            return Err((parcel, NotTaken::Unknown));
+        }
+        match reserve(&self.sender) {
+            Ok(room) => {
+                self.take(room, parcel);
+                Ok(())
+            }
+            Err(why) => Err((parcel, why)),
+        }
+    }
+
+    fn deliver_waiting<'a>(&'a self, parcel: &'a mut Option<RemoteParcel>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Ok(room) = self.sender.reserve().await
+                && let Some(parcel) = parcel.take()
+            {
+                self.take(room, parcel);
+            }
+        })
     }
 
     fn deliver_local(&self, id: &str, call: &mut Option<Box<dyn Any + Send>>) -> Result<(), NotTaken> {
         if id != M::ID {
             return Err(NotTaken::Unknown);
         }
-        let room = reserve(&self.sender)?;
-        let taken = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok()).ok_or(NotTaken::Unknown)?;
-        let LocalCall { message, to, .. } = *taken;
-        let message = message.ok_or(NotTaken::Unknown)?;
-        room.send((message, ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local) }));
-        Ok(())
+        put(reserve(&self.sender)?, call)
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { drop(self.sender.reserve().await) })
+    fn deliver_later<'a>(
+        &'a self,
+        id: &'a str,
+        call: &'a mut Option<Box<dyn Any + Send>>,
+    ) -> BoxFuture<'a, Result<(), NotTaken>> {
+        Box::pin(async move {
+            if id != M::ID {
+                return Err(NotTaken::Unknown);
+            }
+            put(self.sender.reserve().await.map_err(|_| NotTaken::Closed)?, call)
+        })
     }
+}
+
+fn put<M: Message>(
+    room: mpsc::Permit<'_, Received<M>>,
+    call: &mut Option<Box<dyn Any + Send>>,
+) -> Result<(), NotTaken> {
+    let taken = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok()).ok_or(NotTaken::Unknown)?;
+    let LocalCall { message, to, .. } = *taken;
+    let message = message.ok_or(NotTaken::Unknown)?;
+    room.send((message, ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local) }));
+    Ok(())
 }

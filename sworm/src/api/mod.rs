@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod events;
+mod groups;
 mod inbox;
 mod moves;
 mod network;
@@ -13,10 +14,12 @@ mod registration;
 mod spec;
 mod sworm;
 mod voters;
+mod way;
 
 pub use builder::NodeBuilder;
 pub use call::CallBuilder;
 pub use events::Events;
+pub use groups::MultiCallBuilder;
 pub use inbox::{Inbox, ReplyTo};
 #[cfg(feature = "faults")]
 pub use moves::drain_within;

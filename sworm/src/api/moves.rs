@@ -31,6 +31,9 @@ impl Sworm {
         match self.shared.ask(ask, ASK_LIMIT).await {
             Ok(Asked::Answer(Ok(Done::Moved { host, cell, .. }))) => Ok(cell.pid(&self.shared.name, &name, &host)),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(MoveError::NotRegistered { name: name.to_string() }),
+            Ok(Asked::Answer(Err(Refusal::Failed { reason }))) => {
+                Err(MoveError::Failed { name: name.to_string(), reason: reason.to_string() })
+            }
             Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(MoveError::NoMajority { why }),
             Ok(Asked::Answer(Err(refusal))) => Err(MoveError::NoCandidate { why: refusal.why() }),
             Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(MoveError::Timeout { after: ASK_LIMIT }),
@@ -81,13 +84,16 @@ impl Sworm {
 impl Node {
     /// Empties this node: all its workers move to other nodes with their states, and it takes none in, for maintenance or
     /// before it ends, in the sworms that it has opened and in those that it opens later. It stays a member and can be asked
-    /// for everything. What cannot move (names of tasks, workers that no other node can run) goes on here, is reported, and
-    /// moves when it can. [`undrain`](Node::undrain) ends it.
+    /// for everything. [`undrain`](Node::undrain) ends it.
+    ///
+    /// It is `Ok` when there is nothing left that could move. What cannot move (names of tasks, workers that no other node can
+    /// run, on the only node all of them) goes on here, is listed in [`Drained::stays`], and moves when it can. A name whose worker
+    /// has failed has nothing to move: it is not listed, and stays as it is when this node has left.
     ///
     /// # Errors
     ///
-    /// [`MoveError::NotEmptied`] after 60 s, with what has moved and what has not and why; the rest goes on moving all the
-    /// same. [`MoveError::Undrained`] at once when that is called meanwhile. [`MoveError::Stopped`] and
+    /// [`MoveError::NotEmptied`] when something is still on its way, or waits for its turn, after 60 s: with what has moved and
+    /// what has not and why; the rest goes on moving all the same. [`MoveError::Undrained`] at once when that is called meanwhile. [`MoveError::Stopped`] and
     /// [`MoveError::NodeFailed`].
     pub async fn drain(&self) -> Result<Drained, MoveError> {
         self.drain_within(DRAIN_LIMIT).await

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::{NodeBuilder, Sworm, SwormSpec};
 use crate::core::Input;
@@ -12,17 +13,19 @@ use crate::core::ids::{Incarnation, NodeId};
 use crate::core::membership::{Linked, MemberState};
 use crate::error::{LeaveError, OpenError};
 use crate::node::frame::Frame;
-use crate::node::sworm::Opened;
+use crate::node::sworm::{Opened, SwormShared};
 use crate::node::{Life, NodeShared, have_ended, open};
 use crate::transport::Class;
 use crate::transport::local::LocalAnnouncement;
 
-/// How long a leave may take.
+/// How long a leave may take without any worker going.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);
 /// What a leave may take beyond its limit, to park what is left and close.
 const LEAVE_SLACK: Duration = Duration::from_secs(15);
 /// How long opening a sworm waits for the others.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether it is the others that are waited for.
+const OPEN_STEP: Duration = Duration::from_millis(50);
 
 /// One running node. Clones are handles to the same node; [`leave`](Node::leave), [`close`](Node::close) or dropping the
 /// last handle ends it (a drop is like a crash: nothing is handed over, and the other nodes start its workers from what
@@ -42,6 +45,37 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.shared.stop(None);
     }
+}
+
+/// Waits until a node has left a sworm, as long as it gets on with that.
+async fn left(sworm: &SwormShared, limit: Duration) -> Option<Opened> {
+    let limit = limit.saturating_add(LEAVE_SLACK);
+    let mut opened = sworm.opened.clone();
+    loop {
+        let before = sworm.slots().len();
+        match timeout(limit, opened.wait_for(|now| matches!(now, Opened::Left { .. }))).await {
+            Ok(Ok(left)) => return Some(left.clone()),
+            Ok(Err(_)) => return None,
+            Err(_) if sworm.slots().len() < before => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Waits until a sworm has been opened, or was not. What this node does itself does not count: recovering a million names
+/// takes a minute.
+async fn settled(sworm: &SwormShared, limit: Duration) -> Option<Opened> {
+    let mut opened = sworm.opened.clone();
+    let mut waited = Duration::ZERO;
+    while waited < limit {
+        let step = OPEN_STEP.min(limit - waited);
+        match timeout(step, opened.wait_for(|now| *now != Opened::Joining)).await {
+            Ok(settled) => return settled.ok().map(|now| now.clone()),
+            Err(_) if sworm.at_work.load(Relaxed) => {}
+            Err(_) => waited += step,
+        }
+    }
+    None
 }
 
 /// A node of the cluster, as this node sees it.
@@ -109,7 +143,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Disagreed`] when another node, or this one before, opened it with other settings, [`OpenError::Timeout`] after 30 s, and
+    /// [`OpenError::Disagreed`] when another node, or this one before, opened it with other settings, [`OpenError::Timeout`] after
+    /// 30 s without the others (the time that this node needs to recover its own names does not count, some 65 µs each), and
     /// the others of [`OpenError`]. The sworm is not open then and can be opened anew.
     pub async fn sworm(&self, spec: impl Into<SwormSpec>) -> Result<Sworm, OpenError> {
         self.open_within(&spec.into(), OPEN_LIMIT).await
@@ -121,22 +156,21 @@ impl Node {
             open::close(&refused).await;
         }
         let shared = open::open(node, spec)?;
-        let mut opened = shared.opened.clone();
         let mut stopping = node.stopping();
         let settled = tokio::select! {
-            settled = timeout(limit, opened.wait_for(|now| *now != Opened::Joining)) => settled,
+            settled = settled(&shared, limit) => settled,
             _ = stopping.wait_for(Life::is_over) => return Err(self.stopped_open()),
         };
         let sworm = spec.name.clone();
-        let error = match settled.map(|now| now.map(|now| now.clone())) {
-            Ok(Ok(Opened::Ready)) => return Ok(Sworm::new(shared)),
-            Ok(Ok(Opened::Left { .. })) => return Err(self.stopped_open()),
-            Ok(Err(_)) if node.has_stopped() => return Err(self.stopped_open()),
-            Ok(Ok(Opened::Disagreed { node, theirs })) => {
+        let error = match settled {
+            Some(Opened::Ready) => return Ok(Sworm::new(shared)),
+            Some(Opened::Left { .. }) => return Err(self.stopped_open()),
+            Some(Opened::Disagreed { node, theirs }) => {
                 OpenError::Disagreed { sworm, node, theirs: theirs.to_string(), ours: spec.agreed() }
             }
-            // An error: somebody else who waited for it has given up, and ended it.
-            Ok(Ok(Opened::Joining) | Err(_)) | Err(_) => OpenError::Timeout { sworm, after: limit },
+            _ if node.has_stopped() => return Err(self.stopped_open()),
+            // Somebody else who waited for it may have given up, and ended it.
+            Some(Opened::Joining) | None => OpenError::Timeout { sworm, after: limit },
         };
         open::close(&shared).await;
         Err(error)
@@ -183,37 +217,45 @@ impl Node {
         members
     }
 
-    /// Leaves in good order: hands every worker over with its state, parks in the store what nobody can take, then
-    /// stops. Takes at most 45 s; usually as long as the states take to travel.
+    /// Leaves in good order: hands every worker over with its state, parks in the store what no other node can take, then
+    /// stops. Takes as long as the states take to travel, and gives up when none has gone for 30 s.
     ///
     /// # Errors
     ///
     /// [`LeaveError`]; the node has stopped in any case.
     pub async fn leave(&self) -> crate::Result<()> {
+        self.leave_within(LEAVE_LIMIT).await
+    }
+
+    /// The same, with another limit: it gives up when no worker has gone for that long, and then takes up to 15 s to park
+    /// those that are left.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaveError`]; the node has stopped in any case.
+    pub async fn leave_within(&self, limit: Duration) -> crate::Result<()> {
         let shared = &self.guard.shared;
         if shared.has_stopped() {
             return Err(shared.stopped_as(LeaveError::Stopped, LeaveError::Store).into());
         }
-        let until_ms = shared.mono_ms() + u64::try_from(LEAVE_LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = shared.mono_ms().saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let sworms: Vec<_> = shared.sworms().values().cloned().collect();
         for sworm in &sworms {
             sworm.input(Input::Leave { until_ms });
         }
-        let deadline = Instant::now() + LEAVE_LIMIT + LEAVE_SLACK;
-        let mut in_time = true;
+        let (mut in_time, mut not_handed_over) = (true, 0);
         for sworm in &sworms {
-            let mut opened = sworm.opened.clone();
-            let left = timeout_at(deadline, opened.wait_for(|now| matches!(now, Opened::Left { .. }))).await;
-            match left.map(|now| now.map(|now| now.clone())) {
-                Ok(Ok(Opened::Left { parked })) if parked > 0 => {
+            match left(sworm, limit).await {
+                Some(Opened::Left { parked, late: true }) => not_handed_over += parked,
+                Some(Opened::Left { parked, late: false }) if parked > 0 => {
                     tracing::info!(
                         sworm = &*sworm.name,
                         parked,
                         "workers stay in the store, since nobody could take them"
                     );
                 }
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) | Err(_) => in_time = false,
+                Some(_) => {}
+                None => in_time = false,
             }
         }
         if let Ok(goodbye) = Frame::Goodbye(shared.me.clone()).encode() {
@@ -223,6 +265,7 @@ impl Node {
         match (in_time, shared.failure()) {
             (_, Some(why)) => Err(LeaveError::Store(why).into()),
             (false, None) => Err(LeaveError::Timeout.into()),
+            (true, None) if not_handed_over > 0 => Err(LeaveError::NotHandedOver { parked: not_handed_over }.into()),
             (true, None) => closed,
         }
     }
@@ -270,6 +313,23 @@ mod tests {
         node.guard.shared.introduced.send_replace(met);
         let sworm = node.open_within(&spec, OPEN_LIMIT).await.expect("it can now");
         assert_eq!(sworm.nodes(), [node.id().clone()]);
+        node.close().await.expect("closes");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_node_does_itself_does_not_count_when_it_waits_for_the_others() {
+        let node = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("starts");
+        node.guard.shared.introduced.send_replace(Introduction::Waiting);
+        let spec = SwormSpec::new("s");
+        let shared = open::open(&node.guard.shared, &spec).expect("it is opened");
+        let limit = Duration::from_millis(100);
+        let recovered = shared.clone();
+        let work = move |_: &mut _| {
+            std::thread::sleep(limit * 5);
+            recovered.input(Input::Introduced);
+        };
+        shared.senders.looks.send(Box::new(work)).expect("its driver runs");
+        node.open_within(&spec, limit).await.expect("nobody else was waited for");
         node.close().await.expect("closes");
     }
 

@@ -4,23 +4,46 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::Sworm;
 use super::call::{self, CallBuilder};
-use crate::core::ids::Pid;
+use crate::core::Entry;
+use crate::core::ids::{Epoch, Peer, Pid};
 use crate::error::CallError;
+use crate::node::{scope, sworm_hash};
 use crate::worker::{Request, Target};
 
 /// A reference to the worker of type `W` under a name, wherever it runs and wherever it moves.
+///
+/// It can be a part of messages, replies, registered values and states: it travels as the pid of its present worker, and is
+/// usable on the node that decodes it, if that has opened the reference's sworm. If it has not, that is an error of decoding
+/// ([`CallError::Undecodable`], or a failed start that is tried again), and so it is where serde decodes one without a node.
 pub struct Ref<W> {
     sworm: Sworm,
     name: Arc<str>,
-    pid: Pid,
+    last: Last,
     target: PhantomData<fn() -> W>,
+}
+
+/// The worker that was there when the reference came about: what its pid has beside the sworm and the name.
+#[derive(Clone)]
+struct Last {
+    host: Peer,
+    epoch: Epoch,
 }
 
 impl<W: Target> Ref<W> {
     pub(crate) fn new(sworm: Sworm, name: Arc<str>, pid: Pid) -> Self {
-        Self { sworm, name, pid, target: PhantomData }
+        let Pid { node, incarnation, epoch, .. } = pid;
+        Self { sworm, name, last: Last { host: Peer { node, incarnation }, epoch }, target: PhantomData }
+    }
+
+    /// A reference to what a look-up has found.
+    pub(super) fn found(sworm: Sworm, name: Arc<str>, entry: &Entry) -> Self {
+        let last = Last { host: entry.host.clone(), epoch: entry.cell.since };
+        Self { sworm, name, last, target: PhantomData }
     }
 
     /// The name.
@@ -32,7 +55,11 @@ impl<W: Target> Ref<W> {
     pub fn pid(&self) -> Pid {
         match self.sworm.shared.index.get(&self.name) {
             Some(entry) => entry.cell.pid(&self.sworm.shared.name, &self.name, &entry.host),
-            None => self.pid.clone(),
+            None => {
+                let Last { host, epoch } = self.last.clone();
+                let (sworm, name) = (self.sworm.shared.name.clone(), self.name.clone());
+                Pid { sworm, name, node: host.node, incarnation: host.incarnation, epoch }
+            }
         }
     }
 
@@ -90,7 +117,7 @@ impl<W: Target> Ref<W> {
 
 impl<W> Clone for Ref<W> {
     fn clone(&self) -> Self {
-        Self { sworm: self.sworm.clone(), name: self.name.clone(), pid: self.pid.clone(), target: PhantomData }
+        Self { sworm: self.sworm.clone(), name: self.name.clone(), last: self.last.clone(), target: PhantomData }
     }
 }
 
@@ -101,6 +128,26 @@ impl<W> PartialEq for Ref<W> {
 }
 
 impl<W> Eq for Ref<W> {}
+
+impl<W: Target> Serialize for Ref<W> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pid().serialize(serializer)
+    }
+}
+
+impl<'de, W: Target> Deserialize<'de> for Ref<W> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pid = Pid::deserialize(deserializer)?;
+        let node = scope::here().ok_or_else(|| {
+            D::Error::custom("a `Ref` is decoded by a node: in a message, a reply, or what a worker starts from")
+        })?;
+        let shared = node.sworms().get(&sworm_hash(&pid.sworm)).cloned();
+        let shared = shared.ok_or_else(|| {
+            D::Error::custom(format_args!("sworm {:?} is not open on node {}", pid.sworm, node.me.node))
+        })?;
+        Ok(Self::new(Sworm::new(shared), pid.name.clone(), pid))
+    }
+}
 
 impl<W> fmt::Debug for Ref<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

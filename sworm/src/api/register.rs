@@ -41,11 +41,12 @@ pub struct RegisterBuilder<W> {
     timeout: Duration,
     on: Option<NodeId>,
     metadata: BTreeMap<String, String>,
+    replaces_failed: bool,
 }
 
 impl<W: Lifecycle> RegisterBuilder<W> {
     pub(super) fn new(sworm: Sworm, name: Arc<str>, value: W) -> Self {
-        Self { sworm, name, value, timeout: ASK_LIMIT, on: None, metadata: BTreeMap::new() }
+        Self { sworm, name, value, timeout: ASK_LIMIT, on: None, metadata: BTreeMap::new(), replaces_failed: true }
     }
 
     /// How long to wait for the answer (default 10 s).
@@ -64,6 +65,12 @@ impl<W: Lifecycle> RegisterBuilder<W> {
     /// Something that look-ups tell of the name.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Leaves a name alone whose worker has failed.
+    pub(super) fn unless_failed(mut self) -> Self {
+        self.replaces_failed = false;
         self
     }
 
@@ -92,6 +99,7 @@ impl<W: Lifecycle> RegisterBuilder<W> {
             on: self.on,
             metadata: self.metadata,
             attached: false,
+            replaces_failed: self.replaces_failed,
         };
         let (host, cell) = ask(&self.sworm, registering, self.timeout).await?;
         let pid = cell.pid(&self.sworm.shared.name, &self.name, &host);
@@ -105,9 +113,10 @@ pub(super) async fn ask(
     registering: Registering,
     limit: Duration,
 ) -> Result<(Peer, Arc<NameCell>), RegisterError> {
+    let name = registering.name.clone();
     match sworm.shared.ask(Ask::Register(Box::new(registering)), limit).await {
         Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => Ok((host, cell)),
-        Ok(Asked::Answer(Err(refusal))) => Err(refused(refusal, limit)),
+        Ok(Asked::Answer(Err(refusal))) => Err(refused(&name, refusal, limit)),
         Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(RegisterError::Timeout { after: limit }),
         Err(_) => {
             Err(sworm.shared.node.stopped_as(RegisterError::Stopped, |reason| RegisterError::NodeFailed { reason }))
@@ -115,13 +124,14 @@ pub(super) async fn ask(
     }
 }
 
-fn refused(refusal: Refusal, limit: Duration) -> RegisterError {
+fn refused(name: &str, refusal: Refusal, limit: Duration) -> RegisterError {
     match refusal {
         Refusal::AlreadyRegistered { pid, worker_type } => {
             RegisterError::AlreadyRegistered { pid, worker_type: worker_type.to_string() }
         }
         Refusal::StartFailed { timed_out: true, .. } => RegisterError::StartTimedOut,
         Refusal::StartFailed { reason, .. } => RegisterError::StartFailed { reason },
+        Refusal::Failed { reason } => RegisterError::Failed { name: name.to_owned(), reason: reason.to_string() },
         Refusal::NoCandidate { why } => RegisterError::NoCandidate { why },
         Refusal::UnknownStrategy { name, node, known } => RegisterError::UnknownStrategy { name, node, known },
         Refusal::NoMajority { why } => RegisterError::NoMajority { why },

@@ -46,7 +46,8 @@ pub enum RegistrationState {
     Recovering,
     /// It was stopped with its state saved, since nobody could take it over. Calls wait for it.
     Parked,
-    /// It is not started again. `register_name` may replace it.
+    /// It has no worker, and is not started again by itself. [`restart_name`](crate::Sworm::restart_name) starts it from its
+    /// last durable state, [`register_name`](crate::Sworm::register_name) replaces it.
     Failed {
         /// Why.
         reason: String,

@@ -53,6 +53,10 @@ pub enum Mode {
     /// their states, refuses requests with `NoMajority`, and takes part again when it is back. What a node runs starts elsewhere
     /// when a majority has not heard of it for twice its lease and 3 s more: 9.5 s, unless [`SwormSpec::lease`] says otherwise.
     ///
+    /// Before the voters have found each other a request waits for that as long as it may, and is refused with `NoMajority` then;
+    /// after it, at once. A node that hears of a majority again starts what it had parked when all members are heard of, which
+    /// takes a moment; where one of them is silent too, when the majority has waited as long for that one.
+    ///
     /// It rests on clocks that run apart by less than a twentieth, and on each node id being started once. A process that is
     /// suspended in mid-handler (a stopped virtual machine) finishes that step when it goes on: only the reply is held back.
     Majority,

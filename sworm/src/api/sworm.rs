@@ -8,12 +8,12 @@ use super::register::RegisterBuilder;
 use super::{Events, Inbox, Ref, Registration};
 use crate::core::Entry;
 use crate::core::cell::{Kind, NameState};
-use crate::core::ids::{MAX_LABEL_BYTES, NodeId};
+use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Pid};
 use crate::core::message::{Ask, Done, Refusal};
 use crate::core::placement::Explanation;
-use crate::error::{GroupError, RegisterError, UnregisterError};
+use crate::error::{GroupError, RegisterError, RestartError, UnregisterError};
 use crate::node::sworm::{Asked, SwormShared};
-use crate::worker::{Lifecycle, Message, Target};
+use crate::worker::{Lifecycle, Message, Target, outbox};
 
 /// How long registrations, ends of names and group changes wait for their answer, unless told otherwise.
 pub(crate) const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -36,6 +36,9 @@ impl Sworm {
 
     /// Starts a worker under a name, on the node that its distribution strategy chooses. The value is what it starts
     /// from, here or anywhere, now and later. Of any number of concurrent registrations of one name exactly one is `Ok`.
+    ///
+    /// A name whose worker has [failed](crate::RegistrationState::Failed) is replaced: that lineage ends, and its saved states
+    /// go with it. To start it again from its state there is [`restart_name`](Sworm::restart_name).
     ///
     /// With a store, `Ok` means that the registration is on the disk of the worker's node, unless the sworm was opened
     /// with [`Ack::Memory`](crate::Ack::Memory).
@@ -64,16 +67,14 @@ impl Sworm {
     }
 
     /// Finds a worker. Reads this node's copy of the directory: no network, no waiting. `None` if there is no such name,
-    /// or if it is of another type ([`whereis`](Sworm::whereis) tells).
+    /// or if it is of another type ([`whereis`](Sworm::whereis) tells). A name is found while its worker starts, moves or is
+    /// recovered, and when it has failed: a call waits in the first cases, and gets
+    /// [`CallError::Failed`](crate::CallError::Failed) in the last.
     pub fn whereis_name<W: Target>(&self, name: impl AsRef<str>) -> Option<Ref<W>> {
-        let name: &str = name.as_ref();
-        let entry = self.shared.index.get(name)?;
-        if *entry.cell.spec.worker_type != *W::type_name() {
-            return None;
-        }
-        let name: Arc<str> = name.into();
-        let pid = entry.cell.pid(&self.shared.name, &name, &entry.host);
-        Some(Ref::new(self.clone(), name, pid))
+        self.shared.index.look(name.as_ref(), |found| {
+            let (name, entry) = found.filter(|(_, entry)| *entry.cell.spec.worker_type == *W::type_name())?;
+            Some(Ref::found(self.clone(), name.clone(), entry))
+        })
     }
 
     /// What is known of a name, whatever its type; reads this node's copy of the directory.
@@ -113,36 +114,36 @@ impl Sworm {
         explained.unwrap_or_else(|| Explanation::none(name, strategy, "this node has stopped"))
     }
 
-    /// Finds a worker, or starts it from the value that the closure makes. If somebody else is faster, theirs is found.
+    /// Finds a worker, or starts it from the value that the closure makes. If somebody else is faster, theirs is found. One that
+    /// has failed is not replaced, so that this does not get around the limit of restarts.
     ///
     /// # Errors
     ///
-    /// See [`RegisterError`]; [`RegisterError::WrongType`] when the name has another type.
+    /// See [`RegisterError`]; [`RegisterError::WrongType`] when the name has another type, [`RegisterError::Failed`] when its
+    /// worker has failed: [`restart_name`](Sworm::restart_name) starts it again from its state.
     pub async fn whereis_or_register_name<W: Lifecycle>(
         &self,
         name: impl AsRef<str>,
         value: impl FnOnce() -> W,
     ) -> Result<Ref<W>, RegisterError> {
         let name = name.as_ref();
-        if let Some(entry) = self.shared.index.get(name).filter(is_there) {
+        if let Some(entry) = self.shared.index.get(name) {
+            if let NameState::Failed { reason } = &entry.cell.state {
+                return Err(RegisterError::Failed { name: name.to_owned(), reason: reason.to_string() });
+            }
             return self.typed(
                 name,
                 &entry.cell.spec.worker_type,
                 entry.cell.pid(&self.shared.name, &name.into(), &entry.host),
             );
         }
-        match self.register_name(name, value()).await {
+        match self.register(name, value()).unless_failed().await {
             Err(RegisterError::AlreadyRegistered { pid, worker_type }) => self.typed(name, &worker_type, pid),
             other => other,
         }
     }
 
-    fn typed<W: Lifecycle>(
-        &self,
-        name: &str,
-        found: &str,
-        pid: crate::core::ids::Pid,
-    ) -> Result<Ref<W>, RegisterError> {
+    fn typed<W: Lifecycle>(&self, name: &str, found: &str, pid: Pid) -> Result<Ref<W>, RegisterError> {
         if found == W::NAME {
             return Ok(Ref::new(self.clone(), name.into(), pid));
         }
@@ -168,6 +169,31 @@ impl Sworm {
                 .shared
                 .node
                 .stopped_as(UnregisterError::Stopped, |reason| UnregisterError::NodeFailed { reason })),
+        }
+    }
+
+    /// Starts the worker of a name again that has [failed](crate::RegistrationState::Failed), from its last durable state if
+    /// its type saves any, else from its registered value, and gives its pid. Its restarts are forgotten: it has as many as at
+    /// first. A worker that runs is left alone; then its pid is given.
+    ///
+    /// # Errors
+    ///
+    /// See [`RestartError`]. Waits 10 s at most.
+    pub async fn restart_name(&self, name: impl AsRef<str>) -> Result<Pid, RestartError> {
+        let name: Arc<str> = name.as_ref().into();
+        match self.shared.ask(Ask::Restart { name: name.clone() }, ASK_LIMIT).await {
+            Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => Ok(cell.pid(&self.shared.name, &name, &host)),
+            Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
+                Err(RestartError::NotRegistered { name: name.to_string() })
+            }
+            Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(RestartError::NoMajority { why }),
+            Ok(Asked::Answer(Err(Refusal::Again | Refusal::Failed { .. }) | Ok(_)) | Asked::Expired) => {
+                Err(RestartError::Timeout { after: ASK_LIMIT })
+            }
+            Ok(Asked::Answer(Err(refusal))) => Err(RestartError::NoCandidate { why: refusal.why() }),
+            Err(_) => {
+                Err(self.shared.node.stopped_as(RestartError::Stopped, |reason| RestartError::NodeFailed { reason }))
+            }
         }
     }
 
@@ -238,7 +264,9 @@ impl Sworm {
         self.shared.index.nodes()
     }
 
-    /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves.
+    /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves, and comes back with
+    /// it. In a handler of a worker with `snapshot = "each"` that happens when its state is durable, and errors are in the
+    /// log only.
     ///
     /// # Errors
     ///
@@ -248,7 +276,7 @@ impl Sworm {
         self.regroup(name.clone(), Ask::Join { name, group }).await
     }
 
-    /// Takes a worker out of a group; twice is the same as once.
+    /// Takes a worker out of a group; twice is the same as once. Otherwise as [`join`](Self::join).
     ///
     /// # Errors
     ///
@@ -259,9 +287,25 @@ impl Sworm {
     }
 
     async fn regroup(&self, name: Arc<str>, ask: Ask) -> Result<(), GroupError> {
+        let Some(outbox) = outbox::present() else { return self.regroup_now(&name, ask).await };
+        let sworm = self.clone();
+        outbox.push(move || {
+            Box::pin(async move {
+                if let Err(error) = sworm.regroup_now(&name, ask).await {
+                    tracing::warn!(%name, %error, "what a handler has changed of a group was not done");
+                }
+            })
+        });
+        Ok(())
+    }
+
+    async fn regroup_now(&self, name: &str, ask: Ask) -> Result<(), GroupError> {
         match self.shared.ask(ask, ASK_LIMIT).await {
             Ok(Asked::Answer(Ok(Done::Regrouped { .. }))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(GroupError::NotRegistered { name: name.to_string() }),
+            Ok(Asked::Answer(Err(Refusal::Failed { reason }))) => {
+                Err(GroupError::Failed { name: name.to_string(), reason: reason.to_string() })
+            }
             Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(GroupError::NoMajority { why }),
             Ok(Asked::Answer(_) | Asked::Expired) => Err(GroupError::Timeout { after: ASK_LIMIT }),
             Err(_) => Err(self.shared.node.stopped_as(GroupError::Stopped, |reason| GroupError::NodeFailed { reason })),
@@ -273,11 +317,6 @@ impl Sworm {
         let names = self.shared.index.group(group.as_ref());
         names.iter().filter_map(|name| self.whereis(name)).collect()
     }
-}
-
-/// Whether a name has a worker that can be found, rather than one that failed.
-fn is_there(entry: &Entry) -> bool {
-    !matches!(entry.cell.state, NameState::Failed { .. })
 }
 
 fn checked_group(group: &str) -> Result<Arc<str>, GroupError> {

@@ -10,7 +10,6 @@ use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Refusal, Registering};
 use super::placement::Placing;
 use super::rare::Rare;
-use super::snapshots::STATE_WAIT_MS;
 use super::state::Core;
 use super::{Effect, Notice};
 use crate::strategy::score;
@@ -26,6 +25,7 @@ pub struct Queue {
 enum Job {
     Register { request: RequestId, registering: Box<Registering> },
     Unregister { request: RequestId, birth: Option<Birth> },
+    Restart { request: RequestId },
 }
 
 /// What was decided and is not yet seen in the directory.
@@ -52,12 +52,15 @@ const HOST_WAIT_MS: u64 = 15_000;
 const TELL_AGAIN_MS: u64 = 1_000;
 /// How soon a refused grant is decided anew.
 const REFUSED_WAIT_MS: u64 = 50;
-/// How long the receiver of a released name may take to start it before its arbiter lets another adopt it.
-const RELEASE_WAIT_MS: u64 = 5_000;
-/// How soon an adoption without a candidate is tried again.
-const ADOPT_AGAIN_MS: u64 = 500;
 /// At most this many requests wait per name; more are told to ask again.
 const MAX_JOBS: usize = 4_096;
+
+impl Queue {
+    /// Whether something that was decided is not seen in the directory yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.active.is_some()
+    }
+}
 
 impl Core {
     pub(super) fn is_arbiter(&self, name: &str) -> bool {
@@ -69,6 +72,7 @@ impl Core {
         let job = match ask {
             Ask::Register(registering) => Job::Register { request, registering },
             Ask::Unregister { birth, .. } => Job::Unregister { request, birth },
+            Ask::Restart { .. } => Job::Restart { request },
             Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
             Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
             Ask::Move { to, .. } => return self.on_ask_move(&request, &name, &to),
@@ -108,16 +112,23 @@ impl Core {
         if let Some(active) = queue.active.take() {
             queue.active = self.still_active(name, active);
         }
+        if self.never_starts(name, &queue) {
+            queue.active = None;
+        }
         while queue.active.is_none() {
             let Some(job) = queue.jobs.front().cloned() else { break };
             match self.run_job(name, &job) {
-                Step::Done => {
-                    queue.jobs.pop_front();
+                Step::Done => drop(queue.jobs.pop_front()),
+                // What waits for a worker that may never start must not keep the name from being ended.
+                Step::Wait => {
+                    let Some(place) = queue.jobs.iter().position(Job::ends_it) else { break };
+                    for job in queue.jobs.drain(..place) {
+                        self.answer_to(job.request(), Err(Refusal::Again));
+                    }
                 }
-                Step::Wait => break,
                 Step::Active(active) => {
                     queue.active = Some(active);
-                    if matches!(job, Job::Unregister { .. }) {
+                    if job.ends_it() {
                         queue.jobs.pop_front();
                     }
                 }
@@ -126,6 +137,13 @@ impl Core {
         if !queue.jobs.is_empty() || queue.active.is_some() {
             self.queues.insert(name.clone(), queue);
         }
+    }
+
+    /// Whether a name is to end whose worker, which ran before, has not started where it was granted to.
+    fn never_starts(&self, name: &Arc<str>, queue: &Queue) -> bool {
+        matches!(&queue.active, Some(Active::Granted { grant, .. }) if grant.adoption)
+            && queue.jobs.iter().any(Job::ends_it)
+            && matches!(self.standing(name), Standing::Claimed { cell, .. } if cell.state == NameState::Starting)
     }
 
     /// Whether the directory does not show yet what was decided.
@@ -166,6 +184,7 @@ impl Core {
         match job {
             Job::Register { request, registering } => self.run_register(name, request, registering),
             Job::Unregister { request, birth } => self.run_unregister(name, request, *birth),
+            Job::Restart { request } => self.run_restart(name, request),
         }
     }
 
@@ -174,6 +193,10 @@ impl Core {
         if let Some((host, cell)) = standing.cell() {
             let claimed = matches!(standing, Standing::Claimed { .. });
             match &cell.state {
+                NameState::Failed { reason } if !registering.replaces_failed => {
+                    self.answer_to(request, Err(Refusal::Failed { reason: reason.clone() }));
+                    return Step::Done;
+                }
                 NameState::Failed { .. } => {
                     let births = self.directory.births(name);
                     self.directory.ban(name, births);
@@ -234,6 +257,70 @@ impl Core {
                 Step::Active(self.grant(name, to, cell, false))
             }
         }
+    }
+
+    /// Starts a worker that has failed where its state is, as one whose node is gone is started.
+    fn run_restart(&mut self, name: &Arc<str>, request: &RequestId) -> Step {
+        let (host, cell) = match self.standing(name) {
+            Standing::Free => {
+                self.answer_to(request, Err(Refusal::NotRegistered));
+                return Step::Done;
+            }
+            Standing::Claimed { cell, .. } if cell.state == NameState::Starting => return self.later(request),
+            // Its own, asked again: the host confirms it when it is durable.
+            Standing::Claimed { host, cell } if cell.request == *request => {
+                return Step::Active(self.grant(name, host, (*cell).clone(), true));
+            }
+            Standing::Claimed { host, cell } => {
+                self.answer_to(request, Ok(Done::Registered { name: name.clone(), host, cell }));
+                return Step::Done;
+            }
+            Standing::Source { host, cell } => (host, cell),
+        };
+        let has_failed = matches!(cell.state, NameState::Failed { .. });
+        let settled_for = self.settled_since_ms.map_or(0, |since| self.now.mono_ms.saturating_sub(since));
+        if !has_failed
+            || !self.may_be_adopted(name)
+            || self.members_are_missing()
+            || self.waits_for_holders(name, &cell, settled_for)
+        {
+            return self.later(request);
+        }
+        if self.holders_are_missing(&cell) {
+            self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
+        }
+        match self.place_adopted(name, &cell) {
+            Err(refusal) => {
+                self.answer_to(request, Err(refusal));
+                Step::Done
+            }
+            Ok(to) => {
+                let epoch = self.adoption_epoch(name, &host, &cell);
+                let assigned = self.hybrid();
+                let again = NameCell {
+                    epoch,
+                    since: epoch,
+                    assigned,
+                    request: request.clone(),
+                    restarts: Rare::default(),
+                    state: NameState::Starting,
+                    ..(*cell).clone()
+                };
+                Step::Active(self.grant(name, to, again, true))
+            }
+        }
+    }
+
+    /// Nothing is kept for whoever asks for this too early: it keeps nobody else from the name.
+    fn later(&mut self, request: &RequestId) -> Step {
+        self.answer_to(request, Err(Refusal::Again));
+        Step::Done
+    }
+
+    /// Gives a name that has nobody to a node, before anything that waits for it.
+    pub(super) fn grant_adoption(&mut self, name: &Arc<str>, to: Peer, cell: NameCell) {
+        let active = self.grant(name, to, cell, true);
+        self.queues.entry(name.clone()).or_default().active = Some(active);
     }
 
     fn grant(&mut self, name: &Arc<str>, to: Peer, cell: NameCell, adoption: bool) -> Active {
@@ -345,129 +432,6 @@ impl Core {
         }
     }
 
-    /// Gives a name without a claim to a new host, if this node decides about it.
-    pub(super) fn review_adoption(&mut self, name: &Arc<str>) {
-        if !self.is_arbiter(name) || !self.settled() {
-            return;
-        }
-        if self.queues.get(name).is_some_and(|queue| queue.active.is_some()) {
-            return;
-        }
-        let Standing::Source { host, cell } = self.standing(name) else {
-            self.adopt_retry_ms.remove(name);
-            self.nowhere.remove(name);
-            self.releases_ms.remove(name);
-            return;
-        };
-        let now = self.now.mono_ms;
-        let settled_for = self.settled_since_ms.map_or(0, |since| now.saturating_sub(since));
-        let wait = match &cell.state {
-            NameState::Failed { .. } => return,
-            NameState::Released(release)
-                if self.is_live(&release.to)
-                    && (self.released_for(name, release.epoch) < RELEASE_WAIT_MS || self.is_behind(&release.to))
-                    && !planted(Fault::ReleasedIsOrphan) =>
-            {
-                true
-            }
-            _ => {
-                !self.may_be_adopted(name)
-                    || self.members_are_missing()
-                    || self.waits_for_holders(name, &cell, settled_for)
-            }
-        };
-        if wait {
-            self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS);
-            return;
-        }
-        if self.adopt_retry_ms.get(name).is_some_and(|at| now < *at) {
-            return;
-        }
-        if self.lacks {
-            self.adopt_retry_ms.insert(name.clone(), now);
-            return;
-        }
-        match self.place_adopted(name, &cell) {
-            Err(refusal) => {
-                self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS);
-                if self.nowhere.insert(name.clone()) {
-                    self.out.push(Effect::Tell(Notice::NoCandidate { name: name.clone(), why: refusal.why() }));
-                }
-            }
-            Ok(to) => {
-                if self.holders_are_missing(&cell) {
-                    self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
-                }
-                self.adopt_retry_ms.remove(name);
-                self.nowhere.remove(name);
-                self.awaited.remove(name);
-                let epoch = self.adoption_epoch(name, &host, &cell);
-                let assigned = self.hybrid();
-                let adopted = NameCell { epoch, since: epoch, assigned, state: NameState::Starting, ..(*cell).clone() };
-                let active = self.grant(name, to, adopted, true);
-                self.queues.entry(name.clone()).or_default().active = Some(active);
-            }
-        }
-    }
-
-    /// For how long a release is known to this arbiter.
-    fn released_for(&mut self, name: &Arc<str>, epoch: Epoch) -> u64 {
-        let now = self.now.mono_ms;
-        let known = self.releases_ms.entry(name.clone()).or_insert((epoch, now));
-        if known.0 != epoch {
-            *known = (epoch, now);
-        }
-        now - known.1
-    }
-
-    /// Strong when the former host is known to have ended or let go, or when more than half of the known members are in
-    /// view; else weak, so that a lone node that was cut off does not win everything when the cut heals.
-    fn adoption_epoch(&mut self, name: &Arc<str>, host: &Peer, cell: &NameCell) -> Epoch {
-        let let_go = matches!(cell.state, NameState::Parked) || self.directory.has_ended(host) || self.is_live(host);
-        if let_go || self.is_majority() {
-            self.strong_epoch(name)
-        } else {
-            let highest = self.directory.highest_epoch(name);
-            Epoch { major: highest.major, minor: highest.minor + 1 }
-        }
-    }
-
-    /// Whether more than half of the known members are in view.
-    pub(super) fn is_majority(&self) -> bool {
-        if self.majority.is_some() {
-            return true; // else it would not be decided here
-        }
-        let known: BTreeSet<&NodeId> =
-            self.directory.lanes().filter(|(id, _)| !self.directory.has_ended(id)).map(|(id, _)| &id.node).collect();
-        self.view.members.len() * 2 > known.len()
-    }
-
-    /// Whether this node has just started and some that it remembers are not back yet: they may know of a later
-    /// assignment, or have a later state.
-    fn members_are_missing(&self) -> bool {
-        self.now.mono_ms < self.opened_ms + self.config.recover_wait_ms
-            && self.directory.lanes().any(|(id, _)| {
-                // One that took part in this run and is gone is not waited for; one that is there and has not joined
-                // yet is.
-                self.view.peer(&id.node).is_none() && !self.took_part.contains(&id.node)
-            })
-    }
-
-    /// Whether the state is known to be somewhere, but none of those who hold it are there.
-    fn holders_are_missing(&self, cell: &NameCell) -> bool {
-        cell.spec.handoff && !cell.holders.is_empty() && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
-    }
-
-    /// Whether a name waits for those who hold its state. Who does that for longer than usual is told of it.
-    fn waits_for_holders(&mut self, name: &Arc<str>, cell: &NameCell, settled_for: u64) -> bool {
-        let waits = self.holders_are_missing(cell) && settled_for < self.state_wait_ms(&cell.spec.worker_type);
-        if waits && settled_for >= STATE_WAIT_MS && self.awaited.insert(name.clone()) {
-            let holders = cell.holders.iter().cloned().collect();
-            self.out.push(Effect::Tell(Notice::StateAwaited { name: name.clone(), holders }));
-        }
-        waits
-    }
-
     pub(super) fn tick_arbiter(&mut self) {
         let now = self.now.mono_ms;
         let due: Vec<Arc<str>> =
@@ -541,9 +505,14 @@ enum Step {
 }
 
 impl Job {
+    /// Whether it ends the name.
+    fn ends_it(&self) -> bool {
+        matches!(self, Self::Unregister { .. })
+    }
+
     fn request(&self) -> &RequestId {
         match self {
-            Self::Register { request, .. } | Self::Unregister { request, .. } => request,
+            Self::Register { request, .. } | Self::Unregister { request, .. } | Self::Restart { request } => request,
         }
     }
 }

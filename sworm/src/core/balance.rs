@@ -16,7 +16,8 @@ pub enum Rebalance {
     /// Never: a name stays where it runs until its node leaves, dies, or is emptied.
     #[default]
     Off,
-    /// By itself: when the members have been the same for some seconds and nothing is to be recovered.
+    /// By itself: when the members have been the same for 5 s, none of them leaves or is emptied, and nothing is to be
+    /// recovered. A node moves 8 workers at a time.
     On,
     /// When [`Sworm::rebalance`](crate::Sworm::rebalance) is called.
     Manual,

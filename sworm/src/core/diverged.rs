@@ -21,8 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::cell::{NameCell, NameState, Revision};
+use super::chunks::{Manifest, SetId, Shipment};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
+use super::fetch::Why;
 use super::host::LocalPhase;
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Snapshot};
@@ -44,6 +46,8 @@ pub struct Diverged {
 #[derive(Debug)]
 struct Aside {
     birth: Birth,
+    /// Of a large one.
+    manifest: Option<Arc<Manifest>>,
     /// The host that it is offered to, and the epoch of its worker.
     to: Option<(Peer, Epoch)>,
     again_ms: u64,
@@ -68,12 +72,17 @@ const AT_A_TIME: usize = 64;
 
 impl Diverged {
     /// What the disk had set aside.
-    pub(super) fn recovered(aside: Vec<(Arc<str>, Birth, Revision)>) -> Self {
+    pub(super) fn recovered(aside: Vec<(Arc<str>, Stored)>) -> Self {
         let mut diverged = Self::default();
-        for (name, birth, revision) in aside {
-            diverged.aside.entry(name).or_default().insert(revision, Aside::new(birth));
+        for (name, stored) in aside {
+            diverged.aside.entry(name).or_default().insert(stored.revision, Aside::new(stored));
         }
         diverged
+    }
+
+    /// The manifests of the large ones of a name.
+    pub(super) fn manifests(&self, name: &Arc<str>) -> impl Iterator<Item = &Arc<Manifest>> {
+        self.aside.get(name).into_iter().flat_map(|all| all.values().filter_map(|aside| aside.manifest.as_ref()))
     }
 
     /// Whether that one is set aside.
@@ -83,8 +92,8 @@ impl Diverged {
 }
 
 impl Aside {
-    fn new(birth: Birth) -> Self {
-        Self { birth, to: None, again_ms: 0, pause_ms: FIRST_PAUSE_MS, refused: false }
+    fn new(Stored { birth, manifest, .. }: Stored) -> Self {
+        Self { birth, manifest, to: None, again_ms: 0, pause_ms: FIRST_PAUSE_MS, refused: false }
     }
 }
 
@@ -93,17 +102,18 @@ impl Core {
     pub(super) fn set_aside_what_lacks(&mut self, name: &Arc<str>, birth: Birth, since: Epoch, past: &Past) {
         let stored = self.stored.get(name).filter(|stored| stored.birth == birth);
         let lacking = stored.filter(|stored| stored.revision.epoch < since && !past.covers(stored.revision));
-        if let Some(stored) = lacking.copied() {
+        if let Some(stored) = lacking.cloned() {
             self.set_aside(name, stored);
         }
     }
 
-    fn set_aside(&mut self, name: &Arc<str>, Stored { birth, revision, .. }: Stored) {
+    fn set_aside(&mut self, name: &Arc<str>, stored: Stored) {
+        let Stored { birth, revision, .. } = stored;
         if self.diverged.has(name, revision) || planted(Fault::DropDiverged) {
             return;
         }
         let all = self.diverged.aside.entry(name.clone()).or_default();
-        all.insert(revision, Aside::new(birth));
+        all.insert(revision, Aside::new(stored));
         // What the same worker had saved before is in it.
         let before = Revision { number: 0, ..revision };
         let older: Vec<Revision> = all.range(before..revision).map(|(older, _)| *older).collect();
@@ -124,6 +134,16 @@ impl Core {
         }
     }
 
+    /// Chunks of a state that was set aside cannot be read any more.
+    pub(super) fn forget_lost_aside(&mut self, name: &Arc<str>, set: SetId) {
+        let lost = |aside: &Aside| aside.manifest.as_ref().is_some_and(|manifest| manifest.set(name) == set);
+        let all = self.diverged.aside.get(name).into_iter().flatten();
+        let revisions: Vec<Revision> = all.filter(|(_, aside)| lost(aside)).map(|(revision, _)| *revision).collect();
+        for revision in revisions {
+            self.delete_aside(name, revision);
+        }
+    }
+
     /// Draws the consequences for the saved states of a name from what the directory says of it.
     pub(super) fn review_diverged(&mut self, name: &Arc<str>, standing: &Standing) {
         if self.diverged.aside.contains_key(name) {
@@ -138,7 +158,7 @@ impl Core {
             return;
         }
         self.forget_asides(name, |_, birth, revision| birth != cell.birth || cell.has(revision));
-        let Some(stored) = self.stored.get(name).copied().filter(|stored| stored.birth == cell.birth) else { return };
+        let Some(stored) = self.stored.get(name).cloned().filter(|stored| stored.birth == cell.birth) else { return };
         if !cell.lacks(stored.revision) {
             return;
         }
@@ -207,7 +227,8 @@ impl Core {
             for (revision, aside) in all {
                 let Some(to) = self.lacking(name, *revision, aside) else { continue };
                 if aside.to.as_ref() != Some(&to) {
-                    *aside = Aside { to: Some(to.clone()), ..Aside::new(aside.birth) };
+                    (aside.again_ms, aside.pause_ms, aside.refused) = (0, FIRST_PAUSE_MS, false);
+                    aside.to = Some(to.clone());
                 }
                 if aside.refused {
                     continue;
@@ -217,8 +238,13 @@ impl Core {
                     aside.again_ms = now + aside.pause_ms;
                     aside.pause_ms = (aside.pause_ms * 2).min(LAST_PAUSE_MS);
                     let (birth, revision) = (aside.birth, *revision);
-                    let purpose = Purpose::Offer { name: name.clone(), birth, revision, to: to.0 };
-                    self.out.push(Effect::LoadSnapshot { purpose });
+                    if let Some(manifest) = &aside.manifest {
+                        let snapshot = Shipment::Chunked(manifest.clone());
+                        self.send(&to.0, Message::Diverged { name: name.clone(), snapshot });
+                    } else {
+                        let purpose = Purpose::Offer { name: name.clone(), birth, revision, to: to.0 };
+                        self.out.push(Effect::LoadSnapshot { purpose });
+                    }
                 }
                 due_ms = due_ms.min(aside.again_ms);
             }
@@ -238,7 +264,7 @@ impl Core {
     ) {
         match snapshot.filter(|snapshot| (snapshot.birth, snapshot.revision) == (birth, revision)) {
             Some(snapshot) if self.diverged.has(&name, revision) => {
-                self.send(to, Message::Diverged { name, snapshot });
+                self.send(to, Message::Diverged { name, snapshot: Shipment::Whole(snapshot) });
             }
             Some(_) => {}
             // It cannot be read any more.
@@ -247,16 +273,27 @@ impl Core {
     }
 
     /// Somebody holds a state that a worker of this node lacks, or did when that was sent.
-    pub(super) fn on_diverged(&mut self, from: &Peer, name: &Arc<str>, snapshot: Snapshot) {
-        let revision = snapshot.revision;
-        let lacks = |cell: &NameCell| cell.birth == snapshot.birth && cell.lacks(revision);
+    pub(super) fn on_diverged(&mut self, from: &Peer, name: &Arc<str>, snapshot: Shipment) {
+        let (birth, revision) = (snapshot.birth(), snapshot.revision());
+        let lacks = |cell: &NameCell| cell.birth == birth && cell.lacks(revision);
         let runs = self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running));
         let Some(since) = self.directory.mine(name).filter(|cell| runs && lacks(cell)).map(|cell| cell.since) else {
             return;
         };
-        if !snapshot.is_intact() || !self.settled() || !self.may_host() {
+        if !snapshot.is_sound() || !self.settled() || !self.may_host() {
             return;
         }
+        let given = self.diverged.given.get(name).and_then(|all| all.get(&revision));
+        let settled = given.is_some_and(|given| given.refused || given.since == since);
+        let snapshot = match snapshot {
+            Shipment::Chunked(manifest) if !settled && *from == self.config.me => {
+                let purpose = Purpose::Merge { name: name.clone(), manifest, from: from.clone() };
+                return self.out.push(Effect::LoadSnapshot { purpose });
+            }
+            Shipment::Chunked(manifest) if !settled => return self.fetch(from, name, manifest, Why::Merge),
+            Shipment::Chunked(_) => None,
+            Shipment::Whole(snapshot) => Some(snapshot),
+        };
         let all = self.diverged.given.entry(name.clone()).or_default();
         let known = all.contains_key(&revision);
         let given = all.entry(revision).or_insert_with(|| Given { since, from: BTreeSet::new(), refused: false });
@@ -264,9 +301,7 @@ impl Core {
         if given.refused {
             return self.send(from, Message::DivergedRefused { name: name.clone(), revision, since });
         }
-        if known && given.since == since {
-            return; // it has it already, or will
-        }
+        let Some(snapshot) = snapshot.filter(|_| !settled) else { return }; // it has it already, or will
         given.since = since;
         if !known {
             let (pid, node) = (self.own_pid(name, since), from.node.clone());

@@ -154,6 +154,7 @@ impl Core {
     /// A worker has been given away.
     pub(super) fn has_gone(&mut self, name: &Arc<str>) {
         self.wishes.remove(name);
+        self.leaving_goes_on();
         if let Some(draining) = &mut self.draining {
             draining.moved += 1;
             draining.stays.remove(name);

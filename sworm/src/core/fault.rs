@@ -127,6 +127,10 @@ faults! {
     DeleteBeforeProof = "delete-before-proof",
     /// A move releases the name before the receiver said that it has the state.
     ReleaseUnheld = "release-unheld",
+    /// A chunk of a state is taken in whatever its checksum is.
+    ChunkWithoutChecksum = "chunk-without-checksum",
+    /// A replica says that it has a state when it has the manifest, and not all chunks.
+    ManifestFirst = "manifest-first",
     /// Heartbeats do not lead to a comparison of what is held: what was lost stays lost.
     NoAntiEntropy = "no-anti-entropy",
     /// Bytes that do not match their checksum are taken in.
@@ -143,6 +147,10 @@ faults! {
     RestartBystanders = "restart-bystanders",
     /// Names move for balance while others are to be recovered.
     BalanceFirst = "balance-first",
+    /// The source of a move forgets the name before its receiver has taken it.
+    TombstoneFirst = "tombstone-first",
+    /// What waits for a worker that moves is sent on twice.
+    ForwardTwice = "forward-twice",
     /// A worker whose task is gone without a word counts as running.
     VanishedUnnoticed = "vanished-unnoticed",
 }

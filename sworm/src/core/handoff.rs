@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Effect;
-use super::cell::{NameCell, NameState, Release, Revision};
+use super::cell::{Key, NameCell, NameState, Release, Revision};
+use super::chunks::Shipment;
 use super::directory::Standing;
 use super::fault::{Fault, planted};
+use super::fetch::Why;
 use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Snapshot};
+use super::snapshots::Stored;
 use super::state::Core;
 use super::view::Member;
 use crate::strategy::Exit;
@@ -24,6 +27,8 @@ pub struct Moving {
     epoch: Epoch,
     /// Until when the receiver may accept; after that the worker goes on here.
     until_ms: u64,
+    /// Until when at last, if it is seen to get on.
+    at_last_ms: u64,
     snapshot: Option<Revision>,
     /// Whether it has paused, and its state is saved.
     paused: bool,
@@ -65,7 +70,11 @@ impl Accepted {
 #[derive(Debug)]
 pub struct Leaving {
     since_ms: u64,
+    /// When it gives up, unless something goes before that: then it has as long again.
     until_ms: u64,
+    patience_ms: u64,
+    /// How many parked workers others could still take, and since when it is so many.
+    parked: (usize, u64),
     /// The names that were asked about, and when they are asked about again.
     asked: BTreeMap<Arc<str>, u64>,
     done: bool,
@@ -73,18 +82,25 @@ pub struct Leaving {
 
 /// How long one handover may take before the worker goes on where it is.
 const MOVE_WAIT_MS: u64 = 10_000;
+/// How long it may take in all when the receiver fetches a large state.
+const MOVE_LIMIT_MS: u64 = 60_000;
 /// How long a node that leaves waits for those who are about to join, and for news of one that may be.
 const JOIN_WAIT_MS: u64 = 5_000;
 const NEWS_WAIT_MS: u64 = 1_000;
+/// How long a node that leaves late waits for others to take what it has parked, as long as they do not.
+const TAKEN_WAIT_MS: u64 = 3_000;
 /// How many workers are handed over at a time.
-const MAX_MOVES: usize = 256;
+const MAX_MOVES: usize = 1_024;
 /// When to ask the arbiter again.
 const ASK_AGAIN_MS: u64 = 500;
 
 impl Core {
     pub(super) fn on_leave(&mut self, until_ms: u64) {
         if self.leaving.is_none() {
-            self.leaving = Some(Leaving { since_ms: self.now.mono_ms, until_ms, asked: BTreeMap::new(), done: false });
+            let since_ms = self.now.mono_ms;
+            let patience_ms = until_ms.saturating_sub(since_ms);
+            self.leaving =
+                Some(Leaving { since_ms, until_ms, patience_ms, parked: (0, 0), asked: BTreeMap::new(), done: false });
             self.phase = Phase::Leaving;
             self.introduced = true;
             self.beat_soon();
@@ -161,13 +177,28 @@ impl Core {
         if !alone && !late && !self.is_heard_out() {
             return; // what it said last would go with it
         }
+        let parked = self.directory.my_names().filter(|(_, cell)| cell.state == NameState::Parked).count();
         if let Some(leaving) = &mut self.leaving {
+            let now = self.now.mono_ms;
+            if leaving.parked.0 != parked {
+                leaving.parked = (parked, now);
+            }
+            if late && !alone && parked > 0 && now < leaving.parked.1 + TAKEN_WAIT_MS {
+                return; // they may be taken over from where they are
+            }
             leaving.done = true;
         }
-        let parked = self.directory.my_names().count();
         let max = self.own_max();
         self.once_durable(Effect::Broadcast(Box::new(Message::Goodbye { max })));
-        self.once_durable(Effect::Left { parked: u64::try_from(parked).unwrap_or(u64::MAX) });
+        self.once_durable(Effect::Left { parked: u64::try_from(parked).unwrap_or(u64::MAX), late: late && !alone });
+    }
+
+    /// A worker has gone: as long as others follow it, leaving may take its time.
+    pub(super) fn leaving_goes_on(&mut self) {
+        let now = self.now.mono_ms;
+        if let Some(leaving) = self.leaving.as_mut().filter(|leaving| now < leaving.until_ms) {
+            leaving.until_ms = now.saturating_add(leaving.patience_ms);
+        }
     }
 
     /// Whether somebody is about to join, who may take over what this node has; that is waited for, for a while.
@@ -216,7 +247,7 @@ impl Core {
     }
 
     pub(super) fn on_move_to(&mut self, name: &Arc<str>, birth: Birth, to: Result<(Peer, Epoch), String>) {
-        let until_ms = self.now.mono_ms + MOVE_WAIT_MS;
+        let now = self.now.mono_ms;
         let Some(local) = self.local.get(name).filter(|local| local.birth == birth) else { return };
         if !matches!(local.phase, LocalPhase::Running) || !self.is_to_go(name) {
             return;
@@ -231,7 +262,8 @@ impl Core {
         local.phase = LocalPhase::Moving(Moving {
             to: to.clone(),
             epoch,
-            until_ms,
+            until_ms: now + MOVE_WAIT_MS,
+            at_last_ms: now + MOVE_LIMIT_MS,
             snapshot: None,
             paused: false,
             accepted: false,
@@ -250,6 +282,9 @@ impl Core {
             Err(why) => return self.on_not_paused(name, since, why),
         };
         let revision = snapshot.as_ref().map(|snapshot| snapshot.revision);
+        let expected = matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking);
+        let snapshot = snapshot.filter(|_| expected).map(|snapshot| self.pack(name, snapshot));
+        let Some(local) = self.local.get_mut(name) else { return };
         match &mut local.phase {
             LocalPhase::Moving(moving) => {
                 moving.snapshot = revision;
@@ -298,25 +333,70 @@ impl Core {
         name: &Arc<str>,
         birth: Birth,
         epoch: Epoch,
-        snapshot: Option<Snapshot>,
+        snapshot: Option<Shipment>,
     ) {
-        let able = self.phase == Phase::Up
-            && !self.local.contains_key(name)
-            && !self.directory.is_banned(name, birth)
-            && snapshot.as_ref().is_none_or(|snapshot| snapshot.is_intact() && snapshot.birth == birth);
-        if able {
-            self.offers.insert(name.clone(), Accepted { from: from.clone(), epoch });
-            self.local_due_ms = 0;
-            if let Some(snapshot) = snapshot {
-                let theirs = self.directory.cells(name).find(|(host, _)| *host == from).map(|(_, cell)| cell.clone());
-                if let Some(cell) = theirs {
-                    self.set_aside_what_lacks(name, birth, cell.since, &cell.past);
-                }
-                self.store(name, snapshot);
-            }
+        let fits = |snapshot: &Shipment| snapshot.is_sound() && snapshot.birth() == birth;
+        if !self.is_able_to_take(name, birth) || !snapshot.as_ref().is_none_or(fits) {
+            return self.refuse_offer(from, name, birth, epoch);
         }
-        let answer = Message::OfferAnswer { name: name.clone(), birth, epoch, accepted: able };
+        match snapshot.as_ref().and_then(|snapshot| self.lacks_chunks(name, snapshot)) {
+            Some(manifest) => self.fetch(from, name, manifest, Why::Offer { epoch }),
+            None => self.accept_offer(from, name, birth, epoch, snapshot),
+        }
+    }
+
+    fn is_able_to_take(&self, name: &Arc<str>, birth: Birth) -> bool {
+        self.phase == Phase::Up && !self.local.contains_key(name) && !self.directory.is_banned(name, birth)
+    }
+
+    /// Takes an offer whose state has come in chunks, if that still goes: its source may have gone on meanwhile, and saved
+    /// something newer here.
+    pub(super) fn take_offer(&mut self, from: &Peer, name: &Arc<str>, epoch: Epoch, snapshot: Shipment) {
+        let (birth, me) = (snapshot.birth(), &self.config.me);
+        let stands = self
+            .directory
+            .cells(name)
+            .any(|(host, cell)| host == from && matches!(&cell.state, NameState::Leaving { to } if **to == *me));
+        let newer = |stored: &Stored| stored.birth == birth && stored.revision > snapshot.revision();
+        let stands = stands && !self.stored.get(name).is_some_and(newer);
+        if stands && self.is_able_to_take(name, birth) {
+            self.accept_offer(from, name, birth, epoch, Some(snapshot));
+        } else {
+            self.refuse_offer(from, name, birth, epoch);
+        }
+    }
+
+    fn accept_offer(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Shipment>) {
+        self.offers.insert(name.clone(), Accepted { from: from.clone(), epoch });
+        self.local_due_ms = 0;
+        if let Some(snapshot) = snapshot {
+            let theirs = self.directory.cells(name).find(|(host, _)| *host == from).map(|(_, cell)| cell.clone());
+            if let Some(cell) = theirs {
+                self.set_aside_what_lacks(name, birth, cell.since, &cell.past);
+            }
+            self.store(name, snapshot);
+        }
+        self.answer_offer(from, name, birth, epoch, true);
+    }
+
+    pub(super) fn refuse_offer(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, epoch: Epoch) {
+        self.answer_offer(from, name, birth, epoch, false);
+    }
+
+    fn answer_offer(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, epoch: Epoch, accepted: bool) {
+        let answer = Message::OfferAnswer { name: name.clone(), birth, epoch, accepted };
         self.once_durable(Effect::Send { to: from.clone(), message: Box::new(answer) });
+    }
+
+    /// The receiver of a move fetches the state: it is waited for as long as it gets on.
+    pub(super) fn move_goes_on(&mut self, name: &Arc<str>, to: &Peer) {
+        let now = self.now.mono_ms;
+        if let Some(LocalPhase::Moving(moving)) = self.local.get_mut(name).map(|local| &mut local.phase)
+            && moving.to == *to
+            && moving.paused
+        {
+            moving.until_ms = moving.until_ms.max(now + MOVE_WAIT_MS).min(moving.at_last_ms);
+        }
     }
 
     pub(super) fn on_offer_answer(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, epoch: Epoch, accepted: bool) {
@@ -348,6 +428,9 @@ impl Core {
     pub(super) fn on_handed_over(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.remove(name) else { return };
         let state = match local.phase {
+            LocalPhase::Moving(_) if planted(Fault::TombstoneFirst) => {
+                return self.directory.remove(&Key::Name(name.clone()));
+            }
             LocalPhase::Moving(Moving { to, epoch, snapshot, .. }) => {
                 self.has_gone(name);
                 NameState::Released(Box::new(Release { to, epoch, snapshot }))

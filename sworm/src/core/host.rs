@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::{Key, NameCell, NameState, Revision, Spec};
+use super::chunks::Shipment;
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
-use super::ids::{Birth, Epoch, Peer, Pid, RequestId};
+use super::ids::{Birth, Epoch, Peer, RequestId};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
+use super::moves::without_host;
 use super::rare::Rare;
 use super::snapshots::Purpose;
 use super::state::Core;
-use super::time::to_ms;
+use super::stopping::Stopping;
 use super::{Effect, Notice};
-use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient, decide};
+use crate::strategy::{Exit, RestartHistory};
 
 /// A worker of this node, from the grant until it is gone.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct Local {
     /// Who granted it, until it runs, and whether its first start may fail for good.
     pub(super) granted: Option<(Peer, First)>,
     /// The state that it is started from, until it runs.
-    pub(super) restored: Option<Snapshot>,
+    pub(super) restored: Option<Shipment>,
     /// What was stated of it last.
     pub(super) stated: Option<Arc<NameCell>>,
     /// Those who said that its newest state is durable with them.
@@ -80,21 +82,10 @@ pub enum LocalPhase {
     Stopping(Stopping),
 }
 
-/// Why a worker is being stopped, and so what follows.
-#[derive(Debug)]
-pub enum Stopping {
-    /// The name ends; the arbiter waits for it.
-    Ended { arbiter: Option<Peer>, births: BTreeSet<Birth> },
-    /// Another node's claim is better: that of this worker. One that has no task is not told.
-    Yielded { to: Pid, told: bool },
-    /// A later state of the same lineage has turned up: it is started again from there.
-    Superseded,
-}
-
 /// How long a grant may come again after it was carried out.
 const REPEATS_MS: u64 = 60_000;
 /// Restarts that are remembered.
-const MAX_RESTARTS: usize = 32;
+pub(super) const MAX_RESTARTS: usize = 32;
 /// Back-off between failed starts of a lineage.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(30);
@@ -171,6 +162,7 @@ impl Core {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return };
         let busy = planted(Fault::StartsInOrder)
             && self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));
+        let restored = state.as_ref().map(|state| self.as_kept(name, state));
         let Some(local) = self.local.get_mut(name) else { return };
         if busy {
             local.phase = LocalPhase::Waiting { due_ms: self.now.mono_ms };
@@ -178,7 +170,7 @@ impl Core {
             return;
         }
         local.phase = LocalPhase::Starting;
-        local.restored = state.clone();
+        local.restored = restored;
         self.out.push(Effect::Start { name: name.clone(), since: local.since, spec, state });
     }
 
@@ -272,79 +264,6 @@ impl Core {
         }
     }
 
-    pub(super) fn on_exited(&mut self, name: &Arc<str>, since: Epoch, exit: Exit) {
-        let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
-        match &local.phase {
-            LocalPhase::Running | LocalPhase::Settling => self.after_exit(name, exit),
-            LocalPhase::Starting => self.on_started(name, since, Err(exit)),
-            // It ended while it was being handed over: what follows is the same as after any other end.
-            LocalPhase::Moving(_) | LocalPhase::Parking => {
-                self.keeping.remove(name);
-                self.after_exit(name, exit);
-            }
-            LocalPhase::Stopping(_) => self.on_stopped(name, since),
-            LocalPhase::Restoring | LocalPhase::Waiting { .. } => {}
-        }
-    }
-
-    /// What happens after a worker's end is its restart strategy's business.
-    fn after_exit(&mut self, name: &Arc<str>, exit: Exit) {
-        self.keeping.remove(name);
-        if self.local.get(name).is_some_and(|local| local.fenced) {
-            return self.on_handed_over(name);
-        }
-        let Some(cell) = self.directory.mine(name).cloned() else {
-            self.local.remove(name);
-            return;
-        };
-        let now = to_ms(self.hybrid());
-        let ago = cell.restarts.iter().map(|at| Duration::from_millis(now.saturating_sub(*at))).collect();
-        let history = RestartHistory::new(ago, self.now.random);
-        let strategy = self.config.restart.get(&cell.spec.worker_type).copied().unwrap_or(&Transient);
-        let (decision, reason) = match decide(strategy, &exit, &history) {
-            Ok(decision) => (decision, exit.to_string()),
-            Err(panic) => (RestartDecision::GiveUp, format!("{exit}; its restart strategy panicked: {panic}")),
-        };
-        let pid = self.own_pid(name, cell.since);
-        self.out.push(Effect::Tell(Notice::Exited { pid, reason: reason.clone() }));
-        match decision {
-            RestartDecision::Remove => {
-                self.local.remove(name);
-                let births = self.directory.births(name);
-                self.directory.ban_stopped(name, births);
-            }
-            RestartDecision::Restart { after } => {
-                let epoch = self.strong_epoch(name);
-                let assigned = self.hybrid();
-                let saved = self.stored.get(name).is_some_and(|stored| stored.revision.epoch == cell.since);
-                self.restate(name, |cell| {
-                    // What it does not start from again, here and now, it is not to be given later.
-                    if saved {
-                        cell.past.close(cell.since);
-                    }
-                    cell.epoch = epoch;
-                    cell.since = epoch;
-                    cell.assigned = assigned;
-                    cell.restarts.insert(0, now);
-                    cell.restarts.truncate(MAX_RESTARTS);
-                    cell.state = NameState::Starting;
-                });
-                let due_ms = self.now.mono_ms.saturating_add(millis(after));
-                self.local_due_ms = 0;
-                if let Some(local) = self.local.get_mut(name) {
-                    local.since = epoch;
-                    local.granted = None;
-                    local.phase = LocalPhase::Waiting { due_ms };
-                }
-            }
-            RestartDecision::GiveUp => {
-                self.local.remove(name);
-                self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.as_str().into() });
-                self.out.push(Effect::Tell(Notice::GaveUp { name: name.clone(), reason }));
-            }
-        }
-    }
-
     pub(super) fn tick_host(&mut self) {
         let now = self.now.mono_ms;
         if now >= self.forget_taken_ms {
@@ -381,112 +300,6 @@ impl Core {
             }
         }
         self.tick_moves();
-    }
-
-    pub(super) fn on_end(&mut self, arbiter: &Peer, name: &Arc<str>, births: BTreeSet<Birth>) {
-        // Another lineage than those that are to end goes on.
-        if self.local.get(name).is_some_and(|local| !births.contains(&local.birth)) {
-            let arbiter = Some(arbiter.clone());
-            return self.after_stop(name, Stopping::Ended { arbiter, births });
-        }
-        let stopping = self.local.get(name).is_some_and(|local| {
-            matches!(&local.phase, LocalPhase::Stopping(Stopping::Ended { arbiter: Some(to), .. }) if to == arbiter)
-        });
-        if !stopping {
-            self.stop(name, Stopping::Ended { arbiter: Some(arbiter.clone()), births });
-        }
-    }
-
-    /// Stops a worker of this node, or does at once what follows when there is none.
-    pub(super) fn stop(&mut self, name: &Arc<str>, why: Stopping) {
-        self.keeping.remove(name);
-        self.restoring.remove(name);
-        match self.local.get_mut(name) {
-            Some(local) => {
-                let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);
-                let since = local.since;
-                let why = match why {
-                    Stopping::Yielded { to, .. } => Stopping::Yielded { to, told: !idle },
-                    why => why,
-                };
-                let exit = match &why {
-                    Stopping::Yielded { to, .. } if !planted(Fault::LoserUntold) => {
-                        Exit::Conflict { winner: to.clone() }
-                    }
-                    Stopping::Yielded { .. } | Stopping::Superseded => Exit::Superseded,
-                    Stopping::Ended { .. } => Exit::Unregistered,
-                };
-                local.phase = LocalPhase::Stopping(why);
-                if idle {
-                    self.on_stopped(name, since);
-                } else {
-                    self.out.push(Effect::Stop { name: name.clone(), since, why: exit });
-                }
-            }
-            None => self.after_stop(name, why),
-        }
-    }
-
-    /// What must never be done: only for a planted fault.
-    pub(super) fn restart_all(&mut self) {
-        let running = self.local.iter().filter(|(_, local)| matches!(local.phase, LocalPhase::Running));
-        for name in running.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.stop(&name, Stopping::Superseded);
-        }
-    }
-
-    pub(super) fn on_stopped(&mut self, name: &Arc<str>, since: Epoch) {
-        let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
-        match local.phase {
-            LocalPhase::Stopping(_) => {}
-            LocalPhase::Moving(_) | LocalPhase::Parking => return self.on_handed_over(name),
-            _ => return,
-        }
-        if let Some(Local { phase: LocalPhase::Stopping(why), .. }) = self.local.remove(name) {
-            self.after_stop(name, why);
-        }
-    }
-
-    fn after_stop(&mut self, name: &Arc<str>, why: Stopping) {
-        match why {
-            Stopping::Ended { arbiter, births } => {
-                if births.iter().any(|birth| !self.directory.is_banned(name, *birth)) || arbiter.is_some() {
-                    self.directory.ban_stopped(name, births.iter().copied());
-                } else {
-                    self.directory.remove(&Key::Name(name.clone()));
-                }
-                if let Some(arbiter) = arbiter {
-                    let ended = Message::Ended { name: name.clone(), births };
-                    self.once_durable(Effect::Send { to: arbiter, message: Box::new(ended) });
-                }
-            }
-            Stopping::Yielded { told, .. } if self.may_let_go(name) => {
-                if told {
-                    self.forget_lost_state(name);
-                }
-                self.directory.remove(&Key::Name(name.clone()));
-            }
-            // Or whoever had won has ended meanwhile.
-            Stopping::Yielded { .. } | Stopping::Superseded => {
-                let Some(cell) = self.directory.mine(name).cloned() else { return };
-                if self.majority.is_some() {
-                    return self.restate(name, |cell| cell.state = NameState::Parked); // it is granted anew
-                }
-                let epoch = self.strong_epoch(name);
-                let assigned = self.hybrid();
-                let granted = Some((self.config.me.clone(), First::Lineage));
-                self.take_in(name, NameCell { epoch, since: epoch, assigned, ..(*cell).clone() }, granted);
-            }
-        }
-    }
-
-    /// Whether a name outlasts the own statement about it, as far as it should: somebody who has not ended speaks of it.
-    fn may_let_go(&self, name: &Arc<str>) -> bool {
-        let taken = |(host, cell): (&Peer, &Arc<NameCell>)| {
-            *host != self.config.me && !self.directory.has_ended(host) && !self.directory.is_banned(name, cell.birth)
-        };
-        let ends = |cell: &Arc<NameCell>| cell.attached || self.directory.is_banned(name, cell.birth);
-        self.directory.mine(name).is_none_or(ends) || self.directory.cells(name).any(taken)
     }
 
     /// Draws the host's consequences from what the directory says of a name.
@@ -578,8 +391,10 @@ impl Core {
         name: &Arc<str>,
         change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool,
     ) {
-        let Standing::Claimed { host, cell } = self.standing(name) else {
-            return self.answer_to(request, Err(Refusal::NotRegistered));
+        let (host, cell) = match self.standing(name) {
+            Standing::Claimed { host, cell } => (host, cell),
+            Standing::Source { cell, .. } => return self.answer_to(request, Err(without_host(&cell))),
+            Standing::Free => return self.answer_to(request, Err(Refusal::NotRegistered)),
         };
         if host != self.config.me {
             return self.answer_to(request, Err(Refusal::Again));

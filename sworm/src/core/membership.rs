@@ -118,6 +118,10 @@ pub struct Known {
     greet_ms: u64,
     /// When a suspect is dialled again.
     dial_ms: u64,
+    /// What came of dialling it since its link was lost.
+    dialled: Dialled,
+    /// Until when it may refuse, since it has said that it opens its links anew.
+    reopens_until_ms: u64,
     /// It was refused, or has left: whatever others say, it does not come back without a link.
     gone: bool,
     /// What others say of it while the link to it is missing.
@@ -155,6 +159,17 @@ enum Seed {
     Refused,
 }
 
+/// What came of dialling a node.
+#[derive(Clone, Copy, Debug)]
+enum Dialled {
+    /// Nothing yet.
+    Unanswered,
+    /// Something listened. It may be a node that opens its links anew and could not say so: nothing listens meanwhile.
+    Answered,
+    /// It has refused since then.
+    RefusedSince(u64),
+}
+
 /// All other nodes.
 #[derive(Debug)]
 pub struct Membership {
@@ -174,6 +189,10 @@ pub struct Membership {
 const GREET_MS: u64 = 100;
 /// How often a suspect is dialled: the port of a killed process may be open for a moment longer than its links.
 const DIAL_MS: u64 = 250;
+/// How long a node must refuse that has answered since its link was lost.
+const REFUSED_MS: u64 = 1_500;
+/// How long a node may refuse that has said that it opens its links anew: closing them may take ten seconds.
+const REOPENS_MS: u64 = 15_000;
 /// How far ahead a clock may be.
 const MAX_AHEAD_MS: u64 = 60_000;
 
@@ -232,6 +251,7 @@ impl Membership {
         if up {
             known.since_ms = now_ms;
             known.gone = false;
+            known.reopens_until_ms = 0;
             match known.hello.clone() {
                 Some(hello) if known.state != MemberState::Leaving => {
                     known.state = MemberState::Up;
@@ -258,6 +278,7 @@ impl Membership {
                 known.state = MemberState::Suspect;
                 known.since_ms = now_ms;
                 known.dial_ms = now_ms + DIAL_MS;
+                known.dialled = Dialled::Unanswered;
                 let endpoints = known.hello.as_ref().map_or(Vec::new(), |hello| hello.endpoints.clone());
                 want.push(Want::Dial { peer, endpoints });
             }
@@ -317,12 +338,32 @@ impl Membership {
         }
     }
 
+    /// A node says that it opens its links anew.
+    pub fn reopens(&mut self, now_ms: u64, peer: &Peer) {
+        if let Some(known) = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation) {
+            known.reopens_until_ms = now_ms + REOPENS_MS;
+        }
+    }
+
     /// The endpoints of a node whose link was lost were dialled.
-    pub fn dialled(&mut self, peer: &Peer, all_refused: bool, want: &mut Vec<Want>) {
-        if let Some(known) = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation)
-            && known.state == MemberState::Suspect
-            && all_refused
-        {
+    pub fn dialled(&mut self, now_ms: u64, peer: &Peer, all_refused: bool, want: &mut Vec<Want>) {
+        let Some(known) = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation) else {
+            return;
+        };
+        if known.state != MemberState::Suspect || all_refused && now_ms < known.reopens_until_ms {
+            return;
+        }
+        known.dialled = match (all_refused, known.dialled) {
+            (false, _) => Dialled::Answered,
+            (true, Dialled::Answered) => Dialled::RefusedSince(now_ms),
+            (true, before) => before,
+        };
+        let is_gone = match known.dialled {
+            Dialled::Unanswered => true,
+            Dialled::Answered => false,
+            Dialled::RefusedSince(since_ms) => now_ms >= since_ms + REFUSED_MS,
+        };
+        if is_gone {
             known.state = MemberState::Down;
             known.gone = true;
             want.push(Want::Absent { peer: peer.clone() });
@@ -398,6 +439,8 @@ impl Known {
             since_ms: now_ms,
             greet_ms: 0,
             dial_ms: 0,
+            dialled: Dialled::Unanswered,
+            reopens_until_ms: 0,
             gone: false,
             said: Hearsay::since(now_ms),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use super::cell::{NameCell, Revision, Spec};
+use super::chunks::{SetId, Shipment};
 use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, RequestId};
 use super::lane::{Delta, Part};
 use super::majority::Votes;
@@ -49,22 +50,28 @@ pub enum Message {
     /// To a host: move these names for balance, each to that node.
     Rebalance(Vec<(Arc<str>, NodeId)>),
     /// From the source of a move to its receiver: will you take this, with this state?
-    Offer { name: Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Snapshot> },
+    Offer { name: Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Shipment> },
     /// The receiver's answer; accepted means that the state is durable there.
     OfferAnswer { name: Arc<str>, birth: Birth, epoch: Epoch, accepted: bool },
     /// A copy of a snapshot for a replica to keep, and what is behind the worker that has saved it.
-    Keep { name: Arc<str>, snapshot: Snapshot, past: Past },
+    Keep { name: Arc<str>, snapshot: Shipment, past: Past },
     /// The replica has it, durable.
     Kept { name: Arc<str>, birth: Birth, revision: Revision },
     /// From the host of a name to a member: what is the best snapshot that you have, beyond this one?
     Best { name: Arc<str>, birth: Birth, beyond: Option<Revision> },
     /// The answer; none if it has none beyond.
-    BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Snapshot> },
+    BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Shipment> },
     /// From whoever holds a state that a name's worker lacks to its host. The answer is the host's cell, which says that
     /// the state is behind the worker.
-    Diverged { name: Arc<str>, snapshot: Snapshot },
+    Diverged { name: Arc<str>, snapshot: Shipment },
     /// The worker that started at that epoch could not be given it.
     DivergedRefused { name: Arc<str>, revision: Revision, since: Epoch },
+    /// From whoever fetches a large state, to whom it has the manifest from: send this chunk; or none yet, but it will ask.
+    PullChunk { name: Arc<str>, set: SetId, index: Option<u32> },
+    /// A chunk.
+    Chunk { name: Arc<str>, set: SetId, index: u32, bytes: Bytes },
+    /// The sender does not have that state, or not any more.
+    NoChunk { name: Arc<str>, set: SetId },
     /// To all, after each heartbeat, in mode "majority".
     Votes(Votes),
     /// The sender leaves for good; its lane ends with this number.
@@ -174,6 +181,11 @@ pub enum Ask {
         /// Only this lineage of it, if given: by now the name may be somebody else's.
         birth: Option<Birth>,
     },
+    /// Start the worker of a name that has failed again, from its state.
+    Restart {
+        /// Which.
+        name: Arc<str>,
+    },
     /// Put a name into a group (host).
     Join {
         /// Which name.
@@ -210,6 +222,7 @@ impl Ask {
         match self {
             Self::Register(registering) => &registering.name,
             Self::Unregister { name, .. }
+            | Self::Restart { name }
             | Self::Join { name, .. }
             | Self::Leave { name, .. }
             | Self::Move { name, .. } => name,
@@ -231,6 +244,8 @@ pub struct Registering {
     pub metadata: BTreeMap<String, String>,
     /// Whether it is a task outside the library.
     pub attached: bool,
+    /// Whether it takes the place of a worker that has failed.
+    pub replaces_failed: bool,
 }
 
 /// What one is answered.
@@ -258,6 +273,8 @@ pub enum Refusal {
     AlreadyRegistered { pid: Pid, worker_type: Arc<str> },
     /// Nobody has the name.
     NotRegistered,
+    /// The name's worker has failed, and is not started again by itself.
+    Failed { reason: Arc<str> },
     /// The first start failed; there is no name.
     StartFailed { reason: String, timed_out: bool },
     /// No node may run it.
@@ -282,6 +299,7 @@ impl Refusal {
             Self::UnknownStrategy { name, node, known } => {
                 format!("node {node} does not link the distribution strategy {name:?}; it knows {}", known.join(", "))
             }
+            Self::Failed { reason } => format!("its worker has failed: {reason}"),
             other => format!("{other:?}"),
         }
     }

@@ -1,17 +1,22 @@
 //! Decides: a state machine without I/O, clock or random source. One core per sworm takes inputs and returns effects;
 //! the same code runs in production and in simulation.
 
+mod adoption;
 pub mod arbiter;
 pub mod balance;
 pub mod cell;
+pub mod chunks;
 pub mod directory;
 pub mod diverged;
 pub mod draining;
 pub mod events;
+mod exits;
 pub mod fault;
+pub mod fetch;
 pub mod handoff;
 pub mod host;
 pub mod ids;
+pub mod keeping;
 pub mod lane;
 pub mod majority;
 pub mod membership;
@@ -22,9 +27,11 @@ pub mod placement;
 pub mod rare;
 pub mod repair;
 pub mod requests;
+pub mod restoring;
 pub mod shared;
 pub mod snapshots;
 pub mod state;
+mod stopping;
 pub mod sync;
 pub mod time;
 pub mod transfer;
@@ -34,7 +41,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cell::{NameCell, Revision, Spec};
+use chunks::{Manifest, SetId, Shipment};
 use ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid};
 use lane::{Delta, Lane};
 use membership::Profile;
@@ -71,6 +80,8 @@ pub struct Config {
     pub patient: BTreeSet<Arc<str>>,
     /// The largest part of a lane that travels in one message, in bytes; only a single cell may be larger.
     pub part_bytes: usize,
+    /// The largest chunk of a state; one that is not larger travels in one message.
+    pub chunk_bytes: usize,
     /// What happens when a worker of a type ends.
     pub restart: BTreeMap<Arc<str>, &'static dyn Restart>,
     /// The linked strategies.
@@ -92,10 +103,10 @@ pub struct Recovered {
     pub ended: BTreeMap<NodeId, Incarnation>,
     /// Dropped incarnations.
     pub dropped: BTreeMap<NodeId, Incarnation>,
-    /// The snapshots: of each name the birth, the revision and whether it is a checkpoint.
+    /// The snapshots, one of each name.
     pub snapshots: BTreeMap<Arc<str>, snapshots::Stored>,
     /// Those that were set aside.
-    pub aside: Vec<(Arc<str>, Birth, Revision)>,
+    pub aside: Vec<(Arc<str>, snapshots::Stored)>,
 }
 
 /// Time and chance, as the caller sees them.
@@ -145,6 +156,8 @@ pub enum Input {
     /// A worker was given a state of its lineage that it lacked, and has done with it what it wants to; or could not be
     /// given it.
     Merged { name: Arc<str>, since: Epoch, revision: Revision, result: Result<(), String> },
+    /// A chunk that was to be sent cannot be read.
+    LostChunk { to: Peer, name: Arc<str>, set: SetId },
     /// A stored snapshot was read.
     Loaded { purpose: snapshots::Purpose, snapshot: Option<Snapshot> },
     /// This node leaves in good order, until a time of the `mono_ms` clock.
@@ -175,7 +188,13 @@ pub enum Effect {
     /// Say `Durable` with this number when all before it is on disk.
     Sync(u64),
     /// Keep a snapshot; it replaces what was kept of that name.
-    StoreSnapshot { name: Arc<str>, snapshot: Snapshot },
+    StoreSnapshot { name: Arc<str>, snapshot: Shipment },
+    /// Keep a chunk of a state whose manifest is to follow.
+    StoreChunk { name: Arc<str>, manifest: Arc<Manifest>, index: u32, bytes: Bytes },
+    /// Forget the chunks of a state, unless a manifest is kept that tells of them.
+    DropChunks { name: Arc<str>, manifest: Arc<Manifest> },
+    /// Read a chunk of a state that is kept and send it, or say that it is lost.
+    SendChunk { to: Peer, name: Arc<str>, manifest: Arc<Manifest>, index: u32 },
     /// Forget the snapshot of a name.
     DeleteSnapshot { name: Arc<str> },
     /// Read the snapshot of a name: what the purpose says, or else the one that is kept.
@@ -211,8 +230,8 @@ pub enum Effect {
     Ready,
     /// Another node opened the sworm with other settings.
     Disagreed { node: NodeId, theirs: Arc<str> },
-    /// This node has left: every worker moved, parked or ended.
-    Left { parked: u64 },
+    /// This node has left: every worker moved, parked or ended. `late` when others are there who have not taken them in time.
+    Left { parked: u64, late: bool },
     /// Something to tell whoever watches.
     Tell(Notice),
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Effect;
+use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::host::LocalPhase;
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
@@ -42,7 +43,7 @@ impl Wish {
 }
 
 /// How many workers move at a time because the node is being emptied or somebody asked for it.
-const MAX_MOVES: usize = 256;
+const MAX_MOVES: usize = 1_024;
 /// When the arbiter is asked again.
 const ASK_AGAIN_MS: u64 = 500;
 /// When it is asked again for a worker that had nowhere to go.
@@ -73,7 +74,8 @@ impl Core {
                 let requests = BTreeSet::from([request.clone()]);
                 self.wish(name, Some(to.clone()), Wanted::Asked(requests), WISH_MS);
             }
-            Standing::Claimed { .. } | Standing::Source { .. } => self.answer_to(request, Err(Refusal::Again)),
+            Standing::Claimed { .. } => self.answer_to(request, Err(Refusal::Again)),
+            Standing::Source { cell, .. } => self.answer_to(request, Err(without_host(&cell))),
         }
     }
 
@@ -184,5 +186,13 @@ impl Core {
     /// A worker is to go to that node for balance.
     pub(super) fn wish_for_balance(&mut self, name: &Arc<str>, to: NodeId) {
         self.wish(name, Some(to), Wanted::Balance, BALANCE_WISH_MS);
+    }
+}
+
+/// Why what only the host of a name could do is not done, where the name has none.
+pub(super) fn without_host(cell: &NameCell) -> Refusal {
+    match &cell.state {
+        NameState::Failed { reason } => Refusal::Failed { reason: reason.clone() },
+        _ => Refusal::Again,
     }
 }

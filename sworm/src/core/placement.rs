@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cell::{INBOX_PREFIX, Key, Kind, NameCell, Value};
+use super::cell::{INBOX_PREFIX, Key, Kind, NameCell, NameState, Value};
 use super::directory::Standing;
 use super::ids::{NodeId, Peer, Pid};
 use super::lane::Lane;
@@ -52,6 +52,8 @@ pub struct Explanation {
     pub decided_by: Option<NodeId>,
     /// Where its worker is, if it is registered.
     pub runs: Option<Pid>,
+    /// Why its worker is not started again, if it has failed.
+    pub failed: Option<Arc<str>>,
     /// Every member of the cluster, sorted by id.
     pub candidates: Vec<ExplainedCandidate>,
     /// The node that would be chosen now, or why there is none. A name stays where it runs all the same.
@@ -73,7 +75,15 @@ pub struct ExplainedCandidate {
 impl Explanation {
     /// Nothing is known.
     pub(crate) fn none(name: Arc<str>, strategy: Arc<str>, why: &str) -> Self {
-        Self { name, strategy, decided_by: None, runs: None, candidates: Vec::new(), choice: Err(why.to_owned()) }
+        Self {
+            name,
+            strategy,
+            decided_by: None,
+            runs: None,
+            failed: None,
+            candidates: Vec::new(),
+            choice: Err(why.to_owned()),
+        }
     }
 }
 
@@ -84,9 +94,10 @@ impl fmt::Display for Explanation {
         if let Some(node) = &self.decided_by {
             write!(f, ", decided by {node}")?;
         }
-        match &self.runs {
-            Some(pid) => writeln!(f, ", runs on {}", pid.node)?,
-            None => writeln!(f, ", does not run")?,
+        match (&self.runs, &self.failed) {
+            (Some(pid), _) => writeln!(f, ", runs on {}", pid.node)?,
+            (None, Some(reason)) => writeln!(f, ", has failed: {reason}")?,
+            (None, None) => writeln!(f, ", does not run")?,
         }
         for ExplainedCandidate { candidate, score, excluded } in &self.candidates {
             let Candidate { node, weight, names, .. } = candidate;
@@ -150,11 +161,16 @@ impl Core {
             Standing::Claimed { host, cell } => Some(cell.pid(&self.config.sworm, name, host)),
             Standing::Source { .. } | Standing::Free => None,
         };
+        let failed = cell.as_ref().and_then(|cell| match &cell.state {
+            NameState::Failed { reason } => Some(reason.clone()),
+            _ => None,
+        });
         Explanation {
             name: name.clone(),
             strategy: placing.kind.distribution.clone(),
             decided_by: self.view.arbiter(name).map(|peer| peer.node.clone()),
             runs,
+            failed,
             candidates,
             choice: choice.map(|peer| peer.node).map_err(|refusal| refusal.why()),
         }

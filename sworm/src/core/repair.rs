@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::cell::NameCell;
 use super::fault::{Fault, planted};
-use super::host::{LocalPhase, Stopping};
+use super::host::LocalPhase;
 use super::ids::Epoch;
 use super::state::Core;
+use super::stopping::Stopping;
 use super::{Effect, Notice};
 use crate::strategy::Exit;
 

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Effect;
+use super::cell::NameState;
+use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Peer, RequestId};
 use super::message::{Answer, Ask, Done, Message, Refusal};
@@ -136,12 +138,16 @@ impl Core {
             Ask::Register(r) if planted(Fault::PlaceByValue) => {
                 self.view.arbiter(&format!("{name}{:?}", r.spec.value)).cloned()
             }
-            Ask::Register(_) | Ask::Unregister { .. } => self.view.arbiter(name).cloned(),
+            Ask::Register(_) | Ask::Unregister { .. } | Ask::Restart { .. } => self.view.arbiter(name).cloned(),
             Ask::Voter { .. } => self.leader().cloned(),
             Ask::Join { .. } | Ask::Leave { .. } | Ask::Move { .. } => match self.standing(name) {
-                super::directory::Standing::Claimed { host, .. } => Some(host),
-                super::directory::Standing::Source { .. } => None,
-                super::directory::Standing::Free => Some(self.config.me.clone()),
+                Standing::Claimed { host, .. } => Some(host),
+                // Nobody runs it, and by itself nobody will.
+                Standing::Source { cell, .. } if matches!(cell.state, NameState::Failed { .. }) => {
+                    Some(self.config.me.clone())
+                }
+                Standing::Source { .. } => None,
+                Standing::Free => Some(self.config.me.clone()),
             },
         }
     }

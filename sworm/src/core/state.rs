@@ -7,15 +7,18 @@ use super::arbiter::Queue;
 use super::cell::{Key, Value};
 use super::directory::{Directory, Standing};
 use super::fault::{Fault, planted};
+use super::fetch::Fetch;
 use super::host::Local;
 use super::ids::{Birth, Epoch, LaneId, NodeId, Peer};
+use super::keeping::{Keeping, Unheard};
 use super::lane::Delta;
 use super::majority::Majority;
 use super::majority::voters::Ballot;
 use super::membership::Profile;
 use super::message::{Message, Phase};
 use super::requests::Pending;
-use super::snapshots::{Keeping, Restoring, Stored, Unheard};
+use super::restoring::Restoring;
+use super::snapshots::Stored;
 use super::time::HybridClock;
 use super::transfer::Transfer;
 use super::view::{Member, View};
@@ -87,6 +90,8 @@ pub struct Core {
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) unheard: BTreeMap<Arc<str>, Unheard>,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
+    /// The large states that are on their way to this node.
+    pub(super) fetches: BTreeMap<Arc<str>, Fetch>,
     /// The states that a name's worker may lack, and those that are being given to workers of this node.
     pub(super) diverged: super::diverged::Diverged,
     pub(super) offers: BTreeMap<Arc<str>, super::handoff::Accepted>,
@@ -165,6 +170,7 @@ impl Core {
             keeping: BTreeMap::new(),
             unheard: BTreeMap::new(),
             restoring: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             diverged: super::diverged::Diverged::recovered(recovered.aside),
             offers: BTreeMap::new(),
             leaving: None,
@@ -200,6 +206,7 @@ impl Core {
             Input::Unsaved { name, since, why } => self.on_unsaved(&name, since, why),
             Input::Renewed { name, since, spec } => self.on_renewed(&name, since, spec),
             Input::Merged { name, since, revision, result } => self.on_merged(&name, since, revision, &result),
+            Input::LostChunk { to, name, set } => self.on_lost_chunk(&to, &name, set),
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),
             Input::Drain(call) => self.on_drain(call),
@@ -426,6 +433,7 @@ impl Core {
         self.tick_host();
         self.tick_repair();
         self.tick_snapshots();
+        self.tick_fetches();
         self.tick_diverged();
         self.tick_leave();
         self.tick_moves_asked_for();

@@ -105,6 +105,9 @@ impl Core {
             Message::DivergedRefused { name, revision, since } => {
                 self.on_diverged_refused(from, &name, revision, since);
             }
+            Message::PullChunk { name, set, index } => self.on_pull_chunk(from, &name, set, index),
+            Message::Chunk { name, set, index, bytes } => self.on_chunk(from, &name, set, index, bytes),
+            Message::NoChunk { name, set } => self.on_no_chunk(from, &name, set),
             Message::Votes(votes) => self.on_votes(from, votes),
             Message::Goodbye { max } => self.on_goodbye(from, max),
         }

@@ -22,14 +22,16 @@ pub enum CallError {
         /// The type that has it.
         found: String,
     },
-    /// The worker failed and is not started again. The message was not handled.
+    /// The worker failed and is not started again by itself (see [`Sworm::restart_name`](crate::Sworm::restart_name)). The
+    /// message was not handled.
     #[error("the worker is not running: {reason}")]
     Failed {
         /// Why it failed.
         reason: String,
     },
-    /// The time was over before the message could be sent: the name was moving or starting. It was not handled.
-    #[error("not sent within {after:?}: the name was moving or starting")]
+    /// The time was over before the message could be sent: the name was moving, starting, or waiting for its node or for one
+    /// that holds its state ([`Event::StateAwaited`](crate::Event::StateAwaited)). It was not handled.
+    #[error("not sent within {after:?}: the name was moving, starting, or waiting for its state")]
     NotSent {
         /// How long was waited.
         after: Duration,
@@ -41,7 +43,7 @@ pub enum CallError {
     /// start the worker from an older state. **Unknown outcome**.
     #[error("the majority was lost while the message was handled")]
     MajorityLost,
-    /// The worker's mailbox is full. The message was not handled.
+    /// The worker's mailbox was full until the time was over. The message was not handled.
     #[error("the worker's mailbox is full")]
     Overloaded,
     /// The worker type on that node does not know the message. It was not handled.

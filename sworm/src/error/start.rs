@@ -32,6 +32,12 @@ pub enum StartError {
         /// What was given.
         weight: u32,
     },
+    /// A node waits at most a day for those that were there before.
+    #[error("a node waits at most a day for those that were there before; not {wait:?}")]
+    BadRecoverWait {
+        /// What was given.
+        wait: Duration,
+    },
     /// No worker of the node could start, or more at a time than can be counted.
     #[error("a node starts 1 or more workers at a time, up to {}; not {starts}", tokio::sync::Semaphore::MAX_PERMITS)]
     BadConcurrentStarts {
@@ -203,6 +209,14 @@ pub enum LeaveError {
     /// The time is over. What was not handed over is in the store as far as it was saved, and starts elsewhere.
     #[error("not everything was handed over in time")]
     Timeout,
+    /// Others are there, and have taken nothing over for 30 s ([`Node::leave`](crate::Node::leave)). What was not handed over is in this node's store; the others wait
+    /// for it as long as [`SwormSpec::state_wait`](crate::SwormSpec::state_wait) says, and then start from what they have. Start
+    /// this node again to give it to them.
+    #[error("{parked} workers were not handed over in time; their states are in this node's store")]
+    NotHandedOver {
+        /// How many.
+        parked: u64,
+    },
     /// The store failed, now or before. What was acknowledged before is safe.
     #[error("the store failed: {0}")]
     Store(String),

@@ -1,27 +1,25 @@
-//! A sworm's part of the store: lanes as logs of deltas, snapshots as blobs.
+//! A sworm's part of the store: lanes as logs of deltas, snapshots as blobs, large states in chunks.
 
+mod chunks;
 mod record;
+mod states;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use self::chunks::Chunks;
 use self::record::{Record, frames, whole_deltas};
 use crate::codec;
 use crate::core::Recovered;
-use crate::core::cell::Revision;
-use crate::core::ids::{Birth, Incarnation, LaneId, NodeId};
+use crate::core::chunks::SetId;
+use crate::core::ids::{Incarnation, LaneId, NodeId};
 use crate::core::lane::{Delta, Joined, Lane};
-use crate::core::message::Snapshot;
-use crate::core::snapshots::Stored;
 use crate::store::{
-    Batch, Blob, FrameLog, LoadedLog, Space, Store, StoreError, Ticket, blob_chunks, delete_blob, get_blob, put_blob,
-    scan_blobs,
+    Batch, Blob, FrameLog, LoadedLog, Space, Store, StoreError, Ticket, blob_chunks, get_blob, put_blob,
 };
 
 /// A log is written anew when it has grown by this much, and by as much again as it had then.
@@ -36,7 +34,10 @@ pub struct Disk {
     prefix: [u8; 8],
     logs: BTreeMap<LaneId, Log>,
     /// How many chunks each blob has, so that a shorter one leaves none of a longer one behind.
-    chunks: HashMap<Vec<u8>, u16>,
+    blobs: HashMap<Vec<u8>, u16>,
+    /// The chunks of large states, and which of the snapshots is a manifest of which.
+    chunks: Chunks,
+    manifests: HashMap<Vec<u8>, SetId>,
     batch: Batch,
     last: Ticket,
 }
@@ -49,21 +50,6 @@ struct Log {
     broken: bool,
 }
 
-/// A snapshot as it is stored.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    name: Arc<str>,
-    snapshot: Snapshot,
-}
-
-impl Kept {
-    /// Under which it may stand: as the snapshot that is kept, or as one that was set aside.
-    fn keys(&self, prefix: [u8; 8]) -> [Vec<u8>; 2] {
-        let Snapshot { birth, revision, .. } = self.snapshot;
-        [snapshot_key(prefix, &self.name), aside_key(prefix, &self.name, birth, revision)]
-    }
-}
-
 type Ends = (BTreeMap<NodeId, Incarnation>, BTreeMap<NodeId, Incarnation>);
 
 impl Disk {
@@ -74,7 +60,9 @@ impl Disk {
             store: store.clone(),
             prefix,
             logs: BTreeMap::new(),
-            chunks: HashMap::new(),
+            blobs: HashMap::new(),
+            chunks: Chunks::new(sworm),
+            manifests: HashMap::new(),
             batch: Batch::new(),
             last: Ticket(0),
         };
@@ -92,32 +80,8 @@ impl Disk {
             None => {}
         }
         let chunks = blob_chunks(&*store, Space::Meta, &key)?;
-        disk.chunks.insert(key, chunks);
-        let mut damaged = Vec::new();
-        scan_blobs(&*store, Space::Snapshots, &prefix, &mut |key, blob| {
-            let chunks = blob.chunks();
-            match decode_blob::<Kept>(blob).filter(|kept| kept.keys(prefix).iter().any(|own| own == key)) {
-                Some(Kept { name, snapshot: Snapshot { birth, revision, checkpoint, .. } }) => {
-                    if snapshot_key(prefix, &name) == key {
-                        recovered.snapshots.insert(name, Stored { birth, revision, checkpoint });
-                    } else {
-                        recovered.aside.push((name, birth, revision));
-                    }
-                }
-                None => {
-                    tracing::error!(sworm, key = %key.escape_ascii(), "a saved state cannot be read; it is left to the peers");
-                }
-            }
-            match chunks {
-                Some(chunks) => drop(disk.chunks.insert(key.to_vec(), chunks)),
-                None => damaged.push(key.to_vec()),
-            }
-            ControlFlow::Continue(())
-        })?;
-        for key in damaged {
-            let chunks = blob_chunks(&*store, Space::Snapshots, &key)?;
-            disk.chunks.insert(key, chunks);
-        }
+        disk.blobs.insert(key, chunks);
+        disk.recover_states(sworm, &mut recovered)?;
         Ok((disk, recovered))
     }
 
@@ -200,56 +164,6 @@ impl Disk {
         self.put(Space::Meta, key, &bytes)
     }
 
-    /// Keeps a snapshot in place of what there was of that name.
-    pub fn store_snapshot(&mut self, name: &Arc<str>, snapshot: Snapshot) -> Result<(), StoreError> {
-        let bytes = codec::encode(&Kept { name: name.clone(), snapshot }).expect("plain data encodes");
-        let key = snapshot_key(self.prefix, name);
-        self.put(Space::Snapshots, key, &bytes)
-    }
-
-    /// Forgets the snapshot of a name.
-    pub fn delete_snapshot(&mut self, name: &Arc<str>) {
-        self.delete(&snapshot_key(self.prefix, name));
-    }
-
-    fn delete(&mut self, key: &[u8]) {
-        if let Some(chunks) = self.chunks.remove(key) {
-            delete_blob(&mut self.batch, Space::Snapshots, key, chunks);
-        }
-    }
-
-    /// Keeps a second copy of the snapshot that is kept of a name. Blocks on the disk, for what is rare.
-    pub fn set_aside(&mut self, name: &Arc<str>, birth: Birth, revision: Revision) -> Result<(), StoreError> {
-        self.write()?;
-        let snapshot = get_snapshot(&*self.store, &snapshot_key(self.prefix, name), name)?;
-        let Some(snapshot) = snapshot.filter(|found| (found.birth, found.revision) == (birth, revision)) else {
-            tracing::error!(name = &**name, "a saved state that was to be set aside cannot be read");
-            return Ok(());
-        };
-        let bytes = codec::encode(&Kept { name: name.clone(), snapshot }).expect("plain data encodes");
-        self.put(Space::Snapshots, aside_key(self.prefix, name, birth, revision), &bytes)
-    }
-
-    /// Forgets that copy.
-    pub fn delete_aside(&mut self, name: &Arc<str>, birth: Birth, revision: Revision) {
-        self.delete(&aside_key(self.prefix, name, birth, revision));
-    }
-
-    /// Reads the snapshot that is kept of a name, or one that was set aside. Blocks on the disk.
-    pub fn load_snapshot(
-        store: &dyn Store,
-        sworm: &str,
-        name: &Arc<str>,
-        aside: Option<(Birth, Revision)>,
-    ) -> Result<Option<Snapshot>, StoreError> {
-        let prefix = xxh3_64(sworm.as_bytes()).to_be_bytes();
-        let key = match aside {
-            Some((birth, revision)) => aside_key(prefix, name, birth, revision),
-            None => snapshot_key(prefix, name),
-        };
-        get_snapshot(store, &key, name)
-    }
-
     /// Hands everything since the last call to the store; the ticket covers it.
     pub fn write(&mut self) -> Result<Ticket, StoreError> {
         if !self.batch.is_empty() {
@@ -259,9 +173,9 @@ impl Disk {
     }
 
     fn put(&mut self, space: Space, key: Vec<u8>, bytes: &[u8]) -> Result<(), StoreError> {
-        let former = self.chunks.get(&key).copied().unwrap_or(0);
+        let former = self.blobs.get(&key).copied().unwrap_or(0);
         let chunks = put_blob(&mut self.batch, space, &key, bytes, former)?;
-        self.chunks.insert(key, chunks);
+        self.blobs.insert(key, chunks);
         self.write_if_large()
     }
 
@@ -295,20 +209,8 @@ fn ends_key(prefix: [u8; 8]) -> Vec<u8> {
     [b"ends/".as_slice(), &prefix].concat()
 }
 
-fn get_snapshot(store: &dyn Store, key: &[u8], name: &Arc<str>) -> Result<Option<Snapshot>, StoreError> {
-    let kept = get_blob(store, Space::Snapshots, key)?.and_then(decode_blob::<Kept>);
-    Ok(kept.filter(|kept| kept.name == *name).map(|kept| kept.snapshot))
-}
-
-fn aside_key(prefix: [u8; 8], name: &str, birth: Birth, revision: Revision) -> Vec<u8> {
-    let hash = xxh3_128(&codec::encode(&(name, birth, revision)).expect("plain data encodes"));
-    [prefix.as_slice(), &hash.to_be_bytes()].concat()
-}
-
-fn snapshot_key(prefix: [u8; 8], name: &str) -> Vec<u8> {
-    [prefix.as_slice(), &xxh3_128(name.as_bytes()).to_be_bytes()].concat()
-}
-
+#[cfg(test)]
+mod chunk_tests;
 #[cfg(test)]
 mod large_tests;
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
+use super::states;
 use super::sworm::{Asked, Look, Opened, Running, Slot, SwormShared};
 use crate::api::Sworm;
 use crate::core::ids::{Epoch, Peer, Pid};
@@ -45,17 +46,21 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut stopped = self.shared.node.stopping();
         loop {
-            let tick = self.shared.node.instant(self.core.next_tick_ms());
+            // A time span, not an instant: the runtime's clock may be a paused one, which runs ahead of the node's.
+            let tick = self.shared.node.until(self.core.next_tick_ms());
             let mut input = tokio::select! {
                 _ = stopped.wait_for(Life::is_over) => break,
                 () = self.shared.closing.notified() => break,
                 input = self.inputs.recv() => input,
                 Some(look) = self.looks.recv() => {
+                    self.shared.at_work.store(true, Relaxed);
                     look(&mut self.core);
+                    self.shared.at_work.store(false, Relaxed);
                     continue;
                 }
-                () = sleep_until(Instant::from_std(tick)) => Some(Input::Tick),
+                () = sleep(tick) => Some(Input::Tick),
             };
+            self.shared.at_work.store(true, Relaxed);
             let now = self.now();
             for _ in 0..BATCH {
                 let Some(next) = input.take() else { break };
@@ -70,6 +75,7 @@ impl Driver {
                 self.shared.node.store_failed(error);
                 break;
             }
+            self.shared.at_work.store(false, Relaxed);
         }
         self.shared.stopped();
     }
@@ -107,6 +113,8 @@ impl Driver {
         let mut syncs = Vec::new();
         let mut ready = false;
         for effect in effects {
+            #[cfg(feature = "faults")]
+            let then = self.shared.witnesses.show(&effect);
             match effect {
                 Effect::Ready => ready = true,
                 Effect::Persist(delta) => {
@@ -115,16 +123,30 @@ impl Driver {
                 }
                 Effect::PersistEnds { ended, dropped } => self.disk.persist_ends(ended, dropped)?,
                 Effect::ForgetLane(lane) => self.disk.forget(&lane),
-                Effect::StoreSnapshot { name, snapshot } => self.disk.store_snapshot(&name, snapshot)?,
+                Effect::StoreSnapshot { name, snapshot } => self.disk.keep(&name, snapshot)?,
                 Effect::DeleteSnapshot { name } => self.disk.delete_snapshot(&name),
                 Effect::SetAside { name, birth, revision } => self.disk.set_aside(&name, birth, revision)?,
                 Effect::DeleteAside { name, birth, revision } => self.disk.delete_aside(&name, birth, revision),
                 Effect::LoadSnapshot { purpose } => {
                     self.disk.write()?;
-                    self.load(purpose);
+                    let large = self.disk.is_in_chunks(purpose.name());
+                    states::load(self.shared.clone(), purpose, large);
+                }
+                Effect::StoreChunk { name, manifest, index, bytes } => {
+                    self.disk.store_chunk(&name, &manifest, index, &bytes)?;
+                }
+                Effect::DropChunks { name, manifest } => self.disk.drop_chunks(&name, &manifest),
+                Effect::SendChunk { to, name, manifest, index } => {
+                    self.disk.write()?;
+                    states::send_chunk(self.shared.clone(), to, name, manifest, index);
                 }
                 Effect::Sync(number) => syncs.push(number),
                 other => self.perform_here(other),
+            }
+            #[cfg(feature = "faults")]
+            if let Some(then) = then {
+                self.disk.write()?;
+                then();
             }
         }
         let ticket = self.disk.write()?;
@@ -137,18 +159,6 @@ impl Driver {
             self.opened.send_replace(Opened::Ready);
         }
         Ok(())
-    }
-
-    fn load(&self, purpose: crate::core::snapshots::Purpose) {
-        let shared = self.shared.clone();
-        tokio::task::spawn_blocking(move || {
-            let loaded = Disk::load_snapshot(&*shared.node.store, &shared.name, purpose.name(), purpose.aside());
-            let snapshot = loaded.unwrap_or_else(|error| {
-                tracing::error!(%error, name = &**purpose.name(), "a saved state cannot be read");
-                None
-            });
-            shared.input(Input::Loaded { purpose, snapshot });
-        });
     }
 
     fn perform_here(&mut self, effect: Effect) {
@@ -194,7 +204,7 @@ impl Driver {
                     super::lease::abort_late(shared);
                 }
             }
-            Effect::Left { parked } => drop(self.opened.send_replace(Opened::Left { parked })),
+            Effect::Left { parked, late } => drop(self.opened.send_replace(Opened::Left { parked, late })),
             Effect::Drained { call, drained } => drop(shared.drained.send_replace((call, drained))),
             Effect::Tell(notice) => self.tell(&notice),
             Effect::Ready
@@ -206,7 +216,10 @@ impl Driver {
             | Effect::DeleteSnapshot { .. }
             | Effect::SetAside { .. }
             | Effect::DeleteAside { .. }
-            | Effect::LoadSnapshot { .. } => unreachable!("performed by the caller"),
+            | Effect::LoadSnapshot { .. }
+            | Effect::StoreChunk { .. }
+            | Effect::DropChunks { .. }
+            | Effect::SendChunk { .. } => unreachable!("performed by the caller"),
         }
     }
 
@@ -256,6 +269,7 @@ impl Driver {
             start_timeout: hosted.start_timeout,
             saving: hosted.saving,
             permits: shared.node.starts.clone(),
+            places: shared.node.saved.clone(),
             control,
             activity: activity.clone(),
             tell: Tell { inputs: shared.senders.inputs.clone(), replies: shared.clone() },

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::{self, CodecError};
 use crate::core::fault::{Fault, planted};
-use crate::core::ids::Peer;
+use crate::core::ids::{Epoch, Peer};
 use crate::core::membership::Hello;
 use crate::core::message::Message;
 use crate::error::CallError;
@@ -28,6 +28,9 @@ pub enum Frame {
     /// A message for a worker.
     #[serde(rename = "c")]
     Call(Call),
+    /// A message for several workers.
+    #[serde(rename = "g")]
+    Calls(Calls),
     /// The answer to it: the number of the call, and what came of it.
     #[serde(rename = "r")]
     Reply(u64, Replied),
@@ -66,9 +69,46 @@ pub struct Call {
     /// How often it was sent on.
     #[serde(rename = "h", default)]
     pub hops: u8,
+    /// The epoch of the name that was known to whoever sent it on.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Epoch>,
     /// The message.
     #[serde(rename = "p")]
     pub payload: Bytes,
+}
+
+/// A message for several workers of the node that it is sent to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Calls {
+    /// The sworm (hash of its name).
+    #[serde(rename = "s")]
+    pub sworm: u64,
+    /// Who sends it.
+    #[serde(rename = "f")]
+    pub from: Peer,
+    /// The workers' names, each with the number of its call.
+    #[serde(rename = "n")]
+    pub workers: Vec<(Arc<str>, u64)>,
+    /// The message's id.
+    #[serde(rename = "m")]
+    pub message: Arc<str>,
+    /// Whether no reply is wanted.
+    #[serde(rename = "c")]
+    pub cast: bool,
+    /// The message.
+    #[serde(rename = "p")]
+    pub payload: Bytes,
+}
+
+impl Calls {
+    /// The call of each worker.
+    pub(crate) fn each(self) -> impl Iterator<Item = Call> {
+        let Self { sworm, from, workers, message, cast, payload } = self;
+        workers.into_iter().map(move |(name, number)| {
+            let (from, message, payload) = (from.clone(), message.clone(), payload.clone());
+            Call { sworm, from, number, name, message, cast, hops: 0, seen: None, payload }
+        })
+    }
 }
 
 /// A frame for a node to which its sender has no link. The receiver passes it on over a link of its own, as it is, or not

@@ -25,6 +25,11 @@ impl Index {
         self.names.pin().get(name).cloned()
     }
 
+    /// Looks at a name, as it is kept, and what is known of it, without a copy of either.
+    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(Option<(&Arc<str>, &Entry)>) -> T) -> T {
+        look(self.names.pin().get_key_value(name))
+    }
+
     /// Everything that is known.
     pub(crate) fn all(&self) -> Vec<(Arc<str>, Entry)> {
         self.names.pin().iter().map(|(name, entry)| (name.clone(), entry.clone())).collect()

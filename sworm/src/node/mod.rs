@@ -5,16 +5,22 @@ pub(crate) mod clock;
 pub(crate) mod disk;
 mod draining;
 pub(crate) mod driver;
-mod forward;
+pub(crate) mod forward;
 pub(crate) mod frame;
 pub(crate) mod identity;
 pub(crate) mod index;
 mod lease;
 pub(crate) mod network;
 pub(crate) mod open;
+pub(crate) mod order;
+mod repeats;
 mod routing;
+pub(crate) mod scope;
+mod states;
 pub(crate) mod sworm;
 pub(crate) mod watchers;
+#[cfg(feature = "faults")]
+pub(crate) mod witness;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -33,13 +39,17 @@ use crate::plugin::{self, Strategies};
 use crate::store::{Store, StoreError};
 use crate::transport::Transport;
 use crate::worker::WorkerTypes;
+use crate::worker::places::Places;
 use calls::Calls;
 use clock::Clock;
 use draining::Drains;
+use repeats::Repeats;
 use sworm::SwormShared;
 
 /// The largest message or reply, encoded.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
+/// So many chunks of states are read and handed to the transport at a time.
+const SENDING: usize = 4;
 /// How long a node whose link is lost is suspect before it counts as down.
 pub(crate) const GRACE_MS: u64 = 5_000;
 /// How long the workers of a node that stops at once may take to end, before the others are left to start them.
@@ -53,11 +63,20 @@ pub(crate) struct NodeShared {
     pub(crate) profile: Profile,
     /// Whether it runs workers.
     pub(crate) hosts: bool,
+    /// Whether calls of its own workers are encoded too.
+    pub(crate) encodes_local_calls: bool,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) types: WorkerTypes,
     pub(crate) strategies: Strategies,
     pub(crate) starts: Arc<Semaphore>,
+    pub(crate) recover_wait_ms: u64,
+    /// For large states that are saved, and for those that workers start from.
+    pub(crate) saved: Places,
+    pub(crate) restored: Places,
+    /// For chunks that are on their way to the transport.
+    pub(crate) sending: Arc<Semaphore>,
     pub(crate) calls: Calls,
+    repeats: Repeats,
     pub(crate) membership: Mutex<Membership>,
     pub(crate) introduced: watch::Sender<Introduction>,
     told: Mutex<MembersTold>,
@@ -98,7 +117,9 @@ impl NodeShared {
         instance: InstanceId,
         profile: Profile,
         hosts: bool,
+        encodes_local_calls: bool,
         concurrent_starts: usize,
+        recover_wait: Duration,
         store: Arc<dyn Store>,
         types: WorkerTypes,
         strategies: Strategies,
@@ -111,11 +132,17 @@ impl NodeShared {
             instance,
             profile,
             hosts,
+            encodes_local_calls,
             store,
             types,
             strategies,
             starts: Arc::new(Semaphore::new(concurrent_starts)),
+            recover_wait_ms: u64::try_from(recover_wait.as_millis()).unwrap_or(u64::MAX),
+            saved: Places::default(),
+            restored: Places::default(),
+            sending: Arc::new(Semaphore::new(SENDING)),
             calls: Calls::default(),
+            repeats: Repeats::default(),
             membership: Mutex::new(membership),
             introduced: watch::Sender::new(Introduction::Waiting),
             told: Mutex::default(),
@@ -167,9 +194,9 @@ impl NodeShared {
         self.clock.ms()
     }
 
-    /// The instant of a time of the core.
-    pub(crate) fn instant(&self, mono_ms: u64) -> Instant {
-        self.clock.instant(mono_ms)
+    /// How long until a time of the core.
+    pub(crate) fn until(&self, mono_ms: u64) -> Duration {
+        self.clock.until(mono_ms)
     }
 
     pub(crate) fn sworms(&self) -> MutexGuard<'_, HashMap<u64, Arc<SwormShared>>> {

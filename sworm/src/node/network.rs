@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::frame::{Frame, Replied};
+use super::frame::{Call, Calls, Frame, Replied};
 use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
@@ -45,7 +45,13 @@ pub(crate) async fn run(
             None => node.membership().tick(now, &mut want),
             Some(TransportEvent::LinkUp(peer)) => node.membership().linked(now, peer, true, &mut want),
             Some(TransportEvent::LinkDown(peer)) => node.membership().linked(now, peer, false, &mut want),
-            Some(TransportEvent::Message(bytes)) => message(&node, &bytes, &mut want),
+            Some(TransportEvent::Reopens(peer)) => node.membership().reopens(now, &peer),
+            Some(TransportEvent::Message(bytes)) => {
+                if let Some(transport) = node.transport() {
+                    transport.was_read(bytes.len());
+                }
+                message(&node, &bytes, &mut want);
+            }
         }
         if is_about_members || !want.is_empty() {
             node.tell_of_members();
@@ -111,20 +117,42 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
                 }
             }
         }
-        Frame::Call(call) => {
-            let shared = node.sworms().get(&call.sworm).cloned();
-            match shared {
-                Some(shared) => shared.deliver(call),
-                None if call.cast => {
-                    tracing::debug!(name = &*call.name, from = %call.from, "a cast is lost: its sworm is not open here");
-                }
-                None => send(node, &call.from.clone(), &Frame::Reply(call.number, Replied::NotHere)),
-            }
-        }
+        Frame::Call(call) => deliver(node, call),
+        Frame::Calls(calls) => deliver_all(node, calls),
         Frame::Reply(number, replied) => node.calls.replied(number, replied),
         Frame::AskAbout(from, about) => node.membership().asked_about(from, about, want),
         Frame::Tell(from, linked) => node.membership().told(node.mono_ms(), &from, linked, want),
         Frame::Relay(relay) => node.pass_on(relay),
+    }
+}
+
+/// Gives a message to its worker, unless it did so before.
+pub(super) fn deliver(node: &NodeShared, call: Call) {
+    if node.repeats.is_first(&call.from, call.number) {
+        return give(node, call);
+    }
+    tracing::debug!(name = &*call.name, from = %call.from, number = call.number, "a message came twice");
+}
+
+/// The same for the workers of several; their numbers are sent together, and stand or fall together.
+pub(super) fn deliver_all(node: &NodeShared, calls: Calls) {
+    // The last number was drawn just before they were sent.
+    let Some((_, number)) = calls.workers.last() else { return };
+    if node.repeats.is_first(&calls.from, *number) {
+        return calls.each().for_each(|call| give(node, call));
+    }
+    tracing::debug!(from = %calls.from, number, "a message to several workers came twice");
+}
+
+/// Gives a message to its worker, if its sworm is open here.
+fn give(node: &NodeShared, call: Call) {
+    let shared = node.sworms().get(&call.sworm).cloned();
+    match shared {
+        Some(shared) => shared.deliver(call),
+        None if call.cast => {
+            tracing::debug!(name = &*call.name, from = %call.from, "a cast is lost: its sworm is not open here");
+        }
+        None => send(node, &call.from, &Frame::Reply(call.number, Replied::NotHere)),
     }
 }
 
@@ -202,7 +230,7 @@ fn dial(node: &Arc<NodeShared>, peer: Peer, endpoints: Vec<String>) {
             all_refused &= transport.dial(endpoint).await == Dialed::Refused;
         }
         let mut want = Vec::new();
-        node.membership().dialled(&peer, all_refused, &mut want);
+        node.membership().dialled(node.mono_ms(), &peer, all_refused, &mut want);
         node.tell_of_members();
         for want in want {
             perform(&node, want);

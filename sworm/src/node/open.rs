@@ -15,6 +15,7 @@ use super::lease::{self, Lease};
 use super::sworm::{HostedType, Opened, Senders, Settings, SwormShared};
 use super::{Introduction, NodeShared, random_u32, sworm_hash, unix_ms};
 use crate::api::{Ack, SwormSpec};
+use crate::core::chunks::CHUNK_BYTES;
 use crate::core::ids::{MAX_LABEL_BYTES, Peer};
 use crate::core::membership::MemberState;
 use crate::core::message::Message;
@@ -32,8 +33,6 @@ pub(crate) const DEFAULT_DISTRIBUTION: &str = "rendezvous";
 const DEFAULT_REPLICAS: u8 = 1;
 const DEFAULT_MAILBOX: usize = 1024;
 const DEFAULT_START_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-/// How long a node that starts waits for the members that it remembers before it starts what they may have.
-const RECOVER_WAIT_MS: u64 = 5_000;
 
 /// Adds the strategies that worker types give by value, and checks that those given by name are linked.
 pub(crate) fn settle(types: &WorkerTypes, mut strategies: Strategies) -> Result<Strategies, StartError> {
@@ -110,10 +109,11 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         },
         interval_ms: u64::try_from(spec.sync_interval.as_millis()).unwrap_or(u64::MAX),
         grace_ms: super::GRACE_MS,
-        recover_wait_ms: RECOVER_WAIT_MS,
+        recover_wait_ms: node.recover_wait_ms,
         state_wait_ms: spec.state_wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         patient: types.values().filter(|t| t.saving.each).map(|t| t.worker.name().into()).collect(),
         part_bytes: PART_BYTES,
+        chunk_bytes: CHUNK_BYTES,
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),
         strategies,
         rebalance: spec.rebalance,

@@ -4,19 +4,42 @@ use bytes::Bytes;
 
 use super::NodeShared;
 use super::frame::{Frame, Relay};
+use super::network;
 use crate::core::ids::Peer;
-use crate::core::membership::Route;
+use crate::core::membership::{Known, MemberState, Route};
 use crate::transport::{Class, Transport};
 
 impl NodeShared {
     /// Sends a frame to a node.
     pub(crate) fn send(&self, to: &Peer, class: Class, frame: Bytes) {
+        if *to == self.me {
+            return self.take_back(&frame);
+        }
         let route = self.membership().route(to);
         let Some(transport) = self.transport() else { return };
         match route {
             // A link that has just come up is the transport's before it is known here.
             Route::Direct | Route::None => transport.send(to, class, frame),
             Route::Via(relay) => send_over(&*transport, &relay, to, class, frame),
+        }
+    }
+
+    /// Whether that incarnation of a node takes part, as far as is known here.
+    pub(crate) fn is_present(&self, peer: &Peer) -> bool {
+        let present = |known: &Known| {
+            known.incarnation == peer.incarnation && !matches!(known.state, MemberState::Down | MemberState::Joining)
+        };
+        *peer == self.me || self.membership().known().get(&peer.node).is_some_and(present)
+    }
+
+    /// A call of this node's own, or the reply to one, where local calls are encoded.
+    fn take_back(&self, frame: &[u8]) {
+        match Frame::decode(frame) {
+            Ok(Frame::Call(call)) => network::deliver(self, call),
+            Ok(Frame::Calls(calls)) => network::deliver_all(self, calls),
+            Ok(Frame::Reply(number, replied)) => self.calls.replied(number, replied),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "a message of this node to itself cannot be decoded"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One sworm on this node: what its handles, its driver and its workers share.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::NodeShared;
+use super::forward::{FLUSH, Rooms};
 use super::frame::{Call, Frame, Replied};
 use super::index::Index;
 use super::lease::Lease;
+use super::order::Order;
 use super::watchers::Watchers;
 use crate::core::balance::Rebalance;
 use crate::core::draining::Drained;
-use crate::core::ids::{Epoch, NodeId};
+use crate::core::ids::{Epoch, NodeId, Peer};
 use crate::core::message::{Answer, Ask};
 use crate::core::{Core, Input};
 use crate::error::CallError;
@@ -62,7 +64,7 @@ pub(crate) enum Opened {
     Joining,
     Ready,
     Disagreed { node: NodeId, theirs: Arc<str> },
-    Left { parked: u64 },
+    Left { parked: u64, late: bool },
 }
 
 /// What came of something that was asked.
@@ -102,10 +104,19 @@ pub(crate) struct SwormShared {
     pub(crate) lease: Lease,
     pub(crate) watchers: Watchers,
     pub(crate) opened: watch::Receiver<Opened>,
+    /// Whether its driver is at work just now.
+    pub(crate) at_work: AtomicBool,
     /// What came of emptying this node, when it is done as far as it goes, up to the call of that number.
     pub(crate) drained: watch::Sender<(u64, Drained)>,
     /// Told when it is to end before its node does.
     pub(crate) closing: Notify,
+    /// Who looks at what the core wants done.
+    #[cfg(feature = "faults")]
+    pub(crate) witnesses: super::witness::Witnesses,
+    /// What is on its way from here.
+    pub(crate) order: Arc<Order>,
+    /// What has come here and waits.
+    pub(super) rooms: Rooms,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
     asked: Mutex<HashMap<u64, oneshot::Sender<Asked>>>,
     next_ask: AtomicU64,
@@ -133,8 +144,13 @@ impl SwormShared {
             lease,
             watchers: Watchers::default(),
             opened,
+            at_work: AtomicBool::new(false),
             drained: watch::Sender::new((0, Drained::default())),
             closing: Notify::new(),
+            #[cfg(feature = "faults")]
+            witnesses: super::witness::Witnesses::default(),
+            order: Arc::default(),
+            rooms: Rooms::default(),
             slots: Mutex::default(),
             asked: Mutex::default(),
             next_ask: AtomicU64::new(0),
@@ -211,30 +227,34 @@ impl SwormShared {
             number: call.number,
             cast: call.cast,
             hops: call.hops,
+            seen: call.seen,
             message: call.message,
             payload: call.payload,
         };
+        if *parcel.message == *FLUSH || self.rooms.is_waited_for(&call.name) {
+            return self.bring(&call.name, parcel, false);
+        }
         let here = self.index.get(&call.name).is_some_and(|entry| entry.host == self.node.me && entry.running);
         let mailbox = if here { self.mailbox(&call.name) } else { None };
-        let Some(mailbox) = mailbox else { return self.clone().give_back(&call.name, parcel) };
+        let Some(mailbox) = mailbox else { return self.not_here(&call.name, parcel, false) };
         match mailbox.deliver(parcel) {
             Ok(()) => {}
-            Err((parcel, NotTaken::Closed)) => self.clone().give_back(&call.name, parcel),
-            // It had its place in the mailbox that it came from.
-            Err((parcel, NotTaken::Full)) if parcel.hops > 0 => self.bring(&call.name, parcel),
-            Err((parcel, NotTaken::Full)) => self.refuse(&call.name, &parcel, CallError::Overloaded),
+            Err((parcel, NotTaken::Closed)) => self.not_here(&call.name, parcel, false),
+            Err((parcel, NotTaken::Full)) if parcel.cast => self.bring(&call.name, parcel, false),
+            Err((parcel, NotTaken::Full)) => self.drop_parcel(&call.name, &parcel, CallError::Overloaded),
             Err((parcel, NotTaken::Unknown)) => {
                 let message = parcel.message.to_string();
-                self.refuse(&call.name, &parcel, CallError::NoSuchMessage { message });
+                self.drop_parcel(&call.name, &parcel, CallError::NoSuchMessage { message });
             }
         }
     }
 
-    fn refuse(&self, name: &str, parcel: &RemoteParcel, error: CallError) {
+    /// The worker is not here: whoever calls it looks for it anew, a cast is sent on.
+    fn not_here(self: &Arc<Self>, name: &Arc<str>, parcel: RemoteParcel, was_in: bool) {
         if parcel.cast {
-            return self.lost(name, parcel, &error.to_string());
+            return self.forward(name, parcel, was_in);
         }
-        self.reply(parcel, Err(error));
+        self.reply_with(&parcel, Replied::NotHere);
     }
 
     /// The node stops: whoever waits for an answer is told, and the workers are aborted; gives their tasks.
@@ -245,12 +265,15 @@ impl SwormShared {
         tasks.into_iter().inspect(AbortHandle::abort).collect()
     }
 
-    fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {
-        if parcel.cast {
-            return;
+    pub(super) fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {
+        if !parcel.cast {
+            self.answer(&parcel.from, parcel.number, replied);
         }
-        match Frame::Reply(parcel.number, replied).encode() {
-            Ok(frame) => self.node.send(&parcel.from, Class::Important, frame),
+    }
+
+    pub(super) fn answer(&self, to: &Peer, number: u64, replied: Replied) {
+        match Frame::Reply(number, replied).encode() {
+            Ok(frame) => self.node.send(to, Class::Important, frame),
             Err(error) => tracing::error!(%error, "a reply could not be encoded"),
         }
     }
@@ -270,10 +293,7 @@ impl Replies for SwormShared {
     }
 
     fn give_back(self: Arc<Self>, name: &Arc<str>, parcel: RemoteParcel) {
-        if parcel.cast {
-            return self.forward(name, parcel);
-        }
-        self.reply_with(&parcel, Replied::NotHere);
+        self.not_here(name, parcel, true);
     }
 }
 

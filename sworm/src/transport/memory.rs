@@ -1,6 +1,6 @@
 //! A network within one process, for tests of several nodes: links that can be cut and healed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -32,6 +32,10 @@ struct Hub {
     /// Pairs of node ids, the smaller one first: a cut outlives restarts, as that of a real cable does.
     cuts: BTreeSet<(String, String)>,
     connections: u64,
+    /// What stands before the links that are held up, by sender and receiver.
+    held: BTreeMap<(NodeId, NodeId), VecDeque<(At, Bytes)>>,
+    /// Whether each message comes twice.
+    repeats: bool,
     /// By sender and receiver.
     traffic: BTreeMap<(NodeId, NodeId), Traffic>,
 }
@@ -89,10 +93,47 @@ impl MemoryNetwork {
         }
     }
 
+    /// Whether every message arrives twice from now on, as a network may bring it.
+    pub fn repeat(&self, on: bool) {
+        lock(&self.hub).repeats = on;
+    }
+
     /// What one node has sent to another one so far, in all their incarnations.
     pub fn traffic(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Traffic {
         let ids = NodeId::new(from).zip(NodeId::new(to));
         ids.and_then(|ids| lock(&self.hub).traffic.get(&ids).copied()).unwrap_or_default()
+    }
+
+    /// From now on messages of one node to another one wait, in order, until they are let through.
+    pub fn hold(&self, from: impl AsRef<str>, to: impl AsRef<str>) {
+        if let Some(link) = NodeId::new(from).zip(NodeId::new(to)) {
+            lock(&self.hub).held.entry(link).or_default();
+        }
+    }
+
+    /// How long the messages are that wait, the next one first.
+    pub fn held(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Vec<usize> {
+        let hub = lock(&self.hub);
+        let held = NodeId::new(from).zip(NodeId::new(to)).and_then(|link| hub.held.get(&link));
+        held.map(|held| held.iter().map(|(_, message)| message.len()).collect()).unwrap_or_default()
+    }
+
+    /// Lets the next message that waits through.
+    pub fn let_through(&self, from: impl AsRef<str>, to: impl AsRef<str>) {
+        let mut hub = lock(&self.hub);
+        let next = NodeId::new(from).zip(NodeId::new(to)).and_then(|link| hub.held.get_mut(&link)?.pop_front());
+        if let Some((at, message)) = next {
+            hub.tell(&at, TransportEvent::Message(message));
+        }
+    }
+
+    /// Lets all that waits through, and what comes.
+    pub fn release(&self, from: impl AsRef<str>, to: impl AsRef<str>) {
+        let mut hub = lock(&self.hub);
+        let held = NodeId::new(from).zip(NodeId::new(to)).and_then(|link| hub.held.remove(&link));
+        for (at, message) in held.into_iter().flatten() {
+            hub.tell(&at, TransportEvent::Message(message));
+        }
     }
 
     /// Makes the link between two nodes again.
@@ -129,7 +170,13 @@ impl Hub {
             let traffic = self.traffic.entry((from.node.clone(), to.peer.node.clone())).or_default();
             traffic.messages += 1;
             traffic.bytes += message.len() as u64;
-            self.tell(to, TransportEvent::Message(message));
+            for _ in 0..=usize::from(self.repeats) {
+                let message = message.clone();
+                match self.held.get_mut(&(from.node.clone(), to.peer.node.clone())) {
+                    Some(held) => held.push_back((to.clone(), message)),
+                    None => self.tell(to, TransportEvent::Message(message)),
+                }
+            }
         }
     }
 

@@ -50,6 +50,12 @@ pub trait Transport: Send + Sync + 'static {
         let _ = endpoints;
     }
 
+    /// A message with so many bytes was taken out of the events. What is not taken has a limit: a transport may drop what
+    /// comes beyond it.
+    fn was_read(&self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// Asks whether anything listens at an endpoint, within one second.
     async fn dial(&self, endpoint: &str) -> Dialed;
 
@@ -75,6 +81,8 @@ pub enum TransportEvent {
     Message(Bytes),
     /// There is a link to that node. Told also of nodes that were there first, and possibly more than once.
     LinkUp(Peer),
+    /// That node is about to close its links and to open them anew. Meanwhile nothing listens where it is dialled.
+    Reopens(Peer),
     /// The link to that node is gone. That does not say that the node is.
     LinkDown(Peer),
 }

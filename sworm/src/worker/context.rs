@@ -1,13 +1,14 @@
 //! What a worker knows of itself and can ask for while it runs.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
-use super::Worker;
+use super::timers::{Timer, Timers};
+use super::{Handler, Request, Worker};
 use crate::api::{Ref, Sworm};
 use crate::core::ids::{Epoch, NodeId, Pid};
-use crate::error::HandoffError;
+use crate::error::{GroupError, HandoffError};
 use crate::strategy::Exit;
 
 /// Handed to every handler and hook: who the worker is, and what it can ask for.
@@ -18,7 +19,7 @@ pub struct Context<W> {
     pub(super) place: Place,
     pub(super) asked: Arc<Asked>,
     pub(super) exit: Option<Box<Exit>>,
-    pub(super) worker: PhantomData<fn() -> W>,
+    pub(super) timers: Timers<W>,
 }
 
 /// Which code holds the context.
@@ -85,6 +86,76 @@ impl<W: Worker> Context<W> {
     /// A reference to the worker itself. To call oneself from a handler never ends: use `cast`.
     pub fn this(&self) -> Ref<W> {
         Ref::new(self.sworm.clone(), Arc::clone(&self.pid.name), self.pid.clone())
+    }
+
+    /// Puts the worker into a group; twice is the same as once. The group goes with it wherever it moves, and stays over
+    /// restarts: it is left with [`leave`](Self::leave), or when the name ends. In a handler of a worker with
+    /// `snapshot = "each"` that happens when the state is durable, and errors are in the log only.
+    ///
+    /// # Errors
+    ///
+    /// See [`GroupError`]. Waits 10 s at most.
+    pub async fn join(&self, group: impl AsRef<str>) -> Result<(), GroupError> {
+        self.sworm.join(group, &self.this()).await
+    }
+
+    /// Takes the worker out of a group; twice is the same as once. Otherwise as [`join`](Self::join).
+    ///
+    /// # Errors
+    ///
+    /// See [`GroupError`]. Waits 10 s at most.
+    pub async fn leave(&self, group: impl AsRef<str>) -> Result<(), GroupError> {
+        self.sworm.leave(group, &self.this()).await
+    }
+
+    /// Sends the worker this message after that time, once. It is handled between other messages, by turns with them when
+    /// many wait, and takes no place in the mailbox. Times are as exact as tokio's: to a millisecond, and never early.
+    ///
+    /// A timer belongs to this start of the worker and ends with it: also when it moves or is started again after a crash.
+    /// Set those that it always needs in [`started`](crate::Lifecycle::started), which then runs again. In a handler of a
+    /// worker with `snapshot = "each"` the time begins when the state is durable; if it does not become durable, there is no
+    /// timer.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use sworm::prelude::*;
+    /// # use sworm::BoxError;
+    /// # use std::time::Duration;
+    /// #[derive(Worker, Serialize, Deserialize)]
+    /// #[worker(handles(Tick), lifecycle)]
+    /// struct Clock;
+    ///
+    /// #[derive(Message, Serialize, Deserialize, Clone)]
+    /// struct Tick;
+    ///
+    /// impl Lifecycle for Clock {
+    ///     async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BoxError> {
+    ///         ctx.send_every(Duration::from_secs(1), Tick);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl Handler<Tick> for Clock {
+    ///     async fn handle(&mut self, _: Tick, ctx: &mut Context<Self>) {
+    ///         println!("{} ticks", ctx.name());
+    ///     }
+    /// }
+    /// ```
+    pub fn send_after<M: Request<W>>(&self, after: Duration, message: M) -> Timer
+    where
+        W: Handler<M>,
+    {
+        self.timers.once(after, message)
+    }
+
+    /// Sends the worker this message again and again, for the first time after one period. A period is 1 ms at least. Those
+    /// that pass while the worker is busy are left out: it gets one message, and the next one a period later. Otherwise as
+    /// [`send_after`](Self::send_after).
+    pub fn send_every<M: Request<W> + Clone>(&self, period: Duration, message: M) -> Timer
+    where
+        W: Handler<M>,
+    {
+        self.timers.every(period, message)
     }
 
     /// Makes the state durable, here and on the replicas, **before the reply to the present message leaves**. The state

@@ -12,6 +12,7 @@ use super::mailbox::{AnyMailbox, LocalCall, LocalParcel};
 use super::task::{self, Start};
 use super::{Context, Handler, Request, Storable, Worker, WorkerOptions};
 use crate::error::CallError;
+use crate::node::scope;
 use crate::plugin::{Duplicate, Place};
 
 /// One message type that a worker type takes.
@@ -52,8 +53,8 @@ where
     W: Handler<M>,
 {
     Box::pin(async move {
-        let message: M =
-            M::CODEC.decode(payload).map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
+        let message = scope::decoding(&ctx.sworm.shared.node, || M::CODEC.decode(payload))
+            .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
         let reply = worker.handle(message, ctx).await;
         reply.to_bytes().map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() })
     })
@@ -66,6 +67,63 @@ where
 {
     let call: Box<LocalCall<M>> = call.downcast().ok()?;
     Some(call)
+}
+
+/// The methods of a worker type that are called as messages; written by `#[handlers]`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no methods to be called; write `#[sworm::handlers] impl {Self}`",
+    label = "`methods` promises them"
+)]
+pub trait Methods: Worker + TakesMethods {
+    /// Their table for dispatch.
+    const HANDLERS: &'static [HandlerEntry<Self>];
+}
+
+/// States that the table of [`Methods`] is used; written by `#[derive(Worker)]`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the methods of `{Self}` would not be called; add `methods` to `#[worker(..)]`",
+    label = "`#[worker(..)]` does not speak of them"
+)]
+pub trait TakesMethods {}
+
+/// How a worker type takes a message.
+pub(crate) fn entry_of<W: Worker>(id: &str) -> Option<&'static HandlerEntry<W>> {
+    W::handlers().iter().copied().flatten().find(|entry| entry.id == id)
+}
+
+/// Whether all ids in several tables differ; the derive asserts it while compiling.
+#[doc(hidden)]
+pub const fn distinct_entries<W: Worker>(tables: &[&[HandlerEntry<W>]]) -> bool {
+    let mut count = 0;
+    let mut table = 0;
+    while table < tables.len() {
+        count += tables[table].len();
+        table += 1;
+    }
+    let mut i = 0;
+    while i < count {
+        let mut j = i + 1;
+        while j < count {
+            if same(nth(tables, i).as_bytes(), nth(tables, j).as_bytes()) {
+                return false;
+            }
+            j += 1;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// The id at that place, all tables in a row.
+const fn nth<W: Worker>(tables: &[&[HandlerEntry<W>]], mut at: usize) -> &'static str {
+    let mut table = 0;
+    while at >= tables[table].len() {
+        at -= tables[table].len();
+        table += 1;
+    }
+    tables[table][at].id
 }
 
 /// Whether all ids differ; the derive asserts it while compiling.

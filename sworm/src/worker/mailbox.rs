@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Context, Handler, Request, Worker};
-use crate::core::ids::Peer;
+use super::{Context, Handler, Request, Worker, entry_of};
+use crate::core::ids::{Epoch, Peer};
 use crate::error::CallError;
+use crate::node::order::OnItsWay;
 use crate::panics;
 
 /// One message for a worker of type `W`.
@@ -30,6 +31,8 @@ pub(crate) struct RemoteParcel {
     pub(crate) cast: bool,
     /// How often it was sent on.
     pub(crate) hops: u8,
+    /// The epoch of its name that was known to whoever sent it on.
+    pub(crate) seen: Option<Epoch>,
     /// The message's id.
     pub(crate) message: Arc<str>,
     /// The message.
@@ -46,17 +49,17 @@ pub(crate) trait LocalParcel<W>: Send {
         W: Worker;
     /// Sends the reply, or this error instead of it.
     fn release(self: Box<Self>, error: Option<CallError>);
-    /// Gives the message back to the caller, who looks for the worker anew. A cast, which nobody waits for, comes out
+    /// Gives the message back to the caller, who looks for the worker anew, and keeps its place until then. A cast, which nobody waits for, comes out
     /// encoded, with its id.
-    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, String>)>;
+    fn give_back(self: Box<Self>, keep: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)>;
 }
 
 /// What a local caller gets.
 pub(crate) enum LocalAnswer<M: super::Message> {
     Reply(M::Reply),
     Failed(CallError),
-    /// Not handled: here it is again.
-    Back(M),
+    /// Not handled: here it is again, with its place among the others.
+    Back(M, OnItsWay),
 }
 
 /// A call of a caller on this node; without a sender it is a cast.
@@ -103,11 +106,11 @@ where
         }
     }
 
-    fn give_back(self: Box<Self>) -> Option<(&'static str, Result<Vec<u8>, String>)> {
+    fn give_back(self: Box<Self>, keep: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
         let message = self.message?;
         match self.to {
             Some(to) => {
-                let _ = to.send(LocalAnswer::Back(message));
+                let _ = to.send(LocalAnswer::Back(message, keep()));
                 None
             }
             None => {
@@ -129,13 +132,21 @@ pub(crate) enum NotTaken {
 
 /// A mailbox without its type.
 pub(crate) trait AnyMailbox: Send + Sync + 'static {
+    /// Whether nothing is taken any more.
+    fn is_closed(&self) -> bool;
     /// Puts a message of another node into it.
     fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)>;
+    /// The same, as soon as there is room; it is not taken out of `parcel` before, nor when nothing is taken any more.
+    fn deliver_waiting<'a>(&'a self, parcel: &'a mut Option<RemoteParcel>) -> BoxFuture<'a, ()>;
     /// Puts a message of this node into it: a [`LocalCall`] of the message with that id. It is taken out of `call` only
     /// when there is room.
     fn deliver_local(&self, id: &str, call: &mut Option<Box<dyn Any + Send>>) -> Result<(), NotTaken>;
-    /// Waits until there is room, or until it is closed.
-    fn room(&self) -> BoxFuture<'_, ()>;
+    /// The same, as soon as there is room. Its place is its own: those who wait do not take it from each other.
+    fn deliver_later<'a>(
+        &'a self,
+        id: &'a str,
+        call: &'a mut Option<Box<dyn Any + Send>>,
+    ) -> BoxFuture<'a, Result<(), NotTaken>>;
 }
 
 /// The way into a worker's task.
@@ -144,6 +155,10 @@ pub(crate) struct Mailbox<W> {
 }
 
 impl<W: Worker> AnyMailbox for Mailbox<W> {
+    fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
         match reserve(&self.sender) {
             Ok(room) => {
@@ -154,16 +169,36 @@ impl<W: Worker> AnyMailbox for Mailbox<W> {
         }
     }
 
+    fn deliver_waiting<'a>(&'a self, parcel: &'a mut Option<RemoteParcel>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Ok(room) = self.sender.reserve().await
+                && let Some(parcel) = parcel.take()
+            {
+                room.send(Parcel::Remote(parcel));
+            }
+        })
+    }
+
     fn deliver_local(&self, id: &str, call: &mut Option<Box<dyn Any + Send>>) -> Result<(), NotTaken> {
-        let entry = W::handlers().iter().find(|entry| entry.id == id).ok_or(NotTaken::Unknown)?;
+        let entry = entry_of::<W>(id).ok_or(NotTaken::Unknown)?;
         let room = reserve(&self.sender)?;
         let parcel = call.take().and_then(entry.wrap).ok_or(NotTaken::Unknown)?;
         room.send(Parcel::Local(parcel));
         Ok(())
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { drop(self.sender.reserve().await) })
+    fn deliver_later<'a>(
+        &'a self,
+        id: &'a str,
+        call: &'a mut Option<Box<dyn Any + Send>>,
+    ) -> BoxFuture<'a, Result<(), NotTaken>> {
+        Box::pin(async move {
+            let entry = entry_of::<W>(id).ok_or(NotTaken::Unknown)?;
+            let room = self.sender.reserve().await.map_err(|_| NotTaken::Closed)?;
+            let parcel = call.take().and_then(entry.wrap).ok_or(NotTaken::Unknown)?;
+            room.send(Parcel::Local(parcel));
+            Ok(())
+        })
     }
 }
 

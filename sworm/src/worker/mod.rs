@@ -8,17 +8,20 @@ pub(crate) mod mailbox;
 mod message;
 mod options;
 pub(crate) mod outbox;
+pub(crate) mod places;
 pub(crate) mod saving;
 pub(crate) mod task;
+mod timers;
 
 pub use context::Context;
-pub use entry::{HandlerEntry, WorkerEntry, distinct_ids};
+pub use entry::{HandlerEntry, Methods, TakesMethods, WorkerEntry, distinct_entries, distinct_ids};
 pub use lifecycle::{BoxError, Handoff, Lifecycle};
 pub use message::{Handler, Message, Request, Storable, Target};
 pub use options::WorkerOptions;
 pub use saving::{Durable, Older, Snapshots, Upgrade};
+pub use timers::Timer;
 
-pub(crate) use entry::{AnyWorkerType, WorkerTypes};
+pub(crate) use entry::{AnyWorkerType, WorkerTypes, entry_of};
 
 use crate::codec::{Codec, CodecError};
 
@@ -31,6 +34,7 @@ use crate::codec::{Codec, CodecError};
 /// | `name = "…"` | the type's name on the wire and on disk | the type's name |
 /// | `version = 2` | the version of the stored form; above 1 write `impl` [`Upgrade`] | 1 |
 /// | `handles(A, B)` | the messages that it takes | none |
+/// | `methods` | the methods in `#[sworm::handlers] impl` are called as messages | none |
 /// | `restart = …` | restart strategy: a plugin's name, or a constant expression | `"transient"` |
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |
 /// | `handoff` | the whole value is saved when it stops or moves | the sworm's setting, else not saved |
@@ -82,7 +86,7 @@ pub trait Worker: Target {
     const CODEC: Codec<Self>;
 
     #[doc(hidden)]
-    fn handlers() -> &'static [HandlerEntry<Self>];
+    fn handlers() -> &'static [&'static [HandlerEntry<Self>]];
 
     #[doc(hidden)]
     fn save(&self) -> Result<Vec<u8>, CodecError> {

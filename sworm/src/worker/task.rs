@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
-use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::select;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -21,14 +21,17 @@ use super::activity::Activity;
 use super::context::{Asked, Place};
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
 use super::outbox::Outbox;
+use super::places::Places;
 use super::saving::Saving;
-use super::{Context, Lifecycle};
+use super::timers::Timers;
+use super::{Context, Lifecycle, entry_of};
 use crate::api::Sworm;
 use crate::core::Input;
 use crate::core::cell::Spec;
 use crate::core::ids::{Birth, Epoch, Peer, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
+use crate::node::order::{Order, Stay};
 use crate::panics;
 use crate::strategy::Exit;
 
@@ -53,6 +56,8 @@ pub(crate) struct Start {
     pub(crate) saving: Saving,
     /// At most so many workers start at a time.
     pub(crate) permits: Arc<Semaphore>,
+    /// Where large states are saved.
+    pub(crate) places: Places,
     pub(crate) control: mpsc::UnboundedReceiver<Control>,
     /// Where the task writes what it does.
     pub(crate) activity: Arc<Activity>,
@@ -147,7 +152,7 @@ impl Drop for LastWords {
     }
 }
 
-async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
+async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
     let (name, since) = (start.pid.name.clone(), start.pid.epoch);
     // Dropped after everything else: the worker is gone then.
     let last_words = LastWords::of(&start.pid, &start.tell);
@@ -156,10 +161,12 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
         spec: start.spec.clone(),
         saver: Saver::new(start.saving, start.state.as_ref().is_some_and(|state| state.checkpoint)),
         outbox: start.saving.each.then(Arc::<Outbox>::default),
+        ticked: false,
         pause_due: None,
         diverged_due: VecDeque::new(),
         lost_to: None,
         activity: start.activity,
+        places: start.places,
         start_timeout: start.start_timeout,
         control: start.control,
         receiver,
@@ -171,12 +178,15 @@ async fn run<W: Lifecycle>(start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
             place: Place::Hook,
             asked: Arc::default(),
             exit: None,
-            worker: PhantomData,
+            timers: Timers::default(),
         },
     };
     let permit = start.permits.acquire_owned().await;
     task.activity.begins("its decoding");
-    let decoded = decode::<W>(&start.spec, start.saving, start.state.as_ref());
+    // What it is made from is not kept beside it.
+    let state = start.state.take();
+    let decoded = decode::<W>(&task.ctx.sworm.shared.node, &start.spec, start.saving, state.as_ref());
+    drop(state);
     task.activity.ends();
     let started = match decoded {
         Ok((mut worker, renewed)) => task.started(&mut worker).await.map(|()| (worker, renewed)),
@@ -216,6 +226,8 @@ struct Task<W> {
     saver: Saver,
     /// What a handler casts, when its state is saved after each message.
     outbox: Option<Arc<Outbox>>,
+    /// Whether the last message was that of a timer.
+    ticked: bool,
     /// Told to pause, and why, while a checkpoint was awaited.
     pause_due: Option<(Arc<AtomicBool>, Exit)>,
     /// The states that it was given while it waited for something.
@@ -223,6 +235,7 @@ struct Task<W> {
     /// The winner of a conflict that this worker has lost, until it is told.
     lost_to: Option<Pid>,
     activity: Arc<Activity>,
+    places: Places,
     start_timeout: Duration,
     control: mpsc::UnboundedReceiver<Control>,
     receiver: mpsc::Receiver<Parcel<W>>,
@@ -262,7 +275,7 @@ impl<W: Lifecycle> Task<W> {
     }
 
     async fn work(&mut self, worker: &mut W) -> End {
-        let asked = self.ctx.asked.clone();
+        let (asked, timers) = (self.ctx.asked.clone(), self.ctx.timers.clone());
         loop {
             if self.ctx.asked.stop() {
                 self.stopping(worker, Exit::Normal).await;
@@ -280,13 +293,14 @@ impl<W: Lifecycle> Task<W> {
                 continue;
             }
             if self.saver.is_due() {
-                self.save_aside(worker);
+                let place = self.place().await;
+                self.save_aside(worker, place);
             }
             let (due, stirred) = (self.saver.due(), AtomicBool::new(false));
             let next = tokio::select! {
                 biased;
                 control = self.control.recv() => Next::Control(control),
-                parcel = self.receiver.recv() => match parcel {
+                parcel = next_parcel(&mut self.receiver, &timers, &mut self.ticked) => match parcel {
                     Some(parcel) => Next::Message(parcel),
                     None => Next::Control(None),
                 },
@@ -306,7 +320,11 @@ impl<W: Lifecycle> Task<W> {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
                 Next::Control(Some(Control::Pause { answered, why })) => self.pause(worker, &answered, why).await,
                 Next::Control(Some(Control::Diverged { snapshot })) => self.diverged(worker, snapshot).await,
-                Next::Control(Some(Control::Resume | Control::Checkpointed { .. })) | Next::Asked => None,
+                Next::Control(Some(Control::Checkpointed { number, .. })) => {
+                    self.saver.arrived(number);
+                    None
+                }
+                Next::Control(Some(Control::Resume)) | Next::Asked => None,
                 Next::Control(Some(Control::Stop { why })) => {
                     self.loses(&why);
                     self.conflict(worker).await;
@@ -347,7 +365,7 @@ impl<W: Lifecycle> Task<W> {
             }
             Parcel::Remote(parcel) => {
                 let replies = self.tell.replies.clone();
-                let Some(entry) = W::handlers().iter().find(|entry| *entry.id == *parcel.message) else {
+                let Some(entry) = entry_of::<W>(&parcel.message) else {
                     let unknown = CallError::NoSuchMessage { message: parcel.message.to_string() };
                     replies.reply(&parcel, Err(unknown));
                     return None;
@@ -398,18 +416,22 @@ impl<W: Lifecycle> Task<W> {
     async fn pause(&mut self, worker: &mut W, answered: &AtomicBool, why: Exit) -> Option<End> {
         self.stopping(worker, why).await;
         let state = if self.ctx.handoff {
-            self.snapshot(worker).map(Some).map_err(|unsaved| unsaved.to_string())
+            let place = self.place().await;
+            self.snapshot(worker, place).map(Some).map_err(|unsaved| unsaved.to_string())
         } else {
             Ok(None)
         };
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         if !answered.swap(true, Relaxed) {
+            self.saver.is_replaced();
             self.send(Input::Paused { name, since, state });
         }
         loop {
             match self.control.recv().await {
                 Some(Control::Resume) => {
                     self.saver.stirs();
+                    // `started` sets them again.
+                    self.ctx.timers.clear();
                     return self.started(worker).await.err().map(End::Exit);
                 }
                 Some(Control::Stop { why }) => {
@@ -418,7 +440,8 @@ impl<W: Lifecycle> Task<W> {
                 }
                 None => return Some(End::Stopped),
                 Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
-                Some(Control::Pause { .. } | Control::Checkpointed { .. }) => {}
+                Some(Control::Checkpointed { number, .. }) => self.saver.arrived(number),
+                Some(Control::Pause { .. }) => {}
             }
         }
     }
@@ -433,7 +456,8 @@ impl<W: Lifecycle> Task<W> {
         let revision = snapshot.revision;
         self.saver.stirs();
         self.activity.begins("its decoding");
-        let decoded = decode::<W>(&self.spec, self.saver.saving(), Some(&snapshot)).map(|(other, _)| other);
+        let node = &self.ctx.sworm.shared.node;
+        let decoded = decode::<W>(node, &self.spec, self.saver.saving(), Some(&snapshot)).map(|(other, _)| other);
         self.activity.ends();
         let given = match decoded {
             Ok(other) => {
@@ -501,26 +525,66 @@ impl<W: Lifecycle> Task<W> {
         }
     }
 
+    fn order(&self) -> &Arc<Order> {
+        &self.ctx.sworm.shared.order
+    }
+
+    fn me(&self) -> Peer {
+        Peer { node: self.ctx.pid.node.clone(), incarnation: self.ctx.pid.incarnation }
+    }
+
+    fn stay(&self) -> Stay {
+        Stay::begun(self.me(), self.ctx.pid.epoch)
+    }
+
     fn give_back(&self, parcel: Parcel<W>) {
+        let name = &self.ctx.pid.name;
         let parcel = match parcel {
             Parcel::Remote(parcel) => parcel,
-            Parcel::Local(parcel) => match parcel.give_back() {
+            Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
                 None => return,
-                Some((message, Ok(payload))) => self.own_cast(message, payload),
+                Some((message, Ok(payload))) => {
+                    self.order().passes_on(name, &self.stay());
+                    self.own_cast(message, payload)
+                }
                 Some((message, Err(error))) => {
                     tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
                     return;
                 }
             },
         };
-        self.tell.replies.clone().give_back(&self.ctx.pid.name, parcel);
+        self.tell.replies.clone().give_back(name, parcel);
     }
 
     /// A cast of this node, as one of another node would be.
     fn own_cast(&self, message: &'static str, payload: Vec<u8>) -> RemoteParcel {
-        let from = Peer { node: self.ctx.pid.node.clone(), incarnation: self.ctx.pid.incarnation };
-        RemoteParcel { from, number: 0, cast: true, hops: 0, message: message.into(), payload: payload.into() }
+        RemoteParcel {
+            from: self.me(),
+            number: 0,
+            cast: true,
+            hops: 0,
+            seen: None,
+            message: message.into(),
+            payload: payload.into(),
+        }
     }
+}
+
+/// The next message: one of the mailbox or of a timer, by turns where both have some.
+async fn next_parcel<W: 'static>(
+    receiver: &mut mpsc::Receiver<Parcel<W>>,
+    timers: &Timers<W>,
+    ticked: &mut bool,
+) -> Option<Parcel<W>> {
+    let received = pin!(receiver.recv().map(|parcel| (parcel, false)));
+    let tick = pin!(timers.due().map(|parcel| (Some(Parcel::Local(parcel)), true)));
+    let (parcel, is_tick) = if *ticked {
+        select(received, tick).await.factor_first().0
+    } else {
+        select(tick, received).await.factor_first().0
+    };
+    *ticked = is_tick;
+    parcel
 }
 
 /// Runs `run` to its end, or to its first wait after it has asked for something, or to when the state is to be saved. It may

@@ -129,7 +129,7 @@ fn one_that_is_refused_is_down_whatever_others_say() {
     let mut members = without_b();
     tell(&mut members, 100, "c", true);
     let mut want = Vec::new();
-    members.dialled(&peer("b", 1), true, &mut want);
+    members.dialled(150, &peer("b", 1), true, &mut want);
     assert!(is_gone(&want));
     assert_eq!(tell(&mut members, 200, "c", true), []);
     assert_eq!(state(&members, "b"), MemberState::Down);

@@ -36,7 +36,7 @@ fn a_lost_link_with_refused_dials_is_down_at_once() {
     let (mut members, mut want) = (with_b(), Vec::new());
     members.linked(10, peer("b", 1), false, &mut want);
     assert_eq!(want.pop(), Some(Want::Dial { peer: peer("b", 1), endpoints: vec!["tcp/b:1".into()] }));
-    members.dialled(&peer("b", 1), true, &mut want);
+    members.dialled(11, &peer("b", 1), true, &mut want);
     assert_eq!(want, [Want::Absent { peer: peer("b", 1) }]);
 }
 
@@ -44,11 +44,49 @@ fn a_lost_link_with_refused_dials_is_down_at_once() {
 fn a_lost_link_alone_is_suspect_for_the_grace_time() {
     let (mut members, mut want) = (with_b(), Vec::new());
     members.linked(10, peer("b", 1), false, &mut want);
-    members.dialled(&peer("b", 1), false, &mut want);
+    members.dialled(11, &peer("b", 1), false, &mut want);
     want.clear();
     members.tick(5_009, &mut want);
     assert!(!want.contains(&Want::Absent { peer: peer("b", 1) }));
     members.tick(5_010, &mut want);
+    assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
+}
+
+#[test]
+fn one_that_answered_after_its_link_was_lost_and_refuses_for_a_moment_is_not_down() {
+    let (mut members, mut want) = (with_b(), Vec::new());
+    members.linked(10, peer("b", 1), false, &mut want);
+    members.dialled(11, &peer("b", 1), false, &mut want);
+    members.dialled(260, &peer("b", 1), true, &mut want);
+    members.dialled(1_500, &peer("b", 1), true, &mut want);
+    assert!(!want.contains(&Want::Absent { peer: peer("b", 1) }), "it opens its session anew");
+    members.dialled(1_600, &peer("b", 1), false, &mut want);
+    members.dialled(1_760, &peer("b", 1), true, &mut want);
+    members.dialled(3_259, &peer("b", 1), true, &mut want);
+    assert!(!want.contains(&Want::Absent { peer: peer("b", 1) }), "it has answered since");
+    members.dialled(3_260, &peer("b", 1), true, &mut want);
+    assert!(want.contains(&Want::Absent { peer: peer("b", 1) }), "its process is gone");
+}
+
+#[test]
+fn one_that_has_said_that_it_opens_its_links_anew_may_refuse_for_the_grace_time() {
+    let (mut members, mut want) = (with_b(), Vec::new());
+    members.reopens(5, &peer("b", 9));
+    members.reopens(10, &peer("b", 1));
+    members.linked(110, peer("b", 1), false, &mut want);
+    for now_ms in (110..5_000).step_by(250) {
+        members.dialled(now_ms, &peer("b", 1), true, &mut want);
+    }
+    assert!(!want.contains(&Want::Absent { peer: peer("b", 1) }), "it is about to be back");
+    members.tick(5_110, &mut want);
+    assert!(want.contains(&Want::Absent { peer: peer("b", 1) }), "it is not");
+    // The next time it is refused as any other.
+    let (mut members, mut want) = (with_b(), Vec::new());
+    members.reopens(10, &peer("b", 1));
+    members.linked(110, peer("b", 1), false, &mut want);
+    members.linked(300, peer("b", 1), true, &mut want);
+    members.linked(400, peer("b", 1), false, &mut want);
+    members.dialled(401, &peer("b", 1), true, &mut want);
     assert!(want.contains(&Want::Absent { peer: peer("b", 1) }));
 }
 

@@ -1,5 +1,6 @@
 //! What is too large for one frame, and for one batch, is there as a whole or not at all.
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;

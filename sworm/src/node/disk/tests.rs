@@ -1,11 +1,15 @@
 //! Whatever is damaged in a store: opening it keeps what is intact, says what it dropped, and never claims more than was
 //! written; what the peers send afterwards makes it whole again.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
 use crate::core::cell::{Key, Revision, Value};
+use crate::core::chunks::Shipment;
 use crate::core::ids::{Birth, Epoch};
+use crate::core::message::Snapshot;
+use crate::core::snapshots::{Purpose, Stored};
 use crate::store::MemoryStore;
 
 const SWORM: &str = "s";
@@ -36,6 +40,16 @@ fn snapshot(bytes: usize) -> Snapshot {
     }
 }
 
+/// Reads what is kept of a name, or what was set aside.
+fn load(store: &dyn Store, name: &Arc<str>, aside: Option<(Birth, Revision)>) -> Result<Option<Snapshot>, StoreError> {
+    let (name, to) = (name.clone(), lane_id("a"));
+    let purpose = match aside {
+        Some((birth, revision)) => Purpose::Offer { name, birth, revision, to },
+        None => Purpose::Start { name, since: Epoch::default() },
+    };
+    Disk::load(store, SWORM, &purpose)
+}
+
 fn written() -> Written {
     let store = Arc::new(MemoryStore::new());
     let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
@@ -56,7 +70,7 @@ fn written() -> Written {
     let ended = BTreeMap::from([(lane_id("c").node, Incarnation(6))]);
     disk.persist_ends(ended.clone(), BTreeMap::new()).expect("small");
     for (name, bytes) in STATES {
-        disk.store_snapshot(&name.into(), snapshot(bytes)).expect("small");
+        disk.keep(&name.into(), Shipment::Whole(snapshot(bytes))).expect("small");
     }
     disk.write().expect("written");
     let mut values = Vec::new();
@@ -122,10 +136,11 @@ fn opens(written: &Written, store: Arc<MemoryStore>, what: &str) -> (usize, usiz
         let Snapshot { birth, revision, checkpoint, .. } = snapshot(bytes);
         let there = recovered.snapshots.get(&name);
         missing += usize::from(there.is_none());
-        assert!(there.is_none_or(|stored| *stored == Stored { birth, revision, checkpoint }), "{what}: {there:?}");
-        let loaded = Disk::load_snapshot(&*store, SWORM, &name, None).expect(what);
+        let kept = Stored { birth, revision, checkpoint, manifest: None };
+        assert!(there.is_none_or(|stored| *stored == kept), "{what}: {there:?}");
+        let loaded = load(&*store, &name, None).expect(what);
         assert_eq!(loaded, there.map(|_| snapshot(bytes)), "{what}");
-        disk.store_snapshot(&name, snapshot(bytes)).expect(what);
+        disk.keep(&name, Shipment::Whole(snapshot(bytes))).expect(what);
     }
     disk.persist_ends(written.ended.clone(), BTreeMap::new()).expect(what);
     disk.write().expect(what);
@@ -145,16 +160,17 @@ fn what_was_set_aside_stays_when_another_state_takes_its_place() {
     let (name, old) = (Arc::from("name"), snapshot(10_000));
     let Snapshot { birth, revision, .. } = old;
     let new = Snapshot { revision: Revision { number: 5, ..revision }, ..snapshot(10) };
-    disk.store_snapshot(&name, old.clone()).expect("small");
+    disk.keep(&name, Shipment::Whole(old.clone())).expect("small");
     disk.set_aside(&name, birth, revision).expect("it is there");
-    disk.store_snapshot(&name, new.clone()).expect("small");
+    disk.keep(&name, Shipment::Whole(new.clone())).expect("small");
     disk.write().expect("written");
-    let load = |aside| Disk::load_snapshot(&*store, SWORM, &name, aside).expect("readable");
+    let load = |aside| load(&*store, &name, aside).expect("readable");
     assert_eq!((load(None), load(Some((birth, revision)))), (Some(new.clone()), Some(old)));
 
     let (mut disk, recovered) = Disk::open(store.clone(), SWORM).expect("intact");
     assert_eq!(recovered.snapshots[&name].revision, new.revision);
-    assert_eq!(recovered.aside, [(name.clone(), birth, revision)]);
+    let aside = Stored { birth, revision, checkpoint: true, manifest: None };
+    assert_eq!(recovered.aside, [(name.clone(), aside)]);
     disk.delete_aside(&name, birth, revision);
     disk.write().expect("written");
     assert_eq!((load(None), load(Some((birth, revision)))), (Some(new), None));
@@ -225,7 +241,7 @@ fn a_batch_larger_than_a_store_takes_is_written_in_parts() {
     let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
     for name in ["one", "two", "three"] {
         assert!(disk.batch.bytes() <= BATCH_BYTES);
-        disk.store_snapshot(&name.into(), snapshot(BATCH_BYTES / 2)).expect("large, and allowed");
+        disk.keep(&name.into(), Shipment::Whole(snapshot(BATCH_BYTES / 2))).expect("large, and allowed");
     }
     assert!(disk.batch.bytes() <= BATCH_BYTES);
     let (_, recovered) = Disk::open(store, SWORM).expect("it opens");
@@ -240,7 +256,7 @@ fn lanes_are_kept_unless_nothing_will_ever_read_them() {
         let mut lane = Lane::default();
         lane.put(Key::Sworm, Value::Sworm("same".into()));
         disk.persist(&lane.delta(&lane_id("a"), 0), || None).expect("small");
-        disk.store_snapshot(&"one".into(), snapshot(10)).expect("small");
+        disk.keep(&"one".into(), Shipment::Whole(snapshot(10))).expect("small");
         disk.write().expect("written");
         let (_, recovered) = Disk::open(store, SWORM).expect("it opens");
         assert_eq!((recovered.lanes.len(), recovered.snapshots.len()), (kept, 1));

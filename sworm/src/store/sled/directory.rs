@@ -14,7 +14,7 @@ const RELEASE_WAIT: Duration = Duration::from_secs(10);
 ///
 /// ```text
 /// <path>/lock              held while the store is open; the file stays
-/// <path>/sled/             sled's files
+/// <path>/sled/             sled's files: the trees of the items and, once there was much to clean, of the cleaner's page
 /// <path>/suspect           a batch may be in them in part: the next open sets them aside
 /// <path>/synced            how many syncs there were: tells when sled has lost some
 /// <path>/damaged-<time>/   what was set aside, never looked at again

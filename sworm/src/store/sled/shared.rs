@@ -150,12 +150,21 @@ impl Shared {
         }
     }
 
-    /// What the writer is to do next, and whether it is the last. Waits until there is something.
-    pub(super) fn next(&self) -> (VecDeque<(Ticket, Batch)>, bool) {
+    /// What the writer is to do next, and whether it is the last. Waits until there is something, or for so long.
+    pub(super) fn next(&self, patience: Option<Duration>) -> (VecDeque<(Ticket, Batch)>, bool) {
         let mut state = self.lock();
         state.busy_since = None;
         while state.queue.is_empty() && !state.closing && !state.sync_is_wanted() {
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // After a failure there is nothing to do but to wait for the end.
+            let Some(patience) = patience.filter(|_| state.failed.is_none()) else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let waited = self.work.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            if waited.1.timed_out() {
+                break;
+            }
         }
         state.busy_since = Some(Instant::now());
         state.queued_bytes = 0;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::sled::{Db, Tree};
 
+use super::cleaning::Cleaning;
 use super::directory::Directory;
 use super::engine::{close, guarded};
 use super::mark::Mark;
@@ -24,6 +25,7 @@ pub(super) struct Writer {
     pub(super) to_disk: SyncStep,
     pub(super) mark: Mark,
     pub(super) tally: Tally,
+    pub(super) cleaning: Cleaning,
     pub(super) unsynced_bytes: usize,
 }
 
@@ -33,7 +35,8 @@ impl Writer {
         let mut closing = false;
         while !closing {
             let batches;
-            (batches, closing) = self.shared.next();
+            (batches, closing) = self.shared.next(self.cleaning.next(self.tally.live()));
+            let idle = batches.is_empty() && !closing;
             for (ticket, batch) in batches {
                 if !self.apply(&db, ticket, &batch) {
                     break;
@@ -42,9 +45,11 @@ impl Writer {
                     self.sync(&db, true);
                 }
             }
-            self.sync(&db, closing);
+            let cleaned = idle && self.clean(&db);
+            self.sync(&db, closing || cleaned);
         }
         self.shared.step(|state| state.db = None);
+        self.cleaning.end();
         let path = self.directory.path().display();
         if let Err(fault) = close(db) {
             tracing::error!(%path, why = fault.text(), "the store did not close well");
@@ -66,6 +71,7 @@ impl Writer {
             self.directory.suspect(fault.text());
         }
         self.unsynced_bytes += batch.bytes();
+        self.cleaning.note(batch);
         self.shared.step(|state| {
             match applied {
                 Ok(()) => state.applied = ticket,
@@ -75,15 +81,28 @@ impl Writer {
         })
     }
 
+    /// Cleans a little while nobody writes. Whether a sync is due.
+    fn clean(&mut self, db: &Db) -> bool {
+        if self.shared.step(|state| state.failed.is_some() || state.sync_is_wanted()) {
+            return false;
+        }
+        self.cleaning.idle(db, self.tally.live()).unwrap_or_else(|fault| {
+            self.shared.step(|state| self.shared.fail(state, fault.text().to_owned()));
+            false
+        })
+    }
+
     /// Syncs if somebody waits for it, or in any case.
-    fn sync(&mut self, tree: &Tree, in_any_case: bool) {
+    fn sync(&mut self, db: &Db, in_any_case: bool) {
         let Some(upto) = self.shared.step(|state| {
             let due = state.failed.is_none() && (in_any_case || state.sync_is_wanted());
             due.then_some(state.applied)
         }) else {
             return;
         };
-        let done = self.mark.begin(tree).and_then(|()| guarded(|| Ok((self.to_disk)(tree))));
+        let cleaned = self.cleaning.keep_up(db, self.tally.live());
+        let begun = cleaned.and_then(|()| self.mark.begin(db));
+        let done = begun.and_then(|()| guarded(|| Ok((self.to_disk)(db))));
         self.unsynced_bytes = 0;
         if matches!(done, Ok(Ok(()))) {
             self.mark.done();

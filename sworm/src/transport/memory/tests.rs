@@ -128,3 +128,22 @@ fn a_peer_that_connects_again_is_not_ended_by_its_former_connection() {
     drop(former);
     assert_eq!(all(&mut at_a), [up("b"), down("b"), up("b")]);
 }
+
+#[test]
+fn messages_before_a_link_that_is_held_up_wait_in_order_until_they_are_let_through() {
+    let network = MemoryNetwork::new();
+    let (a, _at_a) = join(&network, "a");
+    let (b, mut at_b) = join(&network, "b");
+    all(&mut at_b);
+    network.hold("a", "b");
+    for text in ["1", "22", "333"] {
+        a.send(&peer("b", 1), Class::Important, Bytes::from_static(text.as_bytes()));
+    }
+    b.send(&peer("a", 1), Class::Important, Bytes::from_static(b"the other way"));
+    assert_eq!((network.held("a", "b"), network.held("b", "a")), (vec![1, 2, 3], vec![]));
+    network.let_through("a", "b");
+    assert_eq!(all(&mut at_b), [message("1")]);
+    network.release("a", "b");
+    a.send(&peer("b", 1), Class::Important, Bytes::from_static(b"4"));
+    assert_eq!(all(&mut at_b), [message("22"), message("333"), message("4")]);
+}

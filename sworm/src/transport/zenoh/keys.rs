@@ -1,7 +1,8 @@
 //! The key expressions: the only place that forms and reads them.
 //!
 //! `sworm/1/<cluster>/…` with `d` for all nodes, `n/<node>/<incarnation>` for one, `flush/<node>/<incarnation>` to ask one
-//! whether it has received everything so far, `live/<node>/<incarnation>` as the sign of life.
+//! whether it has received everything so far, and of each session `live/<session>/<node>/<incarnation>` as its sign of life,
+//! `ends/…` and `again/…` as the signs that it is about to be closed, for good or to be opened anew.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -36,12 +37,14 @@ impl Keys {
         format!("{}/flush/*/*", self.base)
     }
 
-    pub(super) fn alive(&self, me: &Peer) -> String {
-        self.of_peer("live", me)
+    /// A node that opens another session is the same node.
+    pub(super) fn sign(&self, sign: Sign, me: &Peer, session: &str) -> String {
+        self.of_peer(&format!("{}/{session}", sign.kind()), me)
     }
 
-    pub(super) fn everyone_alive(&self) -> String {
-        format!("{}/live/*/*", self.base)
+    /// Of all sessions: no other key has so many chunks.
+    pub(super) fn all_signs(&self) -> String {
+        format!("{}/*/*/*/*", self.base)
     }
 
     /// A node id may hold any characters, so it stands there in hexadecimal.
@@ -50,8 +53,38 @@ impl Keys {
     }
 }
 
+/// What a session says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sign {
+    /// It is there.
+    Lives,
+    /// It is about to be closed.
+    Ends,
+    /// It is about to be closed, and the same node opens another one.
+    Again,
+}
+
+impl Sign {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Lives => "live",
+            Self::Ends => "ends",
+            Self::Again => "again",
+        }
+    }
+}
+
+/// The sign in a key, and of which peer's which session it is.
+pub(super) fn sign_of(key: &str) -> Option<(Sign, &str, Peer)> {
+    let mut chunks = key.rsplit('/').skip(2);
+    let session = chunks.next()?;
+    let kind = chunks.next()?;
+    let sign = [Sign::Lives, Sign::Ends, Sign::Again].into_iter().find(|sign| sign.kind() == kind)?;
+    Some((sign, session, peer_of(key)?))
+}
+
 /// The peer in a key that ends in `<node>/<incarnation>`.
-pub(super) fn peer_of(key: &str) -> Option<Peer> {
+fn peer_of(key: &str) -> Option<Peer> {
     let mut chunks = key.rsplit('/');
     let incarnation = chunks.next()?;
     let node = String::from_utf8(from_hex(chunks.next()?)?).ok()?;
@@ -78,9 +111,9 @@ mod tests {
     #[test]
     fn a_node_id_of_any_characters_comes_back_out_of_a_key() {
         for id in ["a", "A b/c*d$é#?", &"x".repeat(128), "日本"] {
-            let key = Keys::new("shop").alive(&peer(id));
+            let key = Keys::new("shop").sign(Sign::Lives, &peer(id), "1");
             assert!(key.len() < 400 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'/'), "{key}");
-            assert_eq!(peer_of(&key), Some(peer(id)));
+            assert_eq!(sign_of(&key), Some((Sign::Lives, "1", peer(id))));
         }
     }
 
@@ -95,7 +128,7 @@ mod tests {
     fn clusters_with_other_names_have_no_key_in_common() {
         let (one, other) = (Keys::new("shop"), Keys::new("shop/d"));
         assert_ne!(one.broadcast(), other.broadcast());
-        assert_ne!(one.alive(&peer("a")), other.alive(&peer("a")));
+        assert_ne!(one.sign(Sign::Lives, &peer("a"), "1"), other.sign(Sign::Lives, &peer("a"), "1"));
         assert_ne!(one.direct(&peer("a")), other.direct(&peer("a")));
     }
 }

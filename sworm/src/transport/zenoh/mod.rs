@@ -7,7 +7,9 @@ mod packet;
 mod probe;
 mod queue;
 mod receiver;
+mod reopen;
 mod sender;
+mod signs;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +31,10 @@ use self::keys::Keys;
 pub(crate) use self::probe::probe;
 pub(crate) use self::queue::Counters;
 use self::queue::{Item, Queue, queue};
+use self::receiver::Receiver;
+use self::reopen::Reopening;
 use self::sender::Sender;
+use self::signs::Signs;
 use super::{Class, Dialed, Transport, TransportError, TransportEvent};
 use crate::core::ids::Peer;
 
@@ -102,7 +107,7 @@ impl ZenohTransport {
         let reserved = reserve(&base.listen).await?;
         let connect = reserved.others(&base.connect).await?;
         let config = base.finish(reserved.endpoints(), &connect)?;
-        let session = match zenoh::open(config).await {
+        let session = match zenoh::open(config.clone()).await {
             Ok(session) => session,
             Err(error) => {
                 // Somebody else may have been faster; zenoh's text does not tell reliably.
@@ -118,8 +123,10 @@ impl ZenohTransport {
         };
         let (queue, items) = queue();
         let keys = Keys::new(&options.cluster);
-        let open = receiver::declare(session, &keys, &options.me, &queue, &events).await.map_err(failed)?;
-        let sender = Sender::new(keys, queue.shared.clone(), open).map_err(failed)?;
+        let signs = Signs::new(&options.me, &queue, &events);
+        let receiver = Receiver { keys, me: options.me, queue: queue.clone(), events, signs };
+        let open = receiver.declare(session).await.map_err(failed)?;
+        let sender = Sender::new(receiver, open, Reopening::new(Handle::current(), config));
         let thread = std::thread::Builder::new().name("sworm-put".into());
         thread.spawn(move || sender.run(&items)).map_err(failed)?;
         let transport = Self { queue, endpoints, _tasks: warn_of_silence(connect) };
@@ -149,6 +156,10 @@ impl Transport for ZenohTransport {
 
     fn know(&self, endpoints: Vec<String>) {
         *self.queue.shared.known.lock().unwrap_or_else(PoisonError::into_inner) = endpoints.join("\n");
+    }
+
+    fn was_read(&self, bytes: usize) {
+        self.queue.shared.was_read(bytes);
     }
 
     async fn dial(&self, endpoint: &str) -> Dialed {

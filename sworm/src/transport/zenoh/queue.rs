@@ -14,6 +14,8 @@ use crate::transport::{Class, MAX_MESSAGE_BYTES};
 
 /// Beyond so many queued bytes droppable messages are dropped, beyond twice as many important ones too.
 const QUEUE_BYTES: usize = 256 << 20;
+/// Beyond so many bytes that have come in and were not taken yet, what comes is dropped.
+const UNREAD_BYTES: usize = 256 << 20;
 /// What an item costs besides its message.
 const ITEM_BYTES: usize = size_of::<Item>();
 /// The log says at most this often that messages are dropped.
@@ -41,15 +43,31 @@ pub(super) struct Queue {
 }
 
 /// What both ends of the queue know.
-#[derive(Default)]
 pub(super) struct Shared {
     queued_bytes: AtomicUsize,
+    /// What has come in and was not taken yet, and how much of that there may be.
+    unread_bytes: AtomicUsize,
+    unread_limit: AtomicUsize,
     /// The thread discards what is still queued.
     pub(super) abandoned: AtomicBool,
     pub(super) counters: Counters,
     /// Where the members of the cluster listen, one a line, for those who ask before they join.
     pub(super) known: std::sync::Mutex<String>,
     warned: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            queued_bytes: AtomicUsize::new(0),
+            unread_bytes: AtomicUsize::new(0),
+            unread_limit: AtomicUsize::new(UNREAD_BYTES),
+            abandoned: AtomicBool::new(false),
+            counters: Counters::default(),
+            known: Default::default(),
+            warned: Default::default(),
+        }
+    }
 }
 
 /// Counts since the transport was opened.
@@ -59,6 +77,8 @@ pub(crate) struct Counters {
     pub(crate) packets_sent: AtomicU64,
     /// Messages dropped before they were sent: too long, or too many in the queue.
     pub(crate) messages_dropped: AtomicU64,
+    /// Messages dropped on arrival: the node does not take them fast enough.
+    pub(crate) messages_unread: AtomicU64,
     /// Packets dropped on arrival, because they are none.
     pub(crate) packets_malformed: AtomicU64,
 }
@@ -100,11 +120,42 @@ impl Shared {
 
     fn drop_one(&self) {
         let dropped = self.counters.messages_dropped.fetch_add(1, Relaxed) + 1;
-        let Ok(mut warned) = self.warned.try_lock() else { return };
-        if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            *warned = Some(Instant::now());
+        if self.is_to_be_said() {
             tracing::warn!(dropped, "messages are dropped: the links to the other nodes do not take them fast enough");
         }
+    }
+
+    /// A message has come in. Whether there is room for it.
+    pub(super) fn has_come(&self, message: &Bytes) -> bool {
+        let unread = self.unread_bytes.fetch_add(message.len(), Relaxed);
+        if unread + message.len() <= self.unread_limit.load(Relaxed) {
+            return true;
+        }
+        self.unread_bytes.fetch_sub(message.len(), Relaxed);
+        let dropped = self.counters.messages_unread.fetch_add(1, Relaxed) + 1;
+        if self.is_to_be_said() {
+            tracing::warn!(dropped, "messages are dropped: this node does not take what comes in fast enough");
+        }
+        false
+    }
+
+    /// So much of what came in was taken.
+    pub(super) fn was_read(&self, bytes: usize) {
+        self.unread_bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit_unread(&self, bytes: usize) {
+        self.unread_limit.store(bytes, Relaxed);
+    }
+
+    fn is_to_be_said(&self) -> bool {
+        let Ok(mut warned) = self.warned.try_lock() else { return false };
+        let is_due = warned.is_none_or(|at| at.elapsed() >= WARN_EVERY);
+        if is_due {
+            *warned = Some(Instant::now());
+        }
+        is_due
     }
 }
 

@@ -1,23 +1,23 @@
 //! The one thread that puts: a worker's task or a thread of zenoh's must never wait for a congested link.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use zenoh::Wait;
 use zenoh::key_expr::KeyExpr;
-use zenoh::liveliness::LivelinessToken;
-use zenoh::pubsub::Subscriber;
 use zenoh::qos::CongestionControl;
-use zenoh::query::{ConsolidationMode, Query, QueryTarget, Queryable};
+use zenoh::query::{ConsolidationMode, Query, QueryTarget};
 use zenoh::sample::Locality;
 use zenoh::session::Session;
 
-use super::keys::Keys;
+use super::keys::Sign;
 use super::packet::{Packer, Packet};
 use super::queue::{Item, Shared};
+use super::receiver::{Open, Receiver};
+use super::reopen::{Reopening, Why};
 use crate::core::ids::Peer;
 use crate::transport::Class;
 
@@ -26,40 +26,44 @@ const TAKE_BYTES: usize = 1 << 20;
 /// How long the end waits for the others to say that they have received everything.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// What is open while the transport lives. It belongs to the thread, so that the session is never closed inside a runtime.
-pub(super) struct Open {
-    pub(super) session: Session,
-    pub(super) token: LivelinessToken,
-    pub(super) _subscribers: [Subscriber<()>; 3],
-    pub(super) _flush: Queryable<()>,
-}
-
 /// The state of the thread.
 pub(super) struct Sender {
-    keys: Keys,
-    shared: Arc<Shared>,
+    receiver: Receiver,
     packer: Packer,
+    /// It belongs to the thread, so that the session is never closed inside a runtime.
     open: Open,
+    reopening: Reopening,
     broadcast: KeyExpr<'static>,
     /// Keys that zenoh knows by a number: a put by such a key is cheaper.
     direct: HashMap<Peer, KeyExpr<'static>>,
 }
 
 impl Sender {
-    pub(super) fn new(keys: Keys, shared: Arc<Shared>, open: Open) -> zenoh::Result<Self> {
-        let broadcast = open.session.declare_keyexpr(keys.broadcast()).wait()?;
-        Ok(Self { keys, shared, packer: Packer::default(), open, broadcast, direct: HashMap::new() })
+    pub(super) fn new(receiver: Receiver, open: Open, reopening: Reopening) -> Self {
+        let broadcast = numbered(&open.session, receiver.keys.broadcast());
+        Self { receiver, packer: Packer::default(), open, reopening, broadcast, direct: HashMap::new() }
     }
 
     /// Works until it is told to end, or nobody is left to tell it.
-    pub(super) fn run(mut self, items: &Receiver<Item>) {
-        while let Ok(first) = items.recv() {
-            let mut next = Some(first);
+    pub(super) fn run(mut self, items: &mpsc::Receiver<Item>) {
+        loop {
+            let (asleep, limit) = (Instant::now(), self.reopening.until_look());
+            let mut next = match items.recv_timeout(limit) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let late = asleep.elapsed().saturating_sub(limit);
+            let is_over = matches!(next, Some(Item::Close { .. } | Item::Abort));
+            if let Some(why) = self.reopening.look(&self.open.session, &self.receiver, late).filter(|_| !is_over) {
+                let Some(again) = self.reopen(&why) else { return };
+                self = again;
+            }
             let mut taken_bytes = 0;
             while let Some(item) = next.take() {
                 match item {
                     Item::Message { to, class, message } => {
-                        self.shared.taken(&message);
+                        self.shared().taken(&message);
                         taken_bytes += message.len();
                         self.packer.push(to, class, &message);
                     }
@@ -84,9 +88,25 @@ impl Sender {
         }
     }
 
+    /// The same with another session. Everything that was taken out of the queue has been put.
+    fn reopen(self, why: &Why) -> Option<Self> {
+        let Self { receiver, open, mut reopening, .. } = self;
+        let open = reopening.reopen(open, &receiver, why)?;
+        Some(Self::new(receiver, open, reopening))
+    }
+
+    /// Says that this node is gone, then closes all links.
+    fn end(self) {
+        self.open.say_that_it_ends(&self.receiver, Sign::Ends).close();
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.receiver.queue.shared
+    }
+
     fn put_all(&mut self) {
         for packet in self.packer.take() {
-            if !self.shared.abandoned.load(Relaxed) {
+            if !self.shared().abandoned.load(Relaxed) {
                 self.put(packet);
             }
         }
@@ -96,13 +116,9 @@ impl Sender {
         let Open { session, .. } = &self.open;
         let key = match packet.to {
             None => &self.broadcast,
-            Some(peer) => self.direct.entry(peer).or_insert_with_key(|peer| {
-                let key = self.keys.direct(peer);
-                session.declare_keyexpr(key.clone()).wait().unwrap_or_else(|error| {
-                    tracing::debug!(%error, "a key could not be declared");
-                    KeyExpr::new(key).expect("slashes and letters form a key expression")
-                })
-            }),
+            Some(peer) => {
+                self.direct.entry(peer).or_insert_with_key(|peer| numbered(session, self.receiver.keys.direct(peer)))
+            }
         };
         let congestion = match packet.class {
             Class::Droppable => CongestionControl::Drop,
@@ -110,7 +126,7 @@ impl Sender {
         };
         let put = session.put(key, packet.payload).congestion_control(congestion).allowed_destination(Locality::Remote);
         match put.wait() {
-            Ok(()) => _ = self.shared.counters.packets_sent.fetch_add(1, Relaxed),
+            Ok(()) => _ = self.shared().counters.packets_sent.fetch_add(1, Relaxed),
             Err(error) => tracing::debug!(%error, "a packet was not sent"),
         }
     }
@@ -126,7 +142,7 @@ impl Sender {
     }
 
     fn answer(&self, query: &Query) {
-        let known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.shared().known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Err(error) = query.reply(query.key_expr(), known).wait() {
             tracing::debug!(%error, "a query was not answered");
         }
@@ -135,13 +151,13 @@ impl Sender {
     /// Asks the others whether they have received everything: a query follows the messages on each link, and closing a
     /// link that does not linger discards what is still under way.
     fn wait_until_received(&self) {
-        if self.shared.abandoned.load(Relaxed) {
+        if self.shared().abandoned.load(Relaxed) {
             return;
         }
         let answers = self
             .open
             .session
-            .get(self.keys.every_flush())
+            .get(self.receiver.keys.every_flush())
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .allowed_destination(Locality::Remote)
@@ -152,14 +168,12 @@ impl Sender {
             Err(error) => tracing::debug!(%error, "the others could not be asked"),
         }
     }
+}
 
-    /// Says that this node is gone, then closes all links.
-    fn end(self) {
-        let Open { session, token, .. } = self.open;
-        for result in [token.undeclare().wait(), session.close().wait()] {
-            if let Err(error) = result {
-                tracing::debug!(%error, "zenoh did not end well");
-            }
-        }
-    }
+/// A key that zenoh knows by a number, if it can be.
+fn numbered(session: &Session, key: String) -> KeyExpr<'static> {
+    session.declare_keyexpr(key.clone()).wait().unwrap_or_else(|error| {
+        tracing::debug!(%error, "a key could not be declared");
+        KeyExpr::new(key).expect("slashes and letters form a key expression")
+    })
 }

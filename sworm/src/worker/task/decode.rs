@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::core::cell::{Kind, Spec};
 use crate::core::message::Snapshot;
+use crate::node::{NodeShared, scope};
 use crate::panics;
 use crate::strategy::Exit;
 use crate::worker::saving::{Older, Saving};
@@ -11,20 +12,22 @@ use crate::worker::{BoxError, Lifecycle};
 
 /// The worker, and its spec in the present form if it was registered with an older one.
 pub(super) fn decode<W: Lifecycle>(
+    node: &Arc<NodeShared>,
     spec: &Spec,
     saving: Saving,
     state: Option<&Snapshot>,
 ) -> Result<(W, Option<Arc<Spec>>), Exit> {
     let failed = |what: &str, why: &dyn std::fmt::Display| Exit::StartFailed(format!("{what} {why}"));
-    panics::guarded(|| {
+    let decode = || {
         let (registered, renewed) = registered::<W>(spec, saving).map_err(|e| failed("the registered value", &e))?;
         let worker = match state {
             Some(state) => restored(registered, state).map_err(|error| failed("the saved state", &error))?,
             None => registered,
         };
         Ok((worker, renewed))
-    })
-    .unwrap_or_else(|panic| Err(failed("decoding", &format!("panicked: {panic}"))))
+    };
+    panics::guarded(|| scope::decoding(node, decode))
+        .unwrap_or_else(|panic| Err(failed("decoding", &format!("panicked: {panic}"))))
 }
 
 fn registered<W: Lifecycle>(spec: &Spec, saving: Saving) -> Result<(W, Option<Arc<Spec>>), BoxError> {

@@ -1,7 +1,6 @@
 //! Saving the state of a running worker.
 
 use std::fmt;
-use std::future::Future;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -10,11 +9,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Control, End, Task};
 use crate::core::Input;
 use crate::core::cell::Revision;
+use crate::core::chunks::CHUNK_BYTES;
 use crate::core::message::Snapshot;
 use crate::core::snapshots::Wait;
 use crate::panics;
 use crate::strategy::Exit;
 use crate::worker::Lifecycle;
+use crate::worker::places::Place;
 use crate::worker::saving::{Durable, Saving};
 
 /// The largest state.
@@ -27,8 +28,13 @@ pub(super) struct Saver {
     goes_on: bool,
     /// Counts what this worker has saved.
     number: u64,
-    /// The newest state that was sent to be saved, and the newest that is known to be durable.
+    /// The newest state that was sent to be saved, and the same when it is known to be durable.
     sent: Option<Mark>,
+    /// Its number, until it has arrived where it was to, or is known not to: the next one that nobody waits for waits for
+    /// that.
+    underway: Option<u64>,
+    /// Whether the last one that was taken was small.
+    is_small: bool,
     durable: Option<Mark>,
     /// Whether anything may have changed since, how many messages were handled, and when it was saved.
     changed: bool,
@@ -64,6 +70,8 @@ impl Saver {
             goes_on: checkpointed || saving.goes_on(),
             number: 0,
             sent: None,
+            underway: None,
+            is_small: false,
             durable: None,
             changed: true,
             messages: 0,
@@ -88,15 +96,27 @@ impl Saver {
     }
 
     pub(super) fn due(&self) -> Due {
-        let at = self.saving.period.and_then(|period| self.saved_at.checked_add(period));
+        let free = self.underway.is_none();
+        let at = self.saving.period.filter(|_| free).and_then(|period| self.saved_at.checked_add(period));
         Due { at, changed: self.changed }
     }
 
     /// Whether it is to be saved now, and nobody waits for that.
     pub(super) fn is_due(&self) -> bool {
         let Due { at, changed } = self.due();
-        changed && at.is_some_and(|at| at <= Instant::now())
-            || self.saving.messages.is_some_and(|messages| self.messages >= messages)
+        self.underway.is_none()
+            && (changed && at.is_some_and(|at| at <= Instant::now())
+                || self.saving.messages.is_some_and(|messages| self.messages >= messages))
+    }
+
+    /// A state is where it was to go, or will not get there.
+    pub(super) fn arrived(&mut self, number: u64) {
+        self.underway.take_if(|underway| *underway <= number);
+    }
+
+    /// A state is saved that is not one of these: what was before it is the newest no more.
+    pub(super) fn is_replaced(&mut self) {
+        (self.sent, self.durable) = (None, None);
     }
 
     fn is_saved(&mut self) {
@@ -136,29 +156,38 @@ impl fmt::Display for Unsaved {
 
 impl<W: Lifecycle> Task<W> {
     /// Saves the state when the worker has asked for that. What cannot be told to a caller is told as an event.
-    pub(super) fn checkpoint_if_asked(&mut self, worker: &W) -> impl Future<Output = Option<End>> + Send + '_ {
-        // Taken here, not in the future: a worker need not be `Sync`.
+    pub(super) async fn checkpoint_if_asked(&mut self, worker: &mut W) -> Option<End> {
         let asked = self.ctx.asked.take_checkpoint();
-        let begun = if asked { self.begin_checkpoint(worker) } else { Ok(None) };
-        async move {
-            match self.finish_checkpoint(begun).await {
-                Ok(()) => None,
-                Err(unsaved) => self.tell_unsaved(unsaved),
-            }
+        match self.checkpoint(worker, asked).await {
+            Ok(()) => None,
+            Err(unsaved) => self.tell_unsaved(unsaved),
         }
     }
 
     /// Saves the state before the reply leaves, if it is to be.
-    pub(super) fn save_after_message(&mut self, worker: &W) -> impl Future<Output = Result<(), Unsaved>> + Send + '_ {
-        let asked = self.ctx.asked.take_checkpoint() || self.saver.saving.each;
-        let begun = if asked { self.begin_checkpoint(worker) } else { Ok(None) };
-        self.finish_checkpoint(begun)
+    pub(super) async fn save_after_message(&mut self, worker: &mut W) -> Result<(), Unsaved> {
+        let due = self.ctx.asked.take_checkpoint() || self.saver.saving.each;
+        self.checkpoint(worker, due).await
+    }
+
+    async fn checkpoint(&mut self, worker: &mut W, due: bool) -> Result<(), Unsaved> {
+        if !due {
+            return Ok(());
+        }
+        let place = self.place().await;
+        let begun = self.begin_checkpoint(worker, place)?;
+        self.finish_checkpoint(begun).await
+    }
+
+    /// A place for the state in memory, unless it is known to be small.
+    pub(super) async fn place(&self) -> Place {
+        if self.saver.is_small { Place::default() } else { self.places.find().await }
     }
 
     /// Takes the state; `None` if what is durable already is the same.
-    fn begin_checkpoint(&mut self, worker: &W) -> Result<Option<Snapshot>, Unsaved> {
+    fn begin_checkpoint(&mut self, worker: &W, place: Place) -> Result<Option<Snapshot>, Unsaved> {
         self.saver.goes_on = true;
-        let snapshot = self.snapshot(worker)?;
+        let snapshot = self.snapshot(worker, place)?;
         if self.saver.durable == Some(Mark::of(&snapshot)) {
             self.saver.is_saved();
             return Ok(None);
@@ -167,8 +196,8 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Waits until it is durable.
-    async fn finish_checkpoint(&mut self, begun: Result<Option<Snapshot>, Unsaved>) -> Result<(), Unsaved> {
-        let Some(snapshot) = begun? else { return Ok(()) };
+    async fn finish_checkpoint(&mut self, begun: Option<Snapshot>) -> Result<(), Unsaved> {
+        let Some(snapshot) = begun else { return Ok(()) };
         let (number, mark) = (snapshot.revision.number, Mark::of(&snapshot));
         let wait = match self.saver.saving.durable {
             Durable::Replicas => Wait::Replicas,
@@ -178,6 +207,7 @@ impl<W: Lifecycle> Task<W> {
         loop {
             match self.control.recv().await {
                 Some(Control::Checkpointed { number: done, result }) if done == number => {
+                    self.saver.arrived(number);
                     self.saver.durable = result.is_ok().then_some(mark);
                     return result.map_err(Unsaved::ends);
                 }
@@ -196,8 +226,8 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Saves the state without waiting for that.
-    pub(super) fn save_aside(&mut self, worker: &W) {
-        match self.snapshot(worker) {
+    pub(super) fn save_aside(&mut self, worker: &W, place: Place) {
+        match self.snapshot(worker, place) {
             Ok(snapshot) if self.saver.sent == Some(Mark::of(&snapshot)) => self.saver.is_saved(),
             Ok(snapshot) => self.send_snapshot(snapshot, Wait::Nothing),
             Err(unsaved) => {
@@ -209,7 +239,9 @@ impl<W: Lifecycle> Task<W> {
     }
 
     fn send_snapshot(&mut self, snapshot: Snapshot, wait: Wait) {
+        self.saver.is_replaced();
         self.saver.sent = Some(Mark::of(&snapshot));
+        self.saver.underway = Some(snapshot.revision.number);
         self.saver.is_saved();
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         self.send(Input::Checkpoint { name, since, snapshot, wait });
@@ -226,7 +258,7 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Takes the state.
-    pub(super) fn snapshot(&mut self, worker: &W) -> Result<Snapshot, Unsaved> {
+    pub(super) fn snapshot(&mut self, worker: &W, place: Place) -> Result<Snapshot, Unsaved> {
         self.activity.begins("saving its state");
         let saved = panics::guarded(|| worker.save());
         self.activity.ends();
@@ -239,13 +271,14 @@ impl<W: Lifecycle> Task<W> {
             return Err(Unsaved::TooLarge { bytes: state.len(), limit: MAX_SNAPSHOT_BYTES });
         }
         self.saver.number += 1;
+        self.saver.is_small = state.len() <= CHUNK_BYTES;
         Ok(Snapshot {
             birth: self.birth,
             revision: Revision { epoch: self.ctx.pid.epoch, number: self.saver.number },
             checkpoint: self.saver.goes_on,
             version: W::VERSION,
             checksum: xxh3_64(&state),
-            state,
+            state: place.of(state),
         })
     }
 }

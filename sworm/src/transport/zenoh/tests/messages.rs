@@ -77,9 +77,11 @@ async fn malformed_packets_are_counted_and_dropped() {
     let connect = base.connect.clone();
     let intruder = zenoh::open(base.finish(&[], &connect).expect("valid")).await.expect("it opens");
     let keys = Keys::new("malformed");
-    let token = intruder.liveliness().declare_token(keys.alive(&peer("x"))).await.expect("a token");
+    let token =
+        intruder.liveliness().declare_token(keys.sign(keys::Sign::Lives, &peer("x"), "1")).await.expect("a token");
     a.until(&TransportEvent::LinkUp(peer("x"))).await;
-    let strange = intruder.liveliness().declare_token(keys.alive(&peer("x")).replace("live/", "live/zz")).await;
+    let strange = keys.sign(keys::Sign::Lives, &peer("x"), "1").replace("live/1/", "live/1/zz");
+    let strange = intruder.liveliness().declare_token(strange).await;
     for payload in [&b""[..], b"\x09", b"\x01\xff\xff\xff\xff", b"\x01\0\0\0\x02x", b"{}"] {
         intruder.put(keys.broadcast(), payload).wait().expect("put");
         intruder.put(keys.direct(&a.me), payload).wait().expect("put");
@@ -120,6 +122,31 @@ async fn nodes_that_connect_to_each_other_receive_everything_once() {
             TransportEvent::LinkDown(_) => break,
             TransportEvent::LinkUp(_) => {}
             TransportEvent::Message(message) => panic!("once more: {message:?}"),
+            TransportEvent::Reopens(peer) => panic!("nothing is wrong with {peer}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_does_not_take_in_time_is_dropped_beyond_a_limit_and_taken_again_below_it() {
+    let (a, mut b) = Node::pair("unread").await;
+    b.transport.queue.shared.limit_unread(10_000);
+    let unread = || b.transport.counters().messages_unread.load(Relaxed);
+    // The last of them is dropped, so that all before it have come.
+    let ended = async {
+        loop {
+            a.transport.send(&b.me, Class::Important, Bytes::from(vec![7; 3_000]));
+            if unread() > 0 {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("there is a limit");
+    for _ in 0..3 {
+        let message = b.message().await;
+        b.transport.was_read(message.len());
+    }
+    a.transport.send(&b.me, Class::Important, text("again"));
+    timeout(PATIENCE, async { while b.message().await != text("again") {} }).await.expect("there is room");
 }

@@ -1,5 +1,6 @@
 //! The laws of the transport, between sessions on the loopback interface.
 
+mod half_open;
 mod links;
 mod messages;
 mod opening;

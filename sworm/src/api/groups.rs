@@ -1,0 +1,284 @@
+//! Messages to all members of a group: encoded once, one message for each node that has some of them.
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+
+use super::call::CALL_LIMIT;
+use super::way::{Found, Letter, Way, may_send};
+use super::{Registration, Sworm};
+use crate::core::ids::Peer;
+use crate::error::CallError;
+use crate::node::calls::Waiting;
+use crate::node::frame::{Calls, Frame};
+use crate::node::order::OnItsWay;
+use crate::transport::Class;
+use crate::worker::{Message, outbox};
+
+/// How many bytes of names go into one message; a node that has more members gets another one.
+const MAX_NAMES_BYTES: usize = 16 << 20;
+/// What a member's number and the lengths take beside its name, at most.
+const NUMBER_BYTES: usize = 16;
+
+impl Sworm {
+    /// Sends a message to all members of a group and waits for all their replies, with 5 s for everything unless
+    /// `.timeout(..)` says otherwise; awaited directly. Gives each member, as it was found when the message was sent, and
+    /// what came of its call, sorted by name; nothing for a group without members.
+    ///
+    /// Each member handles the message at most once. One that is moving or starting is waited for within the time, as
+    /// [`call`](crate::Ref::call) does. Members may be of several worker types: one that does not take the message is a
+    /// [`CallError::NoSuchMessage`] of its own. A worker that calls a group that it is in waits for itself: its own result
+    /// is [`CallError::Timeout`], and it handles the message afterwards.
+    ///
+    /// The message is encoded once, and the members of one node get it in one message (one more for each 16 MiB of their
+    /// names). A mailbox that is full is waited for within the time, then it is [`CallError::Overloaded`].
+    ///
+    /// ```no_run
+    /// # use serde::{Deserialize, Serialize};
+    /// # use sworm::prelude::*;
+    /// # #[derive(Message, Serialize, Deserialize)]
+    /// # #[message(reply = u32)]
+    /// # struct HowMany;
+    /// # async fn example(rooms: Sworm) {
+    /// for (room, guests) in rooms.multi_call("open-rooms", HowMany).await {
+    ///     match guests {
+    ///         Ok(guests) => println!("{} has {guests} guests", room.name),
+    ///         Err(error) => println!("{}: {error}", room.name),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn multi_call<M: Message>(&self, group: impl AsRef<str>, message: M) -> MultiCallBuilder<M> {
+        MultiCallBuilder { sworm: self.clone(), group: group.as_ref().into(), message, timeout: CALL_LIMIT }
+    }
+
+    /// Sends a message to all members of a group without waiting for it to be handled, and gives the number of those to
+    /// which it is on its way. What [`cast`](crate::Ref::cast) says holds for each of them: one that is moving or starting
+    /// is waited for up to 5 s. Those that could not be sent it (they have failed, or their worker is here and does not take
+    /// it) are not counted, and named in the log at level debug.
+    ///
+    /// In a handler of a worker with `snapshot = "each"` it leaves when the state is durable, and the number is that of the
+    /// members at the time of the call.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Undecodable`] and [`CallError::TooLarge`] of the message, [`CallError::NoMajority`],
+    /// [`CallError::Stopped`] and [`CallError::NodeFailed`] of this node. Nobody was sent anything then.
+    pub async fn publish<M: Message>(&self, group: impl AsRef<str>, message: M) -> Result<usize, CallError> {
+        let names = self.shared.index.group(group.as_ref());
+        let payload = Letter::Message(message).encoded();
+        publish::<M>(self, names, payload).await
+    }
+}
+
+/// A call of all members of a group, with options; awaiting it sends the message and gives the replies.
+#[must_use = "a call is sent when it is awaited"]
+pub struct MultiCallBuilder<M> {
+    sworm: Sworm,
+    group: Arc<str>,
+    message: M,
+    timeout: Duration,
+}
+
+impl<M> MultiCallBuilder<M> {
+    /// How long to wait for all the replies (default 5 s).
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+}
+
+impl<M: Message> IntoFuture for MultiCallBuilder<M> {
+    type Output = Vec<(Registration, Result<M::Reply, CallError>)>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { sworm, group, message, timeout } = self;
+        Box::pin(async move {
+            let members = sworm.members(&*group);
+            let results = match Letter::Message(message).encoded() {
+                Ok(payload) => call_all::<M>(&sworm, &members, payload, timeout).await,
+                Err(error) => members.iter().map(|_| Err(error.clone())).collect(),
+            };
+            members.into_iter().zip(results).collect()
+        })
+    }
+}
+
+async fn call_all<M: Message>(
+    sworm: &Sworm,
+    members: &[Registration],
+    payload: Bytes,
+    limit: Duration,
+) -> Vec<Result<M::Reply, CallError>> {
+    let mut ways: Vec<Way<'_>> = members.iter().map(|member| Way::new(sworm, &member.name, None, limit)).collect();
+    let mut sent: Vec<Option<Sent<'_>>> = members.iter().map(|_| None).collect();
+    let mut batches = Batches::<M>::new(sworm, payload.clone(), false);
+    for ((way, member), sent) in ways.iter_mut().zip(members).zip(&mut sent) {
+        if let Ok(Some(Found::There(stay))) = way.look()
+            && let Some(turn) = way.is_next(&stay, false)
+        {
+            let host = stay.host;
+            let waiting = sworm.shared.node.calls.wait(&host);
+            batches.add(&host, &member.name, waiting.number);
+            *sent = Some(Sent { host, waiting, turn });
+        }
+    }
+    if let Err(error) = batches.send() {
+        return members.iter().map(|_| Err(error.clone())).collect();
+    }
+    let calls = ways.iter_mut().zip(sent).map(|(way, sent)| call_one::<M>(way, sent, payload.clone()));
+    join_all(calls).await
+}
+
+/// One member's call that went out together with others.
+struct Sent<'a> {
+    host: Peer,
+    waiting: Waiting<'a>,
+    turn: OnItsWay,
+}
+
+/// One member's call, which may have been sent already.
+async fn call_one<M: Message>(
+    way: &mut Way<'_>,
+    sent: Option<Sent<'_>>,
+    payload: Bytes,
+) -> Result<M::Reply, CallError> {
+    if let Some(Sent { host, waiting, turn }) = sent {
+        let replied = way.reply::<M>(&host, waiting).await;
+        let is_full = match replied {
+            Some(Err(CallError::Overloaded)) => true,
+            Some(result) => return result,
+            None => false,
+        };
+        if is_full {
+            drop(turn);
+            way.wait_for_room().await?;
+        } else {
+            way.is_back(turn);
+            way.pause().await?;
+        }
+    }
+    way.call::<M>(Letter::Encoded(payload)).await
+}
+
+async fn publish<M: Message>(
+    sworm: &Sworm,
+    names: Vec<Arc<str>>,
+    payload: Result<Bytes, CallError>,
+) -> Result<usize, CallError> {
+    let payload = payload?;
+    may_send(sworm)?;
+    let Some(outbox) = outbox::present() else { return publish_now::<M>(sworm, &names, payload).await };
+    let (sworm, count) = (sworm.clone(), names.len());
+    outbox.push(move || {
+        Box::pin(async move {
+            if let Err(error) = publish_now::<M>(&sworm, &names, payload).await {
+                tracing::warn!(message = M::ID, %error, "what a handler has published did not leave");
+            }
+        })
+    });
+    Ok(count)
+}
+
+async fn publish_now<M: Message>(sworm: &Sworm, names: &[Arc<str>], payload: Bytes) -> Result<usize, CallError> {
+    let mut batches = Batches::<M>::new(sworm, payload.clone(), true);
+    let (mut others, mut turns) = (Vec::new(), Vec::new());
+    for name in names {
+        let mut way = Way::new(sworm, name, None, CALL_LIMIT);
+        let there = match way.look() {
+            Ok(Some(Found::There(stay))) => way.is_next(&stay, true).map(|turn| (stay.host, turn)),
+            _ => None,
+        };
+        match there {
+            Some((host, turn)) => {
+                batches.add(&host, name, sworm.shared.node.calls.number());
+                turns.push(turn);
+            }
+            None => others.push(cast_one::<M>(way, name, payload.clone())),
+        }
+    }
+    batches.send()?;
+    drop(turns);
+    let sent = names.len() - others.len();
+    Ok(sent + join_all(others).await.into_iter().filter(|is_sent| *is_sent).count())
+}
+
+async fn cast_one<M: Message>(mut way: Way<'_>, name: &str, payload: Bytes) -> bool {
+    let outcome = way.cast::<M>(Letter::Encoded(payload)).await;
+    if let Err(error) = &outcome {
+        tracing::debug!(name, message = M::ID, %error, "a member of a group was not sent what is published");
+    }
+    outcome.is_ok()
+}
+
+/// The members that run on other nodes, by node.
+struct Batches<'a, M> {
+    sworm: &'a Sworm,
+    payload: Bytes,
+    cast: bool,
+    of: BTreeMap<Peer, Vec<(Arc<str>, u64)>>,
+    message: PhantomData<fn(M)>,
+}
+
+impl<'a, M: Message> Batches<'a, M> {
+    fn new(sworm: &'a Sworm, payload: Bytes, cast: bool) -> Self {
+        Self { sworm, payload, cast, of: BTreeMap::new(), message: PhantomData }
+    }
+
+    fn add(&mut self, host: &Peer, name: &Arc<str>, number: u64) {
+        self.of.entry(host.clone()).or_default().push((name.clone(), number));
+    }
+
+    /// One message for each node.
+    fn send(self) -> Result<(), CallError> {
+        let shared = &self.sworm.shared;
+        for (host, mut workers) in self.of {
+            while !workers.is_empty() {
+                let rest = workers.split_off(fitting(&workers));
+                let calls = Calls {
+                    sworm: shared.hash,
+                    from: shared.node.me.clone(),
+                    workers: std::mem::replace(&mut workers, rest),
+                    message: M::ID.into(),
+                    cast: self.cast,
+                    payload: self.payload.clone(),
+                };
+                let frame = Frame::Calls(calls)
+                    .encode()
+                    .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
+                shared.node.send(&host, Class::Important, frame);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many of these go into one message: those whose names fit, and at least one.
+fn fitting(workers: &[(Arc<str>, u64)]) -> usize {
+    let mut bytes = 0;
+    let fit = workers.iter().take_while(|(name, _)| {
+        bytes += name.len() + NUMBER_BYTES;
+        bytes <= MAX_NAMES_BYTES
+    });
+    fit.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_takes_as_many_names_as_fit_and_at_least_one() {
+        let name: Arc<str> = "x".repeat(MAX_NAMES_BYTES / 4 - NUMBER_BYTES).into();
+        let workers: Vec<_> = (0..9).map(|n| (name.clone(), n)).collect();
+        assert_eq!([&workers[..], &workers[..3], &workers[..0]].map(fitting), [4, 3, 1]);
+        let long: Arc<str> = "x".repeat(MAX_NAMES_BYTES + 1).into();
+        assert_eq!(fitting(&[(long.clone(), 0), (long, 1)]), 1);
+    }
+}

@@ -1,0 +1,388 @@
+//! A message's way: find the worker, get the message there once, wait for what comes back.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Sworm;
+use crate::core::Entry;
+use crate::core::cell::NameState;
+use crate::core::ids::{Epoch, Peer};
+use crate::error::CallError;
+use crate::node::calls::Waiting;
+use crate::node::forward::SETTLE_WAIT;
+use crate::node::frame::{Call, Frame, Replied};
+use crate::node::order::{OnItsWay, Stay, Ticket, Turn};
+use crate::node::{MAX_PAYLOAD_BYTES, NodeShared, scope};
+use crate::transport::Class;
+use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken};
+use crate::worker::{Message, Storable};
+
+/// How soon a name is looked at again whose node said that it is not there, if no change comes first.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How soon a message is sent again that a full mailbox on another node has refused; twice as long each time, up to the last.
+const ROOM_AGAIN: Duration = Duration::from_millis(10);
+const LONGEST_ROOM_AGAIN: Duration = Duration::from_millis(320);
+/// Longer than any node runs.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// A message on its way, in the form that it needs next.
+pub(super) enum Letter<M> {
+    Message(M),
+    Encoded(Bytes),
+}
+
+impl<M: Message> Letter<M> {
+    pub(super) fn encoded(self) -> Result<Bytes, CallError> {
+        let payload = match self {
+            Self::Encoded(payload) => return Ok(payload),
+            Self::Message(message) => M::CODEC.encode(&message),
+        };
+        let payload = payload.map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(CallError::TooLarge { bytes: payload.len(), limit: MAX_PAYLOAD_BYTES });
+        }
+        Ok(payload.into())
+    }
+
+    fn message(self, node: &Arc<NodeShared>) -> Result<M, CallError> {
+        match self {
+            Self::Message(message) => Ok(message),
+            Self::Encoded(payload) => {
+                let message = scope::decoding(node, || M::CODEC.decode(&payload));
+                message.map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })
+            }
+        }
+    }
+}
+
+/// Where a worker is.
+pub(super) enum Found {
+    Here(Arc<dyn AnyMailbox>, Epoch),
+    There(Stay),
+}
+
+enum Local<M: Message> {
+    Done(Result<M::Reply, CallError>),
+    Back(Letter<M>, OnItsWay),
+}
+
+enum Put<M> {
+    In,
+    Failed(CallError),
+    Back(Letter<M>, OnItsWay),
+}
+
+/// One message's search for its worker, within its time, and its place among the others for that worker.
+pub(super) struct Way<'a> {
+    sworm: &'a Sworm,
+    name: &'a Arc<str>,
+    /// The worker type that is looked for; any, where that is left to the message.
+    target: Option<&'a str>,
+    limit: Duration,
+    deadline: Instant,
+    /// How long it waits for room the next time.
+    room_again: Duration,
+    changed: Option<oneshot::Receiver<()>>,
+    ticket: Ticket,
+}
+
+impl<'a> Way<'a> {
+    pub(super) fn new(sworm: &'a Sworm, name: &'a Arc<str>, target: Option<&'a str>, limit: Duration) -> Self {
+        let now = Instant::now();
+        // A limit beyond the clock's end is none.
+        let deadline = now.checked_add(limit).unwrap_or(now + FOR_EVER);
+        let ticket = sworm.shared.order.ticket(name);
+        Self { sworm, name, target, limit, deadline, room_again: ROOM_AGAIN, changed: None, ticket }
+    }
+
+    /// Brings the message there, once, and gives the reply.
+    pub(super) async fn call<M: Message>(&mut self, mut letter: Letter<M>) -> Result<M::Reply, CallError> {
+        loop {
+            let (found, sent) = self.turn(false).await?;
+            match found {
+                Found::Here(mailbox, since) => match call_here::<M>(self, &*mailbox, since, letter).await {
+                    Local::Done(result) => return result,
+                    Local::Back(back, sent) => {
+                        letter = back;
+                        self.ticket.is_back(sent);
+                    }
+                },
+                Found::There(Stay { host, .. }) => {
+                    let payload = letter.encoded()?;
+                    let waiting = self.sworm.shared.node.calls.wait(&host);
+                    self.send::<M>(&host, waiting.number, payload.clone(), false)?;
+                    letter = Letter::Encoded(payload);
+                    let replied = self.reply::<M>(&host, waiting).await;
+                    let is_full = match replied {
+                        Some(Err(CallError::Overloaded)) => true,
+                        Some(result) => return result,
+                        None => false,
+                    };
+                    if is_full {
+                        // Others may find room before it: it holds nobody up.
+                        drop(sent);
+                        self.wait_for_room().await?;
+                        continue;
+                    }
+                    if let Some(sent) = sent {
+                        self.ticket.is_back(sent);
+                    }
+                }
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// Brings the message on its way there.
+    pub(super) async fn cast<M: Message>(&mut self, mut letter: Letter<M>) -> Result<(), CallError> {
+        loop {
+            // It is sent before what was its turn is given back.
+            let (found, _sent) = self.turn(true).await?;
+            match found {
+                Found::Here(mailbox, since) => match self.put::<M>(&*mailbox, since, letter, None).await {
+                    Put::In => return Ok(()),
+                    Put::Failed(error) => return Err(error),
+                    Put::Back(back, sent) => {
+                        letter = back;
+                        self.ticket.is_back(sent);
+                    }
+                },
+                Found::There(Stay { host, .. }) => {
+                    let number = self.sworm.shared.node.calls.number();
+                    return self.send::<M>(&host, number, letter.encoded()?, true);
+                }
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// Finds the worker, and waits until it is this message's turn. What is returned beside it is to be kept until the
+    /// message has been answered.
+    async fn turn(&mut self, cast: bool) -> Result<(Found, Option<OnItsWay>), CallError> {
+        let shared = &self.sworm.shared;
+        loop {
+            let found = self.find().await?;
+            let stay = match &found {
+                // What is put into a mailbox of this node is given back in order when its worker goes.
+                Found::Here(..) if shared.order.is_idle(self.name) => return Ok((found, None)),
+                Found::Here(_, since) => Stay::begun(shared.node.me.clone(), *since),
+                Found::There(stay) => stay.clone(),
+            };
+            match self.ticket.turn(&stay, cast) {
+                Turn::Now(sent) => return Ok((found, Some(sent))),
+                Turn::Behind(turn) => {
+                    if timeout_at(self.deadline, turn).await.is_err() {
+                        return Err(CallError::NotSent { after: self.limit });
+                    }
+                }
+                Turn::Unsettled(turn) => {
+                    if timeout_at(self.deadline.min(Instant::now() + SETTLE_WAIT), turn).await.is_err() {
+                        shared.order.give_up(self.name);
+                    }
+                }
+                Turn::Flush(stay) => {
+                    let _ = timeout_at(self.deadline, shared.flush(self.name, &stay)).await;
+                    shared.order.flushed(self.name, &stay);
+                }
+            }
+        }
+    }
+
+    /// Whether it is this message's turn right now, to be sent there together with others.
+    pub(super) fn is_next(&mut self, stay: &Stay, cast: bool) -> Option<OnItsWay> {
+        match self.ticket.turn(stay, cast) {
+            Turn::Now(sent) => Some(sent),
+            _ => None,
+        }
+    }
+
+    /// What was sent together with others was not handled.
+    pub(super) fn is_back(&mut self, sent: OnItsWay) {
+        self.ticket.is_back(sent);
+    }
+
+    /// Where the worker is, if it is somewhere now.
+    pub(super) fn look(&self) -> Result<Option<Found>, CallError> {
+        may_send(self.sworm)?;
+        self.sworm.shared.index.look(self.name, |found| self.reachable(found.map(|(_, entry)| entry)))
+    }
+
+    /// Finds the worker; waits while it moves or starts.
+    async fn find(&mut self) -> Result<Found, CallError> {
+        let shared = &self.sworm.shared;
+        loop {
+            if let Some(found) = self.look()? {
+                return Ok(found);
+            }
+            self.ticket.waits();
+            // Listen first, then look again: no change is missed.
+            match self.changed.take() {
+                Some(changed) => {
+                    let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN * 10), changed).await;
+                    if Instant::now() >= self.deadline {
+                        return Err(CallError::NotSent { after: self.limit });
+                    }
+                }
+                None => self.changed = Some(shared.index.changed(self.name)),
+            }
+        }
+    }
+
+    fn reachable(&self, entry: Option<&Entry>) -> Result<Option<Found>, CallError> {
+        let shared = &self.sworm.shared;
+        let Some(entry) = entry else { return Err(CallError::NotRegistered { name: self.name.to_string() }) };
+        if self.target.is_some_and(|target| *entry.cell.spec.worker_type != *target) {
+            let found = entry.cell.spec.worker_type.to_string();
+            return Err(CallError::WrongType { name: self.name.to_string(), found });
+        }
+        if let NameState::Failed { reason } = &entry.cell.state {
+            return Err(CallError::Failed { reason: reason.to_string() });
+        }
+        if !entry.running {
+            return Ok(None);
+        }
+        let since = entry.cell.since;
+        if entry.host != shared.node.me || shared.node.encodes_local_calls {
+            return Ok(Some(Found::There(Stay::begun(entry.host.clone(), since))));
+        }
+        Ok(shared.mailbox(self.name).map(|mailbox| Found::Here(mailbox, since)))
+    }
+
+    /// Waits a moment after a message came back.
+    pub(super) async fn pause(&mut self) -> Result<(), CallError> {
+        let changed = self.sworm.shared.index.changed(self.name);
+        let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN), changed).await;
+        if Instant::now() >= self.deadline {
+            return Err(CallError::NotSent { after: self.limit });
+        }
+        Ok(())
+    }
+
+    /// Waits a moment after a full mailbox of another node has refused a message, which was not handled then.
+    pub(super) async fn wait_for_room(&mut self) -> Result<(), CallError> {
+        sleep_until(self.deadline.min(Instant::now() + self.room_again)).await;
+        self.room_again = (self.room_again * 2).min(LONGEST_ROOM_AGAIN);
+        if Instant::now() >= self.deadline { Err(CallError::Overloaded) } else { Ok(()) }
+    }
+
+    /// Puts a message into a mailbox of this node; waits while it is full.
+    async fn put<M: Message>(
+        &self,
+        mailbox: &dyn AnyMailbox,
+        since: Epoch,
+        letter: Letter<M>,
+        reply: Option<oneshot::Sender<LocalAnswer<M>>>,
+    ) -> Put<M> {
+        let message = match letter.message(&self.sworm.shared.node) {
+            Ok(message) => message,
+            Err(error) => return Put::Failed(error),
+        };
+        let mut call: Option<Box<dyn Any + Send>> = Some(Box::new(LocalCall::new(message, reply)));
+        let taken = match mailbox.deliver_local(M::ID, &mut call) {
+            Err(NotTaken::Full) => {
+                let later = timeout_at(self.deadline, mailbox.deliver_later(M::ID, &mut call)).await;
+                later.unwrap_or(Err(NotTaken::Full))
+            }
+            taken => taken,
+        };
+        match taken {
+            Ok(()) => Put::In,
+            Err(NotTaken::Unknown) => Put::Failed(CallError::NoSuchMessage { message: M::ID.to_owned() }),
+            Err(NotTaken::Full) => Put::Failed(CallError::Overloaded),
+            Err(NotTaken::Closed) => {
+                let back = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok());
+                let shared = &self.sworm.shared;
+                match back.and_then(|back| back.message) {
+                    Some(message) => {
+                        let stay = Stay::begun(shared.node.me.clone(), since);
+                        Put::Back(Letter::Message(message), shared.order.comes_back(self.name, &stay))
+                    }
+                    None => Put::Failed(CallError::WorkerDied { reason: "it was stopped".into() }),
+                }
+            }
+        }
+    }
+
+    /// Waits for the reply of another node to what it was sent; `None` when the worker was not there.
+    pub(super) async fn reply<M: Message>(
+        &self,
+        host: &Peer,
+        mut waiting: Waiting<'_>,
+    ) -> Option<Result<M::Reply, CallError>> {
+        // This node may have stopped meanwhile; then nobody ends the wait.
+        if self.sworm.shared.node.has_stopped() {
+            return Some(Err(stopped(self.sworm)));
+        }
+        // A node that went away while this was being sent has been told of already.
+        if !self.sworm.shared.node.is_present(host) {
+            return Some(Err(CallError::NodeDown));
+        }
+        match timeout_at(self.deadline, &mut waiting.reply).await {
+            Err(_) => Some(Err(CallError::Timeout { after: self.limit })),
+            Ok(Err(_)) => Some(Err(stopped(self.sworm))),
+            Ok(Ok(Replied::NotHere)) => None,
+            Ok(Ok(Replied::Failed(error))) => Some(Err(error)),
+            Ok(Ok(Replied::Done(reply))) => Some(
+                scope::decoding(&self.sworm.shared.node, || M::Reply::from_bytes(&reply))
+                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() }),
+            ),
+        }
+    }
+
+    fn send<M: Message>(&self, host: &Peer, number: u64, payload: Bytes, cast: bool) -> Result<(), CallError> {
+        let shared = &self.sworm.shared;
+        let call = Call {
+            sworm: shared.hash,
+            from: shared.node.me.clone(),
+            number,
+            name: self.name.clone(),
+            message: M::ID.into(),
+            cast,
+            hops: 0,
+            seen: None,
+            payload,
+        };
+        self.send_call(host, call)
+    }
+
+    fn send_call(&self, host: &Peer, call: Call) -> Result<(), CallError> {
+        let what = call.message.to_string();
+        let frame = Frame::Call(call).encode().map_err(|e| CallError::Undecodable { what, why: e.to_string() })?;
+        self.sworm.shared.node.send(host, Class::Important, frame);
+        Ok(())
+    }
+}
+
+/// Whether this node sends anything.
+pub(super) fn may_send(sworm: &Sworm) -> Result<(), CallError> {
+    if sworm.shared.node.has_stopped() {
+        return Err(stopped(sworm));
+    }
+    if sworm.shared.has_no_majority() { Err(CallError::NoMajority) } else { Ok(()) }
+}
+
+fn stopped(sworm: &Sworm) -> CallError {
+    sworm.shared.node.stopped_as(CallError::Stopped, |reason| CallError::NodeFailed { reason })
+}
+
+async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, since: Epoch, letter: Letter<M>) -> Local<M> {
+    let (sender, answer) = oneshot::channel();
+    match way.put::<M>(mailbox, since, letter, Some(sender)).await {
+        Put::In => {}
+        Put::Failed(error) => return Local::Done(Err(error)),
+        Put::Back(back, sent) => return Local::Back(back, sent),
+    }
+    match timeout_at(way.deadline, answer).await {
+        Err(_) => Local::Done(Err(CallError::Timeout { after: way.limit })),
+        Ok(Err(_)) if way.sworm.shared.node.has_stopped() => Local::Done(Err(stopped(way.sworm))),
+        Ok(Err(_)) => Local::Done(Err(CallError::WorkerDied { reason: "it panicked or was stopped".into() })),
+        Ok(Ok(LocalAnswer::Reply(reply))) => Local::Done(Ok(reply)),
+        Ok(Ok(LocalAnswer::Failed(error))) => Local::Done(Err(error)),
+        Ok(Ok(LocalAnswer::Back(message, sent))) => Local::Back(Letter::Message(message), sent),
+    }
+}

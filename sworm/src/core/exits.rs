@@ -1,0 +1,87 @@
+//! A worker has ended by itself: what follows is its restart strategy's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::NameState;
+use super::host::{LocalPhase, MAX_RESTARTS, millis};
+use super::ids::Epoch;
+use super::state::Core;
+use super::time::to_ms;
+use super::{Effect, Notice};
+use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient, decide};
+
+impl Core {
+    pub(super) fn on_exited(&mut self, name: &Arc<str>, since: Epoch, exit: Exit) {
+        let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
+        match &local.phase {
+            LocalPhase::Running | LocalPhase::Settling => self.after_exit(name, exit),
+            LocalPhase::Starting => self.on_started(name, since, Err(exit)),
+            // It ended while it was being handed over: what follows is the same as after any other end.
+            LocalPhase::Moving(_) | LocalPhase::Parking => {
+                self.keeping.remove(name);
+                self.after_exit(name, exit);
+            }
+            LocalPhase::Stopping(_) => self.on_stopped(name, since),
+            LocalPhase::Restoring | LocalPhase::Waiting { .. } => {}
+        }
+    }
+
+    /// What happens after a worker's end is its restart strategy's business.
+    pub(super) fn after_exit(&mut self, name: &Arc<str>, exit: Exit) {
+        self.keeping.remove(name);
+        if self.local.get(name).is_some_and(|local| local.fenced) {
+            return self.on_handed_over(name);
+        }
+        let Some(cell) = self.directory.mine(name).cloned() else {
+            self.local.remove(name);
+            return;
+        };
+        let now = to_ms(self.hybrid());
+        let ago = cell.restarts.iter().map(|at| Duration::from_millis(now.saturating_sub(*at))).collect();
+        let history = RestartHistory::new(ago, self.now.random);
+        let strategy = self.config.restart.get(&cell.spec.worker_type).copied().unwrap_or(&Transient);
+        let (decision, reason) = match decide(strategy, &exit, &history) {
+            Ok(decision) => (decision, exit.to_string()),
+            Err(panic) => (RestartDecision::GiveUp, format!("{exit}; its restart strategy panicked: {panic}")),
+        };
+        let pid = self.own_pid(name, cell.since);
+        self.out.push(Effect::Tell(Notice::Exited { pid, reason: reason.clone() }));
+        match decision {
+            RestartDecision::Remove => {
+                self.local.remove(name);
+                let births = self.directory.births(name);
+                self.directory.ban_stopped(name, births);
+            }
+            RestartDecision::Restart { after } => {
+                let epoch = self.strong_epoch(name);
+                let assigned = self.hybrid();
+                let saved = self.stored.get(name).is_some_and(|stored| stored.revision.epoch == cell.since);
+                self.restate(name, |cell| {
+                    // What it does not start from again, here and now, it is not to be given later.
+                    if saved {
+                        cell.past.close(cell.since);
+                    }
+                    cell.epoch = epoch;
+                    cell.since = epoch;
+                    cell.assigned = assigned;
+                    cell.restarts.insert(0, now);
+                    cell.restarts.truncate(MAX_RESTARTS);
+                    cell.state = NameState::Starting;
+                });
+                let due_ms = self.now.mono_ms.saturating_add(millis(after));
+                self.local_due_ms = 0;
+                if let Some(local) = self.local.get_mut(name) {
+                    local.since = epoch;
+                    local.granted = None;
+                    local.phase = LocalPhase::Waiting { due_ms };
+                }
+            }
+            RestartDecision::GiveUp => {
+                self.local.remove(name);
+                self.restate(name, |cell| cell.state = NameState::Failed { reason: reason.as_str().into() });
+                self.out.push(Effect::Tell(Notice::GaveUp { name: name.clone(), reason }));
+            }
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Saving: where the copies of a state go, and when it counts as durable.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::cell::Revision;
+use super::chunks::Shipment;
+use super::fault::{Fault, planted};
+use super::fetch::Why;
+use super::host::{Local, LocalPhase, first_revision};
+use super::ids::{Birth, Epoch, NodeId, Peer};
+use super::message::{Message, Snapshot};
+use super::past::Past;
+use super::snapshots::{Purpose, Wait};
+use super::state::Core;
+use super::{Effect, Notice};
+use crate::strategy::score;
+
+/// A snapshot on its way to the disk and the replicas.
+#[derive(Debug)]
+pub struct Keeping {
+    birth: Birth,
+    since: Epoch,
+    revision: Revision,
+    /// The first that counts: who holds a state that nobody waited for gets those after it, too.
+    first: Revision,
+    /// Who has not said yet that it is durable there.
+    missing: BTreeSet<Peer>,
+    /// Whether somebody was not waited for.
+    left_out: bool,
+    holders: BTreeSet<Peer>,
+    /// Until when they are waited for, and until when at last if they are seen to get on.
+    until_ms: u64,
+    at_last_ms: u64,
+    then: Then,
+    /// Whether the worker is told when it is on this node's disk.
+    early: bool,
+}
+
+impl Keeping {
+    /// States for which nobody waits may come faster than they become durable: it is still the first of them that is
+    /// waited for, and a copy of it is as good as one of this.
+    fn follows(&mut self, before: Self, me: &Peer) {
+        let Self { first, left_out, until_ms, at_last_ms, mut holders, .. } = before;
+        if self.is_awaited() {
+            holders.remove(me);
+        }
+        self.holders = holders.intersection(&self.missing).cloned().collect();
+        self.missing.retain(|peer| !self.holders.contains(peer));
+        (self.first, self.left_out) = (first, left_out);
+        (self.until_ms, self.at_last_ms) = (until_ms, at_last_ms);
+    }
+
+    /// Whether the worker is to be told.
+    fn is_awaited(&self) -> bool {
+        matches!(self.then, Then::Tell | Then::RunAndTell)
+    }
+
+    /// The oldest state that counts when this peer says that it holds it.
+    fn oldest(&self, peer: &Peer, me: &Peer) -> Revision {
+        if self.is_awaited() && peer == me { self.revision } else { self.first }
+    }
+}
+
+/// A checkpoint that fewer hold than the one before. It is acknowledged when the others know that: else a worker could be
+/// started from an older one that somebody has who is not on the list any more.
+#[derive(Debug)]
+pub struct Unheard {
+    since: Epoch,
+    number: u64,
+    /// How much of the own lane the others must hold.
+    seq: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// Tell the worker.
+    Tell,
+    /// Say that the worker runs.
+    Run,
+    /// Both: it has asked before it could be said that it runs.
+    RunAndTell,
+    /// Nothing waits for it.
+    Nothing,
+}
+
+/// How long a replica may take before it is left out.
+const REPLICA_WAIT_MS: u64 = 2_000;
+/// How long it may take in all when it fetches a large state.
+const COPY_LIMIT_MS: u64 = 30_000;
+/// How many lost copies are made up for at a time.
+const MAX_COPYING: usize = 256;
+
+impl Core {
+    pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, wait: Wait) {
+        let number = snapshot.revision.number;
+        // A worker that is told to pause finishes its message first, and that may ask for a checkpoint.
+        let runs = self.local.get(name).is_some_and(|local| {
+            local.since == since
+                && match &local.phase {
+                    LocalPhase::Running | LocalPhase::Parking => true,
+                    LocalPhase::Moving(moving) => !moving.is_accepted(),
+                    _ => false,
+                }
+        });
+        let settles = |local: &Local| local.since == since && matches!(local.phase, LocalPhase::Settling);
+        let then = match (self.local.get(name).is_some_and(settles), wait) {
+            (true, Wait::Nothing) => Then::Run,
+            (true, _) => Then::RunAndTell,
+            (false, Wait::Nothing) if runs => Then::Nothing,
+            (false, _) if runs => Then::Tell,
+            _ => {
+                let result = Err("the worker is being stopped".to_owned());
+                return self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result });
+            }
+        };
+        let snapshot = self.pack(name, snapshot);
+        self.keep(name, since, snapshot, then, wait);
+    }
+
+    pub(super) fn on_unsaved(&mut self, name: &Arc<str>, since: Epoch, reason: Arc<str>) {
+        let pid = self.own_pid(name, since);
+        self.out.push(Effect::Tell(Notice::Unsaved { pid, reason }));
+    }
+
+    /// Stores a state under the epoch that was started from it.
+    pub(super) fn keep_restored(&mut self, name: &Arc<str>, since: Epoch, restored: Shipment) {
+        let from = restored.revision();
+        self.restate(name, |cell| cell.past = cell.past.started_from(from).into());
+        let restored = match restored {
+            Shipment::Whole(snapshot) => self.pack(name, snapshot),
+            chunked => chunked,
+        };
+        self.keep(name, since, restored.at(first_revision(since)), Then::Run, Wait::Replicas);
+    }
+
+    /// Sends the state of a worker here to the nodes that are to have copies of it and do not.
+    pub(super) fn copy(&mut self, name: &Arc<str>, since: Epoch, snapshot: Shipment) {
+        let runs = |local: &Local| local.since == since && matches!(local.phase, LocalPhase::Running);
+        let stored = self.stored.get(name).map(|stored| stored.revision);
+        if self.local.get(name).is_some_and(runs)
+            && stored == Some(snapshot.revision())
+            && !self.keeping.contains_key(name)
+        {
+            self.keep(name, since, snapshot, Then::Nothing, Wait::Replicas);
+        }
+    }
+
+    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Shipment, then: Then, wait: Wait) {
+        let wait = if planted(Fault::ReplyBeforeReplica) { Wait::Disk } else { wait };
+        let replicas = self.replicas(name);
+        let past = self.directory.mine(name).map(|cell| cell.past.clone()).unwrap_or_default();
+        for to in &replicas {
+            self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone(), past: (*past).clone() });
+        }
+        let mut missing: BTreeSet<Peer> = replicas.into_iter().collect();
+        missing.insert(self.config.me.clone());
+        let (birth, revision, now) = (snapshot.birth(), snapshot.revision(), self.now.mono_ms);
+        let mut keeping = Keeping {
+            birth,
+            since,
+            revision,
+            first: revision,
+            missing,
+            left_out: false,
+            holders: BTreeSet::new(),
+            until_ms: now + REPLICA_WAIT_MS,
+            at_last_ms: now + COPY_LIMIT_MS,
+            then,
+            early: wait == Wait::Disk,
+        };
+        if let Some(before) = self.keeping.remove(name).filter(|before| wait != Wait::Replicas && before.since == since)
+        {
+            keeping.follows(before, &self.config.me);
+        }
+        self.keeping.insert(name.clone(), keeping);
+        let kept = Message::Kept { name: name.clone(), birth, revision };
+        self.store(name, snapshot);
+        if planted(Fault::ReplyBeforeSync) {
+            return self.inbox.push_back(kept);
+        }
+        self.once_durable(Effect::Send { to: self.config.me.clone(), message: Box::new(kept) });
+    }
+
+    /// The peers that hold copies of a name's state: those that would host it next.
+    fn replicas(&self, name: &Arc<str>) -> Vec<Peer> {
+        let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return Vec::new() };
+        let mut peers: Vec<&Peer> =
+            self.view.up().filter(|peer| **peer != self.config.me && self.links(peer, &spec.kind)).collect();
+        peers.sort_by_key(|peer| (u64::MAX - score(name, &peer.node), (*peer).clone()));
+        peers.into_iter().take(usize::from(spec.replicas)).cloned().collect()
+    }
+
+    pub(super) fn on_keep(&mut self, from: &Peer, name: &Arc<str>, snapshot: Shipment, past: &Past) {
+        if !snapshot.is_sound() {
+            return;
+        }
+        match self.lacks_chunks(name, &snapshot).filter(|_| self.is_newer(name, &snapshot)) {
+            Some(manifest) => {
+                if planted(Fault::ManifestFirst) {
+                    let kept = Message::Kept { name: name.clone(), birth: manifest.birth, revision: manifest.revision };
+                    self.send(from, kept);
+                }
+                self.fetch(from, name, manifest, Why::Keep { past: past.clone() });
+            }
+            None => self.keep_copy(from, name, snapshot, past),
+        }
+    }
+
+    /// Whether a state is to take the place of what is kept of its name.
+    fn is_newer(&self, name: &Arc<str>, snapshot: &Shipment) -> bool {
+        let (birth, revision) = (snapshot.birth(), snapshot.revision());
+        match self.stored.get(name) {
+            _ if self.directory.is_banned(name, birth) => false,
+            None => true,
+            Some(stored) if stored.birth == birth => revision > stored.revision || planted(Fault::KeepOlder),
+            Some(stored) => {
+                let current = self.standing(name).cell().map(|(_, cell)| cell.birth);
+                current == Some(birth) || self.directory.is_banned(name, stored.birth) || birth > stored.birth
+            }
+        }
+    }
+
+    /// Keeps a copy of a state for its host; its chunks, if it has any, are here.
+    pub(super) fn keep_copy(&mut self, from: &Peer, name: &Arc<str>, snapshot: Shipment, past: &Past) {
+        let (birth, revision) = (snapshot.birth(), snapshot.revision());
+        if self.directory.is_banned(name, birth) {
+            return;
+        }
+        if self.is_newer(name, &snapshot) {
+            self.set_aside_what_lacks(name, birth, revision.epoch, past);
+            self.store(name, snapshot);
+        } else if self.stored.get(name).is_some_and(|stored| stored.birth != birth) {
+            return;
+        }
+        let kept = Message::Kept { name: name.clone(), birth, revision };
+        self.once_durable(Effect::Send { to: from.clone(), message: Box::new(kept) });
+    }
+
+    /// A replica fetches a large state: it is waited for as long as it gets on, unless a start waits for it.
+    pub(super) fn keeping_goes_on(&mut self, name: &Arc<str>, from: &Peer, revision: Revision) {
+        let now = self.now.mono_ms;
+        if let Some(keeping) = self.keeping.get_mut(name)
+            && keeping.revision == revision
+            && keeping.missing.contains(from)
+            && matches!(keeping.then, Then::Tell | Then::Nothing)
+        {
+            keeping.until_ms = keeping.until_ms.max(now + REPLICA_WAIT_MS).min(keeping.at_last_ms);
+        }
+    }
+
+    pub(super) fn on_kept(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, revision: Revision) {
+        let Some(keeping) = self.keeping.get_mut(name) else { return };
+        let counts = keeping.oldest(from, &self.config.me)..=keeping.revision;
+        if keeping.birth != birth || !counts.contains(&revision) || !keeping.missing.remove(from) {
+            return;
+        }
+        keeping.holders.insert(from.clone());
+        if keeping.missing.is_empty() {
+            return self.kept_by_all(name);
+        }
+        if keeping.early && *from == self.config.me && keeping.then == Then::Tell {
+            keeping.then = Then::Nothing;
+            let (since, number) = (keeping.since, keeping.revision.number);
+            self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) });
+        }
+    }
+
+    /// Whether what this node has said up to this number is known to whoever will look for states when this node is gone:
+    /// another member that is Up, if there is one; in mode "majority" enough voters.
+    fn is_known(&self, seq: u64) -> bool {
+        let me = &self.config.me.node;
+        let holds = |node: &NodeId| {
+            node == me
+                || self.view.peer(node).is_some() && self.members.get(node).is_some_and(|m| m.holds_of_mine >= seq)
+        };
+        let others = || self.view.up().map(|peer| &peer.node).filter(|node| *node != me);
+        seq == 0 || self.is_known_to_quorum(holds).unwrap_or_else(|| others().next().is_none() || others().any(holds))
+    }
+
+    /// Acknowledges checkpoints that waited until the others know that fewer have copies than before.
+    pub(super) fn tell_the_unheard(&mut self) {
+        for (name, unheard) in std::mem::take(&mut self.unheard) {
+            if self.local.get(&name).is_none_or(|local| local.since != unheard.since) {
+                continue;
+            }
+            if self.is_known(unheard.seq) {
+                let Unheard { since, number, .. } = unheard;
+                self.once_durable(Effect::Checkpointed { name, since, number, result: Ok(()) });
+            } else {
+                self.unheard.insert(name, unheard);
+            }
+        }
+    }
+
+    /// No checkpoint is acknowledged any more: what is stored here is stored.
+    pub(super) fn keep_no_more(&mut self) {
+        for (name, Unheard { since, number, .. }) in std::mem::take(&mut self.unheard) {
+            let result = Err("there is no majority any more".to_owned());
+            self.out.push(Effect::Checkpointed { name, since, number, result });
+        }
+        for (name, keeping) in std::mem::take(&mut self.keeping) {
+            let Keeping { since, revision, .. } = keeping;
+            let result = Err("there is no majority any more".to_owned());
+            self.out.push(Effect::Checkpointed { name, since, number: revision.number, result });
+        }
+    }
+
+    fn kept_by_all(&mut self, name: &Arc<str>) {
+        let Some(keeping) = self.keeping.remove(name) else { return };
+        let Keeping { since, revision, left_out, holders: kept_by, then, .. } = keeping;
+        let holders: BTreeSet<NodeId> = kept_by.iter().map(|peer| peer.node.clone()).collect();
+        if let Some(local) = self.local.get_mut(name) {
+            local.kept_by = kept_by;
+        }
+        let before = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
+        let changed = *before != holders;
+        if changed {
+            let shrunk = !before.is_subset(&holders) || before.is_empty() && left_out;
+            self.restate(name, |cell| cell.holders = holders.into());
+            let max = self.own_max();
+            if let Some(local) = self.local.get_mut(name).filter(|_| shrunk) {
+                local.shrunk_seq = max;
+            }
+        }
+        if matches!(then, Then::Run | Then::RunAndTell) {
+            self.run(name);
+            if left_out && self.stored.get(name).is_some_and(|stored| stored.manifest.is_some()) {
+                self.copies_checked = 0; // a large one may just take longer: it is copied while the worker runs
+            }
+        }
+        let number = revision.number;
+        let told = Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) };
+        match then {
+            // Nobody waits for it, but the next one may be saved.
+            Then::Run | Then::Nothing => self.out.push(told),
+            Then::Tell | Then::RunAndTell => {
+                let seq = self.local.get(name).map_or(0, |local| local.shrunk_seq);
+                if !self.is_known(seq) && !planted(Fault::ShrinkUnheard) {
+                    self.unheard.insert(name.clone(), Unheard { since, number, seq });
+                } else if changed {
+                    self.once_durable(told);
+                } else {
+                    self.out.push(told);
+                }
+            }
+        }
+    }
+
+    /// Leaves out the replicas that are gone or do not get on.
+    pub(super) fn tick_keeping(&mut self) {
+        let now = self.now.mono_ms;
+        let view = &self.view;
+        let mut done = Vec::new();
+        for (name, keeping) in &mut self.keeping {
+            let me = &self.config.me;
+            let late = now >= keeping.until_ms;
+            let missing = keeping.missing.len();
+            keeping.missing.retain(|peer| peer == me || (view.contains(peer) && !late));
+            keeping.left_out |= keeping.missing.len() < missing;
+            if keeping.missing.is_empty() {
+                done.push(name.clone());
+            }
+        }
+        for name in done {
+            self.kept_by_all(&name);
+        }
+    }
+
+    pub(super) fn make_up_for_lost_copies(&mut self) {
+        if self.phase != super::message::Phase::Up || self.copies_checked == self.view.hash || !self.settled() {
+            return;
+        }
+        let mut room = MAX_COPYING.saturating_sub(self.keeping.len() + self.copying.len());
+        let mut all_there = true;
+        let running = self.local.iter().filter(|(_, local)| matches!(local.phase, LocalPhase::Running));
+        let names: Vec<(Arc<str>, Epoch)> = running.map(|(name, local)| (name.clone(), local.since)).collect();
+        for (name, since) in names {
+            let (Some(cell), Some(local)) = (self.directory.mine(&name), self.local.get(&name)) else { continue };
+            // One that leaves is as good as gone: it waits until nobody counts on it.
+            // And one that was started anew counts when it has said so again: its disk may have been lost.
+            let here = self.view.up().filter(|peer| local.kept_by.contains(peer)).count();
+            let nothing = cell.holders.is_empty() || !self.stored.contains_key(&name);
+            if nothing || here > self.replicas(&name).len() {
+                continue;
+            }
+            all_there = false;
+            if room == 0 || self.keeping.contains_key(&name) || self.copying.contains(&name) {
+                continue;
+            }
+            room -= 1;
+            match self.stored.get(&name).and_then(|stored| stored.manifest.clone()) {
+                Some(manifest) => self.copy(&name, since, Shipment::Chunked(manifest)),
+                None => {
+                    self.copying.insert(name.clone());
+                    self.out.push(Effect::LoadSnapshot { purpose: Purpose::Copy { name, since } });
+                }
+            }
+        }
+        if all_there {
+            self.copies_checked = self.view.hash;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Reads saved states for a core, and the chunks that it is to send, while it goes on.
+
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::frame::Frame;
+use super::sworm::SwormShared;
+use crate::core::Input;
+use crate::core::chunks::Manifest;
+use crate::core::ids::Peer;
+use crate::core::message::{Message, Snapshot};
+use crate::core::snapshots::Purpose;
+use crate::transport::Class;
+
+/// Reads a state. A large one that a worker is to start from, and any that a worker is given, waits until there is a place for
+/// it in memory.
+pub(super) fn load(shared: Arc<SwormShared>, purpose: Purpose, large: bool) {
+    tokio::spawn(async move {
+        let place = match matches!(purpose, Purpose::Merge { .. }) || large && matches!(purpose, Purpose::Start { .. })
+        {
+            true => Some(shared.node.restored.find().await),
+            false => None,
+        };
+        tokio::task::spawn_blocking(move || {
+            let loaded = Disk::load(&*shared.node.store, &shared.name, &purpose).unwrap_or_else(|error| {
+                tracing::error!(%error, name = &**purpose.name(), "a saved state cannot be read");
+                None
+            });
+            let snapshot = loaded.map(|loaded| match place {
+                Some(place) => Snapshot { state: place.of(loaded.state), ..loaded },
+                None => loaded,
+            });
+            shared.input(Input::Loaded { purpose, snapshot });
+        });
+    });
+}
+
+/// Reads a chunk and sends it; only a few at a time are in memory before the transport has them.
+pub(super) fn send_chunk(shared: Arc<SwormShared>, to: Peer, name: Arc<str>, manifest: Arc<Manifest>, index: u32) {
+    tokio::spawn(async move {
+        let Ok(permit) = shared.node.sending.clone().acquire_owned().await else { return };
+        tokio::task::spawn_blocking(move || {
+            let set = manifest.set(&name);
+            let read = Disk::load_chunk(&*shared.node.store, &shared.name, &name, &manifest, index);
+            let bytes = match read {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => {
+                    tracing::warn!(name = &*name, index, "a chunk of a saved state is not there any more, or damaged");
+                    return shared.input(Input::LostChunk { to, name, set });
+                }
+                // It may be read another time: whoever wants it asks again.
+                Err(error) => return tracing::error!(%error, name = &*name, index, "a chunk cannot be read"),
+            };
+            let message = Box::new(Message::Chunk { name, set, index, bytes });
+            match Frame::Core(shared.hash, shared.node.me.clone(), message).encode() {
+                Ok(frame) => shared.node.send(&to, Class::Important, frame),
+                Err(error) => tracing::error!(%error, "a message could not be encoded"),
+            }
+            drop(permit);
+        });
+    });
+}

@@ -1,0 +1,126 @@
+//! A link that is gone for one of its sides only.
+
+use tokio::io::{copy, copy_bidirectional, sink};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::keys::Sign;
+use super::*;
+
+/// What becomes of links through a [`Relay`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// None comes about.
+    Closed,
+    /// All passes.
+    Open,
+    /// The side that was dialled sees its end; the one that dialled does not.
+    Half,
+}
+
+/// A port before an endpoint.
+struct Relay {
+    endpoint: String,
+    way: watch::Sender<Way>,
+    _links: JoinSet<()>,
+}
+
+impl Relay {
+    async fn new(to: &str, way: Way) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let endpoint = format!("tcp/{}", listener.local_addr().expect("it is bound"));
+        let to = to.trim_start_matches("tcp/").to_owned();
+        let way = watch::Sender::new(way);
+        let (mut links, ways) = (JoinSet::new(), way.subscribe());
+        links.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((dialer, _)) = listener.accept().await {
+                if *ways.borrow() == Way::Open
+                    && let Ok(dialed) = TcpStream::connect(&to).await
+                {
+                    open.spawn(pass(dialer, dialed, ways.clone()));
+                }
+            }
+        });
+        Self { endpoint, way, _links: links }
+    }
+}
+
+async fn pass(mut dialer: TcpStream, mut dialed: TcpStream, mut way: watch::Receiver<Way>) {
+    tokio::select! {
+        _ = copy_bidirectional(&mut dialer, &mut dialed) => return,
+        _ = way.wait_for(|way| *way == Way::Half) => drop(dialed),
+    }
+    let _ = copy(&mut dialer, &mut sink()).await;
+}
+
+/// A node without gossip, which would tell the way around a relay.
+async fn open(id: &str, listen: &str, connect: &Relay) -> Node {
+    let config = zenoh::Config::from_json5("{scouting: {multicast: {enabled: false}, gossip: {enabled: false}}}");
+    let options = options("half", id, listen, std::slice::from_ref(&connect.endpoint));
+    let (events, received) = unbounded_channel();
+    let options = ZenohOptions { config: Some(config.expect("valid")), ..options };
+    let transport = ZenohTransport::open(options, events).await.expect("it opens");
+    Node { me: peer(id), transport, events: received }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_did_not_notice_that_its_link_was_lost_is_seen_again_and_goes_when_it_goes() {
+    let ports = reserve(&["tcp/127.0.0.1:0".into(), "tcp/127.0.0.1:0".into()]).await.expect("free ports");
+    let [at_a, at_c] = ports.endpoints() else { panic!("two") };
+    let (to_a, to_c) = (Relay::new(at_a, Way::Open).await, Relay::new(at_c, Way::Closed).await);
+    let mut a = open("a", at_a, &to_c).await;
+    let mut c = open("c", at_c, &to_a).await;
+    a.until(&TransportEvent::LinkUp(c.me.clone())).await;
+    c.until(&TransportEvent::LinkUp(a.me.clone())).await;
+    let way_around = Relay::new(at_a, Way::Open).await;
+    let mut b = open("b", "tcp/127.0.0.1:0", &way_around).await;
+    b.until(&TransportEvent::LinkUp(a.me.clone())).await;
+    let (me, at) = (a.me.clone(), at_a.clone());
+    let third = tokio::spawn(async move {
+        b.until(&TransportEvent::LinkDown(me.clone())).await;
+        assert_eq!(b.transport.dial(&at).await, Dialed::Answered);
+        b.until(&TransportEvent::LinkUp(me)).await;
+        b
+    });
+    to_a.way.send_replace(Way::Half);
+    a.until(&TransportEvent::LinkDown(c.me.clone())).await;
+    // It dials within a second; the other side notices after a lease of two, and takes this for a second link until then.
+    to_c.way.send_replace(Way::Open);
+    a.until(&TransportEvent::LinkUp(c.me.clone())).await;
+    a.transport.send(&c.me, Class::Important, text("there"));
+    assert_eq!(c.message().await, text("there"));
+    let _b = third.await.expect("it was answered, and sees it again");
+    c.transport.send(&a.me, Class::Important, text("back"));
+    assert_eq!(a.message().await, text("back"));
+    c.transport.close().await;
+    a.until(&TransportEvent::LinkDown(c.me)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stood_still_for_longer_than_its_links_live_opens_its_session_anew_if_it_has_any_left() {
+    let mut a = Node::open("still", "a", &[]).await;
+    let config = config::base(None, Vec::new(), a.transport.endpoints()).expect("valid");
+    let config = config.finish(&[], &a.transport.endpoints()).expect("valid");
+    let alone =
+        zenoh::open(config::base(None, Vec::new(), Vec::new()).and_then(|base| base.finish(&[], &[])).expect("valid"));
+    let (session, alone) = (zenoh::open(config.clone()).await.expect("it opens"), alone.await.expect("it opens"));
+    let (me, (queue, _items), (events, _received)) = (peer("b"), queue(), unbounded_channel());
+    let signs = Signs::new(&me, &queue, &events);
+    let receiver = Receiver { keys: Keys::new("still"), me: me.clone(), queue, events, signs };
+    let open = receiver.declare(session.clone()).await.expect("it declares");
+    a.until(&TransportEvent::LinkUp(me.clone())).await;
+    let (late, moment) = (Duration::from_secs(2), Duration::from_millis(1_900));
+    let mut reopening = Reopening::new(Handle::current(), config);
+    tokio::task::spawn_blocking(move || {
+        assert!(reopening.look(&session, &receiver, moment).is_none(), "its links live");
+        assert!(reopening.look(&alone, &receiver, late).is_none(), "there is nothing to be cured");
+        let why = reopening.look(&session, &receiver, late).expect("the others have given up its links");
+        let open = reopening.reopen(open, &receiver, &why).expect("it goes on");
+        assert!(reopening.look(&session, &receiver, late).is_none(), "not again so soon");
+        open.say_that_it_ends(&receiver, Sign::Ends).close();
+    })
+    .await
+    .expect("no panic");
+    a.until(&TransportEvent::LinkUp(me)).await;
+}

@@ -1,0 +1,282 @@
+//! Messages that a worker sends itself later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::mailbox::LocalParcel;
+use super::{Context, Handler, Request, Worker, outbox};
+use crate::error::CallError;
+use crate::node::order::OnItsWay;
+
+const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+/// Stands for times beyond the clock's end.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// A message that a worker has sent itself for later, with [`Context::send_after`] or [`Context::send_every`]. Dropping it
+/// changes nothing.
+#[derive(Clone)]
+pub struct Timer {
+    number: u64,
+    of: Weak<dyn Cancel>,
+}
+
+impl Timer {
+    /// Takes the message back; says whether there was one to come. What has come already is handled.
+    pub fn cancel(&self) -> bool {
+        self.of.upgrade().is_some_and(|timers| timers.cancel(self.number))
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+trait Cancel: Send + Sync {
+    fn cancel(&self, number: u64) -> bool;
+}
+
+/// The timers of one start of a worker.
+pub(super) struct Timers<W>(Arc<Shared<W>>);
+
+struct Shared<W> {
+    set: Mutex<Set<W>>,
+    /// Told when there is an earlier one.
+    changed: Notify,
+}
+
+struct Set<W> {
+    next: u64,
+    timers: BTreeMap<u64, Entry<W>>,
+    /// Those whose time has begun, by when they are due.
+    due: BTreeSet<(Instant, u64)>,
+}
+
+struct Entry<W> {
+    /// Until it is due, and from then on to the next time.
+    after: Duration,
+    due: Option<Instant>,
+    message: Later<W>,
+}
+
+enum Later<W> {
+    Once(Box<dyn LocalParcel<W>>),
+    Again(Box<dyn Fn() -> Box<dyn LocalParcel<W>> + Send>),
+}
+
+impl<W> Timers<W> {
+    /// Ends all of them.
+    pub(super) fn clear(&self) {
+        let mut set = self.0.set();
+        set.due.clear();
+        // What people's destructors do is not done under the lock.
+        let ended = std::mem::take(&mut set.timers);
+        drop(set);
+        drop(ended);
+    }
+
+    /// The next message that is due, when it is.
+    pub(super) async fn due(&self) -> Box<dyn LocalParcel<W>> {
+        loop {
+            let changed = self.0.changed.notified();
+            let taken = self.0.set().take(Instant::now());
+            match taken {
+                Taken::Parcel(parcel) => return parcel,
+                Taken::Later(at) => drop(timeout_at(at, changed).await),
+                Taken::Nothing => changed.await,
+            }
+        }
+    }
+}
+
+impl<W: Worker> Timers<W> {
+    pub(super) fn once<M>(&self, after: Duration, message: M) -> Timer
+    where
+        M: Request<W>,
+        W: Handler<M>,
+    {
+        self.add(after, Later::Once(Box::new(Once(Some(message)))))
+    }
+
+    pub(super) fn every<M>(&self, period: Duration, message: M) -> Timer
+    where
+        M: Request<W> + Clone,
+        W: Handler<M>,
+    {
+        let message = Arc::new(Mutex::new(message));
+        self.add(period.max(SHORTEST_PERIOD), Later::Again(Box::new(move || Box::new(Again(message.clone())))))
+    }
+
+    /// Its time begins now, or when what the handler is about to show is durable.
+    fn add(&self, after: Duration, message: Later<W>) -> Timer {
+        let mut set = self.0.set();
+        let number = set.next;
+        set.next += 1;
+        set.timers.insert(number, Entry { after, due: None, message });
+        drop(set);
+        let shared = self.0.clone();
+        let held = Held { shared, number };
+        match outbox::present() {
+            Some(outbox) => outbox.push(move || Box::pin(async move { held.begin() })),
+            None => held.begin(),
+        }
+        let of: Weak<Shared<W>> = Arc::downgrade(&self.0);
+        Timer { number, of }
+    }
+}
+
+impl<W> Clone for Timers<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<W> Default for Timers<W> {
+    fn default() -> Self {
+        let set = Set { next: 0, timers: BTreeMap::new(), due: BTreeSet::new() };
+        Self(Arc::new(Shared { set: Mutex::new(set), changed: Notify::new() }))
+    }
+}
+
+/// A timer whose time has not begun. It never does if this is dropped.
+struct Held<W> {
+    shared: Arc<Shared<W>>,
+    number: u64,
+}
+
+impl<W> Held<W> {
+    fn begin(&self) {
+        self.shared.set().begin(self.number);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl<W> Drop for Held<W> {
+    fn drop(&mut self) {
+        let mut set = self.shared.set();
+        let begun = set.timers.get(&self.number).is_none_or(|entry| entry.due.is_some());
+        let ended = if begun { None } else { set.timers.remove(&self.number) };
+        drop(set);
+        drop(ended);
+    }
+}
+
+impl<W> Shared<W> {
+    fn set(&self) -> MutexGuard<'_, Set<W>> {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W> Cancel for Shared<W> {
+    fn cancel(&self, number: u64) -> bool {
+        let mut set = self.set();
+        let cancelled = set.timers.remove(&number);
+        if let Some(at) = cancelled.as_ref().and_then(|entry| entry.due) {
+            set.due.remove(&(at, number));
+        }
+        drop(set);
+        cancelled.is_some()
+    }
+}
+
+enum Taken<W> {
+    Parcel(Box<dyn LocalParcel<W>>),
+    Later(Instant),
+    Nothing,
+}
+
+impl<W> Set<W> {
+    fn begin(&mut self, number: u64) {
+        let Some(entry) = self.timers.get_mut(&number) else { return };
+        let now = Instant::now();
+        let at = now.checked_add(entry.after).unwrap_or(now + FOR_EVER);
+        entry.due = Some(at);
+        self.due.insert((at, number));
+    }
+
+    fn take(&mut self, now: Instant) -> Taken<W> {
+        let Some((at, number)) = self.due.first().copied() else { return Taken::Nothing };
+        if at > now {
+            return Taken::Later(at);
+        }
+        self.due.remove(&(at, number));
+        let Some(mut entry) = self.timers.remove(&number) else { return Taken::Nothing };
+        match entry.message {
+            Later::Once(parcel) => Taken::Parcel(parcel),
+            Later::Again(ref make) => {
+                let parcel = make();
+                let next =
+                    [at, now].into_iter().filter_map(|from| from.checked_add(entry.after)).find(|next| *next > now);
+                if let Some(next) = next {
+                    entry.due = Some(next);
+                    self.due.insert((next, number));
+                    self.timers.insert(number, entry);
+                }
+                Taken::Parcel(parcel)
+            }
+        }
+    }
+}
+
+/// A message that comes once. Nobody waits for an answer, and it is for this worker alone: it goes nowhere else.
+struct Once<M>(Option<M>);
+
+/// The same, of which a copy comes each time.
+struct Again<M>(Arc<Mutex<M>>);
+
+impl<W, M> LocalParcel<W> for Once<M>
+where
+    M: Request<W>,
+    W: Handler<M>,
+{
+    fn id(&self) -> &'static str {
+        M::ID
+    }
+
+    fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(message) = self.0.take() {
+                worker.handle(message, ctx).await;
+            }
+        })
+    }
+
+    fn release(self: Box<Self>, _: Option<CallError>) {}
+
+    fn give_back(self: Box<Self>, _: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
+        None
+    }
+}
+
+impl<W, M> LocalParcel<W> for Again<M>
+where
+    M: Request<W> + Clone,
+    W: Handler<M>,
+{
+    fn id(&self) -> &'static str {
+        M::ID
+    }
+
+    fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let message = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            worker.handle(message, ctx).await;
+        })
+    }
+
+    fn release(self: Box<Self>, _: Option<CallError>) {}
+
+    fn give_back(self: Box<Self>, _: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
