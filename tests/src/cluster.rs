@@ -24,12 +24,13 @@ pub struct Cluster {
     file_blocks: Option<u64>,
     majority: Option<Majority>,
     balance: Option<Balance>,
+    store_kind: String,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
 
 impl Cluster {
-    /// A cluster without nodes.
+    /// A cluster without nodes. `SWORM_TEST_STORE` says what kind of store they will have (default `sled`).
     pub fn new(program: &'static str) -> Self {
         let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
         std::fs::create_dir(directory.path().join("locks")).expect("a directory");
@@ -42,6 +43,7 @@ impl Cluster {
             file_blocks: None,
             majority: None,
             balance: None,
+            store_kind: std::env::var("SWORM_TEST_STORE").unwrap_or_else(|_| "sled".into()),
             directory,
             nodes: BTreeMap::new(),
         }
@@ -65,6 +67,12 @@ impl Cluster {
         self
     }
 
+    /// From now on nodes have this kind of store.
+    pub fn with_store(mut self, kind: &str) -> Self {
+        self.store_kind = kind.into();
+        self
+    }
+
     /// Nodes that are started from now on cannot make a file larger than that many blocks of 512 bytes, as if the disk
     /// were full.
     pub fn limit_files(&mut self, blocks: Option<u64>) {
@@ -73,11 +81,15 @@ impl Cluster {
 
     /// Starts these nodes, each with a store, joined through the first; each has opened [`SWORM`] and sees all others.
     pub async fn start(program: &'static str, ids: &[&str]) -> Self {
-        let mut cluster = Self::new(program);
+        Self::new(program).started(ids).await
+    }
+
+    /// The same with a cluster that has no nodes yet.
+    pub async fn started(mut self, ids: &[&str]) -> Self {
         let (first, others) = ids.split_first().expect("at least one node");
-        cluster.add(first).await;
-        cluster.add_all(others).await;
-        cluster
+        self.add(first).await;
+        self.add_all(others).await;
+        self
     }
 
     /// Starts these nodes at once, and waits until all see all. When none was there they find each other.
@@ -122,6 +134,7 @@ impl Cluster {
             id: id.into(),
             cluster: self.name.clone(),
             store: Some(self.store(id)),
+            store_kind: self.store_kind.clone(),
             listen: vec![self.listen()],
             join: self.nodes.values().next().map(|node| node.endpoints.clone()).unwrap_or_default(),
             client: false,

@@ -22,6 +22,7 @@ pub mod relay;
 #[cfg(feature = "processes")]
 pub mod server;
 pub mod sim;
+mod step;
 mod wait;
 
 #[cfg(feature = "processes")]
@@ -30,6 +31,7 @@ pub use dump::{dump, restored};
 pub use faulty::FaultyStore;
 #[cfg(feature = "processes")]
 pub use process::{Process, Registering};
+pub use step::Step;
 pub use wait::{eventually, eventually_within, holds_for};
 
 /// A name for a cluster of nodes in the test's own process.

@@ -59,6 +59,8 @@ pub struct NodeSpec {
     pub cluster: String,
     /// Its directory; none keeps everything in memory.
     pub store: Option<PathBuf>,
+    /// What kind of store is in it.
+    pub store_kind: String,
     /// Where it listens.
     pub listen: Vec<String>,
     /// Whom it joins.
@@ -248,6 +250,16 @@ pub enum TypedCommand {
         kind: Kind,
         group: String,
         name: String,
+    },
+    /// Adds to all counters in a group; answers their totals, by name.
+    AddToGroup {
+        group: String,
+        n: i64,
+    },
+    /// Publishes the same; answers to how many.
+    PublishToGroup {
+        group: String,
+        n: i64,
     },
 }
 

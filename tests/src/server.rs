@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sworm::prelude::*;
 use sworm::{CallError, Inbox, Member, Mode, Rebalance, Registration, RegistrationState};
+use sworm_redb as _;
 use tokio::sync::{mpsc, watch};
 
+use self::held::Held;
 use crate::living;
 use crate::protocol::{
     Answer, Balance, Census, Command, Digest, Failure, Found, Majority, NodeSpec, Request, Seen, Started, TypedCommand,
 };
 
+mod held;
 mod moves;
 
 /// What an inbox of a node process takes; it answers with the next number.
@@ -61,6 +64,7 @@ struct Server<T> {
     node: OnceLock<Node>,
     sworms: Mutex<HashMap<String, Sworm>>,
     inboxes: Mutex<HashMap<String, Attached>>,
+    held: Held,
 }
 
 struct Attached {
@@ -82,7 +86,13 @@ pub fn run(typed: impl Typed) {
         // Whoever drives this node is gone: it ends as if it had been killed.
         std::process::exit(0);
     });
-    let server = Arc::new(Server { typed, node: OnceLock::new(), sworms: Mutex::default(), inboxes: Mutex::default() });
+    let server = Arc::new(Server {
+        typed,
+        node: OnceLock::new(),
+        sworms: Mutex::default(),
+        inboxes: Mutex::default(),
+        held: Held::default(),
+    });
     runtime.block_on(async move {
         while let Some(Request { id, command }) = received.recv().await {
             let server = server.clone();
@@ -172,7 +182,7 @@ impl<T: Typed> Server<T> {
     async fn start(&self, spec: NodeSpec) -> Result<Value, Failure> {
         let mut builder = Node::builder(spec.id).cluster(spec.cluster).join(spec.join);
         builder = match spec.store {
-            Some(directory) => builder.store(directory),
+            Some(directory) => builder.store_plugin(spec.store_kind, directory),
             None => builder.in_memory(),
         };
         for endpoint in spec.listen {

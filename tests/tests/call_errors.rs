@@ -182,9 +182,9 @@ async fn a_full_mailbox_refuses_and_what_it_refused_was_not_handled() {
         GATE.add_permits(1);
         held.await.expect("it does not panic").expect("the gate is open");
         let waited = waiting.await.expect("it does not panic");
-        assert!(waited.is_ok() || waited == Err(CallError::Overloaded), "{waited:?}");
+        assert!(waited.is_ok(), "it had time: {waited:?}");
         let total = to.call(Count).timeout(Duration::from_secs(40)).await.expect("there is room");
-        assert_eq!(total, before + unseen + i64::from(waited.is_ok()) + 1, "what was refused was not handled");
+        assert_eq!(total, before + unseen + 2, "what was refused was not handled");
     }
     pair.close().await;
 }

@@ -101,6 +101,7 @@ impl Here {
             state_wait_ms: None,
             patient: Default::default(),
             part_bytes: sworm::core::transfer::PART_BYTES,
+            chunk_bytes: sworm::core::chunks::CHUNK_BYTES,
             restart: BTreeMap::new(),
             strategies: Default::default(),
             profile: Default::default(),

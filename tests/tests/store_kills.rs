@@ -1,18 +1,26 @@
-//! The store against `kill -9`, and against its own word: what it calls durable is on the disk.
+//! The store against `kill -9`, and against its own word: what it calls durable is on the disk, and no more than that needs.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sworm::store::SledStore;
+use sworm::store::{Batch, SledStore, Space, Store};
 use sworm_tests::batches::{Content, apply, content_of};
 
 /// How often the writer is killed; `SWORM_KILLS=1000` takes some minutes.
 const KILLS: u64 = 40;
 /// How many batches may have been written that nobody was told of.
 const UNTOLD: u64 = 100_000;
+/// How many states are written; `SWORM_UPDATES=1000000` takes some minutes.
+const UPDATES: u64 = 50_000;
+/// How many states there are; `SWORM_STATES=100000` are 22 MB.
+const STATES: u64 = 10_000;
+/// How many times what is stored the files may take at rest.
+const MULTIPLE: u64 = 3;
+/// How much more they may take while there are writes: some segments of sled's, of 512 KiB each, wait to be used again.
+const WAITING: u64 = 2 << 20;
 
 fn writer(directory: &Path, seed: u64) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_test-writer"));
@@ -47,7 +55,7 @@ fn killed(directory: &Path, seed: u64, rng: &mut fastrand::Rng) -> u64 {
 
 #[test]
 fn a_store_whose_process_is_killed_again_and_again_holds_all_that_was_durable_and_no_half_batch() {
-    let kills = std::env::var("SWORM_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
+    let kills = number("SWORM_KILLS", KILLS);
     let seed = fastrand::u64(..);
     let mut rng = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().expect("a directory");
@@ -133,4 +141,69 @@ fn nothing_is_called_durable_before_the_disk_was_told_to_keep_it() {
         let synced = before.iter().rposition(|act| *act == Act::Synced);
         assert!(wrote.is_some() && synced > wrote, "batch {} was written and then synced: {before:?}", n + 1);
     }
+}
+
+/// What a directory takes on the disk.
+fn bytes_in(directory: &Path) -> u64 {
+    let each = std::fs::read_dir(directory).expect("it is there").map(|entry| {
+        let entry = entry.expect("it is there");
+        let about = entry.metadata().expect("it is there");
+        if about.is_dir() { bytes_in(&entry.path()) } else { about.len() }
+    });
+    each.sum()
+}
+
+/// The number that an environment variable says, or the default.
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().expect("a number"))
+}
+
+/// Waits until a directory takes no more than that, and gives what it takes.
+async fn shrinks_to(directory: &Path, most: u64) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let size = bytes_in(directory);
+        if size <= most {
+            return size;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{size} bytes, of {most}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn write(store: &SledStore, batch: Batch) {
+    let ticket = store.write(batch).expect("there is room");
+    store.sync(ticket).await.expect("there is room");
+}
+
+fn key(n: u64) -> Vec<u8> {
+    format!("sworm/state of worker-{n}").into_bytes()
+}
+
+fn state(n: u64) -> Vec<u8> {
+    n.to_be_bytes().repeat(25)
+}
+
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
+async fn states_that_are_written_again_and_again_take_at_most_three_times_their_size() {
+    const TOGETHER: u64 = 100;
+    let (updates, states) = (number("SWORM_UPDATES", UPDATES), number("SWORM_STATES", STATES));
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = SledStore::open(directory.path()).expect("it opens");
+    let live: u64 = (0..states).map(|n| (key(n).len() + state(n).len()) as u64).sum();
+    let (begun, mut rng, mut most) = (Instant::now(), fastrand::Rng::new(), 0);
+    for round in 0..updates / TOGETHER {
+        let mut batch = Batch::new();
+        for n in 0..TOGETHER {
+            let which = if round < states / TOGETHER { round * TOGETHER + n } else { rng.u64(0..states) };
+            batch.put(Space::Snapshots, key(which), state(round));
+        }
+        write(&store, batch).await;
+        most = most.max(bytes_in(directory.path()));
+    }
+    let (took, last) = (begun.elapsed(), bytes_in(directory.path()));
+    let size = shrinks_to(directory.path(), live * MULTIPLE).await;
+    println!("{updates} updates of {live} bytes in {took:?}: at most {most}, at the end {last}, then {size} bytes");
+    assert!(most <= live * MULTIPLE + WAITING, "{most} of {live}");
 }

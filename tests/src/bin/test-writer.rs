@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use sworm::store::{SledStore, Store as _};
@@ -36,6 +37,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let mut out = std::io::stdout().lock();
             writeln!(out, "durable {number}")?;
             out.flush()?;
+            // The store cleans more when nobody writes.
+            if rng.u32(0..16) == 0 {
+                tokio::time::sleep(Duration::from_millis(rng.u64(0..20))).await;
+            }
         }
     }
     Ok(())

@@ -201,6 +201,16 @@ impl Process {
         found.into_iter().map(|found| found.name).collect()
     }
 
+    /// Adds to all counters in a group; their totals, by name.
+    pub async fn add_to_group(&self, group: &str, n: i64) -> Vec<(String, Result<i64, Failure>)> {
+        self.typed(TypedCommand::AddToGroup { group: group.into(), n }).await.expect("each for itself")
+    }
+
+    /// Publishes the same; to how many it went.
+    pub async fn publish_to_group(&self, group: &str, n: i64) -> Result<usize, Failure> {
+        self.typed(TypedCommand::PublishToGroup { group: group.into(), n }).await
+    }
+
     /// `attach_name`.
     pub async fn attach(&self, name: &str) -> Result<Pid, Failure> {
         self.get(Command::Attach { sworm: SWORM.into(), name: name.into() }).await

@@ -1,8 +1,8 @@
 //! The commands about moves.
 
 use super::Process;
-use crate::SWORM;
 use crate::protocol::{Command, Emptied, Failure, Moving, Planned};
+use crate::{SWORM, Step};
 use sworm::Pid;
 
 impl Process {
@@ -36,6 +36,22 @@ impl Process {
     /// `drain`. It takes as long as a command may, at most.
     pub async fn drain(&self) -> Result<Emptied, Failure> {
         self.get(Command::Moving(Moving::Drain)).await
+    }
+
+    /// Stops its work right before a step of a name's next move that it does, or right after it.
+    pub async fn hold(&self, name: &str, step: Step, before: bool) {
+        let command = Moving::Hold { sworm: SWORM.into(), name: name.into(), step, before };
+        self.ask(Command::Moving(command)).await.expect("it runs");
+    }
+
+    /// Waits until it has come to that.
+    pub async fn held(&self) -> Result<(), Failure> {
+        self.get(Command::Moving(Moving::Held)).await
+    }
+
+    /// Lets it go on.
+    pub async fn let_go(&self) {
+        self.ask(Command::Moving(Moving::LetGo)).await.expect("it runs");
     }
 
     /// `undrain`.

@@ -4,16 +4,40 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Step;
+
 /// What a node can be told about moves.
 #[derive(Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "they are the library's functions")]
 pub enum Moving {
-    MoveName { sworm: String, name: String, to: String },
-    PlanRebalance { sworm: String },
-    Rebalance { sworm: String },
-    PlanDrain { sworm: String, node: String },
+    MoveName {
+        sworm: String,
+        name: String,
+        to: String,
+    },
+    PlanRebalance {
+        sworm: String,
+    },
+    Rebalance {
+        sworm: String,
+    },
+    PlanDrain {
+        sworm: String,
+        node: String,
+    },
     Drain,
     Undrain,
+    /// Stops the node's work right before a step of a name's next move that it does, or right after it.
+    Hold {
+        sworm: String,
+        name: String,
+        step: Step,
+        before: bool,
+    },
+    /// Waits until it has come to that.
+    Held,
+    /// Lets it go on.
+    LetGo,
 }
 
 /// Whether names move for balance; without it they do not.

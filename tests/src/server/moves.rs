@@ -24,6 +24,18 @@ impl<T: Typed> Server<T> {
                 let stays = drained.stays.into_iter().map(|stays| (stays.name.to_string(), stays.why)).collect();
                 json(Emptied { moved: drained.moved, stays })
             }
+            Moving::Hold { sworm, name, step, before } => {
+                self.held.arm(&self.sworm(&sworm)?, name.into(), step, before);
+                json(())
+            }
+            Moving::Held => {
+                self.held.reached().await;
+                json(())
+            }
+            Moving::LetGo => {
+                self.held.let_go();
+                json(())
+            }
             Moving::Undrain => {
                 self.node()?.undrain();
                 json(())

@@ -7,11 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sworm::core::cell::Revision;
+use sworm::core::chunks::SetId;
 use sworm::core::ids::Birth;
 use sworm::internals;
 use sworm::store::{Batch, Op, Space, Store, StoreError, Ticket};
 
 use super::node::SWORM;
+
+/// A prefix, the set, the chunk and the piece.
+const CHUNK_KEY_BYTES: usize = 8 + 16 + 4 + 2;
 
 type Values = BTreeMap<(Space, Bytes), Bytes>;
 
@@ -77,7 +81,23 @@ impl Disk {
 pub(super) fn states(disk: &Disk) -> BTreeSet<(Arc<str>, Birth, Revision)> {
     let (_, found) = internals::Disk::open(Arc::new(disk.clone()), SWORM).expect("a simulated disk can be read");
     let kept = found.snapshots.into_iter().map(|(name, stored)| (name, stored.birth, stored.revision));
-    kept.chain(found.aside).collect()
+    let aside = found.aside.into_iter().map(|(name, stored)| (name, stored.birth, stored.revision));
+    kept.chain(aside).collect()
+}
+
+/// How many chunks of states a disk holds of which no manifest tells. By their keys: those of chunks are longer.
+pub(super) fn left_over(disk: &Disk) -> usize {
+    let (_, found) = internals::Disk::open(Arc::new(disk.clone()), SWORM).expect("a simulated disk can be read");
+    let kept = found.snapshots.into_iter().chain(found.aside);
+    let sets: BTreeSet<SetId> =
+        kept.filter_map(|(name, stored)| stored.manifest.map(|manifest| manifest.set(&name))).collect();
+    let chunks = disk.state();
+    let keys = chunks.seen.keys().filter(|(space, key)| *space == Space::Snapshots && key.len() == CHUNK_KEY_BYTES);
+    keys.filter(|(_, key)| {
+        let number = |from: usize| u64::from_be_bytes(key[from..from + 8].try_into().expect("eight bytes"));
+        !sets.contains(&SetId(number(8), number(16)))
+    })
+    .count()
 }
 
 fn apply(values: &mut Values, ops: Vec<Op>) {

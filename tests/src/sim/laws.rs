@@ -105,9 +105,11 @@ impl Laws {
             self.broken(format!("{name} of {birth:?} starts after its end was acknowledged"));
         }
         let known = self.saved.get(&(name.clone(), birth)).copied().unwrap_or(0);
-        // One replica survives the loss of one node at a time.
+        // One replica survives the loss of one node at a time. What two took along is gone for good.
         let lost = self.deaths.iter().filter(|at| **at + AT_ONCE_MS >= now_ms).count();
-        if count < known && !self.is_told_of(name) && lost < 2 && !options.lost_disks {
+        if count < known && lost >= 2 {
+            self.saved.insert((name.clone(), birth), count);
+        } else if count < known && !self.is_told_of(name) && !options.lost_disks {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);

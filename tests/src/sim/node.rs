@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fastrand::Rng;
 use futures_util::FutureExt;
 use sworm::NodeId;
 use sworm::core::cell::Revision;
@@ -46,6 +47,8 @@ pub struct Worker {
     pub count: u64,
     /// Its lineage.
     pub birth: Birth,
+    /// How much longer its state is than its count.
+    pub(super) padding: usize,
     pub(super) revision: u64,
     pub(super) checkpointed: bool,
     /// Whether it has started and takes messages.
@@ -55,9 +58,14 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Whether it waits for a checkpoint.
+    pub fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
     pub(super) fn snapshot(&mut self) -> Snapshot {
         self.revision += 1;
-        let state = Bytes::copy_from_slice(&self.count.to_be_bytes());
+        let state = encoded(self.birth, self.count, self.padding);
         Snapshot {
             birth: self.birth,
             revision: Revision { epoch: self.since, number: self.revision },
@@ -67,6 +75,18 @@ impl Worker {
             state,
         }
     }
+}
+
+/// A worker's state: its count, and bytes that follow from it.
+fn encoded(birth: Birth, count: u64, padding: usize) -> Bytes {
+    let mut rng = Rng::with_seed(birth.0 ^ count);
+    count.to_be_bytes().into_iter().chain(std::iter::repeat_with(|| rng.u8(..)).take(padding)).collect()
+}
+
+/// The count of a state, if all of it is as one worker saved it.
+pub(super) fn decoded(birth: Birth, state: &[u8]) -> Option<u64> {
+    let count = u64::from_be_bytes(*state.first_chunk()?);
+    (encoded(birth, count, state.len() - size_of::<u64>()) == state).then_some(count)
 }
 
 /// What programs link, unless they are others.
@@ -153,6 +173,7 @@ impl Node {
             state_wait_ms: options.state_wait_ms,
             patient: options.patient.then(|| WORKER.into()).into_iter().collect(),
             part_bytes: options.part_bytes,
+            chunk_bytes: options.chunk_bytes,
             rebalance: if options.balances { Rebalance::On } else { Rebalance::Off },
             majority: options.majority.then_some(Rules { expect: options.nodes, lease_ms: LEASE_MS, stop_ms: STOP_MS }),
             ack_in_memory: false,

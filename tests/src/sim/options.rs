@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fastrand::Rng;
+use sworm::core::chunks::CHUNK_BYTES;
 use sworm::core::transfer::PART_BYTES;
 
 use super::plots::Plot;
@@ -88,6 +89,12 @@ pub struct Options {
     pub stop_ms: u64,
     /// What a part of a lane may weigh: few cells, so that most of what is pulled comes in parts, or all of them.
     pub part_bytes: usize,
+    /// The largest chunk of a state: with few bytes most states come in chunks.
+    pub chunk_bytes: usize,
+    /// How much longer than eight bytes states are.
+    pub padding: usize,
+    /// Chunks that are not what their sender has stored, of a thousand.
+    pub spoiled: u32,
 }
 
 impl Options {
@@ -97,6 +104,9 @@ impl Options {
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         // Cuts and pauses make two workers of a name legitimate for a while: half of the seeds do without.
         let parted = one_in(2);
+        // Drawn apart: what a seed says of all else is older.
+        let mut sizes = Rng::with_seed(seed ^ 0x4368_756e_6b73);
+        let padding = [0, 0, 0, 40, 200][sizes.usize(0..5)];
         let options = Self {
             seed,
             plot,
@@ -129,6 +139,9 @@ impl Options {
             // Each message that overtakes another is made up for with all that came since: dear with many names.
             in_order: rng.u32(0..if names > 100 { 8 } else { 2 }) > 0,
             part_bytes: [600, 2_000, 20_000, PART_BYTES][rng.usize(0..4)],
+            chunk_bytes: if padding == 0 { CHUNK_BYTES } else { [10, 16][sizes.usize(0..2)] },
+            padding,
+            spoiled: [0, 0, 50][sizes.usize(0..3)],
             // Whoever joins over a third node takes longer than the law allows where there is much to hear.
             lone_cuts: rng.u32(0..4) == 0 && nodes > 2 && names <= 100,
             majority: rng.u32(0..5) == 0,
@@ -183,6 +196,9 @@ impl Options {
             state_wait_ms: None,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,
+            chunk_bytes: CHUNK_BYTES,
+            padding: 0,
+            spoiled: 0,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sworm::core::cell::{Kind, Revision, Spec};
+use sworm::core::chunks::Manifest;
 use sworm::core::ids::Peer;
 use sworm::core::membership::{Route, Want};
 use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
@@ -12,7 +13,7 @@ use sworm::internals::{Disk, Frame, Relay};
 use sworm::store::{StoreError, Ticket};
 use sworm::{Exit, store::Store};
 
-use super::node::{SWORM, WORKER, Worker};
+use super::node::{SWORM, WORKER, Worker, decoded};
 use super::world::{Event, Saved, World};
 
 const SWORM_HASH: u64 = 1;
@@ -33,7 +34,7 @@ impl World {
             Event::Arrives { from, to, bytes } => self.on_arrives(&from, &to, &bytes),
             Event::Link { at, peer, up } => self.on_link(&at, &peer, up),
             Event::Dialled { at, peer, refused } => {
-                self.with_membership(&at, |membership, _, want| membership.dialled(&peer, refused, want));
+                self.with_membership(&at, |membership, now_ms, want| membership.dialled(now_ms, &peer, refused, want));
             }
             Event::Seed { at, endpoint, answered } => {
                 self.with_membership(&at, |membership, _, _| membership.seed(&endpoint, answered));
@@ -92,7 +93,10 @@ impl World {
         let mono_ms = node.now(now_ms, 0).mono_ms;
         change(&mut node.membership, mono_ms, &mut want);
         for want in want {
-            self.on_want(at, want);
+            // Its disk may have failed with the one before.
+            if self.is_running(at) {
+                self.on_want(at, want);
+            }
         }
     }
 
@@ -242,7 +246,7 @@ impl World {
                     self.carry(to, &relay.to, &relay.frame);
                 }
             }
-            Frame::Call(_) | Frame::Reply(..) => {}
+            Frame::Call(_) | Frame::Calls(_) | Frame::Reply(..) => {}
         }
     }
 
@@ -276,7 +280,7 @@ impl World {
         let mut syncs = Vec::new();
         let mut others = Vec::new();
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
-        let (mut loads, mut forgotten, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut loads, mut chunks, mut forgotten, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Persist(delta) => {
@@ -288,7 +292,12 @@ impl World {
                     node.lanes.forget(&lane);
                     forgotten.push(lane);
                 }
-                Effect::StoreSnapshot { name, snapshot } => node.lanes.store_snapshot(&name, snapshot)?,
+                Effect::StoreSnapshot { name, snapshot } => node.lanes.keep(&name, snapshot)?,
+                Effect::StoreChunk { name, manifest, index, bytes } => {
+                    node.lanes.store_chunk(&name, &manifest, index, &bytes)?;
+                }
+                Effect::DropChunks { name, manifest } => node.lanes.drop_chunks(&name, &manifest),
+                Effect::SendChunk { to, name, manifest, index } => chunks.push((to, name, manifest, index)),
                 Effect::DeleteSnapshot { name } => node.lanes.delete_snapshot(&name),
                 Effect::SetAside { name, birth, revision } => node.lanes.set_aside(&name, birth, revision)?,
                 Effect::DeleteAside { name, birth, revision } => node.lanes.delete_aside(&name, birth, revision),
@@ -311,9 +320,12 @@ impl World {
         }
         for purpose in loads {
             let store: &dyn Store = &self.machines[&*at.node].disk;
-            let snapshot = Disk::load_snapshot(store, SWORM, purpose.name(), purpose.aside())?;
+            let snapshot = Disk::load(store, SWORM, &purpose)?;
             let delay = 1 + self.rng.u64(0..4);
             self.tell(delay, at, Input::Loaded { purpose, snapshot });
+        }
+        for (to, name, manifest, index) in chunks {
+            self.send_chunk(at, to, name, &manifest, index)?;
         }
         for effect in others {
             self.perform(at, effect);
@@ -352,8 +364,13 @@ impl World {
                     self.laws.goes_on_from(&name, state.birth, state.revision);
                 }
                 let checkpointed = state.as_ref().is_some_and(|state| state.checkpoint);
-                let bytes = state.as_ref().map_or(&*spec.value, |state| &*state.state);
-                let count = u64::from_be_bytes(bytes[..].try_into().expect("eight bytes"));
+                let count = match &state {
+                    Some(state) => decoded(state.birth, &state.state),
+                    None => Some(u64::from_be_bytes(spec.value[..].try_into().expect("eight bytes"))),
+                };
+                let Some(count) = count else {
+                    return self.laws.broken(format!("{at} starts {name} from what nobody has saved"));
+                };
                 self.start_worker(at, name, since, count, checkpointed);
             }
             Effect::Pause { name, since, why } => {
@@ -462,8 +479,37 @@ impl World {
             | Effect::DeleteSnapshot { .. }
             | Effect::SetAside { .. }
             | Effect::DeleteAside { .. }
-            | Effect::LoadSnapshot { .. } => unreachable!("performed by the caller"),
+            | Effect::LoadSnapshot { .. }
+            | Effect::StoreChunk { .. }
+            | Effect::DropChunks { .. }
+            | Effect::SendChunk { .. } => unreachable!("performed by the caller"),
         }
+    }
+
+    /// Reads a chunk and sends it, or what comes of that on a bad day: other bytes, or those of another chunk.
+    fn send_chunk(
+        &mut self,
+        at: &Peer,
+        to: Peer,
+        name: Arc<str>,
+        manifest: &Manifest,
+        index: u32,
+    ) -> Result<(), StoreError> {
+        let store: &dyn Store = &self.machines[&*at.node].disk;
+        let set = manifest.set(&name);
+        let spoiled = self.options.spoiled > 0 && self.rng.u32(0..1_000) < self.options.spoiled;
+        let read = if spoiled && self.rng.bool() { self.rng.u32(0..manifest.chunks()) } else { index };
+        let Some(mut bytes) = Disk::load_chunk(store, SWORM, &name, manifest, read)? else {
+            self.tell(1, at, Input::LostChunk { to, name, set });
+            return Ok(());
+        };
+        if spoiled && read == index {
+            bytes = self.garbled(&bytes);
+        }
+        let message = Box::new(Message::Chunk { name, set, index, bytes });
+        self.count_message(&message);
+        self.send(at, &to, &Frame::Core(SWORM_HASH, at.clone(), message));
+        Ok(())
     }
 
     fn start_worker(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, count: u64, checkpointed: bool) {
@@ -475,7 +521,8 @@ impl World {
         }
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
         let birth = node.core.birth_of(&name).expect("it starts");
-        let worker = Worker { since, count, birth, revision: 0, checkpointed, ready: false, saving: None };
+        let padding = self.options.padding;
+        let worker = Worker { since, count, birth, padding, revision: 0, checkpointed, ready: false, saving: None };
         let former = node.workers.insert(name.clone(), worker);
         self.note(|| format!("{at} starts {name} {since} at {count}"));
         if let Some(former) = former {

@@ -1,5 +1,7 @@
 //! The random script: what users do, and what goes wrong.
 
+use sworm::core::message::Ask;
+
 use super::node::{Node, UP};
 use super::world::{Asked, World, node_name};
 
@@ -79,7 +81,11 @@ impl World {
             }
             4 => {
                 if let Some(on) = self.some_node() {
-                    self.unregister(&on, &name(n));
+                    if self.has_failed(&name(n)) && self.rng.bool() {
+                        self.ask(&on, Ask::Restart { name: name(n).into() });
+                    } else {
+                        self.unregister(&on, &name(n));
+                    }
                 }
             }
             _ => {

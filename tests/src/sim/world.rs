@@ -300,6 +300,7 @@ impl World {
             on: at.map(|at| NodeId::new(at).expect("valid")),
             metadata: BTreeMap::new(),
             attached: false,
+            replaces_failed: true,
         };
         self.ask(on, Ask::Register(Box::new(registering)))
     }
@@ -328,6 +329,11 @@ impl World {
         let until_ms = self.now_ms + WITHIN_MS + 1_000;
         self.asked.insert(number, Asked { on: on.to_owned(), ask, until_ms, answer: None });
         number
+    }
+
+    /// How many chunks a node's disk has that belong to no state.
+    pub fn left_over(&self, on: &str) -> usize {
+        super::disk::left_over(&self.machines[on].disk)
     }
 
     /// Waits for the answer to a request; its time must not be over before.

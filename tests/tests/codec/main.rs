@@ -23,7 +23,7 @@ const SPARE_BYTES: usize = 2 << 20;
 const TIMES: usize = 64;
 
 /// How many kinds of messages there are.
-const KINDS: usize = 26;
+const KINDS: usize = 29;
 
 /// The kind of a message: with a new one this does not compile, until it is made as well.
 fn kind(message: &Message) -> usize {
@@ -54,6 +54,9 @@ fn kind(message: &Message) -> usize {
         Message::Votes(_) => 23,
         Message::Diverged { .. } => 24,
         Message::DivergedRefused { .. } => 25,
+        Message::PullChunk { .. } => 26,
+        Message::Chunk { .. } => 27,
+        Message::NoChunk { .. } => 28,
     }
 }
 

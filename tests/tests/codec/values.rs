@@ -8,6 +8,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use sworm::CallError;
 use sworm::core::cell::{Key, Kind, NameCell, NameState, Release, Revision, Spec, Value};
+use sworm::core::chunks::{Manifest, SetId, Shipment};
 use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid, RequestId};
 use sworm::core::lane::{Delta, Part};
 use sworm::core::majority::Votes;
@@ -17,7 +18,7 @@ use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
 };
 use sworm::core::past::Past;
-use sworm::internals::{Call, Frame, Relay, Replied};
+use sworm::internals::{Call, Calls, Frame, Relay, Replied};
 
 use crate::KINDS;
 
@@ -86,6 +87,20 @@ impl Gen {
         }
     }
 
+    fn set(&mut self) -> SetId {
+        SetId(self.number(), self.number())
+    }
+
+    fn shipment(&mut self) -> Shipment {
+        let snapshot = self.snapshot();
+        if self.0.bool() {
+            return Shipment::Whole(snapshot);
+        }
+        let Snapshot { birth, revision, checkpoint, version, checksum, .. } = snapshot;
+        let (length, chunk, sums) = (self.0.u32(..), self.0.u32(..), self.many::<_, Vec<u64>>(Self::number).into());
+        Shipment::Chunked(Arc::new(Manifest { birth, revision, checkpoint, version, checksum, length, chunk, sums }))
+    }
+
     fn spec(&mut self) -> Arc<Spec> {
         let kind = Kind {
             worker_type: self.text(),
@@ -98,7 +113,7 @@ impl Gen {
     }
 
     fn state(&mut self) -> NameState {
-        match self.0.u8(0..6) {
+        match self.0.u8(0..7) {
             0 => NameState::Starting,
             1 => NameState::Running,
             2 => NameState::Leaving { to: Box::new(self.peer()) },
@@ -161,18 +176,20 @@ impl Gen {
                 on: self.some(Self::node),
                 metadata: self.many(|g| (g.string(), g.string())),
                 attached: self.0.bool(),
+                replaces_failed: self.0.bool(),
             })),
             1 => Ask::Unregister { name, birth: self.some(Self::birth) },
             2 => Ask::Join { name, group: self.text() },
             3 => Ask::Leave { name, group: self.text() },
             4 => Ask::Move { name, to: self.node() },
+            5 => Ask::Restart { name },
             _ => Ask::Voter { node: name, add: self.0.bool() },
         }
     }
 
     fn answer(&mut self) -> Answer {
         let (name, reason) = (self.text(), self.string());
-        Err(match self.0.u8(0..14) {
+        Err(match self.0.u8(0..15) {
             0 => return Ok(Done::Registered { name, host: self.peer(), cell: Arc::new(self.cell()) }),
             1 => return Ok(Done::Unregistered { name, births: self.many(Self::birth) }),
             2 => return Ok(Done::Regrouped { name, host: self.peer(), cell: Arc::new(self.cell()) }),
@@ -190,6 +207,7 @@ impl Gen {
             10 => Refusal::NoMajority { why: reason },
             11 => Refusal::NotMajority,
             12 => Refusal::LastVoter,
+            13 => Refusal::Failed { reason: reason.into() },
             _ => Refusal::Again,
         })
     }
@@ -244,12 +262,12 @@ impl Gen {
                 birth,
                 to: self.some(|g| (g.peer(), g.epoch())).ok_or_else(|| "why".to_owned()),
             },
-            13 => Message::Offer { name, birth, epoch, snapshot: self.some(Self::snapshot) },
+            13 => Message::Offer { name, birth, epoch, snapshot: self.some(Self::shipment) },
             14 => Message::OfferAnswer { name, birth, epoch, accepted: self.0.bool() },
-            15 => Message::Keep { name, snapshot: self.snapshot(), past: self.many(Self::revision) },
+            15 => Message::Keep { name, snapshot: self.shipment(), past: self.many(Self::revision) },
             16 => Message::Kept { name, birth, revision: self.revision() },
             17 => Message::Best { name, birth, beyond: self.some(Self::revision) },
-            18 => Message::BestIs { name, birth, snapshot: self.some(Self::snapshot) },
+            18 => Message::BestIs { name, birth, snapshot: self.some(Self::shipment) },
             19 => Message::Goodbye { max: self.number() },
             20 => Message::Part(Part {
                 lane: self.peer(),
@@ -271,8 +289,11 @@ impl Gen {
                 echoes: self.many(|g| (g.peer(), g.number())),
                 silent: self.many(Self::peer),
             }),
-            24 => Message::Diverged { name, snapshot: self.snapshot() },
+            24 => Message::Diverged { name, snapshot: self.shipment() },
             25 => Message::DivergedRefused { name, revision: self.revision(), since: epoch },
+            26 => Message::PullChunk { name, set: self.set(), index: self.some(|g| g.0.u32(..)) },
+            27 => Message::Chunk { name, set: self.set(), index: self.0.u32(..), bytes: self.bytes() },
+            28 => Message::NoChunk { name, set: self.set() },
             22 => Message::Rebalance(self.many(|g| (g.text(), g.node()))),
             _ => return None,
         })
@@ -308,7 +329,7 @@ impl Gen {
 
     /// Any frame.
     pub(super) fn frame(&mut self) -> Frame {
-        match self.0.u8(0..11) {
+        match self.0.u8(0..12) {
             0 => Frame::Hello(Hello {
                 from: self.peer(),
                 instance: InstanceId(self.number()),
@@ -323,6 +344,14 @@ impl Gen {
             8 => Frame::AskAbout(self.peer(), self.many(Self::peer)),
             9 => Frame::Tell(self.peer(), self.many(|g| (g.peer(), g.0.bool()))),
             10 => Frame::Relay(Relay { to: self.peer(), droppable: self.0.bool(), frame: self.bytes() }),
+            11 => Frame::Calls(Calls {
+                sworm: self.number(),
+                from: self.peer(),
+                workers: self.many(|g| (g.text(), g.number())),
+                message: self.text(),
+                cast: self.0.bool(),
+                payload: self.bytes(),
+            }),
             2 => Frame::Call(Call {
                 sworm: self.number(),
                 from: self.peer(),
@@ -331,6 +360,7 @@ impl Gen {
                 message: self.text(),
                 cast: self.0.bool(),
                 hops: self.0.u8(..),
+                seen: self.0.bool().then(|| self.epoch()),
                 payload: self.bytes(),
             }),
             3 => {

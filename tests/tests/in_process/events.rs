@@ -336,8 +336,8 @@ async fn a_worker_that_is_stuck_is_told_on_its_node_with_what_it_does_and_for_ho
     let (mut elsewhere, mut events) = (on_a.events(), on_b.events());
     let silent = on_a.register("x", Silent).on(b.id()).await.expect("free");
     told(&mut events, "x", "started on b").await;
-    silent.cast(Wait).await.expect("it runs");
     let called = Instant::now();
+    silent.cast(Wait).await.expect("it runs");
     for least in [5, 10].map(Duration::from_secs) {
         match next(&mut events).await {
             Event::Stuck { pid, with, busy } => {

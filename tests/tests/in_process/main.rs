@@ -11,20 +11,32 @@ mod diverged;
 mod drains;
 mod events;
 mod exits;
+mod failed;
+mod full;
+mod groups;
+mod inside;
 mod isolation;
+mod large;
+mod leaving;
+#[path = "../shared/traffic.rs"]
+mod load;
 mod log;
 mod lookups;
 mod majority;
+mod methods;
 mod moving;
 mod names;
 mod opening;
 mod options;
 mod placing;
 mod plugins;
+mod recovering;
 mod relaying;
+mod repeats;
 mod run;
 mod saving;
 mod strategies;
+mod traffic;
 mod walk;
 
 /// A worker that does nothing.
@@ -32,9 +44,11 @@ mod walk;
 #[worker(name = "room")]
 struct Room;
 
-/// A node on that network.
+/// A node on that network. With `SWORM_ENCODE_LOCAL_CALLS=1` it encodes its local calls too.
 async fn node(network: &MemoryNetwork, id: &str) -> Node {
-    Node::builder(id).in_memory().memory_network(network).start().await.expect("it starts")
+    let encode = std::env::var_os("SWORM_ENCODE_LOCAL_CALLS").is_some();
+    let builder = Node::builder(id).in_memory().memory_network(network).encode_local_calls(encode);
+    builder.start().await.expect("it starts")
 }
 
 /// Nodes a, b and so on, and their handles to a sworm that all have opened and see each other in.

@@ -69,7 +69,10 @@ async fn nodes_tell_each_other_what_they_link() {
     let network = MemoryNetwork::new();
     let nodes = [node(&network, "a").await, node(&network, "b").await];
     for node in &nodes {
-        let members = eventually("the other", || async { Some(node.members()).filter(|all| all.len() == 2) }).await;
+        // A link is seen before what comes over it.
+        let both =
+            |all: &Vec<Member>| all.len() == 2 && all.iter().all(|member| !member.linked.worker_types.is_empty());
+        let members = eventually("what the other links", || async { Some(node.members()).filter(both) }).await;
         for member in members {
             let linked = &member.linked;
             for (names, own, built_in) in [

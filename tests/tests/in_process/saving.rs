@@ -14,6 +14,7 @@ mod each;
 mod limits;
 mod local;
 mod outbox;
+mod returning;
 mod versions;
 mod waiting;
 

@@ -30,6 +30,12 @@ const WALK: &[Listed] = &[
     (BUILDER, "label", "a_pinned_worker_runs_on_nodes_with_its_label_only"),
     (BUILDER, "weight", "a_node_of_weight_three_gets_three_of_four_names"),
     (BUILDER, "concurrent_starts", "so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time"),
+    (BUILDER, "recover_wait", "a_node_that_starts_waits_as_long_as_it_is_told_for_those_that_were_there_before"),
+    (
+        BUILDER,
+        "encode_local_calls",
+        "a_message_that_does_not_survive_its_encoding_is_found_by_local_calls_that_are_encoded",
+    ),
     (BUILDER, "client", "a_client_runs_nothing_and_says_so"),
     (BUILDER, "zenoh", "a_node_with_a_configuration_of_the_callers_is_found_on_this_machine_and_takes_part"),
     (BUILDER, "memory_network", "clusters_on_one_memory_network_are_two"),
@@ -49,6 +55,7 @@ const WALK: &[Listed] = &[
     (REGISTER, "on", "names_are_found_by_prefix_node_and_type"),
     (REGISTER, "metadata", "names_are_found_on_every_node_and_disappear_from_every_node"),
     (CALL, "timeout", "a_call_that_outlives_its_time_has_an_unknown_outcome"),
+    (MULTI_CALL, "timeout", "a_member_that_moves_meanwhile_is_waited_for_and_handles_it_once"),
     (WORKER, "name", WIRE),
     (WORKER, "version", "what_an_older_version_has_stored_is_read_once_and_replaced"),
     (WORKER, "handles", "a_worker_can_send_messages_to_itself"),
@@ -62,10 +69,12 @@ const WALK: &[Listed] = &[
     (WORKER, "mailbox", "a_full_mailbox_refuses_and_what_it_refused_was_not_handled"),
     (WORKER, "start_timeout", "what_follows_an_exit_is_up_to_the_strategy_or_settled"),
     (WORKER, "lifecycle", "a_stop_inside_run_ends_the_worker_without_any_message"),
+    (WORKER, "methods", "methods_are_called_on_references_wherever_the_worker_is"),
     (WORKER, "crate", PATHS),
     (MESSAGE, "reply", WIRE),
     (MESSAGE, "id", WIRE),
     (MESSAGE, "crate", PATHS),
+    (HANDLERS, "crate", PATHS),
     (SWORM, "name", DERIVED),
     (SWORM, "restart", DERIVED),
     (SWORM, "distribution", DERIVED),
@@ -84,8 +93,10 @@ const BUILDER: &str = "NodeBuilder";
 const SPEC: &str = "SwormSpec";
 const REGISTER: &str = "RegisterBuilder";
 const CALL: &str = "CallBuilder";
+const MULTI_CALL: &str = "MultiCallBuilder";
 const WORKER: &str = "WorkerAttrs";
 const MESSAGE: &str = "MessageAttrs";
+const HANDLERS: &str = "HandlersAttrs";
 const SWORM: &str = "SwormAttrs";
 
 fn repository() -> PathBuf {
@@ -165,10 +176,12 @@ fn tests_in(folder: &Path, found: &mut BTreeMap<String, String>) {
 #[test]
 fn every_option_and_attribute_has_a_test_that_shows_what_it_does() {
     let mut there: BTreeSet<(&str, String)> = BTreeSet::new();
-    for (of, file) in [(BUILDER, "builder"), (SPEC, "spec"), (REGISTER, "register"), (CALL, "call")] {
+    let builders =
+        [(BUILDER, "builder"), (SPEC, "spec"), (REGISTER, "register"), (CALL, "call"), (MULTI_CALL, "groups")];
+    for (of, file) in builders {
         there.extend(setters(&source(&format!("sworm/src/api/{file}.rs"))).into_iter().map(|name| (of, name)));
     }
-    for of in [WORKER, MESSAGE, SWORM] {
+    for of in [WORKER, MESSAGE, HANDLERS, SWORM] {
         there.extend(keys(of).into_iter().map(|name| (of, name)));
     }
     let listed: BTreeSet<(&str, String)> = WALK.iter().map(|(of, name, _)| (*of, (*name).to_owned())).collect();

@@ -14,7 +14,7 @@ use sworm::core::lane::{Delta, Joined, Lane, Stage};
 /// So many random cases for each law.
 const CASES: u64 = if cfg!(debug_assertions) { 60 } else { 300 };
 
-type Law = fn() -> Result<(), String>;
+pub(super) type Law = fn() -> Result<(), String>;
 
 /// All laws.
 pub(super) const LAWS: &[(&str, Law)] = &[

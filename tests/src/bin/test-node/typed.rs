@@ -138,6 +138,14 @@ impl Typed for Types {
             TypedCommand::LeaveGroup { kind, group, name } => with_type!(kind, W => {
                 json(sworm.leave(group, &self.reference::<W>(&sworm, &name)?).await.map_err(failure)?)
             }),
+            TypedCommand::AddToGroup { group, n } => {
+                let replies = sworm.multi_call(group, Add(n)).timeout(Duration::from_secs(20)).await;
+                let totals = replies.into_iter().map(|(member, total)| (member.name, total.map_err(call_failure)));
+                json(totals.collect::<Vec<_>>())
+            }
+            TypedCommand::PublishToGroup { group, n } => {
+                json(sworm.publish(group, Add(n)).await.map_err(call_failure)?)
+            }
         }
     }
 }

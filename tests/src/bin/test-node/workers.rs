@@ -112,12 +112,16 @@ macro_rules! handlers {
 }
 pub(crate) use handlers;
 
+/// A state has about 200 bytes, most of them this.
+const LOAD_BYTES: usize = 180;
+
 macro_rules! counters {
     ($($worker:ident, $name:literal, ($($option:tt)*), $started:ident;)*) => {$(
         #[derive(Worker, Serialize, Deserialize, Default)]
         #[worker(name = $name, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block), $($option)*)]
         pub(crate) struct $worker {
             total: i64,
+            load: String,
             #[serde(skip)]
             failing: bool,
             #[serde(skip)]
@@ -126,7 +130,7 @@ macro_rules! counters {
 
         impl $worker {
             pub(crate) fn new(total: i64) -> Self {
-                Self { total, failing: false, living: None }
+                Self { total, load: String::new(), failing: false, living: None }
             }
         }
 
@@ -134,6 +138,7 @@ macro_rules! counters {
             async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BoxError> {
                 // After a move that did not come about it goes on, and exists already.
                 self.living.get_or_insert_with(|| Living::new(ctx.pid().clone()));
+                self.load = "load".repeat(LOAD_BYTES / 4);
                 $started(self.total).await
             }
 

@@ -1,6 +1,7 @@
 //! Plots in which workers end though nobody wants them to.
 
 use sworm::core::cell::NameState;
+use sworm::core::message::{Ask, Done};
 
 use crate::sim::script::name;
 use crate::sim::world::{World, node_name};
@@ -25,6 +26,7 @@ impl World {
                 self.vanishes_once(&name);
             } else {
                 self.crashes_too_often(&name);
+                self.starts_again(&name);
             }
             let others = before.into_iter().filter(|(other, _)| **other != *name).collect();
             self.undisturbed(&others, "");
@@ -32,6 +34,17 @@ impl World {
                 return;
             }
         }
+        self.rests_within(60_000);
+        // Also when nodes are gone since it was saved.
+        let last = self.any_name();
+        self.count(&last, true);
+        self.run(1_000);
+        self.crashes_too_often(&last);
+        let gone = self.any_node();
+        self.kill(&gone);
+        self.pause(0..8_000);
+        self.starts_again(&last);
+        self.start_all_shuffled(1_000);
         self.rests_within(60_000);
     }
 
@@ -76,7 +89,24 @@ impl World {
         }
     }
 
-    fn has_failed(&self, name: &str) -> bool {
+    /// A name that was given up starts from its state when somebody says so, wherever that was asked.
+    fn starts_again(&mut self, name: &str) {
+        if self.violation().is_some() {
+            return;
+        }
+        let on = self.any_node();
+        let asked = self.ask(&on, Ask::Restart { name: name.into() });
+        let answer = self.answer(asked);
+        if !matches!(answer, Ok(Done::Registered { .. })) {
+            self.laws.broken(format!("{name} had failed and is not started again: {answer:?}{}", self.describe(name)));
+        }
+        self.count(name, true);
+        // What was asked for before goes on now.
+        self.run_while(30_000, |world| world.asked.values().any(|asked| asked.answer.is_none()));
+        self.run(2_000);
+    }
+
+    pub(in crate::sim) fn has_failed(&self, name: &str) -> bool {
         let failed = |cell: &NameState| matches!(cell, NameState::Failed { .. });
         self.nodes.values().any(|node| node.index.get(name).is_some_and(|entry| failed(&entry.cell.state)))
     }

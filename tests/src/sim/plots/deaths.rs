@@ -157,7 +157,7 @@ impl World {
             self.pause(0..500);
             let leaver = self.any_node();
             self.begin_leave(&leaver);
-            self.run_while(30_000, |world| world.nodes.contains_key(&leaver));
+            self.run_while(300_000, |world| world.nodes.contains_key(&leaver));
             self.pause(0..300);
             let heir = self.any_node();
             self.kill(&heir);

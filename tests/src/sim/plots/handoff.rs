@@ -1,7 +1,8 @@
 //! One move after the other, in each of which a node dies at one step.
 
-use crate::sim::trap::{Dies, Step, Trap};
+use crate::sim::trap::{Dies, Trap};
 use crate::sim::world::{World, node_name};
+use crate::step::Step;
 
 /// How long it may take until a step of a move comes.
 const STEP_MS: u64 = 15_000;

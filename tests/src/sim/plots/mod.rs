@@ -150,6 +150,9 @@ impl Plot {
             garbage: seeded.garbage,
             sync_ms: seeded.sync_ms,
             part_bytes: seeded.part_bytes,
+            chunk_bytes: seeded.chunk_bytes,
+            padding: seeded.padding,
+            spoiled: seeded.spoiled,
             ..Options::none()
         };
         match self {

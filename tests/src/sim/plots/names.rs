@@ -86,7 +86,7 @@ impl World {
         while self.nodes.len() > 1 {
             let leaver = self.any_node();
             self.begin_leave(&leaver);
-            self.run_while(25_000, |world| world.nodes.contains_key(&leaver));
+            self.run_while(100_000, |world| world.nodes.contains_key(&leaver));
             if self.nodes.contains_key(&leaver) {
                 return self.laws.broken(format!("{leaver} has not left in time"));
             }

@@ -66,13 +66,15 @@ async fn a_state_is_saved_once_in_a_period_and_no_reply_waits_for_it() {
     let life = Life::alone().await;
     let worker = life.register("x", Paced::default()).await;
     life.writes_more_than(0).await;
+    // The first one is on the disk, too: the next is not begun before.
+    life.writes_no_more().await;
     life.store.hold(true);
     let before = life.writes();
     assert_eq!(worker.call(Add(7)).await, Ok(7));
     life.writes_more_than(before).await;
     assert_eq!(worker.call(Add(1)).await, Ok(8));
-    life.writes_more_than(before + 1).await;
     life.store.hold(false);
+    life.writes_more_than(before + 1).await;
     worker.call(AddAndCrash(100)).await.expect_err("it crashes");
     assert_eq!(sum(&worker).await, 8);
 }
@@ -111,20 +113,56 @@ async fn what_only_run_has_changed_is_saved() {
 async fn a_state_is_saved_after_so_many_messages_and_no_reply_waits_for_it() {
     let life = Life::alone().await;
     let worker = life.register("x", Counted::default()).await;
-    life.store.hold(true);
     for round in 0..2 {
         let before = life.writes();
+        life.store.hold(true);
         for n in 1..=2 {
             assert_eq!(worker.call(Add(1)).await, Ok(3 * round + n));
         }
         life.writes_no_more().await;
         assert_eq!(worker.call(Add(1)).await, Ok(3 * round + 3));
         life.writes_more_than(before).await;
+        life.store.hold(false);
+        eventually("it is on the disk", || async { (life.store.unsynced() == 0).then_some(()) }).await;
     }
-    life.store.hold(false);
     assert_eq!(worker.call(Add(1)).await, Ok(7));
     worker.call(AddAndCrash(100)).await.expect_err("it crashes");
     assert_eq!(sum(&worker).await, 6);
+}
+
+/// Has a state of several chunks.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "saving.heavy", handles(Add, AddAndCrash), every = 1)]
+struct Heavy {
+    total: i64,
+    #[serde(with = "serde_bytes")]
+    load: Vec<u8>,
+}
+
+adds!(Heavy);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_disk_stands_still_one_state_is_on_its_way_and_then_the_newest_is() {
+    let life = Life::alone().await;
+    let worker = life.register("x", Heavy { total: 0, load: vec![7; 1_000_000] }).await;
+    life.store.hold(true);
+    let (before, unsynced) = (life.writes(), life.store.unsynced());
+    assert_eq!(worker.call(Add(1)).await, Ok(1));
+    life.writes_more_than(before).await;
+    life.writes_no_more().await;
+    let (one, written) = (life.writes() - before, life.store.unsynced());
+    assert!(written > unsynced, "it is written, and not on the disk");
+    for total in 2..=40 {
+        assert_eq!(worker.call(Add(1)).await, Ok(total));
+    }
+    life.writes_no_more().await;
+    assert_eq!(life.writes() - before, one, "what is changed meanwhile waits in the worker alone");
+    life.store.hold(false);
+    life.writes_more_than(before + one).await;
+    life.writes_no_more().await;
+    assert_eq!(life.writes() - before, 2 * one, "only the newest was saved");
+    worker.call(AddAndCrash(100)).await.expect_err("it crashes");
+    assert_eq!(sum(&worker).await, 40);
 }
 
 /// Changes all the time.

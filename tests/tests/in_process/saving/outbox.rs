@@ -11,7 +11,7 @@ use super::{Add, Life, sum};
 use crate::running;
 
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "saving.speaker", handles(Add, Speak, Said, Swell), snapshot = "each")]
+#[worker(name = "saving.speaker", handles(Add, Speak, Said, Swell, Publish, Later), snapshot = "each")]
 struct Speaker {
     total: i64,
     text: String,
@@ -31,6 +31,22 @@ struct Speak {
 struct Swell {
     word: u32,
     bytes: usize,
+}
+
+/// Publishes a word to the group of the log.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.publish", reply = usize)]
+struct Publish {
+    word: u32,
+    crash: bool,
+}
+
+/// Sets a timer for a word that is to be handed on to the log, and joins a group.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.later")]
+struct Later {
+    word: u32,
+    crash: bool,
 }
 
 /// A word to be handed on to the log.
@@ -64,6 +80,29 @@ impl Handler<Swell> for Speaker {
     async fn handle(&mut self, Swell { word, bytes }: Swell, ctx: &mut Context<Self>) {
         self.text = "x".repeat(bytes);
         Self::log(ctx, word).await;
+    }
+}
+
+impl Handler<Publish> for Speaker {
+    async fn handle(&mut self, Publish { word, crash }: Publish, ctx: &mut Context<Self>) -> usize {
+        self.total += 1;
+        let count = ctx.sworm().publish("logs", Word(word)).await.expect("it is held back");
+        assert!(!crash, "told to crash");
+        count
+    }
+}
+
+/// How much later.
+const LATER: Duration = Duration::from_millis(400);
+
+impl Handler<Later> for Speaker {
+    async fn handle(&mut self, Later { word, crash }: Later, ctx: &mut Context<Self>) {
+        self.total += 1;
+        ctx.send_after(LATER, Said(word));
+        let cancelled = ctx.send_after(Duration::ZERO, Said(word + 100));
+        assert!(cancelled.cancel() && !cancelled.cancel());
+        ctx.join(format!("said-{word}")).await.expect("it is held back");
+        assert!(!crash, "told to crash");
     }
 }
 
@@ -123,6 +162,67 @@ async fn what_a_handler_has_cast_waits_with_its_reply_and_leaves_in_order() {
     assert_eq!(call.await.expect("it does not panic"), Ok(()));
     assert_eq!(next(&mut log, 4).await, [1, 2, 3, u32::MAX]);
     assert_eq!(sum(&speaker).await, 1003);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_has_published_waits_as_what_it_has_cast_does() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    b.sworm.join("logs", &log.this()).await.expect("it is there");
+    eventually("the group", || async { (a.sworm.members("logs").len() == 1).then_some(()) }).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    speaker.call(Publish { word: 1, crash: true }).await.expect_err("it crashes");
+    assert_eq!(sum(&speaker).await, 0);
+    a.store.hold(true);
+    let before = a.writes();
+    let call = tokio::spawn(async move { speaker.call(Publish { word: 2, crash: false }).await });
+    a.writes_more_than(before).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), log.recv()).await;
+    assert!(early.is_err() && !call.is_finished(), "the state is not durable yet");
+    a.store.hold(false);
+    assert_eq!(call.await.expect("it does not panic"), Ok(1));
+    assert_eq!(word(&mut log).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_and_groups_of_a_handler_begin_when_its_state_is_durable() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    speaker.call(Later { word: 1, crash: true }).await.expect_err("it crashes");
+    assert_eq!(sum(&speaker).await, 0);
+    a.store.hold(true);
+    let before = a.writes();
+    let call = tokio::spawn({
+        let speaker = speaker.clone();
+        async move { speaker.call(Later { word: 2, crash: false }).await }
+    });
+    a.writes_more_than(before).await;
+    let early = tokio::time::timeout(LATER + Duration::from_millis(100), log.recv()).await;
+    assert!(early.is_err() && a.sworm.members("said-2").is_empty(), "the state is not durable yet");
+    let released = std::time::Instant::now();
+    a.store.hold(false);
+    assert_eq!(call.await.expect("it does not panic"), Ok(()));
+    assert_eq!(word(&mut log).await, 2);
+    assert!(released.elapsed() >= LATER, "its time began only then");
+    assert_eq!(a.sworm.members("said-2").len(), 1);
+    assert_eq!(a.sworm.members("said-1"), []);
+    assert_eq!(sum(&speaker).await, 1001, "nothing of what has crashed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_of_a_handler_whose_state_is_too_large_do_not_begin() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let speaker = a.register("x", Speaker::default()).await;
+    let swell = |bytes| speaker.call(Swell { word: 5, bytes }).timeout(Duration::from_secs(40));
+    swell(16 << 20).await.expect_err("it is too large");
+    speaker.call(Later { word: 1, crash: false }).await.expect_err("it still is");
+    swell(0).await.expect("it is small again");
+    assert_eq!(word(&mut log).await, 5);
+    speaker.call(Later { word: 2, crash: false }).await.expect("it is saved");
+    assert_eq!(word(&mut log).await, 2);
+    assert_eq!(sum(&speaker).await, 1002, "the first has told nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,42 @@ async fn types_and_messages_go_by_the_names_that_their_attributes_give_them() {
     assert!(matches!(taken, Err(RegisterError::AlreadyRegistered { worker_type, .. }) if worker_type == "walk.worker"));
 }
 
+/// Loses a part of itself on the wire, and so does its reply.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "walk.forgetful", handles(Forgets))]
+struct Forgetful;
+
+#[derive(Message, Serialize, Deserialize, Debug, PartialEq)]
+#[message(id = "walk.forgets", reply = Forgets)]
+struct Forgets {
+    kept: u32,
+    #[serde(skip)]
+    lost: u32,
+}
+
+impl Handler<Forgets> for Forgetful {
+    async fn handle(&mut self, Forgets { kept, lost }: Forgets, _: &mut Context<Self>) -> Forgets {
+        Forgets { kept: kept + 10 * lost, lost: 7 }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_does_not_survive_its_encoding_is_found_by_local_calls_that_are_encoded() {
+    for (encode, back) in [(false, Forgets { kept: 21, lost: 7 }), (true, Forgets { kept: 1, lost: 0 })] {
+        let network = MemoryNetwork::new();
+        let builder = Node::builder("a").in_memory().memory_network(&network).encode_local_calls(encode);
+        let node = builder.start().await.expect("it starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        let forgetful = sworm.register_name("x", Forgetful).await.expect("free");
+        assert_eq!(forgetful.call(Forgets { kept: 1, lost: 2 }).await, Ok(back));
+        // Messages to a group always are.
+        sworm.join("all", &forgetful).await.expect("it runs");
+        let there = sworm.multi_call("all", Forgets { kept: 1, lost: 2 }).await.remove(0).1.expect("it runs");
+        assert_eq!(there.kept, 1);
+        forgetful.cast(Forgets { kept: 1, lost: 2 }).await.expect("it is on its way");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_memory_only_is_gone_with_the_last_node() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -9,7 +9,7 @@ use sworm::Pid;
 use sworm_tests::protocol::{Census, Digest, Found};
 use sworm_tests::{Cluster, Process, eventually_within};
 
-use crate::script::{Id, NODES, Step};
+use super::script::{Id, NODES, Step};
 
 /// How long the members may take to see each other.
 const MEMBERS: Duration = Duration::from_secs(60);

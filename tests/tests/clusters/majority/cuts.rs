@@ -3,7 +3,7 @@
 use sworm_tests::protocol::{Kind, Say};
 use sworm_tests::relay::Way;
 
-use crate::voters::{LEASE_MS, Voters};
+use super::voters::{LEASE_MS, Voters};
 
 async fn one_of_three(way: Way) {
     let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;

@@ -1,7 +1,7 @@
-//! Groups: joined and left from anywhere, seen everywhere.
+//! Groups: joined and left from anywhere, seen and called everywhere.
 
 use sworm_tests::protocol::{Kind, Say};
-use sworm_tests::{Cluster, eventually, program};
+use sworm_tests::{Cluster, Process, eventually, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_are_joined_and_left_from_any_node_as_often_as_one_likes_and_seen_on_every_node() {
@@ -57,4 +57,41 @@ async fn groups_go_along_when_a_node_leaves() {
     assert_eq!(a.group("numbers").await, ["one"]);
     a.leave_group("numbers", "one").await.expect("it runs here");
     assert_eq!(a.group("numbers").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_called_on_all_nodes_after_moves_after_a_failover_and_after_a_restart_of_all() {
+    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let a = cluster["a"].clone();
+    for (name, on) in [("one", "a"), ("two", "b"), ("three", "c")] {
+        a.register_on(Kind::Counter, name, 0, on).await.expect("free");
+        a.call(Kind::Counter, name, Say::AddDurable(1)).await.expect("it runs");
+        a.join("numbers", name).await.expect("it runs");
+    }
+    let all = |total| [("one".to_owned(), Ok(total)), ("three".to_owned(), Ok(total)), ("two".to_owned(), Ok(total))];
+    let sees_all = async |node: &Process| {
+        eventually("all in", || async { (node.group("numbers").await.len() == 3).then_some(()) }).await;
+    };
+    for node in cluster.nodes() {
+        sees_all(node).await;
+        assert_eq!(node.add_to_group("numbers", 0).await, all(1));
+        assert_eq!(node.publish_to_group("numbers", 1).await, Ok(3));
+        eventually("what was published", || async { (node.add_to_group("numbers", 0).await == all(2)).then_some(()) })
+            .await;
+        node.publish_to_group("numbers", -1).await.expect("it leaves");
+        eventually("the same", || async { (node.add_to_group("numbers", 0).await == all(1)).then_some(()) }).await;
+    }
+    a.move_name("two", "c").await.expect("it can run there");
+    assert_eq!(a.add_to_group("numbers", 0).await, all(1));
+    cluster.kill("c").await;
+    for node in cluster.nodes() {
+        // A call that was on its way to the dead node has an unknown outcome.
+        eventually("the failover", || async { (node.add_to_group("numbers", 0).await == all(1)).then_some(()) }).await;
+    }
+    cluster.kill_all().await;
+    cluster.add_all(&["a", "b", "c"]).await;
+    for node in cluster.nodes() {
+        sees_all(node).await;
+        assert_eq!(node.add_to_group("numbers", 0).await, all(1));
+    }
 }

@@ -6,7 +6,7 @@ use sworm_tests::eventually;
 use sworm_tests::protocol::{Kind, Say};
 use sworm_tests::relay::Way;
 
-use crate::voters::{LEASE_MS, Voters};
+use super::voters::{LEASE_MS, Voters};
 
 const SIGABRT: i32 = 6;
 

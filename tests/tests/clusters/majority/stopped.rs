@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use sworm_tests::protocol::{Kind, Say};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::voters::{LEASE_MS, Voters};
+use super::voters::{LEASE_MS, Voters};
 
 /// Longer than the lease, and shorter than the 2 s that its links live and the silence after which its names start elsewhere.
-const SHORT: Duration = Duration::from_millis(1_500);
+const SHORT: Duration = Duration::from_millis(2_000);
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]

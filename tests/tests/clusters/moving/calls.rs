@@ -5,7 +5,7 @@ use sworm_tests::{Cluster, Process, eventually, program};
 
 use futures_util::future::join_all;
 
-use crate::{Adding, check, register};
+use super::{Adding, check, register};
 
 /// Asks until it has moved: to ask again is safe when the time was over.
 async fn moved(through: &Process, name: &str, to: &str) {

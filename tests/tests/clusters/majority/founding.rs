@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sworm_tests::protocol::Kind;
 use sworm_tests::{Registering, holds_for};
 
-use crate::voters::{LEASE_MS, Voters};
+use super::voters::{LEASE_MS, Voters};
 
 /// Longer than it takes to start what waits for voters.
 const LATER: Duration = Duration::from_secs(2);

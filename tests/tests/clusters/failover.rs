@@ -1,6 +1,7 @@
-//! `kill -9` of one of three nodes with many workers: all its names run again, once each, and no other worker is touched.
+//! Many workers on a node that is killed, or that leaves in good order: all their names run again, once each, and no other
+//! worker is touched.
 //!
-//! `SWORM_FAILOVER_NAMES` makes it larger or smaller.
+//! `SWORM_FAILOVER_NAMES=10000` makes it larger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use sworm_tests::{Cluster, Process, program};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 const VICTIM: &str = "b";
-const NAMES: usize = 10_000;
+const NAMES: usize = 5_000;
 /// Names that one command is about: a command has a minute.
 const AT_A_TIME: usize = 500;
 /// One of so many is of the type that holds a lock: each lock is an open file.
@@ -82,7 +83,7 @@ async fn add_all(cluster: &Cluster, names: &[String]) -> BTreeMap<String, i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "the measured times are worth knowing, and are no condition")]
-async fn ten_thousand_names_run_again_after_a_kill_and_no_other_worker_is_touched() {
+async fn thousands_of_names_run_again_after_a_kill_and_no_other_worker_is_touched() {
     let mut cluster = Cluster::start(program!(), &IDS).await;
     let names = names();
     let began = Instant::now();
@@ -122,4 +123,33 @@ async fn ten_thousand_names_run_again_after_a_kill_and_no_other_worker_is_touche
         .collect();
     assert!(wrong.is_empty(), "name, worker before, worker after, total: {wrong:#?}");
     assert_eq!(cluster.overlaps(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the measured time is worth knowing, and is no condition")]
+async fn thousands_of_workers_leave_a_node_with_their_states() {
+    let mut cluster = Cluster::new(program!());
+    let a = cluster.add("a").await;
+    let names = names();
+    for names in names.chunks(AT_A_TIME) {
+        assert_eq!(a.register_all(Kind::Counter, names.to_vec()).await.expect("it lives"), []);
+    }
+    // In memory only: what an orderly leave must not lose.
+    for names in names.chunks(AT_A_TIME) {
+        let totals = a.add_all(Kind::Counter, names.to_vec(), 7).await.expect("it lives");
+        assert!(totals.iter().all(|(_, total)| *total == Ok(7)), "{totals:?}");
+    }
+    cluster.add_all(&["b", "c"]).await;
+    assert_eq!(settled(&cluster, names.len()).await.values().filter(|pid| *pid.node == *"a").count(), names.len());
+    let began = Instant::now();
+    cluster.leave("a").await;
+    println!("{} workers have left after {:.1?}", names.len(), began.elapsed());
+    cluster.all_run(names.len()).await;
+    let asked = names.chunks(AT_A_TIME).enumerate().map(|(n, names)| {
+        let node = &cluster[["b", "c"][n % 2]];
+        async move { node.add_all(Kind::Counter, names.to_vec(), 1).await.expect("it lives") }
+    });
+    let totals: BTreeMap<_, _> = join_all(asked).await.into_iter().flatten().collect();
+    let wrong: Vec<_> = totals.iter().filter(|(_, total)| **total != Ok(8)).take(SHOWN).collect();
+    assert!(totals.len() == names.len() && wrong.is_empty(), "of {} names: {wrong:#?}", totals.len());
 }

@@ -2,7 +2,7 @@
 
 use sworm_tests::holds_for;
 
-use crate::voters::{LEASE_MS, SILENCE, Voters};
+use super::voters::{LEASE_MS, SILENCE, Voters};
 
 /// The lease of a sworm that does not say otherwise.
 const DEFAULT_LEASE_MS: u64 = 3_000;

@@ -6,13 +6,13 @@
 //! seed repeats what is done to them, not what comes of it.
 
 mod check;
+mod cluster;
 mod script;
-mod storm;
 
 use std::str::FromStr;
 
+use cluster::Storm;
 use fastrand::Rng;
-use storm::Storm;
 
 /// A leave, a kill, a node that stands still for longer than its links live, and one that is cut off.
 const SEED: u64 = 2;

@@ -9,8 +9,8 @@ use sworm_tests::protocol::Kind;
 use sworm_tests::relay::Network;
 use sworm_tests::{Cluster, program};
 
-use crate::check::{self, Settled};
-use crate::script::{Id, NODES, Step};
+use super::check::{self, Settled};
+use super::script::{Id, NODES, Step};
 
 /// Names that are registered by one command: a command has a minute.
 const AT_A_TIME: usize = 250;

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use sworm_tests::protocol::{Kind, Say};
 use sworm_tests::{Cluster, eventually, program};
 
-use crate::register;
+use super::register;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_has_given_all_away_and_its_death_takes_nothing_along() {

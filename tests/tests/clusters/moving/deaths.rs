@@ -3,7 +3,7 @@
 use sworm_tests::protocol::{Balance, Kind, Say};
 use sworm_tests::{Cluster, Process, eventually, program};
 
-use crate::{Adding, check, register};
+use super::{Adding, check, register};
 
 /// Each worker's registered value: those of type `Slow` take as many milliseconds to start, so that the kill comes between.
 const BASE: i64 = 300;

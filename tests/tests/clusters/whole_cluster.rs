@@ -57,18 +57,39 @@ async fn is_back(cluster: &Cluster, expected: &[(String, i64)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_cluster_comes_back_in_any_order_with_every_name_once() {
-    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    comes_back_in_any_order(Cluster::new(program!())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_cluster_on_redb_comes_back_as_well() {
+    let cluster = comes_back_in_any_order(Cluster::new(program!()).with_store("redb")).await;
+    assert!(cluster.store("a").join("sworm.redb").exists());
+}
+
+async fn comes_back_in_any_order(cluster: Cluster) -> Cluster {
+    let mut cluster = cluster.started(&["a", "b", "c"]).await;
     let expected = filled(&cluster).await;
     for order in [["c", "a", "b"], ["b", "c", "a"]] {
         cluster.kill_all().await;
         cluster.add_all(&order).await;
         is_back(&cluster, &expected).await;
     }
+    cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_the_end_of_the_process_right_after_the_reply() {
-    let mut cluster = Cluster::start(program!(), &["a"]).await;
+    survives_the_end(Cluster::new(program!())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_redb_it_survives_as_well() {
+    let cluster = survives_the_end(Cluster::new(program!()).with_store("redb")).await;
+    assert!(cluster.store("a").join("sworm.redb").exists());
+}
+
+async fn survives_the_end(cluster: Cluster) -> Cluster {
+    let mut cluster = cluster.started(&["a"]).await;
     let kind = Kind::Held;
     for round in 1..=6 {
         let name = format!("name-{round}");
@@ -91,6 +112,7 @@ async fn what_was_acknowledged_survives_the_end_of_the_process_right_after_the_r
     }
     assert_eq!(cluster["a"].registered().await.len(), 6);
     assert_eq!(cluster.overlaps(), "");
+    cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]

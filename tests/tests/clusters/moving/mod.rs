@@ -5,6 +5,7 @@ mod balance;
 mod calls;
 mod deaths;
 mod drain;
+mod points;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

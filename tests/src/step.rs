@@ -1,0 +1,90 @@
+//! The steps of a move, and by what each is told.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sworm::core::Effect;
+use sworm::core::cell::{Key, NameState, Value};
+use sworm::core::message::Message;
+
+/// The steps of a move from one node to another, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// The source states that the name is leaving.
+    Leaving,
+    /// It pauses the worker.
+    Pause,
+    /// It stores the state.
+    Save,
+    /// It sends the state.
+    Offer,
+    /// The target stores it.
+    Store,
+    /// It says so.
+    Answer,
+    /// The source ends the worker.
+    Stop,
+    /// It states that the name is released.
+    Release,
+    /// The target states that it starts it.
+    Take,
+    /// It starts the worker.
+    Start,
+    /// It states that the worker runs.
+    Run,
+    /// The source takes back what it has stated.
+    Forget,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Leaving,
+        Self::Pause,
+        Self::Save,
+        Self::Offer,
+        Self::Store,
+        Self::Answer,
+        Self::Stop,
+        Self::Release,
+        Self::Take,
+        Self::Start,
+        Self::Run,
+        Self::Forget,
+    ];
+
+    /// Whether it is the target that does it.
+    pub fn is_the_targets(self) -> bool {
+        matches!(self, Self::Store | Self::Answer | Self::Take | Self::Start | Self::Run)
+    }
+
+    /// Whether an effect is this step of a name's move.
+    pub fn is(self, name: &Arc<str>, effect: &Effect) -> bool {
+        let states = |wanted: fn(Option<&NameState>) -> bool| {
+            let Effect::Persist(delta) = effect else { return false };
+            delta.cells.iter().any(|(_, key, value)| match (key, value) {
+                (Key::Name(named), Some(Value::Name(cell))) => named == name && wanted(Some(&cell.state)),
+                (Key::Name(named), None) => named == name && wanted(None),
+                _ => false,
+            })
+        };
+        match (self, effect) {
+            (Self::Leaving, _) => states(|state| matches!(state, Some(NameState::Leaving { .. }))),
+            (Self::Release, _) => states(|state| state.is_some_and(NameState::is_released)),
+            (Self::Take, _) => states(|state| matches!(state, Some(NameState::Starting))),
+            (Self::Run, _) => states(|state| matches!(state, Some(NameState::Running))),
+            (Self::Forget, _) => states(|state| state.is_none()),
+            (Self::Pause, Effect::Pause { name: named, .. })
+            | (Self::Save | Self::Store, Effect::StoreSnapshot { name: named, .. })
+            | (Self::Stop, Effect::Stop { name: named, .. })
+            | (Self::Start, Effect::Start { name: named, .. }) => named == name,
+            (Self::Offer, Effect::Send { message, .. }) => {
+                matches!(&**message, Message::Offer { name: named, .. } if named == name)
+            }
+            (Self::Answer, Effect::Send { message, .. }) => {
+                matches!(&**message, Message::OfferAnswer { name: named, .. } if named == name)
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Clusters of real processes on this machine. One binary: they wait most of the time, so that several go on together.
+
+mod attached;
+mod damaged;
+mod discovery;
+mod failover;
+mod full_disk;
+mod groups;
+mod hosting;
+mod interrupted;
+mod killing;
+mod leaving;
+mod majority;
+mod moving;
+mod registration;
+mod relaying;
+mod standing_still;
+mod start_errors;
+mod storm;
+mod supervision;
+mod whole_cluster;

@@ -1,0 +1,113 @@
+//! A process dies right before or right after each step of a move: the node that gives, the one that takes, or both.
+//!
+//! Each test plays a few of the points, which it says; `SWORM_POINTS=all` plays all 72.
+
+use std::time::Duration;
+
+use sworm_tests::protocol::{Kind, Say};
+use sworm_tests::{Cluster, Step, program};
+use tokio::time::timeout;
+
+use super::{Adding, check};
+
+const IDS: [&str; 3] = ["a", "b", "c"];
+const NAME: &str = "worker";
+/// How long a step may take to come.
+const STEP: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+enum Dies {
+    Source,
+    Target,
+    Both,
+}
+
+/// What is played.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    step: Step,
+    before: bool,
+    dies: Dies,
+}
+
+/// All points of these steps, or as many as there are steps: each time others.
+fn points(steps: &[Step]) -> Vec<Point> {
+    let all = |step: Step| {
+        let each = |dies| [true, false].map(|before| Point { step, before, dies });
+        [Dies::Source, Dies::Target, Dies::Both].into_iter().flat_map(each).collect::<Vec<_>>()
+    };
+    if std::env::var("SWORM_POINTS").is_ok_and(|points| points == "all") {
+        return steps.iter().copied().flat_map(all).collect();
+    }
+    steps.iter().map(|step| all(*step)[fastrand::usize(..6)]).collect()
+}
+
+/// Moves the worker, which has this total, and plays a point in the midst; the total after that.
+async fn play(cluster: &mut Cluster, Point { step, before, dies }: Point, total: i64) -> i64 {
+    let source = cluster["a"].find(NAME).await.expect("it is there").pid.node.to_string();
+    let mut others: Vec<&str> = IDS.into_iter().filter(|id| *id != source).collect();
+    fastrand::shuffle(&mut others);
+    let (target, other) = (others[0], cluster[others[1]].clone());
+    assert_eq!(other.call(Kind::Held, NAME, Say::AddDurable(1)).await, Ok(total + 1));
+    let total = total + 1;
+
+    let acting = cluster[if step.is_the_targets() { target } else { &*source }].clone();
+    acting.hold(NAME, step, before).await;
+    let moving = tokio::spawn({
+        let (other, target) = (other.clone(), target.to_owned());
+        async move { other.move_name(NAME, &target).await }
+    });
+    timeout(STEP, acting.held()).await.expect("the step never came").expect("it lives");
+    let adding = Adding::start(std::slice::from_ref(&other), &[(Kind::Held, NAME.to_owned())], Say::AddDurable(1));
+    let mut dead = match dies {
+        Dies::Source => vec![&*source],
+        Dies::Target => vec![target],
+        Dies::Both => vec![&*source, target],
+    };
+    cluster.kill_these(&dead).await;
+    if !dead.contains(&acting.id()) {
+        acting.let_go().await;
+    }
+    fastrand::shuffle(&mut dead);
+    for id in dead {
+        cluster.add(id).await;
+    }
+    cluster.all_see_all().await;
+    cluster.all_run(1).await;
+    // Whether it was moved after all or not, it is over.
+    let _ = moving.await.expect("it does not panic");
+    let added = adding.stop().await;
+    let now = other.total(Kind::Held, NAME).await.expect("it runs");
+    check(NAME, total, now, &added);
+    for node in cluster.nodes() {
+        assert_eq!(node.total(Kind::Held, NAME).await, Ok(now), "from {}", node.id());
+    }
+    assert_eq!(cluster.overlaps(), "");
+    now
+}
+
+#[expect(clippy::print_stdout, reason = "a test that fails says where it was")]
+async fn play_all(steps: &[Step]) {
+    let mut cluster = Cluster::start(program!(), &IDS).await;
+    cluster["a"].register(Kind::Held, NAME, 0).await.expect("free");
+    let mut total = 0;
+    for point in points(steps) {
+        println!("{point:?} of {total}");
+        total = play(&mut cluster, point, total).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_before_the_state_is_offered_it_goes_on_once_with_all_that_was_acknowledged() {
+    play_all(&[Step::Leaving, Step::Pause, Step::Save, Step::Offer]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_while_the_name_is_released_it_goes_on_once_with_all_that_was_acknowledged() {
+    play_all(&[Step::Store, Step::Answer, Step::Stop, Step::Release]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_while_the_target_starts_it_it_goes_on_once_with_all_that_was_acknowledged() {
+    play_all(&[Step::Take, Step::Start, Step::Run, Step::Forget]).await;
+}

@@ -1,0 +1,107 @@
+//! A flood of messages to a worker that does not get on: memory is bounded, nobody else is held up, and what was taken is
+//! handled in the end.
+//!
+//! Alone in its process: the allocator counts every byte of it.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use peak_alloc::PeakAlloc;
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm_tests::eventually;
+use tokio::sync::Semaphore;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+const MIB: usize = 1 << 20;
+/// Of each: twelve times what waits for one worker at most (32 MiB), and ten times what waits by count (10,000).
+const LARGE: (usize, usize) = (64 * 1024, 6_000);
+const SMALL: (usize, usize) = (16, 100_000);
+
+/// Has room for few messages and handles none before the gate is open.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "flood.stuck", handles(Load, Taken), mailbox = 4)]
+struct Stuck {
+    taken: usize,
+}
+
+/// Answers at once.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "flood.quick", handles(Ping))]
+struct Quick;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "flood.load")]
+struct Load(#[serde(with = "serde_bytes")] Vec<u8>);
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "flood.taken", reply = usize)]
+struct Taken;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "flood.ping", reply = ())]
+struct Ping;
+
+static GATE: Semaphore = Semaphore::const_new(0);
+
+impl Handler<Load> for Stuck {
+    async fn handle(&mut self, _: Load, _: &mut Context<Self>) {
+        drop(GATE.acquire().await.expect("it is open"));
+        self.taken += 1;
+    }
+}
+
+impl Handler<Taken> for Stuck {
+    async fn handle(&mut self, _: Taken, _: &mut Context<Self>) -> usize {
+        self.taken
+    }
+}
+
+impl Handler<Ping> for Quick {
+    async fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
+}
+
+// One test: no other allocates beside it.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the harness shows it on demand: `--nocapture`")]
+async fn a_flood_for_a_worker_that_does_not_get_on_takes_bounded_memory_and_holds_up_nobody() {
+    let network = MemoryNetwork::new();
+    let start = async |id: &str| {
+        let node = Node::builder(id).memory_network(&network).in_memory().start().await.expect("it starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        (node, sworm)
+    };
+    let ((_a, on_a), (b, _on_b)) = (start("a").await, start("b").await);
+    eventually("both", || async { (on_a.nodes().len() == 2).then_some(()) }).await;
+    let quick = on_a.register("quick", Quick).on(b.id()).await.expect("free");
+    for (n, (bytes, count)) in [LARGE, SMALL].into_iter().enumerate() {
+        let stuck = on_a.register(format!("stuck-{n}"), Stuck::default()).on(b.id()).await.expect("free");
+        let before = HEAP.current_usage();
+        HEAP.reset_peak_usage();
+        for _ in 0..count / 100 {
+            for _ in 0..100 {
+                stuck.cast(Load(vec![7; bytes])).await.expect("it was sent");
+            }
+            // It goes the same way, so that the network brings no more than these at a time.
+            quick.call(Ping).await.expect("it is held up by nobody");
+        }
+        let impatient = (0..100).map(|_| stuck.call(Taken).timeout(Duration::from_secs(1)).into_future());
+        let results = join_all(impatient).await;
+        // Whoever waits in line on the other node, behind what is larger, has no answer; the others are told.
+        let said = |result: &Result<usize, _>| matches!(result, Err(CallError::Overloaded | CallError::Timeout { .. }));
+        assert!(results.iter().all(said), "{results:?}");
+        let most = HEAP.peak_usage().saturating_sub(before) / MIB;
+        println!("{count} messages of {bytes} bytes: {most} MiB");
+        // What waits, what the network carries at a time, and what they cost beside their payload.
+        assert!(most <= 64, "{most} MiB");
+    }
+    GATE.add_permits(1);
+    for (n, at_least) in [(0, 400), (1, 9_900)] {
+        let stuck = on_a.whereis_name::<Stuck>(&format!("stuck-{n}")).expect("it runs");
+        let taken = eventually("room", || async { stuck.call(Taken).await.ok() }).await;
+        assert!((at_least..=10_010).contains(&taken), "{taken} were taken");
+    }
+}

@@ -1,0 +1,85 @@
+//! A mailbox that is full is waited for, wherever the caller is.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use tokio::sync::Semaphore;
+
+use super::opened;
+
+/// Has room for one message beside the one that it handles.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "cramped", handles(Hold, Count), mailbox = 1)]
+struct Cramped {
+    count: u32,
+}
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "cramped-hold")]
+struct Hold;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "cramped-count", reply = u32)]
+struct Count;
+
+static HOLDS: Semaphore = Semaphore::const_new(0);
+static MAY_END: Semaphore = Semaphore::const_new(0);
+
+impl Handler<Hold> for Cramped {
+    async fn handle(&mut self, _: Hold, _: &mut Context<Self>) {
+        HOLDS.add_permits(1);
+        MAY_END.acquire().await.expect("it is open").forget();
+    }
+}
+
+impl Handler<Count> for Cramped {
+    async fn handle(&mut self, _: Count, _: &mut Context<Self>) -> u32 {
+        self.count += 1;
+        self.count
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_wait_for_room_in_a_full_mailbox_here_and_on_another_node_as_long_as_they_may() {
+    let [(a, on_a), (b, on_b)] = opened("s").await;
+    for (name, on) in [("near", a.id()), ("far", b.id())] {
+        let worker = on_a.register(name, Cramped::default()).on(on).await.expect("free");
+        on_a.join("all", &worker).await.expect("it is there");
+        worker.cast(Hold).await.expect("it runs");
+        HOLDS.acquire().await.expect("it is open").forget();
+        let soon = Duration::from_millis(300);
+        let impatient = join_all((0..3).map(|_| worker.call(Count).timeout(soon).into_future())).await;
+        // One has the only place; it is handled later, unseen.
+        let refused = impatient.iter().filter(|result| **result == Err(CallError::Overloaded)).count();
+        assert_eq!(refused, 2, "{name}: {impatient:?}");
+        let patient = Duration::from_secs(60);
+        let calls: Vec<_> = (0..5)
+            .map(|_| {
+                let worker = worker.clone();
+                tokio::spawn(async move { worker.call(Count).timeout(patient).await })
+            })
+            .collect();
+        let group = tokio::spawn({
+            let sworm = on_b.clone();
+            async move { sworm.multi_call("all", Count).timeout(patient).await }
+        });
+        // They have been refused by then, and have not given up.
+        let refused = worker.call(Count).timeout(soon).await;
+        assert_eq!(refused, Err(CallError::Overloaded), "{name}");
+        MAY_END.add_permits(1);
+        let mut counts: Vec<u32> = Vec::new();
+        for call in calls {
+            counts.push(call.await.expect("it does not panic").expect("there is room in time"));
+        }
+        for (member, count) in group.await.expect("it does not panic") {
+            let count = count.expect("there is room in time");
+            if *member.name == *name {
+                counts.push(count);
+            }
+        }
+        counts.sort_unstable();
+        assert_eq!(counts, [2, 3, 4, 5, 6, 7], "{name}: each once");
+    }
+}

@@ -1,0 +1,173 @@
+//! States of many chunks: they move, are copied and come back, and nothing waits behind them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm_tests::{FaultyStore, eventually};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::running;
+
+/// What the largest state may have besides its load.
+const REST_BYTES: usize = 100;
+const LARGEST: usize = (16 << 20) - REST_BYTES;
+/// What a chunk weighs, and a little less.
+const CHUNK: usize = 250_000;
+/// How long the reply of the small worker is, with all that is around it.
+const REPLY: std::ops::Range<usize> = 5_000..6_000;
+
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "large.large", handles(Sum, Grow, Save), handoff)]
+struct Large {
+    #[serde(with = "serde_bytes")]
+    load: Vec<u8>,
+}
+
+/// The checksum of the state.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "large.sum", reply = u64)]
+struct Sum;
+
+/// Changes the state and makes that durable; gives the new checksum.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "large.save", reply = u64)]
+struct Save(u8);
+
+/// Changes the state to one of that many bytes; gives the new checksum.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "large.grow", reply = u64)]
+struct Grow(usize);
+
+impl Handler<Grow> for Large {
+    async fn handle(&mut self, Grow(bytes): Grow, _: &mut Context<Self>) -> u64 {
+        let mut rng = fastrand::Rng::with_seed(7);
+        self.load = std::iter::repeat_with(|| rng.u8(..)).take(bytes).collect();
+        xxh3_64(&self.load)
+    }
+}
+
+impl Handler<Sum> for Large {
+    async fn handle(&mut self, _: Sum, _: &mut Context<Self>) -> u64 {
+        xxh3_64(&self.load)
+    }
+}
+
+impl Handler<Save> for Large {
+    async fn handle(&mut self, Save(byte): Save, ctx: &mut Context<Self>) -> u64 {
+        self.load.fill(byte);
+        ctx.checkpoint().await.expect("it saves its state");
+        xxh3_64(&self.load)
+    }
+}
+
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "large.small", handles(Say))]
+struct Small;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "large.say", reply = String)]
+struct Say;
+
+impl Handler<Say> for Small {
+    async fn handle(&mut self, _: Say, _: &mut Context<Self>) -> String {
+        "x".repeat(REPLY.start)
+    }
+}
+
+async fn start(network: &MemoryNetwork, id: &str, store: Arc<FaultyStore>) -> (Node, Sworm) {
+    let node = Node::builder(id).memory_network(network).store_with(store).start().await.expect("it starts");
+    let sworm = node.sworm("s").await.expect("it opens");
+    (node, sworm)
+}
+
+async fn pair(network: &MemoryNetwork) -> [(Node, Sworm, Arc<FaultyStore>); 2] {
+    let [a, b] = [FaultyStore::new(), FaultyStore::new()];
+    let (node_a, on_a) = start(network, "a", a.clone()).await;
+    let (node_b, on_b) = start(network, "b", b.clone()).await;
+    for sworm in [&on_a, &on_b] {
+        eventually("both", || async { (sworm.nodes().len() == 2).then_some(()) }).await;
+    }
+    [(node_a, on_a, a), (node_b, on_b, b)]
+}
+
+async fn sum(worker: &Ref<Large>) -> u64 {
+    eventually("the sum", || async { worker.call(Sum).await.ok() }).await
+}
+
+async fn held_by_both(sworm: &Sworm) {
+    eventually("both hold it", || async { (running(sworm, "x").await.holders.len() == 2).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_16_mib_moves_and_a_reply_waits_behind_a_few_of_its_chunks_only() {
+    let network = MemoryNetwork::new();
+    let [(a, on_a, _), (b, on_b, _)] = pair(&network).await;
+    let worker = on_a.register("x", Large::default()).on(a.id()).await.expect("free");
+    let expected = worker.call(Grow(LARGEST)).await.expect("it runs");
+    on_a.register("small", Small).on(a.id()).await.expect("free");
+    let small = eventually("it is known", || async { on_b.whereis_name::<Small>("small") }).await;
+
+    network.hold("a", "b");
+    let moving = tokio::spawn({
+        let (sworm, to) = (on_a.clone(), b.id().clone());
+        async move { sworm.move_name("x", &to).await }
+    });
+    // Everything but chunks gets through, until some of them stand in the way.
+    let chunks = || network.held("a", "b").into_iter().filter(|bytes| *bytes > CHUNK).count();
+    eventually("chunks", || async {
+        while network.held("a", "b").first().is_some_and(|next| *next < CHUNK) {
+            network.let_through("a", "b");
+        }
+        (chunks() > 0).then_some(())
+    })
+    .await;
+    let calling = tokio::spawn(async move { small.call(Say).await });
+    let before = eventually("the reply", || async {
+        let held = network.held("a", "b");
+        held.iter().position(|bytes| REPLY.contains(bytes)).map(|at| held[..at].to_vec())
+    })
+    .await;
+    let before = before.into_iter().filter(|bytes| *bytes > CHUNK).count();
+    assert!((1..=4).contains(&before), "{before} chunks were sent before a call was answered");
+    assert!(!moving.is_finished(), "most of the state has not been sent");
+    network.release("a", "b");
+    assert_eq!(calling.await.expect("no panic").map(|said| said.len()), Ok(REPLY.start));
+    moving.await.expect("no panic").expect("it moves");
+    assert_eq!((worker.pid().node, sum(&worker).await), (b.id().clone(), expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_has_all_of_a_state_before_a_checkpoint_counts_and_goes_on_with_it() {
+    let network = MemoryNetwork::new();
+    let [(a, on_a, _), (b, on_b, _)] = pair(&network).await;
+    let worker = on_a.register("x", Large::default()).on(a.id()).await.expect("free");
+    worker.call(Grow(3 << 20)).await.expect("it runs");
+    let expected = worker.call(Save(9)).await.expect("it is durable");
+    held_by_both(&on_b).await;
+    let elsewhere = eventually("it is known", || async { on_b.whereis_name::<Large>("x") }).await;
+    drop((a, on_a, worker));
+    eventually("it runs elsewhere", || async { (running(&on_b, "x").await.pid.node == *b.id()).then_some(()) }).await;
+    assert_eq!(sum(&elsewhere).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_state_is_there_when_all_nodes_start_again() {
+    let network = MemoryNetwork::new();
+    let [(a, on_a, disk_a), (b, _on_b, disk_b)] = pair(&network).await;
+    let worker = on_a.register("x", Large::default()).on(a.id()).await.expect("free");
+    worker.call(Grow(3 << 20)).await.expect("it runs");
+    worker.call(Save(1)).await.expect("it is durable");
+    let expected = worker.call(Save(2)).await.expect("it is durable");
+    drop(worker);
+    for node in [a, b] {
+        node.leave().await.expect("it leaves");
+    }
+    drop(on_a);
+    let network = MemoryNetwork::new();
+    let (_a, on_a) = start(&network, "a", disk_a.next_life()).await;
+    let (_b, _on_b) = start(&network, "b", disk_b.next_life()).await;
+    let worker = eventually("its name", || async { on_a.whereis_name::<Large>("x") }).await;
+    assert_eq!(sum(&worker).await, expected);
+}

@@ -1,0 +1,36 @@
+//! What is so of messages to workers that move, in one thread: that is where a fault is planted.
+
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm_tests::eventually;
+
+use crate::lanes::Law;
+use crate::load::{self, Load};
+
+/// All laws.
+pub(super) const LAWS: &[(&str, Law)] =
+    &[("messages are handled once and in order", messages_are_handled_once_and_in_order)];
+
+const LOAD: Load = Load { messages: 2_000, moves: 60, workers: 4, senders: 3, together: 4 };
+
+fn messages_are_handled_once_and_in_order() -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let (network, mut nodes) = (MemoryNetwork::new(), Vec::new());
+        for id in ["a", "b", "c"] {
+            let node =
+                Node::builder(id).in_memory().memory_network(&network).start().await.map_err(|e| e.to_string())?;
+            let sworm = node.sworm("s").await.map_err(|e| e.to_string())?;
+            nodes.push((node, sworm));
+        }
+        for (_, sworm) in &nodes {
+            eventually("the others", || async { (sworm.nodes().len() == nodes.len()).then_some(()) }).await;
+        }
+        load::run(&nodes, LOAD).await.map(drop)
+    })
+}
+
+#[test]
+fn it_is_so_where_no_fault_is_planted() {
+    messages_are_handled_once_and_in_order().expect("no fault is planted");
+}
