@@ -48,6 +48,8 @@ pub struct Core {
     pub(super) lacks: bool,
     pub(super) beat_counter: u64,
     pub(super) beat_due_ms: u64,
+    /// When the last tick was.
+    ticked_ms: u64,
     pub(super) beaten_ms: u64,
     pub(super) tidied: u64,
     pub(super) tidy_again_ms: u64,
@@ -142,6 +144,7 @@ impl Core {
             // Of one incarnation only newer ones count: a sworm that is opened anew goes on above those of before.
             beat_counter: now.mono_ms,
             beat_due_ms: 0,
+            ticked_ms: now.mono_ms,
             beaten_ms: 0,
             tidied: 0,
             tidy_again_ms: 0,
@@ -295,9 +298,10 @@ impl Core {
         format!("local {:?}, stored {:?}", self.local.get(name), self.stored.get(name))
     }
 
-    /// When the next tick is useful, in `mono_ms`.
+    /// When the next tick is useful, in `mono_ms`. Nothing else that comes meanwhile puts it off: else a node to which something
+    /// comes all the time would never look at what depends on time alone.
     pub fn next_tick_ms(&self) -> u64 {
-        self.beat_due_ms.min(self.now.mono_ms + TICK_MS)
+        self.beat_due_ms.min(self.ticked_ms + TICK_MS)
     }
 
     /// Everything that depends on what the directory says of a name.
@@ -425,6 +429,7 @@ impl Core {
     }
 
     fn tick(&mut self) {
+        self.ticked_ms = self.now.mono_ms;
         self.tick_members();
         self.tick_majority();
         self.tick_transfers();
@@ -455,3 +460,45 @@ fn remembered(me: &NodeId, lanes: &BTreeMap<LaneId, super::lane::Lane>) -> Optio
 const LAZY_SYNC_MS: u64 = 1_000;
 /// The longest time between two ticks.
 pub const TICK_MS: u64 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::Incarnation;
+
+    #[test]
+    fn what_comes_all_the_time_puts_no_tick_off() {
+        let me = Peer { node: NodeId::new("a").expect("valid"), incarnation: Incarnation(1) };
+        let config = Config {
+            sworm: "s".into(),
+            me,
+            agreed: "same".into(),
+            hosts: BTreeMap::new(),
+            interval_ms: 200,
+            grace_ms: 5_000,
+            recover_wait_ms: 0,
+            state_wait_ms: None,
+            patient: BTreeSet::new(),
+            ack_in_memory: false,
+            part_bytes: crate::core::transfer::PART_BYTES,
+            chunk_bytes: crate::core::chunks::CHUNK_BYTES,
+            restart: BTreeMap::new(),
+            strategies: Default::default(),
+            profile: Default::default(),
+            rebalance: Default::default(),
+            majority: None,
+        };
+        let now = |mono_ms| Now { mono_ms, unix_ms: 1_700_000_000_000, random: 7 };
+        let mut core = Core::new(config, Recovered::default(), now(0));
+        let mut number = 0;
+        // Something comes each 20 ms; ticks come when it says so.
+        for mono_ms in (0..1_000).step_by(20) {
+            let due = core.next_tick_ms() <= mono_ms;
+            core.handle(now(mono_ms), if due { Input::Tick } else { Input::Durable(number) });
+            core.flush(now(mono_ms));
+            number += 1;
+            assert!(core.next_tick_ms() <= core.ticked_ms + TICK_MS);
+            assert!(core.ticked_ms + 2 * TICK_MS > mono_ms, "no tick since {} at {mono_ms}", core.ticked_ms);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Runs one core: feeds it what happens, and performs what it decides.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -51,14 +52,16 @@ impl Driver {
             let mut input = tokio::select! {
                 _ = stopped.wait_for(Life::is_over) => break,
                 () = self.shared.closing.notified() => break,
-                input = self.inputs.recv() => input,
+                // A tick that is due waits for nothing that is there to be read.
+                () = ready(()), if tick.is_zero() => Some(Input::Tick),
+                input = self.inputs.recv(), if !tick.is_zero() => input,
                 Some(look) = self.looks.recv() => {
                     self.shared.at_work.store(true, Relaxed);
                     look(&mut self.core);
                     self.shared.at_work.store(false, Relaxed);
                     continue;
                 }
-                () = sleep(tick) => Some(Input::Tick),
+                () = sleep(tick), if !tick.is_zero() => Some(Input::Tick),
             };
             self.shared.at_work.store(true, Relaxed);
             let now = self.now();
