@@ -490,13 +490,11 @@ mod tests {
         };
         let now = |mono_ms| Now { mono_ms, unix_ms: 1_700_000_000_000, random: 7 };
         let mut core = Core::new(config, Recovered::default(), now(0));
-        let mut number = 0;
         // Something comes each 20 ms; ticks come when it says so.
-        for mono_ms in (0..1_000).step_by(20) {
+        for (number, mono_ms) in (0..).zip((0..1_000).step_by(20)) {
             let due = core.next_tick_ms() <= mono_ms;
             core.handle(now(mono_ms), if due { Input::Tick } else { Input::Durable(number) });
             core.flush(now(mono_ms));
-            number += 1;
             assert!(core.next_tick_ms() <= core.ticked_ms + TICK_MS);
             assert!(core.ticked_ms + 2 * TICK_MS > mono_ms, "no tick since {} at {mono_ms}", core.ticked_ms);
         }
