@@ -25,6 +25,7 @@ pub struct Cluster {
     majority: Option<Majority>,
     balance: Option<Balance>,
     store_kind: String,
+    recover_wait_ms: Option<u64>,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
@@ -44,9 +45,17 @@ impl Cluster {
             majority: None,
             balance: None,
             store_kind: std::env::var("SWORM_TEST_STORE").unwrap_or_else(|_| "sled".into()),
+            recover_wait_ms: None,
             directory,
             nodes: BTreeMap::new(),
         }
+    }
+
+    /// From now on nodes that start wait a minute for those that were there before: where all of them come, but on a busy
+    /// machine not soon.
+    pub fn patient(mut self) -> Self {
+        self.recover_wait_ms = Some(60_000);
+        self
     }
 
     /// From now on nodes do not find each other by being on one machine.
@@ -140,6 +149,7 @@ impl Cluster {
             client: false,
             advertise: Vec::new(),
             zenoh: None,
+            recover_wait_ms: self.recover_wait_ms,
         }
     }
 

@@ -71,6 +71,8 @@ pub struct NodeSpec {
     pub advertise: Vec<String>,
     /// A zenoh configuration.
     pub zenoh: Option<String>,
+    /// How long it waits for those that were there before, if that is said.
+    pub recover_wait_ms: Option<u64>,
 }
 
 /// How a sworm in mode "majority" is opened.

@@ -195,6 +195,9 @@ impl<T: Typed> Server<T> {
         if spec.client {
             builder = builder.client();
         }
+        if let Some(limit) = spec.recover_wait_ms {
+            builder = builder.recover_wait(Duration::from_millis(limit));
+        }
         let node = builder.start().await.map_err(failure)?;
         let started = Started { endpoints: node.endpoints(), incarnation: node.incarnation() };
         self.node.set(node).expect("a process has one node");

@@ -295,6 +295,7 @@ impl NodeBuilder {
             membership,
             clock,
         ));
+        network.transport.shortcut(network::shortcut(&shared));
         shared.set_transport(network.transport);
         say_what_is_linked(&shared, &stores);
         tokio::spawn(network::run(shared.clone(), remembered, events));

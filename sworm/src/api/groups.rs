@@ -241,6 +241,7 @@ impl<'a, M: Message> Batches<'a, M> {
         for (host, mut workers) in self.of {
             while !workers.is_empty() {
                 let rest = workers.split_off(fitting(&workers));
+                let count = workers.len();
                 let calls = Calls {
                     sworm: shared.hash,
                     from: shared.node.me.clone(),
@@ -253,6 +254,9 @@ impl<'a, M: Message> Batches<'a, M> {
                     .encode()
                     .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
                 shared.node.send(&host, Class::Important, frame);
+                if self.cast {
+                    shared.node.calls.has_sent(&host, count);
+                }
             }
         }
         Ok(())

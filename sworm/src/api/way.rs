@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Sworm;
+use crate::codec::CodecError;
 use crate::core::Entry;
 use crate::core::cell::NameState;
 use crate::core::ids::{Epoch, Peer};
@@ -115,7 +116,7 @@ impl<'a> Way<'a> {
                 Found::There(Stay { host, .. }) => {
                     let payload = letter.encoded()?;
                     let waiting = self.sworm.shared.node.calls.wait(&host);
-                    self.send::<M>(&host, waiting.number, payload.clone(), false)?;
+                    self.send::<M>(&host, waiting.number, payload.clone(), Some(waiting.alone))?;
                     letter = Letter::Encoded(payload);
                     let replied = self.reply::<M>(&host, waiting).await;
                     let is_full = match replied {
@@ -154,7 +155,9 @@ impl<'a> Way<'a> {
                 },
                 Found::There(Stay { host, .. }) => {
                     let number = self.sworm.shared.node.calls.number();
-                    return self.send::<M>(&host, number, letter.encoded()?, true);
+                    self.send::<M>(&host, number, letter.encoded()?, None)?;
+                    self.sworm.shared.node.calls.has_sent(&host, 1);
+                    return Ok(());
                 }
             }
             self.pause().await?;
@@ -334,26 +337,34 @@ impl<'a> Way<'a> {
         }
     }
 
-    fn send<M: Message>(&self, host: &Peer, number: u64, payload: Bytes, cast: bool) -> Result<(), CallError> {
-        let shared = &self.sworm.shared;
+    /// Sends a call, which may be the only thing on its way there, or a cast.
+    fn send<M: Message>(
+        &self,
+        host: &Peer,
+        number: u64,
+        payload: Bytes,
+        call_alone: Option<bool>,
+    ) -> Result<(), CallError> {
+        let (shared, alone) = (&self.sworm.shared, call_alone == Some(true));
         let call = Call {
             sworm: shared.hash,
             from: shared.node.me.clone(),
             number,
             name: self.name.clone(),
             message: M::ID.into(),
-            cast,
+            cast: call_alone.is_none(),
             hops: 0,
             seen: None,
+            alone,
             payload,
         };
-        self.send_call(host, call)
-    }
-
-    fn send_call(&self, host: &Peer, call: Call) -> Result<(), CallError> {
-        let what = call.message.to_string();
-        let frame = Frame::Call(call).encode().map_err(|e| CallError::Undecodable { what, why: e.to_string() })?;
-        self.sworm.shared.node.send(host, Class::Important, frame);
+        let undecodable = |e: CodecError| CallError::Undecodable { what: M::ID.into(), why: e.to_string() };
+        let frame = Frame::Call(call).encode().map_err(undecodable)?;
+        if alone {
+            shared.node.send_alone(host, frame);
+        } else {
+            shared.node.send(host, Class::Important, frame);
+        }
         Ok(())
     }
 }

@@ -46,6 +46,8 @@ struct Cell<T> {
     seq: u64,
     /// The fact; `None` says that there is none any more.
     value: Option<T>,
+    /// Its part of the fingerprint, kept since it takes long to make; 0 of a tombstone.
+    hash: u64,
 }
 
 /// So many changes are found without looking at every cell: what many inputs at once lead to, and what a peer may lack.
@@ -235,15 +237,16 @@ impl Lane {
     fn set(&mut self, key: Key, seq: u64, value: Option<Value>) {
         // What does not fit its key is nothing.
         let value = value.filter(|value| matches!(key, Key::Name(_)) == matches!(value, Value::Name(_)));
+        let hash = value.as_ref().map_or(0, |value| cell_hash(&key, seq, value));
         if let Some(value) = &value {
-            self.fingerprint ^= cell_hash(&key, seq, value);
             self.live += 1;
             self.claims += u64::from(is_claim(value));
         }
-        if let Some((old_seq, old)) = self.replace(&key, seq, value) {
-            self.recent.remove(&old_seq);
-            if let Some(old) = &old {
-                self.fingerprint ^= cell_hash(&key, old_seq, old);
+        self.fingerprint ^= hash;
+        if let Some(old) = self.replace(&key, Cell { seq, value, hash }) {
+            self.recent.remove(&old.seq);
+            self.fingerprint ^= old.hash;
+            if let Some(old) = &old.value {
                 self.live -= 1;
                 self.claims -= u64::from(is_claim(old));
             }
@@ -259,21 +262,15 @@ impl Lane {
     }
 
     /// Puts a cell in its place, and gives the one that was there.
-    fn replace(&mut self, key: &Key, seq: u64, value: Option<Value>) -> Option<(u64, Option<Value>)> {
-        match (key, value) {
-            (Key::Name(name), value) => {
-                let value = match value {
-                    Some(Value::Name(cell)) => Some(cell),
-                    _ => None,
-                };
-                let old = self.names.insert(name.clone(), Cell { seq, value })?;
-                Some((old.seq, old.value.map(Value::Name)))
-            }
-            (key, value) => {
-                let old = self.facts.insert(key.clone(), Cell { seq, value })?;
-                Some((old.seq, old.value))
-            }
-        }
+    fn replace(&mut self, key: &Key, cell: Cell<Value>) -> Option<Cell<Value>> {
+        let Key::Name(name) = key else { return self.facts.insert(key.clone(), cell) };
+        let Cell { seq, value, hash } = cell;
+        let value = match value {
+            Some(Value::Name(cell)) => Some(cell),
+            _ => None,
+        };
+        let old = self.names.insert(name.clone(), Cell { seq, value, hash })?;
+        Some(Cell { seq: old.seq, value: old.value.map(Value::Name), hash: old.hash })
     }
 }
 

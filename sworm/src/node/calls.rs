@@ -1,8 +1,8 @@
-//! Calls of this node that wait for a reply of another one.
+//! Calls of this node that wait for a reply of another one, and whether a call is the only thing on its way there.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -14,19 +14,49 @@ use crate::error::CallError;
 #[derive(Default)]
 pub(crate) struct Calls {
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, (Peer, oneshot::Sender<Replied>)>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<u64, Call>,
+    ways: HashMap<Peer, OnTheWay>,
+}
+
+struct Call {
+    to: Peer,
+    reply: oneshot::Sender<Replied>,
+    /// How many messages without a reply had gone there before: when this one is answered they have arrived, too.
+    after: u64,
+}
+
+/// What went from this node to workers of another one, as far as it is not known to have arrived.
+#[derive(Default)]
+struct OnTheWay {
+    calls: usize,
+    /// How many messages went there that have no reply, or whose reply nobody waits for any more; and how many of them have
+    /// arrived.
+    unanswered: u64,
+    arrived: u64,
 }
 
 /// A call that waits; dropping it forgets the call.
 pub(crate) struct Waiting<'a> {
     calls: &'a Calls,
     pub(crate) number: u64,
+    /// Whether everything that went to workers of that node before has arrived there.
+    pub(crate) alone: bool,
     pub(crate) reply: oneshot::Receiver<Replied>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.calls.lock().remove(&self.number);
+        let mut state = self.calls.lock();
+        if let Some(Call { to, .. }) = state.waiting.remove(&self.number) {
+            let way = state.way(&to);
+            way.calls -= 1;
+            way.unanswered += 1;
+        }
     }
 }
 
@@ -36,34 +66,106 @@ impl Calls {
         self.next.fetch_add(1, Relaxed)
     }
 
-    /// Waits for a reply of that node.
+    /// Waits for a reply of that node, to what is sent afterwards.
     pub(crate) fn wait(&self, to: &Peer) -> Waiting<'_> {
         let number = self.number();
         let (sender, reply) = oneshot::channel();
-        self.lock().insert(number, (to.clone(), sender));
-        Waiting { calls: self, number, reply }
+        let mut state = self.lock();
+        let way = state.way(to);
+        let alone = way.calls == 0 && way.unanswered == way.arrived;
+        way.calls += 1;
+        let call = Call { to: to.clone(), reply: sender, after: way.unanswered };
+        state.waiting.insert(number, call);
+        Waiting { calls: self, number, alone, reply }
+    }
+
+    /// Messages that nobody answers have been sent to workers of that node.
+    pub(crate) fn has_sent(&self, to: &Peer, messages: usize) {
+        self.lock().way(to).unanswered += messages as u64;
     }
 
     /// A reply has come.
     pub(crate) fn replied(&self, number: u64, replied: Replied) {
-        if let Some((_, sender)) = self.lock().remove(&number) {
-            let _ = sender.send(replied);
-        }
+        let mut state = self.lock();
+        let Some(Call { to, reply, after }) = state.waiting.remove(&number) else { return };
+        let way = state.way(&to);
+        way.calls -= 1;
+        way.arrived = way.arrived.max(after);
+        drop(state);
+        let _ = reply.send(replied);
     }
 
     /// A node is gone: what it was sent has an unknown outcome.
     pub(crate) fn gone(&self, peer: &Peer) {
-        for (_, (_, sender)) in self.lock().extract_if(|_, (to, _)| to == peer) {
-            let _ = sender.send(Replied::Failed(CallError::NodeDown));
+        let mut state = self.lock();
+        state.ways.remove(peer);
+        for (_, call) in state.waiting.extract_if(|_, call| call.to == *peer) {
+            let _ = call.reply.send(Replied::Failed(CallError::NodeDown));
         }
     }
 
     /// This node has stopped: nobody brings replies any more.
     pub(crate) fn stopped(&self) {
-        self.lock().clear();
+        *self.lock() = State::default();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (Peer, oneshot::Sender<Replied>)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn way(&mut self, to: &Peer) -> &mut OnTheWay {
+        if !self.ways.contains_key(to) {
+            self.ways.insert(to.clone(), OnTheWay::default());
+        }
+        self.ways.get_mut(to).expect("it was put in")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::{Incarnation, NodeId};
+
+    fn peer(id: &str) -> Peer {
+        Peer { node: NodeId::new(id).expect("valid"), incarnation: Incarnation(1) }
+    }
+
+    #[test]
+    fn a_call_is_alone_when_all_that_went_to_its_node_before_has_arrived() {
+        let (calls, a, b) = (Calls::default(), peer("a"), peer("b"));
+        let first = calls.wait(&a);
+        assert!(first.alone);
+        assert!(!calls.wait(&a).alone, "there is another call"); // and nobody waits for this one
+        assert!(calls.wait(&b).alone, "that is another node");
+        calls.replied(first.number, Replied::NotHere);
+        drop(first);
+        let second = calls.wait(&a);
+        assert!(!second.alone, "one that nobody waits for came after the first");
+        calls.replied(second.number, Replied::NotHere);
+        drop(second);
+        let third = calls.wait(&a);
+        assert!(third.alone, "its reply says that the others have arrived");
+        calls.has_sent(&a, 2);
+        calls.replied(third.number, Replied::NotHere);
+        drop(third);
+        let fourth = calls.wait(&a);
+        assert!(!fourth.alone, "the third was sent before these two");
+        calls.replied(fourth.number, Replied::NotHere);
+        drop(fourth);
+        assert!(calls.wait(&a).alone);
+        calls.gone(&a);
+        assert!(calls.wait(&a).alone, "what went to a node that is gone is gone");
+    }
+
+    #[test]
+    fn whoever_waits_is_told_when_the_node_is_gone_or_this_one_has_stopped() {
+        let calls = Calls::default();
+        let (mut to_a, mut to_b) = (calls.wait(&peer("a")), calls.wait(&peer("b")));
+        calls.gone(&peer("a"));
+        assert!(matches!(to_a.reply.try_recv(), Ok(Replied::Failed(CallError::NodeDown))));
+        calls.stopped();
+        assert!(to_b.reply.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
     }
 }

@@ -153,9 +153,13 @@ impl Driver {
             }
         }
         let ticket = self.disk.write()?;
-        for number in syncs {
-            // The task that syncs ends only with this one.
-            let _ = self.syncs.send((number, ticket));
+        if let Some(number) = syncs.last().copied() {
+            if self.shared.node.store.is_volatile() {
+                self.shared.input(Input::Durable(number)); // it is as durable as it will ever be
+            } else {
+                // The task that syncs ends only with this one.
+                let _ = self.syncs.send((number, ticket));
+            }
         }
         // Whoever waits for it finds all that came with it, and is told of nothing that was there before.
         if ready {

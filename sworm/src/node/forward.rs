@@ -325,8 +325,10 @@ impl SwormShared {
         let RemoteParcel { cast, hops, message, payload, .. } = parcel;
         // Under a number of its own: to a node that it comes to for the second time it is no repeat.
         let (from, number) = (self.node.me.clone(), self.node.calls.number());
-        let call = Call { sworm: self.hash, from, number, name: name.clone(), message, cast, hops, seen, payload };
+        let (sworm, name_of, alone) = (self.hash, name.clone(), false);
+        let call = Call { sworm, from, number, name: name_of, message, cast, hops, seen, alone, payload };
         self.send_call(&stay.host, call);
+        self.node.calls.has_sent(&stay.host, 1);
         self.rooms.passes_to(name, stay);
     }
 
@@ -346,7 +348,7 @@ impl SwormShared {
     }
 
     fn answer_flush(&self, flush: &RemoteParcel) {
-        self.answer(&flush.from, flush.number, Replied::Done(Bytes::new()));
+        self.answer(&flush.from, flush.number, Replied::Done(Bytes::new()), false);
     }
 
     /// Waits until a node has passed on all casts for the worker that went there, for a while.
@@ -358,7 +360,8 @@ impl SwormShared {
         let (from, number) = (self.node.me.clone(), waiting.number);
         let payload = codec::encode(&(stay.since, stay.has_begun)).unwrap_or_default().into();
         let (name, message) = (name.clone(), FLUSH.into());
-        let call = Call { sworm: self.hash, from, number, name, message, cast: true, hops: 0, seen: None, payload };
+        let (sworm, seen, alone) = (self.hash, None, false);
+        let call = Call { sworm, from, number, name, message, cast: true, hops: 0, seen, alone, payload };
         self.send_call(&stay.host, call);
         let _ = timeout(SETTLE_WAIT, &mut waiting.reply).await;
     }

@@ -72,6 +72,9 @@ pub struct Call {
     /// The epoch of the name that was known to whoever sent it on.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Epoch>,
+    /// Whether nothing else of the sender's is on its way to workers of the receiver: all that was answered has come back.
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
     /// The message.
     #[serde(rename = "p")]
     pub payload: Bytes,
@@ -106,7 +109,7 @@ impl Calls {
         let Self { sworm, from, workers, message, cast, payload } = self;
         workers.into_iter().map(move |(name, number)| {
             let (from, message, payload) = (from.clone(), message.clone(), payload.clone());
-            Call { sworm, from, number, name, message, cast, hops: 0, seen: None, payload }
+            Call { sworm, from, number, name, message, cast, hops: 0, seen: None, alone: false, payload }
         })
     }
 }
@@ -148,6 +151,12 @@ impl Frame {
         Ok(bytes.into())
     }
 
+    /// Whether these are the first bytes of a message for workers, or of the answer to one: of those only the tag is looked at.
+    pub(crate) fn is_of_calls(bytes: &[u8]) -> bool {
+        // A map with one key, which is one letter.
+        matches!(bytes, [0xa1, 0x61, b'c' | b'g' | b'r', ..])
+    }
+
     /// Takes a frame in, unless a single bit of it is not as it was sent.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let (frame, checksum) = bytes.split_last_chunk::<8>().ok_or_else(|| CodecError::new("too short"))?;
@@ -161,6 +170,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::{Incarnation, NodeId};
     use proptest::prelude::*;
 
     proptest! {
@@ -186,6 +196,30 @@ mod tests {
             bytes[at] = byte;
             let _ = codec::decode::<Frame>(&bytes);
         }
+    }
+
+    #[test]
+    fn messages_for_workers_and_their_answers_are_told_from_all_else_by_their_first_bytes() {
+        let peer = Peer { node: NodeId::new("a").expect("valid"), incarnation: Incarnation(1) };
+        let (from, name, message, payload) = (peer.clone(), "x".into(), "m".into(), Bytes::new());
+        let call =
+            Call { sworm: 1, from, number: 7, name, message, cast: false, hops: 0, seen: None, alone: false, payload };
+        let Call { from, message, payload, .. } = call.clone();
+        let calls = Calls { sworm: 1, from, workers: vec![("x".into(), 7)], message, cast: true, payload };
+        let relay = Relay { to: peer.clone(), droppable: true, frame: Bytes::new() };
+        for (frame, expected) in [
+            (Frame::Call(call), true),
+            (Frame::Calls(calls), true),
+            (Frame::Reply(7, Replied::NotHere), true),
+            (Frame::Goodbye(peer.clone()), false),
+            (Frame::Core(1, peer.clone(), Box::new(Message::NotOpen)), false),
+            (Frame::AskAbout(peer.clone(), Vec::new()), false),
+            (Frame::Tell(peer, Vec::new()), false),
+            (Frame::Relay(relay), false),
+        ] {
+            assert_eq!(Frame::is_of_calls(&frame.encode().expect("encodes")), expected, "{frame:?}");
+        }
+        assert!(!Frame::is_of_calls(&[]) && !Frame::is_of_calls(&[0xa1, 0x61]));
     }
 
     #[test]

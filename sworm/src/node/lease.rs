@@ -31,6 +31,11 @@ impl Lease {
         self.until_ms.store(until_ms, SeqCst);
     }
 
+    /// Whether it is that of mode "available": then nobody need look at the time.
+    pub(crate) fn is_for_ever(&self) -> bool {
+        self.rules.is_none()
+    }
+
     /// Whether workers may go on now.
     pub(crate) fn is_valid(&self, now_ms: u64) -> bool {
         let until_ms = self.until_ms.load(SeqCst);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -14,7 +15,7 @@ use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
 use crate::core::membership::{Hello, Want};
 use crate::core::message::{Message, Phase};
-use crate::transport::{Class, Dialed, TransportEvent};
+use crate::transport::{Class, Dialed, Shortcut, TransportEvent};
 
 const TICK: Duration = Duration::from_millis(50);
 
@@ -74,6 +75,22 @@ pub(crate) async fn run(
     }
 }
 
+/// Gives messages to workers, and answers to callers, on the thread that brings them: all but what would have to wait for the
+/// task of [`run`], which a call would otherwise wait for twice.
+pub(crate) fn shortcut(node: &Arc<NodeShared>) -> Shortcut {
+    let (node, runtime) = (Arc::downgrade(node), Handle::current());
+    Box::new(move |bytes| {
+        if !Frame::is_of_calls(bytes) {
+            return false;
+        }
+        let Some(node) = node.upgrade() else { return false };
+        // What has to wait for its worker does so in a task.
+        let _entered = runtime.enter();
+        message(&node, bytes, &mut Vec::new());
+        true
+    })
+}
+
 /// Dials what this node looks for when it starts.
 pub(crate) fn dial_seeds(node: &Arc<NodeShared>, seeds: Vec<String>) {
     for endpoint in seeds {
@@ -129,6 +146,9 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
 /// Gives a message to its worker, unless it did so before.
 pub(super) fn deliver(node: &NodeShared, call: Call) {
     if node.repeats.is_first(&call.from, call.number) {
+        if call.alone {
+            node.repeats.came_alone(&call.from, call.number);
+        }
         return give(node, call);
     }
     tracing::debug!(name = &*call.name, from = %call.from, number = call.number, "a message came twice");

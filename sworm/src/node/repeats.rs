@@ -1,7 +1,7 @@
 //! Drops what the network brings twice: of each sender, the numbers that came last are known.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::core::ids::Peer;
 
@@ -29,6 +29,8 @@ struct Window {
     next: u64,
     /// The numbers below it that came, by their remainder.
     came: Vec<u64>,
+    /// The last one that came alone.
+    alone: Option<u64>,
 }
 
 impl Repeats {
@@ -37,7 +39,7 @@ impl Repeats {
         if number == u64::MAX {
             return false; // nobody counts that far
         }
-        let mut senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut senders = self.lock();
         senders.count += 1;
         let count = senders.count;
         if !senders.windows.contains_key(from) {
@@ -47,6 +49,22 @@ impl Repeats {
         let window = senders.windows.get_mut(from).expect("it was put in");
         window.heard = count;
         window.take(number)
+    }
+
+    /// A call has come alone: its sender has all replies to what it has sent before.
+    pub(crate) fn came_alone(&self, from: &Peer, number: u64) {
+        if let Some(window) = self.lock().windows.get_mut(from) {
+            window.alone = Some(number);
+        }
+    }
+
+    /// Whether it is the last that has come alone; then nothing else that was put at once is on its way back.
+    pub(crate) fn is_alone(&self, from: &Peer, number: u64) -> bool {
+        self.lock().windows.get(from).is_some_and(|window| window.alone == Some(number))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Senders> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,7 +80,7 @@ impl Senders {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { heard: 0, next: 0, came: vec![0; usize::try_from(WINDOW / 64).expect("small")] }
+        Self { heard: 0, next: 0, alone: None, came: vec![0; usize::try_from(WINDOW / 64).expect("small")] }
     }
 }
 

@@ -24,6 +24,19 @@ impl NodeShared {
         }
     }
 
+    /// Sends a frame to a node to which nothing else of that kind is on its way: at once, where the transport can. Otherwise the
+    /// same as [`send`](Self::send).
+    pub(crate) fn send_alone(&self, to: &Peer, frame: Bytes) {
+        if *to == self.me {
+            return self.take_back(&frame);
+        }
+        let is_direct = matches!(self.membership().route(to), Route::Direct);
+        match self.transport().filter(|_| is_direct).map(|transport| transport.send_now(to, &frame)) {
+            Some(true) => {}
+            Some(false) | None => self.send(to, Class::Important, frame),
+        }
+    }
+
     /// Whether that incarnation of a node takes part, as far as is known here.
     pub(crate) fn is_present(&self, peer: &Peer) -> bool {
         let present = |known: &Known| {

@@ -193,12 +193,12 @@ impl SwormShared {
 
     /// Whether the workers here may go on.
     pub(crate) fn may_go_on(&self) -> bool {
-        self.lease.is_valid(self.node.mono_ms())
+        self.lease.is_for_ever() || self.lease.is_valid(self.node.mono_ms())
     }
 
     /// Whether there was a majority and it is lost: nothing is sent from here until it is back.
     pub(crate) fn has_no_majority(&self) -> bool {
-        self.lease.is_lost(self.node.mono_ms())
+        !self.lease.is_for_ever() && self.lease.is_lost(self.node.mono_ms())
     }
 
     /// A worker whose task has not ended.
@@ -228,6 +228,7 @@ impl SwormShared {
             cast: call.cast,
             hops: call.hops,
             seen: call.seen,
+            alone: call.alone,
             message: call.message,
             payload: call.payload,
         };
@@ -267,12 +268,16 @@ impl SwormShared {
 
     pub(super) fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {
         if !parcel.cast {
-            self.answer(&parcel.from, parcel.number, replied);
+            // Anything else may be said on a thread of the transport, which must not put.
+            let by_worker = matches!(replied, Replied::Done(_));
+            let alone = by_worker && parcel.alone && self.node.repeats.is_alone(&parcel.from, parcel.number);
+            self.answer(&parcel.from, parcel.number, replied, alone);
         }
     }
 
-    pub(super) fn answer(&self, to: &Peer, number: u64, replied: Replied) {
+    pub(super) fn answer(&self, to: &Peer, number: u64, replied: Replied, alone: bool) {
         match Frame::Reply(number, replied).encode() {
+            Ok(frame) if alone => self.node.send_alone(to, frame),
             Ok(frame) => self.node.send(to, Class::Important, frame),
             Err(error) => tracing::error!(%error, "a reply could not be encoded"),
         }

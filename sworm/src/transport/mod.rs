@@ -39,6 +39,14 @@ pub trait Transport: Send + Sync + 'static {
     /// order for as long as the link lives. A message to the sender itself is dropped.
     fn send(&self, to: &Peer, class: Class, message: Bytes);
 
+    /// Sends a small message to one node on the caller's thread, if that can be done without waiting; says whether it was
+    /// sent. It may overtake what was sent there before, and is for messages of which only one at a time is on its way there:
+    /// else it could have to wait after all.
+    fn send_now(&self, to: &Peer, message: &Bytes) -> bool {
+        let _ = (to, message);
+        false
+    }
+
     /// Sends a message to all other nodes of the cluster, as `send` does.
     fn broadcast(&self, class: Class, message: Bytes);
 
@@ -56,6 +64,12 @@ pub trait Transport: Send + Sync + 'static {
         let _ = bytes;
     }
 
+    /// Offers a way in that is shorter than the events. A transport that uses it asks it first about each message, on the
+    /// thread that brings it; one that does not use it reports every message as an event.
+    fn shortcut(&self, shortcut: Shortcut) {
+        drop(shortcut);
+    }
+
     /// Asks whether anything listens at an endpoint, within one second.
     async fn dial(&self, endpoint: &str) -> Dialed;
 
@@ -63,6 +77,10 @@ pub trait Transport: Send + Sync + 'static {
     /// links. Takes 3 s at most; messages sent afterwards are dropped. Dropping the transport instead sends nothing more.
     async fn close(&self);
 }
+
+/// Takes a message at once, or says that it is to be reported as an event. It never waits and runs no code of the library's
+/// users. What it takes may overtake what is reported before.
+pub type Shortcut = Box<dyn Fn(&Bytes) -> bool + Send + Sync>;
 
 /// What becomes of a message when a link is congested.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -33,6 +33,8 @@ pub(crate) struct RemoteParcel {
     pub(crate) hops: u8,
     /// The epoch of its name that was known to whoever sent it on.
     pub(crate) seen: Option<Epoch>,
+    /// Whether nothing else of its sender's was on its way here.
+    pub(crate) alone: bool,
     /// The message's id.
     pub(crate) message: Arc<str>,
     /// The message.

@@ -564,6 +564,7 @@ impl<W: Lifecycle> Task<W> {
             cast: true,
             hops: 0,
             seen: None,
+            alone: false,
             message: message.into(),
             payload: payload.into(),
         }

@@ -67,7 +67,7 @@ async fn a_killed_cluster_on_redb_comes_back_as_well() {
 }
 
 async fn comes_back_in_any_order(cluster: Cluster) -> Cluster {
-    let mut cluster = cluster.started(&["a", "b", "c"]).await;
+    let mut cluster = cluster.patient().started(&["a", "b", "c"]).await;
     let expected = filled(&cluster).await;
     for order in [["c", "a", "b"], ["b", "c", "a"]] {
         cluster.kill_all().await;
@@ -117,7 +117,7 @@ async fn survives_the_end(cluster: Cluster) -> Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_was_left_node_by_node_comes_back_with_the_state_of_the_last_handoff() {
-    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let mut cluster = Cluster::new(program!()).patient().started(&["a", "b", "c"]).await;
     let mut expected = filled(&cluster).await;
     for (_, kept) in &mut expected {
         *kept += 10_000; // nothing is lost by leaving

@@ -361,6 +361,7 @@ impl Gen {
                 cast: self.0.bool(),
                 hops: self.0.u8(..),
                 seen: self.0.bool().then(|| self.epoch()),
+                alone: self.0.bool(),
                 payload: self.bytes(),
             }),
             3 => {

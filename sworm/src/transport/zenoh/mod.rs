@@ -5,6 +5,7 @@ mod endpoint;
 mod keys;
 mod packet;
 mod probe;
+mod puts;
 mod queue;
 mod receiver;
 mod reopen;
@@ -35,7 +36,7 @@ use self::receiver::Receiver;
 use self::reopen::Reopening;
 use self::sender::Sender;
 use self::signs::Signs;
-use super::{Class, Dialed, Transport, TransportError, TransportEvent};
+use super::{Class, Dialed, Shortcut, Transport, TransportError, TransportEvent};
 use crate::core::ids::Peer;
 
 /// How long an endpoint may be silent before the log says so: nodes of a cluster start one after another.
@@ -146,6 +147,10 @@ impl Transport for ZenohTransport {
         self.queue.send(Some(to.clone()), class, message);
     }
 
+    fn send_now(&self, to: &Peer, message: &Bytes) -> bool {
+        self.queue.shared.puts.put_now(to, message, &self.queue.shared.counters)
+    }
+
     fn broadcast(&self, class: Class, message: Bytes) {
         self.queue.send(None, class, message);
     }
@@ -160,6 +165,11 @@ impl Transport for ZenohTransport {
 
     fn was_read(&self, bytes: usize) {
         self.queue.shared.was_read(bytes);
+    }
+
+    fn shortcut(&self, shortcut: Shortcut) {
+        // Whoever comes second is not the node that this was opened for.
+        let _ = self.queue.shared.shortcut.set(shortcut);
     }
 
     async fn dial(&self, endpoint: &str) -> Dialed {

@@ -56,6 +56,13 @@ impl Packer {
 }
 
 impl Packet {
+    /// A packet of one message.
+    pub(super) fn of_one(message: &[u8]) -> Vec<u8> {
+        let mut packet = Self { to: None, class: Class::Important, payload: vec![VERSION] };
+        packet.add(Class::Important, message);
+        packet.payload
+    }
+
     fn takes(&self, message: &[u8]) -> bool {
         self.payload.len() + LENGTH_BYTES + message.len() <= PACKET_BYTES
     }

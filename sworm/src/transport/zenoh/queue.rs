@@ -1,16 +1,17 @@
 //! The queue in front of the thread that sends: without bound in messages, bounded in bytes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use zenoh::query::Query;
 
+use super::puts::Puts;
 use crate::core::ids::Peer;
-use crate::transport::{Class, MAX_MESSAGE_BYTES};
+use crate::transport::{Class, MAX_MESSAGE_BYTES, Shortcut};
 
 /// Beyond so many queued bytes droppable messages are dropped, beyond twice as many important ones too.
 const QUEUE_BYTES: usize = 256 << 20;
@@ -51,6 +52,10 @@ pub(super) struct Shared {
     /// The thread discards what is still queued.
     pub(super) abandoned: AtomicBool,
     pub(super) counters: Counters,
+    /// How messages leave.
+    pub(super) puts: Puts,
+    /// Who is asked first about what comes in.
+    pub(super) shortcut: OnceLock<Shortcut>,
     /// Where the members of the cluster listen, one a line, for those who ask before they join.
     pub(super) known: std::sync::Mutex<String>,
     warned: std::sync::Mutex<Option<Instant>>,
@@ -64,6 +69,8 @@ impl Default for Shared {
             unread_limit: AtomicUsize::new(UNREAD_BYTES),
             abandoned: AtomicBool::new(false),
             counters: Counters::default(),
+            puts: Puts::default(),
+            shortcut: OnceLock::new(),
             known: Default::default(),
             warned: Default::default(),
         }
@@ -123,6 +130,11 @@ impl Shared {
         if self.is_to_be_said() {
             tracing::warn!(dropped, "messages are dropped: the links to the other nodes do not take them fast enough");
         }
+    }
+
+    /// Whether a message that has come in needs no event.
+    pub(super) fn is_taken(&self, message: &Bytes) -> bool {
+        self.shortcut.get().is_some_and(|take| take(message))
     }
 
     /// A message has come in. Whether there is room for it.

@@ -1,4 +1,5 @@
-//! What comes in: callbacks that only pass on, since a thread of zenoh's runs them and holds up a link meanwhile.
+//! What comes in: callbacks that only pass on, to workers' mailboxes or to the node, since a thread of zenoh's runs them and
+//! holds up a link meanwhile.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -104,7 +105,7 @@ fn receive(queue: &Queue, events: &UnboundedSender<TransportEvent>, sample: &Sam
     match packet::split(packet) {
         // Once the node has stopped listening nothing needs to arrive any more.
         Some(messages) => messages
-            .filter(|message| queue.shared.has_come(message))
+            .filter(|message| !queue.shared.is_taken(message) && queue.shared.has_come(message))
             .for_each(|message| _ = events.send(TransportEvent::Message(message))),
         None => {
             queue.shared.counters.packets_malformed.fetch_add(1, Relaxed);

@@ -54,6 +54,11 @@ impl Reopening {
         Self { runtime, config, stood_still, looked: Instant::now(), reopened: None }
     }
 
+    /// Whether messages of each priority have a queue of their own.
+    pub(super) fn has_priorities(&self) -> bool {
+        self.config.get_json("transport/unicast/qos/enabled").is_ok_and(|enabled| enabled == "true")
+    }
+
     /// How long until the next look.
     pub(super) fn until_look(&self) -> Duration {
         LOOK_EVERY.saturating_sub(self.looked.elapsed())

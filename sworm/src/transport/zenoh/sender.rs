@@ -1,6 +1,5 @@
-//! The one thread that puts: a worker's task or a thread of zenoh's must never wait for a congested link.
+//! The thread that puts what is queued: a worker's task or a thread of zenoh's must never wait for a congested link.
 
-use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -34,14 +33,13 @@ pub(super) struct Sender {
     open: Open,
     reopening: Reopening,
     broadcast: KeyExpr<'static>,
-    /// Keys that zenoh knows by a number: a put by such a key is cheaper.
-    direct: HashMap<Peer, KeyExpr<'static>>,
 }
 
 impl Sender {
     pub(super) fn new(receiver: Receiver, open: Open, reopening: Reopening) -> Self {
         let broadcast = numbered(&open.session, receiver.keys.broadcast());
-        Self { receiver, packer: Packer::default(), open, reopening, broadcast, direct: HashMap::new() }
+        receiver.queue.shared.puts.begin(open.session.clone(), reopening.has_priorities());
+        Self { receiver, packer: Packer::default(), open, reopening, broadcast }
     }
 
     /// Works until it is told to end, or nobody is left to tell it.
@@ -90,6 +88,7 @@ impl Sender {
 
     /// The same with another session. Everything that was taken out of the queue has been put.
     fn reopen(self, why: &Why) -> Option<Self> {
+        self.shared().puts.end();
         let Self { receiver, open, mut reopening, .. } = self;
         let open = reopening.reopen(open, &receiver, why)?;
         Some(Self::new(receiver, open, reopening))
@@ -97,6 +96,7 @@ impl Sender {
 
     /// Says that this node is gone, then closes all links.
     fn end(self) {
+        self.shared().puts.end();
         self.open.say_that_it_ends(&self.receiver, Sign::Ends).close();
     }
 
@@ -112,14 +112,13 @@ impl Sender {
         }
     }
 
-    fn put(&mut self, packet: Packet) {
+    fn put(&self, packet: Packet) {
         let Open { session, .. } = &self.open;
         let key = match packet.to {
-            None => &self.broadcast,
-            Some(peer) => {
-                self.direct.entry(peer).or_insert_with_key(|peer| numbered(session, self.receiver.keys.direct(peer)))
-            }
+            None => Some(self.broadcast.clone()),
+            Some(peer) => self.shared().puts.key(&peer, || numbered(session, self.receiver.keys.direct(&peer))),
         };
+        let Some(key) = key else { return };
         let congestion = match packet.class {
             Class::Droppable => CongestionControl::Drop,
             Class::Important => CongestionControl::Block,
@@ -134,7 +133,7 @@ impl Sender {
     fn forget(&mut self, peer: &Peer) {
         // What is still to be sent to it would only declare the key again.
         self.put_all();
-        if let Some(key) = self.direct.remove(peer)
+        if let Some(key) = self.shared().puts.forget(peer)
             && let Err(error) = self.open.session.undeclare(key).wait()
         {
             tracing::debug!(%error, "a key could not be undeclared");
