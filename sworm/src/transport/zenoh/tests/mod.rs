@@ -1,5 +1,6 @@
 //! The laws of the transport, between sessions on the loopback interface.
 
+mod at_once;
 mod half_open;
 mod links;
 mod messages;
