@@ -177,16 +177,25 @@ impl<'a> Way<'a> {
                 Turn::Now(sent) => return Ok((found, Some(sent))),
                 Turn::Behind(turn) => {
                     if timeout_at(self.deadline, turn).await.is_err() {
-                        return Err(CallError::NotSent { after: self.limit });
+                        return Err(self.not_sent());
                     }
                 }
-                Turn::Unsettled(turn) => {
-                    if timeout_at(self.deadline.min(Instant::now() + SETTLE_WAIT), turn).await.is_err() {
+                // Whose own time is over goes away; what keeps the others waiting is for all of them.
+                Turn::Unsettled(turn, since) => {
+                    let until = Instant::from_std(since) + SETTLE_WAIT;
+                    if timeout_at(self.deadline.min(until), turn).await.is_err() {
+                        if self.deadline < until {
+                            return Err(self.not_sent());
+                        }
                         shared.order.give_up(self.name);
                     }
                 }
-                Turn::Flush(stay) => {
-                    let _ = timeout_at(self.deadline, shared.flush(self.name, &stay)).await;
+                Turn::Flush(stay, since) => {
+                    let until = Instant::from_std(since) + SETTLE_WAIT;
+                    let flush = timeout_at(self.deadline.min(until), shared.flush(self.name, &stay));
+                    if flush.await.is_err() && self.deadline < until {
+                        return Err(self.not_sent());
+                    }
                     shared.order.flushed(self.name, &stay);
                 }
             }
@@ -225,7 +234,7 @@ impl<'a> Way<'a> {
                 Some(changed) => {
                     let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN * 10), changed).await;
                     if Instant::now() >= self.deadline {
-                        return Err(CallError::NotSent { after: self.limit });
+                        return Err(self.not_sent());
                     }
                 }
                 None => self.changed = Some(shared.index.changed(self.name)),
@@ -258,9 +267,13 @@ impl<'a> Way<'a> {
         let changed = self.sworm.shared.index.changed(self.name);
         let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN), changed).await;
         if Instant::now() >= self.deadline {
-            return Err(CallError::NotSent { after: self.limit });
+            return Err(self.not_sent());
         }
         Ok(())
+    }
+
+    fn not_sent(&self) -> CallError {
+        CallError::NotSent { after: self.limit }
     }
 
     /// Waits a moment after a full mailbox of another node has refused a message, which was not handled then.
@@ -386,3 +399,6 @@ async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, since: E
         Ok(Ok(LocalAnswer::Back(message, sent))) => Local::Back(Letter::Message(message), sent),
     }
 }
+
+#[cfg(test)]
+mod tests;
