@@ -141,7 +141,7 @@ impl<M: Message> ReplyTo<M> {
                 let result = reply
                     .to_bytes()
                     .map(Bytes::from)
-                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() });
+                    .map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() });
                 back.answer(result);
             }
         }

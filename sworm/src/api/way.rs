@@ -18,7 +18,6 @@ use crate::node::forward::SETTLE_WAIT;
 use crate::node::frame::{Call, Frame, Replied};
 use crate::node::order::{OnItsWay, Stay, Ticket, Turn};
 use crate::node::{MAX_PAYLOAD_BYTES, NodeShared, scope};
-use crate::transport::Class;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken};
 use crate::worker::{Message, Storable};
 
@@ -85,6 +84,8 @@ pub(super) struct Way<'a> {
     target: Option<&'a str>,
     limit: Duration,
     deadline: Instant,
+    /// Whether the node had stopped before.
+    came_late: bool,
     /// How long it waits for room the next time.
     room_again: Duration,
     changed: Option<oneshot::Receiver<()>>,
@@ -97,7 +98,8 @@ impl<'a> Way<'a> {
         // A limit beyond the clock's end is none.
         let deadline = now.checked_add(limit).unwrap_or(now + FOR_EVER);
         let ticket = sworm.shared.order.ticket(name);
-        Self { sworm, name, target, limit, deadline, room_again: ROOM_AGAIN, changed: None, ticket }
+        let came_late = sworm.shared.node.has_stopped();
+        Self { sworm, name, target, limit, deadline, came_late, room_again: ROOM_AGAIN, changed: None, ticket }
     }
 
     /// Brings the message there, once, and gives the reply.
@@ -225,8 +227,14 @@ impl<'a> Way<'a> {
     async fn find(&mut self) -> Result<Found, CallError> {
         let shared = &self.sworm.shared;
         loop {
-            if let Some(found) = self.look()? {
-                return Ok(found);
+            match self.look() {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                // Unlike those that were sent, it was certainly not handled.
+                Err(CallError::Stopped) if !self.came_late && shared.node.is_leaving() => {
+                    return Err(CallError::Draining);
+                }
+                Err(error) => return Err(error),
             }
             self.ticket.waits();
             // Listen first, then look again: no change is missed.
@@ -273,7 +281,7 @@ impl<'a> Way<'a> {
     }
 
     fn not_sent(&self) -> CallError {
-        CallError::NotSent { after: self.limit }
+        if self.sworm.shared.node.is_leaving() { CallError::Draining } else { CallError::NotSent { after: self.limit } }
     }
 
     /// Waits a moment after a full mailbox of another node has refused a message, which was not handled then.
@@ -342,7 +350,7 @@ impl<'a> Way<'a> {
             Ok(Ok(Replied::Failed(error))) => Some(Err(error)),
             Ok(Ok(Replied::Done(reply))) => Some(
                 scope::decoding(&self.sworm.shared.node, || M::Reply::from_bytes(&reply))
-                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() }),
+                    .map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() }),
             ),
         }
     }
@@ -366,8 +374,7 @@ impl<'a> Way<'a> {
     fn send_call(&self, host: &Peer, call: Call) -> Result<(), CallError> {
         let what = call.message.to_string();
         let frame = Frame::Call(call).encode().map_err(|e| CallError::Undecodable { what, why: e.to_string() })?;
-        self.sworm.shared.node.send(host, Class::Important, frame);
-        Ok(())
+        self.sworm.shared.node.send_or_refuse(host, frame)
     }
 }
 

@@ -7,6 +7,7 @@ use super::frame::{Frame, Relay};
 use super::network;
 use crate::core::ids::Peer;
 use crate::core::membership::{Known, MemberState, Route};
+use crate::error::CallError;
 use crate::transport::{Class, Transport};
 
 impl NodeShared {
@@ -22,6 +23,15 @@ impl NodeShared {
             Route::Direct | Route::None => transport.send(to, class, frame),
             Route::Via(relay) => send_over(&*transport, &relay, to, class, frame),
         }
+    }
+
+    /// Sends a message for a worker, unless so much waits to be sent that it would be dropped.
+    pub(crate) fn send_or_refuse(&self, to: &Peer, frame: Bytes) -> Result<(), CallError> {
+        if *to != self.me && self.transport().is_some_and(|transport| !transport.has_room_for(frame.len())) {
+            return Err(CallError::Overloaded);
+        }
+        self.send(to, Class::Important, frame);
+        Ok(())
     }
 
     /// Whether that incarnation of a node takes part, as far as is known here.

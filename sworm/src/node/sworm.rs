@@ -282,10 +282,10 @@ impl SwormShared {
 impl Replies for SwormShared {
     fn reply(&self, parcel: &RemoteParcel, result: Result<Bytes, CallError>) {
         let replied = match result {
-            Ok(bytes) if bytes.len() > super::MAX_PAYLOAD_BYTES => Replied::Failed(CallError::Undecodable {
-                what: "reply".into(),
-                why: format!("has {} bytes; at most {} can be sent", bytes.len(), super::MAX_PAYLOAD_BYTES),
-            }),
+            Ok(bytes) if bytes.len() > super::MAX_PAYLOAD_BYTES => {
+                let (bytes, limit) = (bytes.len(), super::MAX_PAYLOAD_BYTES);
+                Replied::Failed(CallError::ReplyTooLarge { bytes, limit })
+            }
             Ok(bytes) => Replied::Done(bytes),
             Err(error) => Replied::Failed(error),
         };

@@ -39,6 +39,12 @@ pub trait Transport: Send + Sync + 'static {
     /// order for as long as the link lives. A message to the sender itself is dropped.
     fn send(&self, to: &Peer, class: Class, message: Bytes);
 
+    /// Whether an important message of so many bytes would not be dropped now because too much waits to be sent.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let _ = bytes;
+        true
+    }
+
     /// Sends a message to all other nodes of the cluster, as `send` does.
     fn broadcast(&self, class: Class, message: Bytes);
 

@@ -31,6 +31,7 @@ mod options;
 mod placing;
 mod plugins;
 mod recovering;
+mod refusals;
 mod relaying;
 mod repeats;
 mod run;

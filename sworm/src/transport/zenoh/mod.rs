@@ -150,6 +150,10 @@ impl Transport for ZenohTransport {
         self.queue.send(None, class, message);
     }
 
+    fn has_room_for(&self, bytes: usize) -> bool {
+        self.queue.shared.has_room_for(bytes)
+    }
+
     fn endpoints(&self) -> Vec<String> {
         self.endpoints.clone()
     }
