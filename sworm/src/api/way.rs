@@ -409,3 +409,5 @@ async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, since: E
 
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "zenoh"))]
+mod together_tests;

@@ -45,6 +45,11 @@ pub trait Transport: Send + Sync + 'static {
         true
     }
 
+    /// How many packets it has sent so far, if it counts them: messages that are ready together share one.
+    fn packets_sent(&self) -> Option<u64> {
+        None
+    }
+
     /// Sends a message to all other nodes of the cluster, as `send` does.
     fn broadcast(&self, class: Class, message: Bytes);
 

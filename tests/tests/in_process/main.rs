@@ -18,8 +18,6 @@ mod inside;
 mod isolation;
 mod large;
 mod leaving;
-#[path = "../shared/traffic.rs"]
-mod load;
 mod log;
 mod lookups;
 mod majority;

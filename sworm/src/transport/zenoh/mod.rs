@@ -154,6 +154,10 @@ impl Transport for ZenohTransport {
         self.queue.shared.has_room_for(bytes)
     }
 
+    fn packets_sent(&self) -> Option<u64> {
+        Some(self.counters().packets_sent.load(Relaxed))
+    }
+
     fn endpoints(&self) -> Vec<String> {
         self.endpoints.clone()
     }
