@@ -130,6 +130,18 @@ impl Cluster {
         Ok(held.into_iter().fold(0.0, f64::max))
     }
 
+    /// Lets all nodes watch for the names up to `count`.
+    pub(crate) async fn watch(&self, count: usize) -> Result<(), BoxError> {
+        try_join_all(self.nodes().map(|node| node.ask::<()>(Command::Watch { count }))).await?;
+        Ok(())
+    }
+
+    /// Waits until all nodes know that these names run, and answers when the last one knew it.
+    pub(crate) async fn watched(&self) -> Result<f64, BoxError> {
+        let knew = try_join_all(self.nodes().map(|node| node.ask::<f64>(Command::Watched))).await?;
+        Ok(knew.into_iter().fold(0.0, f64::max))
+    }
+
     /// All nodes.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Process> {
         self.nodes.values()

@@ -13,6 +13,7 @@ mod suite;
 mod usage;
 mod workers;
 
+pub use self::load::{Load, load};
 pub use self::node::serve;
 pub use self::report::{Row, table, write};
 pub use self::suite::{Run, known, run};

@@ -14,18 +14,18 @@ const LONGEST_NS: u64 = 60_000_000_000;
 
 /// What came of it.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug)]
-pub(crate) struct Load {
+pub struct Load {
     /// Half of the times are at most this, in microseconds.
-    pub(crate) p50_us: f64,
+    pub p50_us: f64,
     /// All but a hundredth of them are at most this.
-    pub(crate) p99_us: f64,
+    pub p99_us: f64,
     /// By all callers together.
-    pub(crate) per_second: f64,
+    pub per_second: f64,
 }
 
 impl Load {
     /// The middle ones of several rounds, each number by itself.
-    pub(crate) fn median(rounds: &[Self]) -> Self {
+    pub fn median(rounds: &[Self]) -> Self {
         let middle = |number: fn(&Self) -> f64| {
             let mut numbers: Vec<f64> = rounds.iter().map(number).collect();
             numbers.sort_by(f64::total_cmp);
@@ -40,7 +40,11 @@ impl Load {
 }
 
 /// Lets so many callers work for that long. Each has its own of what `caller` makes.
-pub(crate) async fn load<C, F, O>(callers: usize, time: Duration, caller: C) -> Result<Load, BoxError>
+///
+/// # Errors
+///
+/// The first that one of them comes to.
+pub async fn load<C, F, O>(callers: usize, time: Duration, caller: C) -> Result<Load, BoxError>
 where
     C: Fn(usize) -> F,
     F: FnMut() -> O + Send + 'static,

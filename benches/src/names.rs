@@ -1,6 +1,6 @@
 //! The names of all benches, and clocks that processes share.
 
-use std::time::SystemTime;
+use rustix::time::{ClockId, clock_gettime};
 
 /// A name of 16 bytes.
 pub(crate) fn name(number: usize) -> String {
@@ -15,7 +15,8 @@ pub(crate) fn state(number: usize) -> Vec<u8> {
 /// How long the states are that travel.
 pub(crate) const STATE_BYTES: usize = 256;
 
-/// Seconds on a clock that all processes of this machine read.
+/// Seconds on a clock that all processes of this machine read, and that nobody sets.
 pub(crate) fn clock() -> f64 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }

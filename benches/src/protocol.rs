@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Start(NodeSpec),
     /// The ids of the nodes that take part in the sworm.
     Nodes,
+    /// Watch this node's directory for the names in `..count` from now on, for [`Command::Watched`].
+    Watch { count: usize },
+    /// Wait until all the names that are watched for run, and answer when this node knew of the last one, on the shared clock.
+    Watched,
     /// Register the names in `first..end` by so many callers. Answers with [`Filled`].
     Fill { kind: Kind, first: usize, end: usize, callers: usize, on: Option<String> },
     /// Wait until this node knows that the names in `..count` run, and answer the time on the shared clock.
@@ -43,8 +47,8 @@ pub(crate) enum Command {
     States { count: usize, check: bool },
     /// Look names up that run on other nodes, for that long. Answers with [`LookUps`].
     LookUp { count: usize, readers: usize, time: Duration },
-    /// Call workers of names that run here, or elsewhere. Answers with a `Load`.
-    Call { count: usize, local: bool, callers: usize, time: Duration },
+    /// Call workers of names that run on one node. Answers with a `Load`.
+    Call { count: usize, on: String, callers: usize, time: Duration },
     /// The same over a channel of tokio's, without Sworm.
     CallChannel { callers: usize, time: Duration },
     /// Change the states of workers, of one for each caller.

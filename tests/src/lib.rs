@@ -23,6 +23,7 @@ pub mod relay;
 pub mod server;
 pub mod sim;
 mod step;
+pub mod traffic;
 mod wait;
 
 #[cfg(feature = "processes")]

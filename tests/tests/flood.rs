@@ -21,6 +21,11 @@ const MIB: usize = 1 << 20;
 const LARGE: (usize, usize) = (64 * 1024, 6_000);
 const SMALL: (usize, usize) = (16, 100_000);
 
+/// A message of each of so many callers.
+const CALLERS: (usize, usize) = (16 * 1024, 1_000);
+/// So much is sent for them at least.
+const MUCH_MIB: usize = 96;
+
 /// Has room for few messages and handles none before the gate is open.
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "flood.stuck", handles(Load, Taken), mailbox = 4)]
@@ -98,10 +103,41 @@ async fn a_flood_for_a_worker_that_does_not_get_on_takes_bounded_memory_and_hold
         // What waits, what the network carries at a time, and what they cost beside their payload.
         assert!(most <= 64, "{most} MiB");
     }
+    unpaced_callers_take_bounded_memory(&network, &on_a, &quick).await;
     GATE.add_permits(1);
     for (n, at_least) in [(0, 400), (1, 9_900)] {
         let stuck = on_a.whereis_name::<Stuck>(&format!("stuck-{n}")).expect("it runs");
         let taken = eventually("room", || async { stuck.call(Taken).await.ok() }).await;
         assert!((at_least..=10_010).contains(&taken), "{taken} were taken");
     }
+}
+
+/// Each of many callers waits for room within its time, and sends its message again and again. What is refused is not kept:
+/// much more is sent than there is memory for.
+#[expect(clippy::print_stdout, reason = "the harness shows it on demand: `--nocapture`")]
+async fn unpaced_callers_take_bounded_memory(network: &MemoryNetwork, on_a: &Sworm, quick: &Ref<Quick>) {
+    let stuck = on_a.whereis_name::<Stuck>("stuck-0").expect("it runs");
+    let (bytes, callers) = CALLERS;
+    let sent = || usize::try_from(network.traffic("a", "b").bytes).expect("it fits") / MIB;
+    let (heap, traffic) = (HEAP.current_usage(), sent());
+    HEAP.reset_peak_usage();
+    let calls = (0..callers).map(|_| {
+        let call = stuck.call(Load(vec![7; bytes])).timeout(Duration::from_secs(600));
+        tokio::spawn(call.into_future())
+    });
+    let calls: Vec<_> = calls.collect();
+    for _ in 0..20 {
+        quick.call(Ping).timeout(Duration::from_secs(60)).await.expect("it is held up by nobody");
+    }
+    let much = || async { (sent() - traffic > MUCH_MIB).then_some(()) };
+    eventually("much more than there is memory for", much).await;
+    for call in calls {
+        call.abort();
+        let ended = call.await;
+        assert!(ended.as_ref().is_err_and(|end| end.is_cancelled()), "it waits for room: {ended:?}");
+    }
+    let (most, sent) = (HEAP.peak_usage().saturating_sub(heap) / MIB, sent() - traffic);
+    println!("{callers} callers of {bytes} bytes: {most} MiB for {sent} MiB that were sent");
+    // Each caller's message, once more on its way, and what is refused at a time.
+    assert!(most <= 64, "{most} MiB for {sent} MiB");
 }

@@ -60,18 +60,17 @@ fn read(names: &[String], readers: usize, time: Duration, look: impl Fn(&str) + 
     each / readers as f64
 }
 
-/// Calls one worker after another, each caller others, all here or all elsewhere.
+/// Calls one worker after another, each caller others, all on one node.
 pub(super) async fn call(
-    node: &Node,
     sworm: &Sworm,
     count: usize,
-    local: bool,
+    on: &str,
     callers: usize,
     time: Duration,
 ) -> Result<Load, BoxError> {
     let mut workers: Vec<Ref<Keeper>> = Vec::new();
     for found in (0..count).filter_map(|number| sworm.whereis_name::<Keeper>(name(number))) {
-        if (found.pid().node == *node.id()) == local {
+        if *found.pid().node == *on {
             workers.push(found);
         }
     }

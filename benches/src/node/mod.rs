@@ -9,6 +9,7 @@ use serde_json::Value;
 use sworm::prelude::*;
 use sworm::{Ack, BoxError};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use self::names::Marked;
 use crate::protocol::{Answer, Asked, Command, NodeSpec};
@@ -25,6 +26,7 @@ const SWORM: &str = "bench";
 struct Server {
     open: OnceLock<(Node, Sworm)>,
     marked: Mutex<Marked>,
+    watching: tokio::sync::Mutex<Option<JoinHandle<f64>>>,
     /// What stays for as long as the process lives.
     kept: Mutex<Vec<Box<dyn std::any::Any + Send>>>,
 }
@@ -55,6 +57,12 @@ impl Server {
         match command {
             Command::Start(spec) => json(self.start(spec).await?),
             Command::Nodes => json(self.sworm()?.nodes()),
+            Command::Watch { count } => {
+                let watching = tokio::spawn(names::watch(self.sworm()?.clone(), count));
+                *self.watching.lock().await = Some(watching);
+                json(())
+            }
+            Command::Watched => json(self.watching.lock().await.take().ok_or("nothing is watched")?.await?),
             Command::Fill { kind, first, end, callers, on } => {
                 json(names::fill(self.sworm()?, kind, first..end, callers, on).await?)
             }
@@ -75,8 +83,8 @@ impl Server {
             Command::LookUp { count, readers, time } => {
                 json(measure::look_up(self.node()?, self.sworm()?, count, readers, time)?)
             }
-            Command::Call { count, local, callers, time } => {
-                json(measure::call(self.node()?, self.sworm()?, count, local, callers, time).await?)
+            Command::Call { count, on, callers, time } => {
+                json(measure::call(self.sworm()?, count, &on, callers, time).await?)
             }
             Command::CallChannel { callers, time } => json(measure::call_channel(callers, time).await?),
             Command::Save { callers, time } => json(measure::save(self.sworm()?, callers, time).await?),

@@ -72,6 +72,11 @@ pub(super) async fn hold(sworm: &Sworm, count: usize) -> f64 {
     clock()
 }
 
+/// The same from now on, while they are registered: what is left to look at in the end is what came last.
+pub(super) async fn watch(sworm: Sworm, count: usize) -> f64 {
+    hold(&sworm, count).await
+}
+
 /// Waits until all these nodes are up.
 pub(super) async fn all_up(node: &Node, ids: &[String]) -> f64 {
     let is_up = |id: &String| node.members().iter().any(|m| *m.id == **id && m.state == MemberState::Up);

@@ -27,12 +27,13 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
         let (mut local, mut channel) = (vec![], vec![]);
         for _ in 0..ROUNDS {
             let time = run.time();
-            let call = |local| Command::Call { count: NAMES, local, callers, time };
-            sworm.push(cluster["a"].ask(call(false)).await?);
+            // One other node, as the baselines have.
+            let call = |on: &str| Command::Call { count: NAMES, on: on.into(), callers, time };
+            sworm.push(cluster["a"].ask(call("b")).await?);
             put.push(raw.zenoh.put(callers, time).await?);
             query.push(raw.zenoh.query(callers, time).await?);
             tcp.push(raw::tcp::call(&raw.tcp, callers, time).await?);
-            local.push(cluster["a"].ask(call(true)).await?);
+            local.push(cluster["a"].ask(call("a")).await?);
             channel.push(cluster["a"].ask(Command::CallChannel { callers, time }).await?);
         }
         let remote = Load::median(&sworm);

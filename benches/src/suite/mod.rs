@@ -22,6 +22,8 @@ mod tick;
 pub struct Run {
     /// Fewer names and less time.
     pub quick: bool,
+    /// Hardly any time at all: whether it works, not how fast.
+    pub smoke: bool,
 }
 
 impl Run {
@@ -32,7 +34,7 @@ impl Run {
 
     /// How long callers work.
     fn time(self) -> std::time::Duration {
-        std::time::Duration::from_millis(self.or(400, 3_000))
+        std::time::Duration::from_millis(if self.smoke { 20 } else { self.or(400, 3_000) })
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) const NAME: &str = "split";
 
 /// How long the cut lasts.
 const CUT: Duration = Duration::from_secs(10);
+/// All agree within this, or the bench has failed.
+const AGREED_LIMIT: Duration = Duration::from_secs(120);
 /// How soon it is looked again whether all agree.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -42,6 +44,9 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
         let same = now.iter().all(|digest| digest.running == count && digest.hash == now[0].hash);
         if same && now.iter().map(|digest| digest.here).sum::<usize>() == count {
             break clock() - healed;
+        }
+        if clock() - healed > AGREED_LIMIT.as_secs_f64() {
+            return Err(format!("{AGREED_LIMIT:?} after the cut the nodes do not agree: {now:?}").into());
         }
         sleep(LOOK_AGAIN).await;
     };

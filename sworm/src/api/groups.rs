@@ -17,7 +17,6 @@ use crate::error::CallError;
 use crate::node::calls::Waiting;
 use crate::node::frame::{Calls, Frame};
 use crate::node::order::OnItsWay;
-use crate::transport::Class;
 use crate::worker::{Message, outbox};
 
 /// How many bytes of names go into one message; a node that has more members gets another one.
@@ -68,7 +67,8 @@ impl Sworm {
     /// # Errors
     ///
     /// [`CallError::Undecodable`] and [`CallError::TooLarge`] of the message, [`CallError::NoMajority`],
-    /// [`CallError::Stopped`] and [`CallError::NodeFailed`] of this node. Nobody was sent anything then.
+    /// [`CallError::Stopped`] and [`CallError::NodeFailed`] of this node. Nobody was sent anything then. And
+    /// [`CallError::Overloaded`] where the links do not take what this node sends: some members may have been sent it.
     pub async fn publish<M: Message>(&self, group: impl AsRef<str>, message: M) -> Result<usize, CallError> {
         let names = self.shared.index.group(group.as_ref());
         let payload = Letter::Message(message).encoded();
@@ -235,9 +235,10 @@ impl<'a, M: Message> Batches<'a, M> {
         self.of.entry(host.clone()).or_default().push((name.clone(), number));
     }
 
-    /// One message for each node.
+    /// One message for each node; all of them or, with an error, none.
     fn send(self) -> Result<(), CallError> {
         let shared = &self.sworm.shared;
+        let mut frames = Vec::new();
         for (host, mut workers) in self.of {
             while !workers.is_empty() {
                 let rest = workers.split_off(fitting(&workers));
@@ -253,10 +254,16 @@ impl<'a, M: Message> Batches<'a, M> {
                 let frame = Frame::Calls(calls)
                     .encode()
                     .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
-                shared.node.send(&host, Class::Important, frame);
-                if self.cast {
-                    shared.node.calls.has_sent(&host, count);
-                }
+                frames.push((host.clone(), count, frame));
+            }
+        }
+        if !shared.node.has_room_for(frames.iter().map(|(_, _, frame)| frame.len()).sum()) {
+            return Err(CallError::Overloaded);
+        }
+        for (host, count, frame) in frames {
+            shared.node.send(&host, Class::Important, frame);
+            if self.cast {
+                shared.node.calls.has_sent(&host, count);
             }
         }
         Ok(())

@@ -53,6 +53,13 @@ struct RemoteReply {
     done: bool,
 }
 
+impl RemoteReply {
+    fn answer(&mut self, result: Result<Bytes, CallError>) {
+        self.done = true;
+        self.replies.reply(&self.parcel, result);
+    }
+}
+
 impl Drop for RemoteReply {
     fn drop(&mut self) {
         if !self.done {
@@ -62,7 +69,12 @@ impl Drop for RemoteReply {
     }
 }
 
-type Received<M> = (M, ReplyTo<M>);
+/// A message that waits in an inbox. One of another node is decoded by the task that takes it: the node's own tasks run no
+/// code of yours.
+enum Received<M: Message> {
+    Local(M, ReplyTo<M>),
+    Remote(RemoteReply),
+}
 
 impl<M: Message> Target for Inbox<M> {
     fn type_name() -> Cow<'static, str> {
@@ -75,7 +87,32 @@ impl<M: Message> Request<Inbox<M>> for M {}
 impl<M: Message> Inbox<M> {
     /// The next message and the way to answer it; `None` once the name was unregistered or the node has stopped.
     pub async fn recv(&mut self) -> Option<(M, ReplyTo<M>)> {
-        self.receiver.recv().await
+        loop {
+            match self.receiver.recv().await? {
+                Received::Local(message, back) => return Some((message, back)),
+                Received::Remote(back) => {
+                    if let Some(taken) = self.decoded(back) {
+                        return Some(taken);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What came from another node; who sent what cannot be decoded is told.
+    fn decoded(&self, mut back: RemoteReply) -> Option<(M, ReplyTo<M>)> {
+        let decode = || scope::decoding(&self.sworm.shared.node, || M::CODEC.decode(&back.parcel.payload));
+        match panics::guarded(|| decode().map_err(|error| error.to_string())).flatten() {
+            Ok(message) => {
+                // What is kept is the way back.
+                back.parcel.payload = Bytes::new();
+                Some((message, ReplyTo { to: Answerer::Remote(back) }))
+            }
+            Err(why) => {
+                back.answer(Err(CallError::Undecodable { what: M::ID.into(), why }));
+                None
+            }
+        }
     }
 
     /// The name.
@@ -101,12 +138,11 @@ impl<M: Message> ReplyTo<M> {
             Answerer::Nobody => {}
             Answerer::Local(sender) => drop(sender.send(LocalAnswer::Reply(reply))),
             Answerer::Remote(mut back) => {
-                back.done = true;
                 let result = reply
                     .to_bytes()
                     .map(Bytes::from)
-                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() });
-                back.replies.reply(&back.parcel, result);
+                    .map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() });
+                back.answer(result);
             }
         }
     }
@@ -160,20 +196,9 @@ struct InboxMailbox<M: Message> {
 }
 
 impl<M: Message> InboxMailbox<M> {
-    /// Decodes a message and puts it in; what cannot be decoded is refused.
-    fn take(&self, room: mpsc::Permit<'_, Received<M>>, parcel: RemoteParcel) {
-        // People's code, in the node's own task.
-        let decode = || scope::decoding(&self.sworm.node, || M::CODEC.decode(&parcel.payload));
-        match panics::guarded(|| decode().map_err(|error| error.to_string())).flatten() {
-            Ok(message) => {
-                let back = RemoteReply { done: parcel.cast, parcel, replies: self.sworm.clone() };
-                room.send((message, ReplyTo { to: Answerer::Remote(back) }));
-            }
-            Err(why) => {
-                let error = CallError::Undecodable { what: M::ID.into(), why };
-                self.sworm.reply(&parcel, Err(error));
-            }
-        }
+    fn put(&self, room: mpsc::Permit<'_, Received<M>>, parcel: RemoteParcel) {
+        let replies = self.sworm.clone();
+        room.send(Received::Remote(RemoteReply { done: parcel.cast, parcel, replies }));
     }
 }
 
@@ -188,7 +213,7 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
         }
         match reserve(&self.sender) {
             Ok(room) => {
-                self.take(room, parcel);
+                self.put(room, parcel);
                 Ok(())
             }
             Err(why) => Err((parcel, why)),
@@ -200,7 +225,7 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
             if let Ok(room) = self.sender.reserve().await
                 && let Some(parcel) = parcel.take()
             {
-                self.take(room, parcel);
+                self.put(room, parcel);
             }
         })
     }
@@ -233,6 +258,6 @@ fn put<M: Message>(
     let taken = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok()).ok_or(NotTaken::Unknown)?;
     let LocalCall { message, to, .. } = *taken;
     let message = message.ok_or(NotTaken::Unknown)?;
-    room.send((message, ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local) }));
+    room.send(Received::Local(message, ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local) }));
     Ok(())
 }

@@ -238,6 +238,7 @@ impl Node {
         if shared.has_stopped() {
             return Err(shared.stopped_as(LeaveError::Stopped, LeaveError::Store).into());
         }
+        shared.leaves();
         let until_ms = shared.mono_ms().saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let sworms: Vec<_> = shared.sworms().values().cloned().collect();
         for sworm in &sworms {

@@ -98,8 +98,11 @@ impl<W: Target> Ref<W> {
     ///
     /// It is handled at most once. If the worker moves, restarts or leaves before it takes the message, the message is
     /// sent on to where the worker is then, up to three times, each time within 30 s; it may then come after later ones.
+    /// For a worker on another node whose mailbox is full it waits there, for up to 30 s, with up to 10,000 messages and 32 MiB
+    /// for one worker and 256 MiB for all of a sworm.
+    ///
     /// It is lost, which only the log says (at level debug), when the link to the worker's node or that node fails, when
-    /// the mailbox of a worker on another node is full or the worker does not know the message, when the name ends or
+    /// more than that waits there, or it for longer, when the worker does not know the message, when the name ends or
     /// has failed, when its worker had to be aborted since it did not stop in time, or in an
     /// [`Inbox`](crate::Inbox) that nobody empties.
     ///

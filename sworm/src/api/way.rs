@@ -19,7 +19,6 @@ use crate::node::forward::SETTLE_WAIT;
 use crate::node::frame::{Call, Frame, Replied};
 use crate::node::order::{OnItsWay, Stay, Ticket, Turn};
 use crate::node::{MAX_PAYLOAD_BYTES, NodeShared, scope};
-use crate::transport::Class;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken};
 use crate::worker::{Message, Storable};
 
@@ -86,6 +85,8 @@ pub(super) struct Way<'a> {
     target: Option<&'a str>,
     limit: Duration,
     deadline: Instant,
+    /// Whether the node had stopped before.
+    came_late: bool,
     /// How long it waits for room the next time.
     room_again: Duration,
     changed: Option<oneshot::Receiver<()>>,
@@ -98,7 +99,8 @@ impl<'a> Way<'a> {
         // A limit beyond the clock's end is none.
         let deadline = now.checked_add(limit).unwrap_or(now + FOR_EVER);
         let ticket = sworm.shared.order.ticket(name);
-        Self { sworm, name, target, limit, deadline, room_again: ROOM_AGAIN, changed: None, ticket }
+        let came_late = sworm.shared.node.has_stopped();
+        Self { sworm, name, target, limit, deadline, came_late, room_again: ROOM_AGAIN, changed: None, ticket }
     }
 
     /// Brings the message there, once, and gives the reply.
@@ -180,16 +182,25 @@ impl<'a> Way<'a> {
                 Turn::Now(sent) => return Ok((found, Some(sent))),
                 Turn::Behind(turn) => {
                     if timeout_at(self.deadline, turn).await.is_err() {
-                        return Err(CallError::NotSent { after: self.limit });
+                        return Err(self.not_sent());
                     }
                 }
-                Turn::Unsettled(turn) => {
-                    if timeout_at(self.deadline.min(Instant::now() + SETTLE_WAIT), turn).await.is_err() {
+                // Whose own time is over goes away; what keeps the others waiting is for all of them.
+                Turn::Unsettled(turn, since) => {
+                    let until = Instant::from_std(since) + SETTLE_WAIT;
+                    if timeout_at(self.deadline.min(until), turn).await.is_err() {
+                        if self.deadline < until {
+                            return Err(self.not_sent());
+                        }
                         shared.order.give_up(self.name);
                     }
                 }
-                Turn::Flush(stay) => {
-                    let _ = timeout_at(self.deadline, shared.flush(self.name, &stay)).await;
+                Turn::Flush(stay, since) => {
+                    let until = Instant::from_std(since) + SETTLE_WAIT;
+                    let flush = timeout_at(self.deadline.min(until), shared.flush(self.name, &stay));
+                    if flush.await.is_err() && self.deadline < until {
+                        return Err(self.not_sent());
+                    }
                     shared.order.flushed(self.name, &stay);
                 }
             }
@@ -219,8 +230,14 @@ impl<'a> Way<'a> {
     async fn find(&mut self) -> Result<Found, CallError> {
         let shared = &self.sworm.shared;
         loop {
-            if let Some(found) = self.look()? {
-                return Ok(found);
+            match self.look() {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                // Unlike those that were sent, it was certainly not handled.
+                Err(CallError::Stopped) if !self.came_late && shared.node.is_leaving() => {
+                    return Err(CallError::Draining);
+                }
+                Err(error) => return Err(error),
             }
             self.ticket.waits();
             // Listen first, then look again: no change is missed.
@@ -228,7 +245,7 @@ impl<'a> Way<'a> {
                 Some(changed) => {
                     let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN * 10), changed).await;
                     if Instant::now() >= self.deadline {
-                        return Err(CallError::NotSent { after: self.limit });
+                        return Err(self.not_sent());
                     }
                 }
                 None => self.changed = Some(shared.index.changed(self.name)),
@@ -261,9 +278,13 @@ impl<'a> Way<'a> {
         let changed = self.sworm.shared.index.changed(self.name);
         let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN), changed).await;
         if Instant::now() >= self.deadline {
-            return Err(CallError::NotSent { after: self.limit });
+            return Err(self.not_sent());
         }
         Ok(())
+    }
+
+    fn not_sent(&self) -> CallError {
+        if self.sworm.shared.node.is_leaving() { CallError::Draining } else { CallError::NotSent { after: self.limit } }
     }
 
     /// Waits a moment after a full mailbox of another node has refused a message, which was not handled then.
@@ -332,7 +353,7 @@ impl<'a> Way<'a> {
             Ok(Ok(Replied::Failed(error))) => Some(Err(error)),
             Ok(Ok(Replied::Done(reply))) => Some(
                 scope::decoding(&self.sworm.shared.node, || M::Reply::from_bytes(&reply))
-                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() }),
+                    .map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() }),
             ),
         }
     }
@@ -360,12 +381,10 @@ impl<'a> Way<'a> {
         };
         let undecodable = |e: CodecError| CallError::Undecodable { what: M::ID.into(), why: e.to_string() };
         let frame = Frame::Call(call).encode().map_err(undecodable)?;
-        if alone {
-            shared.node.send_alone(host, frame);
-        } else {
-            shared.node.send(host, Class::Important, frame);
+        if alone && shared.node.send_now(host, &frame) {
+            return Ok(());
         }
-        Ok(())
+        shared.node.send_or_refuse(host, frame)
     }
 }
 
@@ -397,3 +416,8 @@ async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, since: E
         Ok(Ok(LocalAnswer::Back(message, sent))) => Local::Back(Letter::Message(message), sent),
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(all(test, feature = "zenoh"))]
+mod together_tests;

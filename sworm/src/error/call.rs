@@ -29,13 +29,20 @@ pub enum CallError {
         /// Why it failed.
         reason: String,
     },
-    /// The time was over before the message could be sent: the name was moving, starting, or waiting for its node or for one
-    /// that holds its state ([`Event::StateAwaited`](crate::Event::StateAwaited)). It was not handled.
+    /// The time was over before the message could be sent: the name was moving (also since its node leaves or is being
+    /// emptied), starting, or waiting for its node or for one that holds its state
+    /// ([`Event::StateAwaited`](crate::Event::StateAwaited)). It was not handled.
     #[error("not sent within {after:?}: the name was moving, starting, or waiting for its state")]
     NotSent {
         /// How long was waited.
         after: Duration,
     },
+    /// This node is leaving ([`Node::leave`](crate::Node::leave)), and the message had not been sent when the time was over or
+    /// the node had left. It was not handled: send it through another node. A node that leaves sends messages as before
+    /// until then, and where it is the worker's node that leaves, or is being emptied ([`Node::drain`](crate::Node::drain)),
+    /// the message waits for the worker's next place, as with every move.
+    #[error("this node is leaving; the message was not sent")]
+    Draining,
     /// This node, or the worker's, has no majority (mode "majority" only). The message was not handled.
     #[error("this side has no majority; the message was not handled")]
     NoMajority,
@@ -43,8 +50,9 @@ pub enum CallError {
     /// start the worker from an older state. **Unknown outcome**.
     #[error("the majority was lost while the message was handled")]
     MajorityLost,
-    /// The worker's mailbox was full until the time was over. The message was not handled.
-    #[error("the worker's mailbox is full")]
+    /// The worker's mailbox was full until the time was over, or the links do not take what this node sends: 512 MiB wait to
+    /// be sent, and this message was refused at once. It was not handled.
+    #[error("the worker's mailbox, or what this node has to send, is full")]
     Overloaded,
     /// The worker type on that node does not know the message. It was not handled.
     #[error("the worker's node does not know the message {message:?}")]
@@ -52,11 +60,19 @@ pub enum CallError {
         /// The message's id.
         message: String,
     },
-    /// The message or its reply could not be encoded or decoded. With a message it was not handled.
+    /// The message could not be encoded or decoded. It was not handled.
     #[error("{what} {why}")]
     Undecodable {
-        /// What: a message, or `reply to` one.
+        /// The message's id.
         what: String,
+        /// Why.
+        why: String,
+    },
+    /// The reply could not be encoded or decoded. The message **was handled**, so this counts as an unknown outcome.
+    #[error("the message was handled, but its reply to {message} {why}")]
+    UndecodableReply {
+        /// The message's id.
+        message: String,
         /// Why.
         why: String,
     },
@@ -64,6 +80,15 @@ pub enum CallError {
     /// is encoded, so there it would have been handled: do not rely on that, since workers move.
     #[error("the message has {bytes} bytes; at most {limit} can be sent")]
     TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The reply is larger than 16 MiB encoded, and the caller is on another node. The message **was handled**, so this counts
+    /// as an unknown outcome. Within a node nothing is encoded: there the reply arrives.
+    #[error("the message was handled, but its reply has {bytes} bytes; at most {limit} can be sent")]
+    ReplyTooLarge {
         /// Its size.
         bytes: usize,
         /// The limit.
@@ -114,7 +139,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the message may have been handled. If not, sending it again cannot handle it twice.
+    /// Whether the message may have been handled, or has been. If not, sending it again cannot handle it twice.
     pub fn is_unknown_outcome(&self) -> bool {
         match self {
             Self::Timeout { .. }
@@ -123,10 +148,20 @@ impl CallError {
             | Self::NotDurable { .. }
             | Self::StateTooLarge { .. }
             | Self::MajorityLost
+            | Self::UndecodableReply { .. }
+            | Self::ReplyTooLarge { .. }
             | Self::Stopped
             | Self::NodeFailed { .. } => true,
-            Self::Undecodable { what, .. } => what.starts_with("reply"),
-            _ => false,
+            Self::NotRegistered { .. }
+            | Self::WrongType { .. }
+            | Self::Failed { .. }
+            | Self::NotSent { .. }
+            | Self::Draining
+            | Self::NoMajority
+            | Self::Overloaded
+            | Self::NoSuchMessage { .. }
+            | Self::Undecodable { .. }
+            | Self::TooLarge { .. } => false,
         }
     }
 }

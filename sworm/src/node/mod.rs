@@ -24,6 +24,7 @@ pub(crate) mod witness;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -84,6 +85,8 @@ pub(crate) struct NodeShared {
     transport: RwLock<Option<Arc<dyn Transport>>>,
     sworms: Mutex<HashMap<u64, Arc<SwormShared>>>,
     drains: Drains,
+    /// Whether it has begun to leave.
+    leaving: AtomicBool,
     clock: Clock,
     life: watch::Sender<Life>,
 }
@@ -149,6 +152,7 @@ impl NodeShared {
             transport: RwLock::default(),
             sworms: Mutex::default(),
             drains: Drains::default(),
+            leaving: AtomicBool::new(false),
             clock,
             life: watch::Sender::new(Life::Running),
         }
@@ -223,6 +227,16 @@ impl NodeShared {
 
     pub(crate) fn has_stopped(&self) -> bool {
         self.life.borrow().is_over()
+    }
+
+    /// It begins to leave.
+    pub(crate) fn leaves(&self) {
+        self.leaving.store(true, Relaxed);
+    }
+
+    /// Whether it has begun to leave, or has left.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
     }
 
     /// Why the node stopped by itself, if it did.

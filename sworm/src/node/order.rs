@@ -62,6 +62,8 @@ struct Stream {
     calls: usize,
     /// When a cast went there last.
     cast: Option<Instant>,
+    /// Since when what comes waits for what went to another place.
+    unsettled: Option<Instant>,
     /// Those that are not sent yet, by their tickets; told when it is time to look again.
     waiting: BTreeMap<u64, Option<oneshot::Sender<()>>>,
 }
@@ -72,10 +74,10 @@ pub(crate) enum Turn {
     Now(OnItsWay),
     /// Not before one that came earlier.
     Behind(oneshot::Receiver<()>),
-    /// Not before what went to another place is settled.
-    Unsettled(oneshot::Receiver<()>),
-    /// Not before that node has passed on the casts that went there.
-    Flush(Stay),
+    /// Not before what went to another place is settled, which the first has waited for since then.
+    Unsettled(oneshot::Receiver<()>, Instant),
+    /// Not before that node has passed on the casts that went there, which the first has waited for since then.
+    Flush(Stay, Instant),
 }
 
 /// A message's place in the order; dropping it gives the place up.
@@ -126,18 +128,18 @@ impl Order {
     /// The casts that went to that node have been passed on, or are lost.
     pub(crate) fn flushed(&self, name: &str, stay: &Stay) {
         if let Some(stream) = self.lock().of.get_mut(name).filter(|stream| stream.stay.as_ref() == Some(stay)) {
-            stream.cast = None;
+            (stream.cast, stream.unsettled) = (None, None);
         }
     }
 
-    /// What has not come back in time is waited for no longer.
+    /// What has not come back in time is waited for no longer, by anybody.
     pub(crate) fn give_up(&self, name: &str) {
         let mut streams = self.lock();
         streams.generation += 1;
         let generation = streams.generation;
         if let Some(stream) = streams.of.get_mut(name) {
             tracing::debug!(name, calls = stream.calls, "what went there is not waited for any longer");
-            (stream.generation, stream.calls, stream.cast) = (generation, 0, None);
+            (stream.generation, stream.calls, stream.cast, stream.unsettled) = (generation, 0, None, None);
         }
     }
 
@@ -148,7 +150,8 @@ impl Order {
         }
         if !streams.of.contains_key(name) {
             let generation = streams.generation;
-            let stream = Stream { stay: None, generation, calls: 0, cast: None, waiting: BTreeMap::new() };
+            let stream =
+                Stream { stay: None, generation, calls: 0, cast: None, unsettled: None, waiting: BTreeMap::new() };
             streams.of.insert(name.clone(), stream);
             self.count.store(streams.of.len(), Relaxed);
         }
@@ -180,6 +183,10 @@ impl Stream {
         self.calls == 0 && self.waiting.is_empty() && !self.has_news()
     }
 
+    fn unsettled_since(&mut self) -> Instant {
+        *self.unsettled.get_or_insert_with(Instant::now)
+    }
+
     /// The first of those that wait looks again.
     fn wake(&mut self) {
         if let Some(waiting) = self.waiting.first_entry().and_then(|mut first| first.get_mut().take()) {
@@ -199,15 +206,19 @@ impl Ticket {
             let (sender, receiver) = oneshot::channel();
             stream.waiting.insert(self.number, Some(sender));
             self.waits = true;
-            return if is_behind { Turn::Behind(receiver) } else { Turn::Unsettled(receiver) };
+            return if is_behind {
+                Turn::Behind(receiver)
+            } else {
+                Turn::Unsettled(receiver, stream.unsettled_since())
+            };
         }
         if let Some(before) = stream.stay.clone().filter(|_| moved && stream.has_news()) {
             stream.waiting.insert(self.number, None);
             self.waits = true;
-            return Turn::Flush(before);
+            return Turn::Flush(before, stream.unsettled_since());
         }
         if moved || stream.stay.is_none() {
-            (stream.stay, stream.cast) = (Some(stay.clone()), None);
+            (stream.stay, stream.cast, stream.unsettled) = (Some(stay.clone()), None, None);
         }
         stream.waiting.remove(&self.number);
         self.waits = false;

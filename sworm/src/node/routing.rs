@@ -7,6 +7,7 @@ use super::frame::{Frame, Relay};
 use super::network;
 use crate::core::ids::Peer;
 use crate::core::membership::{Known, MemberState, Route};
+use crate::error::CallError;
 use crate::transport::{Class, Transport};
 
 impl NodeShared {
@@ -24,17 +25,25 @@ impl NodeShared {
         }
     }
 
-    /// Sends a frame to a node to which nothing else of that kind is on its way: at once, where the transport can. Otherwise the
-    /// same as [`send`](Self::send).
-    pub(crate) fn send_alone(&self, to: &Peer, frame: Bytes) {
-        if *to == self.me {
-            return self.take_back(&frame);
+    /// Sends a frame to a node to which nothing else of that kind is on its way, at once, if the transport can; says whether it
+    /// did.
+    pub(crate) fn send_now(&self, to: &Peer, frame: &Bytes) -> bool {
+        let is_direct = || matches!(self.membership().route(to), Route::Direct);
+        *to != self.me && is_direct() && self.transport().is_some_and(|transport| transport.send_now(to, frame))
+    }
+
+    /// Whether messages of so many bytes can be sent: unless so much waits to be sent that they would be dropped.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        self.transport().is_none_or(|transport| transport.has_room_for(bytes))
+    }
+
+    /// Sends a message for a worker, if there is room for it.
+    pub(crate) fn send_or_refuse(&self, to: &Peer, frame: Bytes) -> Result<(), CallError> {
+        if *to != self.me && !self.has_room_for(frame.len()) {
+            return Err(CallError::Overloaded);
         }
-        let is_direct = matches!(self.membership().route(to), Route::Direct);
-        match self.transport().filter(|_| is_direct).map(|transport| transport.send_now(to, &frame)) {
-            Some(true) => {}
-            Some(false) | None => self.send(to, Class::Important, frame),
-        }
+        self.send(to, Class::Important, frame);
+        Ok(())
     }
 
     /// Whether that incarnation of a node takes part, as far as is known here.

@@ -277,7 +277,7 @@ impl SwormShared {
 
     pub(super) fn answer(&self, to: &Peer, number: u64, replied: Replied, alone: bool) {
         match Frame::Reply(number, replied).encode() {
-            Ok(frame) if alone => self.node.send_alone(to, frame),
+            Ok(frame) if alone && self.node.send_now(to, &frame) => {}
             Ok(frame) => self.node.send(to, Class::Important, frame),
             Err(error) => tracing::error!(%error, "a reply could not be encoded"),
         }
@@ -287,10 +287,10 @@ impl SwormShared {
 impl Replies for SwormShared {
     fn reply(&self, parcel: &RemoteParcel, result: Result<Bytes, CallError>) {
         let replied = match result {
-            Ok(bytes) if bytes.len() > super::MAX_PAYLOAD_BYTES => Replied::Failed(CallError::Undecodable {
-                what: "reply".into(),
-                why: format!("has {} bytes; at most {} can be sent", bytes.len(), super::MAX_PAYLOAD_BYTES),
-            }),
+            Ok(bytes) if bytes.len() > super::MAX_PAYLOAD_BYTES => {
+                let (bytes, limit) = (bytes.len(), super::MAX_PAYLOAD_BYTES);
+                Replied::Failed(CallError::ReplyTooLarge { bytes, limit })
+            }
             Ok(bytes) => Replied::Done(bytes),
             Err(error) => Replied::Failed(error),
         };

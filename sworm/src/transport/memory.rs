@@ -36,6 +36,8 @@ struct Hub {
     held: BTreeMap<(NodeId, NodeId), VecDeque<(At, Bytes)>>,
     /// Whether each message comes twice.
     repeats: bool,
+    /// Those that have too much to send.
+    full: BTreeSet<NodeId>,
     /// By sender and receiver.
     traffic: BTreeMap<(NodeId, NodeId), Traffic>,
 }
@@ -96,6 +98,16 @@ impl MemoryNetwork {
     /// Whether every message arrives twice from now on, as a network may bring it.
     pub fn repeat(&self, on: bool) {
         lock(&self.hub).repeats = on;
+    }
+
+    /// Whether a node has too much to send from now on: it refuses messages for workers elsewhere.
+    pub fn fill(&self, id: impl AsRef<str>, on: bool) {
+        let (mut hub, Some(id)) = (lock(&self.hub), NodeId::new(id)) else { return };
+        if on {
+            hub.full.insert(id)
+        } else {
+            hub.full.remove(&id)
+        };
     }
 
     /// What one node has sent to another one so far, in all their incarnations.
@@ -231,6 +243,10 @@ impl Transport for MemoryTransport {
                 hub.carry(&self.at.peer, other, message.clone());
             }
         }
+    }
+
+    fn has_room_for(&self, _bytes: usize) -> bool {
+        !lock(&self.hub).full.contains(&self.at.peer.node)
     }
 
     fn endpoints(&self) -> Vec<String> {

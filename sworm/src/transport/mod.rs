@@ -47,6 +47,17 @@ pub trait Transport: Send + Sync + 'static {
         false
     }
 
+    /// Whether an important message of so many bytes would not be dropped now because too much waits to be sent.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let _ = bytes;
+        true
+    }
+
+    /// How many packets it has sent so far, if it counts them: messages that are ready together share one.
+    fn packets_sent(&self) -> Option<u64> {
+        None
+    }
+
     /// Sends a message to all other nodes of the cluster, as `send` does.
     fn broadcast(&self, class: Class, message: Bytes);
 

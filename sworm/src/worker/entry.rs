@@ -56,7 +56,7 @@ where
         let message = scope::decoding(&ctx.sworm.shared.node, || M::CODEC.decode(payload))
             .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
         let reply = worker.handle(message, ctx).await;
-        reply.to_bytes().map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() })
+        reply.to_bytes().map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() })
     })
 }
 

@@ -301,7 +301,7 @@ impl Gen {
 
     fn call_error(&mut self) -> CallError {
         let (name, reason, after) = (self.string(), self.string(), Duration::from_millis(self.number()));
-        match self.0.u8(0..14) {
+        match self.0.u8(0..17) {
             0 => CallError::NotRegistered { name },
             1 => CallError::WrongType { name, found: reason },
             2 => CallError::Failed { reason },
@@ -315,6 +315,9 @@ impl Gen {
             10 => CallError::WorkerDied { reason },
             11 => CallError::NotDurable { reason },
             12 => CallError::Stopped,
+            13 => CallError::UndecodableReply { message: name, why: reason },
+            14 => CallError::ReplyTooLarge { bytes: self.0.usize(..), limit: self.0.usize(..) },
+            15 => CallError::Draining,
             _ => CallError::NodeFailed { reason },
         }
     }

@@ -18,8 +18,6 @@ mod inside;
 mod isolation;
 mod large;
 mod leaving;
-#[path = "../shared/traffic.rs"]
-mod load;
 mod log;
 mod lookups;
 mod majority;
@@ -31,6 +29,7 @@ mod options;
 mod placing;
 mod plugins;
 mod recovering;
+mod refusals;
 mod relaying;
 mod repeats;
 mod run;

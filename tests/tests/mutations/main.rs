@@ -2,8 +2,6 @@
 //! lanes, or by messages to workers that move.
 
 mod lanes;
-#[path = "../shared/traffic.rs"]
-mod load;
 mod messages;
 
 use std::fmt::Write as _;

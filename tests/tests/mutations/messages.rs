@@ -3,15 +3,15 @@
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
+use sworm_tests::traffic::{self, Load};
 
 use crate::lanes::Law;
-use crate::load::{self, Load};
 
 /// All laws.
 pub(super) const LAWS: &[(&str, Law)] =
     &[("messages are handled once and in order", messages_are_handled_once_and_in_order)];
 
-const LOAD: Load = Load { messages: 2_000, moves: 60, workers: 4, senders: 3, together: 4 };
+const LOAD: Load = Load { calls: 1_000, moves: 60, workers: 4, senders: 3, together: 4, casts: true, hurry: 0 };
 
 fn messages_are_handled_once_and_in_order() -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
@@ -26,7 +26,7 @@ fn messages_are_handled_once_and_in_order() -> Result<(), String> {
         for (_, sworm) in &nodes {
             eventually("the others", || async { (sworm.nodes().len() == nodes.len()).then_some(()) }).await;
         }
-        load::run(&nodes, LOAD).await.map(drop)
+        traffic::run(&nodes, LOAD).await.map(drop)
     })
 }
 

@@ -33,7 +33,7 @@ fn a_call_to_a_new_place_waits_for_the_calls_to_the_old_one() {
     let order = Arc::default();
     let [mut first, mut second, mut third] = tickets(&order);
     let sent = [goes(&mut first, &stay("a", 1)), goes(&mut second, &stay("a", 1))];
-    let Turn::Unsettled(mut waiting) = third.turn(&stay("b", 2), false) else { panic!("two are on their way") };
+    let Turn::Unsettled(mut waiting, _) = third.turn(&stay("b", 2), false) else { panic!("two are on their way") };
     let [one, other] = sent;
     drop(one);
     assert!(!is_told(&mut waiting));
@@ -47,7 +47,7 @@ fn what_comes_back_goes_before_what_came_after_it() {
     let order = Arc::default();
     let [mut first, mut second, mut third, mut fourth] = tickets(&order);
     let sent = [goes(&mut first, &stay("a", 1)), goes(&mut second, &stay("a", 1))];
-    let Turn::Unsettled(_) = third.turn(&stay("b", 2), false) else { panic!("two are on their way") };
+    let Turn::Unsettled(..) = third.turn(&stay("b", 2), false) else { panic!("two are on their way") };
     let [one, other] = sent;
     second.is_back(other);
     first.is_back(one);
@@ -67,7 +67,7 @@ fn whoever_goes_away_holds_nobody_up() {
     let order = Arc::default();
     let [mut first, mut second, mut third] = tickets(&order);
     let sent = goes(&mut first, &stay("a", 1));
-    let Turn::Unsettled(_) = second.turn(&stay("b", 2), false) else { panic!("one is on its way") };
+    let Turn::Unsettled(..) = second.turn(&stay("b", 2), false) else { panic!("one is on its way") };
     let Turn::Behind(mut waiting) = third.turn(&stay("b", 2), false) else { panic!("behind the second") };
     drop(sent);
     drop(second);
@@ -84,7 +84,7 @@ fn casts_are_passed_on_before_anything_goes_to_the_new_place_also_where_that_is_
         let Turn::Now(sent) = first.turn(&from, true) else { panic!("nothing is on its way") };
         drop(sent);
         assert!(!order.is_idle("room"));
-        let Turn::Flush(at) = second.turn(&to, false) else { panic!("the cast may be on its way") };
+        let Turn::Flush(at, _) = second.turn(&to, false) else { panic!("the cast may be on its way") };
         assert_eq!(at, from);
         let Turn::Behind(_) = third.turn(&to, false) else { panic!("the second sees to it") };
         order.flushed("room", &from);
@@ -99,11 +99,11 @@ fn what_is_given_up_is_counted_no_more() {
     let order = Arc::default();
     let [mut first, mut second, mut third] = tickets(&order);
     let lost = goes(&mut first, &stay("a", 1));
-    let Turn::Unsettled(_) = second.turn(&stay("b", 2), false) else { panic!("one is on its way") };
+    let Turn::Unsettled(..) = second.turn(&stay("b", 2), false) else { panic!("one is on its way") };
     order.give_up("room");
     let _sent = goes(&mut second, &stay("b", 2));
     drop(lost);
-    let Turn::Unsettled(_) = third.turn(&stay("c", 3), false) else { panic!("the second is on its way") };
+    let Turn::Unsettled(..) = third.turn(&stay("c", 3), false) else { panic!("the second is on its way") };
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn what_goes_back_to_callers_of_this_node_keeps_the_others_waiting() {
     let [mut first, mut second] = tickets(&order);
     assert!(order.is_idle("room"));
     let back = order.comes_back(&"room".into(), &here);
-    let Turn::Unsettled(_) = second.turn(&stay("b", 2), false) else { panic!("the first is on its way back") };
+    let Turn::Unsettled(..) = second.turn(&stay("b", 2), false) else { panic!("the first is on its way back") };
     first.is_back(back);
     let Turn::Behind(_) = second.turn(&stay("b", 2), false) else { panic!("behind the first") };
     drop(goes(&mut first, &stay("b", 2)));
@@ -131,4 +131,20 @@ fn what_finds_no_worker_keeps_its_place() {
     let _first = goes(&mut first, &stay("a", 1));
     assert!(is_told(&mut waiting));
     let _second = goes(&mut second, &stay("a", 1));
+}
+
+#[test]
+fn how_long_it_is_waited_for_what_went_elsewhere_is_counted_from_the_first_who_waits() {
+    let order: Arc<Order> = Arc::default();
+    let [mut first, mut second, mut third] = tickets(&order);
+    let sent = goes(&mut first, &stay("a", 1));
+    let Turn::Unsettled(_, since) = second.turn(&stay("b", 2), false) else { panic!("one is on its way") };
+    drop(second);
+    let Turn::Unsettled(_, still) = third.turn(&stay("b", 2), false) else { panic!("it still is") };
+    assert_eq!(since, still, "one who gives up changes nothing for the others");
+    drop(sent);
+    let _sent = goes(&mut third, &stay("b", 2));
+    let [mut fourth] = tickets(&order);
+    let Turn::Unsettled(_, anew) = fourth.turn(&stay("c", 3), false) else { panic!("the third is on its way") };
+    assert!(anew > since);
 }

@@ -155,6 +155,14 @@ impl Transport for ZenohTransport {
         self.queue.send(None, class, message);
     }
 
+    fn has_room_for(&self, bytes: usize) -> bool {
+        self.queue.shared.has_room_for(bytes)
+    }
+
+    fn packets_sent(&self) -> Option<u64> {
+        Some(self.counters().packets_sent.load(Relaxed))
+    }
+
     fn endpoints(&self) -> Vec<String> {
         self.endpoints.clone()
     }

@@ -120,6 +120,11 @@ impl Queue {
 }
 
 impl Shared {
+    /// Whether an important message of so many bytes would be taken now.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.queued_bytes.load(Relaxed).saturating_add(ITEM_BYTES + bytes) <= limit(Class::Important)
+    }
+
     /// A message has left the queue.
     pub(super) fn taken(&self, message: &Bytes) {
         self.queued_bytes.fetch_sub(bytes_of(message), Relaxed);
@@ -201,6 +206,7 @@ mod tests {
         assert_eq!(dropped(&queue), 2);
         (0..8).for_each(|_| send(Class::Important));
         assert_eq!(dropped(&queue), 2);
+        assert!(!queue.shared.has_room_for(message.len()) && queue.shared.has_room_for(message.len() / 2));
         send(Class::Important);
         assert_eq!(dropped(&queue), 3);
         while let Ok(Item::Message { message, .. }) = received.try_recv() {

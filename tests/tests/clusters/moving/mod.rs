@@ -6,6 +6,8 @@ mod calls;
 mod deaths;
 mod drain;
 mod points;
+mod slow;
+mod traffic;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

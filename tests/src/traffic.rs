@@ -4,101 +4,67 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
-use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
+use futures_util::future::{join, join_all};
 use sworm::prelude::*;
 use sworm::{CallError, MoveError};
-use sworm_tests::eventually;
 
-/// Keeps a book of what came.
-#[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "traffic-book", handles(Entry, Audit), handoff)]
-pub(crate) struct Book(BTreeMap<u32, Page>);
+use self::book::{Book, Entry, Page};
+use crate::eventually;
 
-/// What came of one sender.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Page {
-    /// One above the greatest number.
-    next: u64,
-    /// Those below it that did not come.
-    missing: BTreeSet<u64>,
-    late: BTreeSet<u64>,
-    twice: BTreeSet<u64>,
-}
+pub mod book;
 
-impl Page {
-    fn has(&self, number: u64) -> bool {
-        number < self.next && !self.missing.contains(&number)
-    }
-}
-
-/// An entry: the sender, and its number there.
-#[derive(Message, Serialize, Deserialize)]
-#[message(id = "traffic-entry", reply = u64)]
-struct Entry(u32, u64);
-
-#[derive(Message, Serialize, Deserialize)]
-#[message(id = "traffic-audit", reply = Book)]
-struct Audit;
-
-impl Handler<Entry> for Book {
-    async fn handle(&mut self, Entry(sender, number): Entry, _: &mut Context<Self>) -> u64 {
-        let page = self.0.entry(sender).or_default();
-        if number >= page.next {
-            page.missing.extend(page.next..number);
-            page.next = number + 1;
-        } else if page.missing.remove(&number) {
-            page.late.insert(number);
-        } else {
-            page.twice.insert(number);
-        }
-        number
-    }
-}
-
-impl Handler<Audit> for Book {
-    async fn handle(&mut self, _: Audit, _: &mut Context<Self>) -> Self {
-        Self(self.0.clone())
-    }
-}
+pub use self::book::Keeper;
 
 /// How much there is to be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    /// How many messages at least.
-    pub(crate) messages: usize,
+pub struct Load {
+    /// How many calls at least.
+    pub calls: usize,
     /// How many moves at least: messages are sent until then.
-    pub(crate) moves: usize,
+    pub moves: usize,
     /// To how many workers.
-    pub(crate) workers: usize,
+    pub workers: usize,
     /// How many send on each node, each to all workers.
-    pub(crate) senders: usize,
+    pub senders: usize,
     /// How many messages of one sender to one worker go out without a wait for the one before.
-    pub(crate) together: usize,
+    pub together: usize,
+    /// Whether about as many casts are sent.
+    pub casts: bool,
+    /// Of so many calls one has hardly any time; none with 0.
+    pub hurry: usize,
+}
+
+impl Load {
+    /// With as many calls as `SWORM_MESSAGES` says, and as many moves as `SWORM_MOVES`, if they say so.
+    pub fn scaled(self) -> Self {
+        let number = |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+        Self { calls: number("SWORM_MESSAGES", self.calls), moves: number("SWORM_MOVES", self.moves), ..self }
+    }
 }
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
-    /// Messages that were sent.
-    pub(crate) sent: usize,
-    /// Calls that were replied to.
-    pub(crate) replies: usize,
+pub struct Report {
+    /// Calls that were made.
+    pub calls: usize,
+    /// Calls that were replied to. The others came to errors.
+    pub replies: usize,
     /// Casts that were sent.
-    pub(crate) casts: usize,
+    pub casts: usize,
     /// Casts that were not handled.
-    pub(crate) lost: usize,
+    pub lost: usize,
     /// Errors, by their text without numbers.
-    pub(crate) errors: BTreeMap<String, usize>,
+    pub errors: BTreeMap<String, usize>,
     /// Names that were moved.
-    pub(crate) moves: usize,
+    pub moves: usize,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, replies, casts, lost, errors, moves } = self;
-        write!(f, "{sent} sent, {replies} replies, {casts} casts ({lost} lost), {moves} moves, errors {errors:?}")
+        let Self { calls, replies, casts, lost, errors, moves } = self;
+        write!(f, "{calls} calls, {replies} replies, {casts} casts ({lost} lost), {moves} moves, errors {errors:?}")
     }
 }
 
@@ -106,6 +72,7 @@ impl fmt::Display for Report {
 #[derive(Default)]
 struct Sent {
     next: u64,
+    calls: usize,
     replied: Vec<u64>,
     casts: Vec<u64>,
     unknown: BTreeSet<u64>,
@@ -114,7 +81,7 @@ struct Sent {
 
 /// What is left to do.
 struct Todo {
-    messages: AtomicUsize,
+    calls: AtomicUsize,
     moves: AtomicUsize,
 }
 
@@ -124,42 +91,65 @@ impl Todo {
         of.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
-    /// Whether one more message is to be sent.
-    fn goes_on(&self) -> bool {
-        Self::take(&self.messages) || self.moves.load(SeqCst) > 0
-    }
-
     fn is_done(&self) -> bool {
-        self.messages.load(SeqCst) == 0 && self.moves.load(SeqCst) == 0
+        self.calls.load(SeqCst) == 0 && self.moves.load(SeqCst) == 0
     }
 }
 
+/// A worker and a sender.
 type Key = (usize, u32);
 
-/// Lets all nodes send while names move, then reads the books: an error says what does not add up.
-pub(crate) async fn run(nodes: &[(Node, Sworm)], load: Load) -> Result<Report, String> {
+/// As long as a call has that is not told otherwise.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// Less than so much time has one that is in a hurry.
+const HURRY_MS: u64 = 4;
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const AUDIT_LIMIT: Duration = Duration::from_secs(60);
+/// How long nothing is moved after something could not be.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(20);
+
+/// Lets all nodes send while names move between them, then reads the books: an error says what does not add up.
+pub async fn run(nodes: &[(Node, Sworm)], load: Load) -> Result<Report, String> {
+    let hosts: Vec<NodeId> = nodes.iter().map(|(node, _)| node.id().clone()).collect();
+    run_with::<Book>(nodes, &hosts, load, async {}).await
+}
+
+/// The same with workers that move between these hosts; when half of the calls have been made something else happens.
+pub async fn run_with<W: Keeper>(
+    nodes: &[(Node, Sworm)],
+    hosts: &[NodeId],
+    load: Load,
+    at_half: impl Future<Output = ()>,
+) -> Result<Report, String> {
     let names: Arc<Vec<String>> = Arc::new((0..load.workers).map(|n| format!("book-{n}")).collect());
     for (n, name) in names.iter().enumerate() {
-        let (node, sworm) = &nodes[n % nodes.len()];
-        sworm.register(name, Book::default()).on(node.id()).await.map_err(|error| error.to_string())?;
+        let registering = nodes[n % nodes.len()].1.register(name, W::default()).on(&hosts[n % hosts.len()]);
+        registering.await.map_err(|error| error.to_string())?;
     }
     for (_, sworm) in nodes {
         eventually("all books", || async { (sworm.registered().len() >= load.workers).then_some(()) }).await;
     }
-    let todo = Arc::new(Todo { messages: AtomicUsize::new(load.messages), moves: AtomicUsize::new(load.moves) });
+    let todo = Arc::new(Todo { calls: AtomicUsize::new(load.calls), moves: AtomicUsize::new(load.moves) });
     let done = Arc::new(AtomicBool::new(false));
     let senders = (0..).zip(nodes.iter().flat_map(|(_, sworm)| std::iter::repeat_n(sworm, load.senders)));
     let sending: Vec<_> = senders
-        .map(|(sender, sworm)| tokio::spawn(send(sworm.clone(), names.clone(), sender, todo.clone(), load.together)))
+        .map(|(sender, sworm)| tokio::spawn(send::<W>(sworm.clone(), names.clone(), sender, todo.clone(), load)))
         .collect();
     let moving: Vec<_> = (0..nodes.len())
         .map(|at| {
-            tokio::spawn(shift(nodes[at].1.clone(), names.clone(), nodes_of(nodes), at, todo.clone(), done.clone()))
+            tokio::spawn(shift(nodes[at].1.clone(), names.clone(), hosts.to_vec(), at, todo.clone(), done.clone()))
         })
         .collect();
+    let at_half = async {
+        while todo.calls.load(SeqCst) > load.calls / 2 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        at_half.await;
+    };
+    let (sent, ()) = join(join_all(sending), at_half).await;
     let mut all: BTreeMap<Key, Sent> = BTreeMap::new();
     let mut report = Report::default();
-    for sent in join_all(sending).await {
+    for sent in sent {
         let (sent, errors) = sent.map_err(|error| error.to_string())?;
         all.extend(sent);
         for (error, count) in errors {
@@ -170,19 +160,21 @@ pub(crate) async fn run(nodes: &[(Node, Sworm)], load: Load) -> Result<Report, S
     for moved in join_all(moving).await {
         report.moves += moved.map_err(|error| error.to_string())?;
     }
+    let mut settled = 0;
     for sent in all.values() {
+        report.calls += sent.calls;
         report.replies += sent.replied.len();
         report.casts += sent.casts.len();
-        report.sent += sent.replied.len() + sent.casts.len() + sent.unknown.len() + sent.refused.len();
+        settled += sent.replied.len() + sent.casts.len() + sent.unknown.len() + sent.refused.len();
     }
     let numbers: u64 = all.values().map(|sent| sent.next).sum();
-    if report.sent as u64 != numbers {
-        return Err(format!("{numbers} were sent, and not all came to something: {report}"));
+    if settled as u64 != numbers {
+        return Err(format!("{numbers} were sent, and {settled} came to a reply or an error: {report}"));
     }
     for (n, name) in names.iter().enumerate() {
         let mut books = Vec::new();
         for (_, sworm) in nodes {
-            books.push(audit(sworm, name).await?);
+            books.push(audit::<W>(sworm, name).await?);
         }
         for ((_, sender), sent) in all.iter().filter(|((at, _), _)| *at == n) {
             // Asked for from the sender's node, behind all that it sent.
@@ -193,10 +185,6 @@ pub(crate) async fn run(nodes: &[(Node, Sworm)], load: Load) -> Result<Report, S
         }
     }
     Ok(report)
-}
-
-fn nodes_of(nodes: &[(Node, Sworm)]) -> Vec<NodeId> {
-    nodes.iter().map(|(node, _)| node.id().clone()).collect()
 }
 
 fn check(page: &Page, sent: &Sent) -> Result<(), String> {
@@ -217,39 +205,43 @@ fn check(page: &Page, sent: &Sent) -> Result<(), String> {
 }
 
 /// A worker that moves may take a moment.
-async fn audit(sworm: &Sworm, name: &str) -> Result<Book, String> {
-    let book: Ref<Book> = sworm.whereis_name(name).ok_or_else(|| format!("{name} is gone"))?;
-    book.call(Audit).timeout(std::time::Duration::from_secs(30)).await.map_err(|error| format!("{name}: {error}"))
+async fn audit<W: Keeper>(sworm: &Sworm, name: &str) -> Result<Book, String> {
+    let book: Ref<W> = sworm.whereis_name(name).ok_or_else(|| format!("{name} is gone"))?;
+    W::audit(&book).timeout(AUDIT_LIMIT).await.map_err(|error| format!("{name}: {error}"))
 }
 
-/// One sender: calls and casts by turns, to one worker after the other.
-async fn send(
+/// One sender: calls, and casts by turns with them, to one worker after the other.
+async fn send<W: Keeper>(
     sworm: Sworm,
     names: Arc<Vec<String>>,
     sender: u32,
     todo: Arc<Todo>,
-    together: usize,
+    load: Load,
 ) -> (BTreeMap<Key, Sent>, BTreeMap<String, usize>) {
     let mut rng = fastrand::Rng::with_seed(sender.into());
-    let books: Vec<Ref<Book>> = names.iter().filter_map(|name| sworm.whereis_name(name)).collect();
+    let books: Vec<Ref<W>> = names.iter().filter_map(|name| sworm.whereis_name(name)).collect();
     let (mut all, mut errors) = (BTreeMap::<Key, Sent>::new(), BTreeMap::new());
     loop {
         let at = rng.usize(..books.len());
         let sent = all.entry((at, sender)).or_default();
         let mut calls = Vec::new();
-        for _ in 0..rng.usize(1..=together) {
-            if !todo.goes_on() {
+        for _ in 0..rng.usize(1..=load.together) {
+            if todo.is_done() {
                 break;
             }
             let number = sent.next;
             sent.next += 1;
-            if rng.bool() {
+            if !load.casts || rng.bool() {
+                Todo::take(&todo.calls);
+                sent.calls += 1;
+                let hurries = load.hurry > 0 && rng.usize(..load.hurry) == 0;
+                let limit = if hurries { Duration::from_millis(rng.u64(..HURRY_MS)) } else { CALL_LIMIT };
                 // Its own task's: sent when it is first looked at, which is when they are joined.
-                let call = books[at].call(Entry(sender, number)).into_future();
+                let call = W::enter(&books[at], Entry(sender, number)).timeout(limit).into_future();
                 calls.push(async move { (number, call.await) });
             } else {
                 settle(sent, &mut errors, join_all(calls.drain(..)).await);
-                match books[at].cast(Entry(sender, number)).await {
+                match W::cast(&books[at], Entry(sender, number)).await {
                     Ok(()) => sent.casts.push(number),
                     Err(error) => fail(sent, &mut errors, number, &error),
                 }
@@ -302,7 +294,10 @@ async fn shift(
             }
             Ok(_) => {}
             Err(MoveError::NotRegistered { .. }) => break,
-            Err(error) => tracing::debug!(%error, name, "it did not move"),
+            Err(error) => {
+                tracing::debug!(%error, name, "it did not move");
+                tokio::time::sleep(AFTER_A_FAILURE).await;
+            }
         }
     }
     moves
