@@ -85,8 +85,10 @@ impl Driver {
 
     fn take(&mut self, now: Now, input: Input) {
         match &input {
-            // The tasks of a node that stops are aborted: that is no end of their names.
-            Input::Exited { exit: Exit::Killed(_), .. } if self.shared.node.has_stopped() => return,
+            // The tasks of a node that stops are aborted and let go of: that is no end of their names.
+            Input::Exited { exit: Exit::Killed(_), .. } | Input::Gone { .. } if self.shared.node.has_stopped() => {
+                return;
+            }
             Input::Exited { name, exit, .. } if !exit.is_normal() => {
                 tracing::warn!(sworm = &*self.shared.name, name = &**name, %exit, "a worker has ended");
             }
