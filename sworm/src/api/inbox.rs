@@ -38,6 +38,7 @@ pub struct Inbox<M: Message> {
 /// How to answer a message out of an [`Inbox`]. Dropping it tells a caller that nobody answers.
 pub struct ReplyTo<M: Message> {
     to: Answerer<M>,
+    sworm: Arc<SwormShared>,
 }
 
 enum Answerer<M: Message> {
@@ -74,8 +75,18 @@ impl<M: Message> Request<Inbox<M>> for M {}
 
 impl<M: Message> Inbox<M> {
     /// The next message and the way to answer it; `None` once the name was unregistered or the node has stopped.
+    ///
+    /// In mode "majority" a node that does not hear of a majority any more hands out no message, and takes the name away:
+    /// the other side may give it to somebody else. Those who have sent what waits here get
+    /// [`CallError::NoMajority`]; then this is `None`, and the task attaches its name again when it can.
     pub async fn recv(&mut self) -> Option<(M, ReplyTo<M>)> {
-        self.receiver.recv().await
+        loop {
+            let (message, reply) = self.receiver.recv().await?;
+            if self.sworm.shared.may_go_on() {
+                return Some((message, reply));
+            }
+            reply.answer(Err(CallError::NoMajority));
+        }
     }
 
     /// The name.
@@ -95,17 +106,25 @@ impl<M: Message> Inbox<M> {
 }
 
 impl<M: Message> ReplyTo<M> {
-    /// Answers. A cast wants no answer, and a caller that has gone away gets none.
+    /// Answers. A cast wants no answer, and a caller that has gone away gets none. In mode "majority", if the node has lost
+    /// its majority since the message came, the caller gets [`CallError::MajorityLost`] instead: the other side may contradict
+    /// the answer.
     pub fn send(self, reply: M::Reply) {
+        let may_go_on = self.sworm.may_go_on();
+        self.answer(if may_go_on { Ok(reply) } else { Err(CallError::MajorityLost) });
+    }
+
+    fn answer(self, reply: Result<M::Reply, CallError>) {
         match self.to {
             Answerer::Nobody => {}
-            Answerer::Local(sender) => drop(sender.send(LocalAnswer::Reply(reply))),
+            Answerer::Local(sender) => drop(sender.send(reply.map_or_else(LocalAnswer::Failed, LocalAnswer::Reply))),
             Answerer::Remote(mut back) => {
                 back.done = true;
-                let result = reply
-                    .to_bytes()
-                    .map(Bytes::from)
-                    .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() });
+                let result = reply.and_then(|reply| {
+                    let bytes = reply.to_bytes().map(Bytes::from);
+                    bytes
+                        .map_err(|e| CallError::Undecodable { what: format!("reply to {}", M::ID), why: e.to_string() })
+                });
                 back.replies.reply(&back.parcel, result);
             }
         }
@@ -162,12 +181,15 @@ struct InboxMailbox<M: Message> {
 impl<M: Message> InboxMailbox<M> {
     /// Decodes a message and puts it in; what cannot be decoded is refused.
     fn take(&self, room: mpsc::Permit<'_, Received<M>>, parcel: RemoteParcel) {
+        if !self.sworm.may_go_on() {
+            return self.sworm.reply(&parcel, Err(CallError::NoMajority));
+        }
         // People's code, in the node's own task.
         let decode = || scope::decoding(&self.sworm.node, || M::CODEC.decode(&parcel.payload));
         match panics::guarded(|| decode().map_err(|error| error.to_string())).flatten() {
             Ok(message) => {
                 let back = RemoteReply { done: parcel.cast, parcel, replies: self.sworm.clone() };
-                room.send((message, ReplyTo { to: Answerer::Remote(back) }));
+                room.send((message, ReplyTo { to: Answerer::Remote(back), sworm: self.sworm.clone() }));
             }
             Err(why) => {
                 let error = CallError::Undecodable { what: M::ID.into(), why };
@@ -209,7 +231,7 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
         if id != M::ID {
             return Err(NotTaken::Unknown);
         }
-        put(reserve(&self.sender)?, call)
+        put(reserve(&self.sender)?, call, &self.sworm)
     }
 
     fn deliver_later<'a>(
@@ -221,7 +243,7 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
             if id != M::ID {
                 return Err(NotTaken::Unknown);
             }
-            put(self.sender.reserve().await.map_err(|_| NotTaken::Closed)?, call)
+            put(self.sender.reserve().await.map_err(|_| NotTaken::Closed)?, call, &self.sworm)
         })
     }
 }
@@ -229,10 +251,16 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
 fn put<M: Message>(
     room: mpsc::Permit<'_, Received<M>>,
     call: &mut Option<Box<dyn Any + Send>>,
+    sworm: &Arc<SwormShared>,
 ) -> Result<(), NotTaken> {
     let taken = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok()).ok_or(NotTaken::Unknown)?;
     let LocalCall { message, to, .. } = *taken;
     let message = message.ok_or(NotTaken::Unknown)?;
-    room.send((message, ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local) }));
+    let reply = ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local), sworm: sworm.clone() };
+    if sworm.may_go_on() {
+        room.send((message, reply));
+    } else {
+        reply.answer(Err(CallError::NoMajority));
+    }
     Ok(())
 }

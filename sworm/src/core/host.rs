@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::cell::{Key, NameCell, NameState, Revision, Spec};
 use super::chunks::Shipment;
 use super::directory::Standing;
+use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
 use super::ids::{Birth, Epoch, Peer, RequestId};
@@ -84,8 +85,6 @@ pub enum LocalPhase {
 
 /// How long a grant may come again after it was carried out.
 const REPEATS_MS: u64 = 60_000;
-/// Restarts that are remembered.
-pub(super) const MAX_RESTARTS: usize = 32;
 /// Back-off between failed starts of a lineage.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(30);
@@ -191,6 +190,7 @@ impl Core {
                 let (arbiter, birth) = (arbiter.clone(), local.birth);
                 let timed_out = exit == Exit::StartTimedOut;
                 self.local.remove(name);
+                self.ends.gone(name, [birth], &Gone::StartFailed { reason: exit.to_string().into() });
                 self.directory.ban_stopped(name, [birth]);
                 let outcome = GrantOutcome::Failed { reason: exit.to_string(), timed_out };
                 self.send(&arbiter, Message::Granted { name: name.clone(), epoch: since, outcome });

@@ -179,8 +179,9 @@ impl Core {
     }
 
     /// How many workers are to go for balance and have not gone yet.
-    pub(super) fn wishes_for_balance(&self) -> usize {
-        self.wishes.values().filter(|wish| wish.wanted == Wanted::Balance).count()
+    pub(super) fn wishes_for_balance(&self, to: Option<&NodeId>) -> usize {
+        let wishes = self.wishes.values().filter(|wish| wish.wanted == Wanted::Balance);
+        wishes.filter(|wish| to.is_none() || wish.to.as_ref() == to).count()
     }
 
     /// A worker is to go to that node for balance.
