@@ -100,7 +100,7 @@ impl Core {
             return;
         }
         if self.balancing.plan.is_empty() && self.balancing.due_ms.take_if(|due| *due <= now).is_some() {
-            if self.balancing.again && self.others_move() {
+            if self.balancing.again && self.somebody_moves() {
                 self.balancing.due_ms = Some(now + LATER_MS);
                 return;
             }
@@ -110,30 +110,48 @@ impl Core {
             self.balancing.again = !self.balancing.plan.is_empty();
             self.balancing.due_ms = self.balancing.again.then_some(now + CALM_MS);
         }
-        let mut room = AT_A_TIME.saturating_sub(self.wishes_for_balance(None));
+        let mut room = AT_A_TIME.saturating_sub(self.wishes_for_balance().count());
+        if room == 0 || self.balancing.plan.is_empty() {
+            return;
+        }
+        // Names may have come to a node since the plan was made.
+        let mut places = self.places_left();
         while room > 0
             && let Some((name, to)) = self.balancing.plan.pop_front()
         {
-            if self.has_room(&to) {
-                room -= 1;
-                self.wish_for_balance(&name, to);
-            }
+            let Some(left) = places.get_mut(&to).filter(|left| **left > 0) else { continue };
+            *left -= 1;
+            room -= 1;
+            self.wish_for_balance(&name, to);
         }
     }
 
-    /// Whether somebody else hands a worker over. The first plans of all hosts come from one state and add up; a later one would
-    /// take what others are about to give for room.
-    fn others_move(&self) -> bool {
-        let others = self.view.members.keys().filter(|peer| **peer != self.config.me);
-        let mut names = others.filter_map(|peer| self.directory.lane(peer)).flat_map(Lane::names);
+    /// Whether workers are on their way. The first plans of all hosts come from one state and add up; a later one would take
+    /// for room what is about to be given.
+    fn somebody_moves(&self) -> bool {
+        let lanes = self.view.members.keys().filter_map(|peer| self.directory.lane(peer));
+        let mut names = lanes.flat_map(Lane::names);
         names.any(|(_, cell)| matches!(cell.state, NameState::Leaving { .. } | NameState::Released(_)))
     }
 
-    /// Whether a node has room for one more, as far as is known by now: names may have come to it since the plan was made.
-    fn has_room(&self, to: &NodeId) -> bool {
-        let Some(to) = self.view.peer(to) else { return false };
-        let coming = self.wishes_for_balance(Some(&to.node)) as u64;
-        self.claims(to) + coming < self.most(to) || planted(Fault::RoundUpShares)
+    /// How many names each node may still be given, as far as is known by now: what this node gives it counts already.
+    fn places_left(&self) -> BTreeMap<NodeId, u64> {
+        let released = self.directory.my_names().filter_map(|(_, cell)| match &cell.state {
+            NameState::Released(release) => Some(&release.to.node),
+            _ => None,
+        });
+        let mut coming: BTreeMap<&NodeId, u64> = BTreeMap::new();
+        for to in released.chain(self.wishes_for_balance()) {
+            *coming.entry(to).or_default() += 1;
+        }
+        let left = |to: &Peer| match planted(Fault::RoundUpShares) {
+            true => u64::MAX,
+            false => {
+                let has = self.claims(to) + coming.get(&to.node).copied().unwrap_or(0);
+                self.most(to).saturating_sub(has)
+            }
+        };
+        self.view.up().map(|to| (to.node.clone(), left(to))).collect()
     }
 
     /// Recovery goes before balance, and so does a node that leaves or is being emptied.

@@ -333,8 +333,13 @@ impl Core {
                 }
             }
             NameState::Starting | NameState::Running | NameState::Leaving { .. } => {
-                let stopping = self.local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Stopping(_)));
-                if !stopping {
+                // One that is being parked, since there was no majority, is not told of a conflict: its state is kept and offered.
+                let ends = self.local.get(name).is_some_and(|local| match local.phase {
+                    LocalPhase::Stopping(_) => true,
+                    LocalPhase::Parking => local.fenced,
+                    _ => false,
+                });
+                if !ends {
                     let to = cell.pid(&self.config.sworm, name, host);
                     let pid = self.own_pid(name, mine.since);
                     self.out.push(Effect::Tell(Notice::Conflict { pid, winner: to.clone() }));
