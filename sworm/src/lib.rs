@@ -27,7 +27,7 @@ pub use api::{
 };
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::draining::{Drained, Stays};
-pub use core::events::{Cause, Event};
+pub use core::events::{Cause, Event, Gone};
 pub use core::ids::{Epoch, Incarnation, NodeId, Pid};
 pub use core::membership::{Linked, MemberState};
 pub use core::placement::{ExplainedCandidate, Explanation};
@@ -38,9 +38,9 @@ pub use error::{
 #[doc(hidden)] // for measurements
 pub use node::index::Index;
 pub use strategy::{
-    BoundedLoad, Candidate, Distribution, Exit, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Permanent, Pinned,
-    Random, Rendezvous, Restart, RestartDecision, RestartHistory, Spread, Strategy, Temporary, Transient, score,
-    weighted_score,
+    BoundedLoad, Candidate, Distribution, Exit, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Permanent,
+    PermanentWithin, Pinned, Random, Rendezvous, Restart, RestartDecision, RestartHistory, Spread, Strategy, Temporary,
+    Transient, TransientWithin, score, weighted_score,
 };
 pub use sworm_macros::{Message, Sworm, Worker, handlers};
 pub use worker::{

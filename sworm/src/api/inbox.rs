@@ -38,6 +38,7 @@ pub struct Inbox<M: Message> {
 /// How to answer a message out of an [`Inbox`]. Dropping it tells a caller that nobody answers.
 pub struct ReplyTo<M: Message> {
     to: Answerer<M>,
+    sworm: Arc<SwormShared>,
 }
 
 enum Answerer<M: Message> {
@@ -76,6 +77,16 @@ enum Received<M: Message> {
     Remote(RemoteReply),
 }
 
+impl<M: Message> Received<M> {
+    /// It is not handed out; who has sent it is told why.
+    fn refuse(self, error: CallError) {
+        match self {
+            Self::Local(_, back) => back.answer(Err(error)),
+            Self::Remote(mut back) => back.answer(Err(error)),
+        }
+    }
+}
+
 impl<M: Message> Target for Inbox<M> {
     fn type_name() -> Cow<'static, str> {
         Cow::Owned(format!("{INBOX_PREFIX}{}", M::ID))
@@ -86,9 +97,18 @@ impl<M: Message> Request<Inbox<M>> for M {}
 
 impl<M: Message> Inbox<M> {
     /// The next message and the way to answer it; `None` once the name was unregistered or the node has stopped.
+    ///
+    /// In mode "majority" a node that does not hear of a majority any more hands out no message, and takes the name away:
+    /// the other side may give it to somebody else. Those who have sent what waits here get
+    /// [`CallError::NoMajority`]; then this is `None`, and the task attaches its name again when it can.
     pub async fn recv(&mut self) -> Option<(M, ReplyTo<M>)> {
         loop {
-            match self.receiver.recv().await? {
+            let received = self.receiver.recv().await?;
+            if !self.sworm.shared.may_go_on() {
+                received.refuse(CallError::NoMajority);
+                continue;
+            }
+            match received {
                 Received::Local(message, back) => return Some((message, back)),
                 Received::Remote(back) => {
                     if let Some(taken) = self.decoded(back) {
@@ -101,12 +121,13 @@ impl<M: Message> Inbox<M> {
 
     /// What came from another node; who sent what cannot be decoded is told.
     fn decoded(&self, mut back: RemoteReply) -> Option<(M, ReplyTo<M>)> {
-        let decode = || scope::decoding(&self.sworm.shared.node, || M::CODEC.decode(&back.parcel.payload));
+        let shared = &self.sworm.shared;
+        let decode = || scope::decoding(&shared.node, || M::CODEC.decode(&back.parcel.payload));
         match panics::guarded(|| decode().map_err(|error| error.to_string())).flatten() {
             Ok(message) => {
                 // What is kept is the way back.
                 back.parcel.payload = Bytes::new();
-                Some((message, ReplyTo { to: Answerer::Remote(back) }))
+                Some((message, ReplyTo { to: Answerer::Remote(back), sworm: shared.clone() }))
             }
             Err(why) => {
                 back.answer(Err(CallError::Undecodable { what: M::ID.into(), why }));
@@ -132,16 +153,23 @@ impl<M: Message> Inbox<M> {
 }
 
 impl<M: Message> ReplyTo<M> {
-    /// Answers. A cast wants no answer, and a caller that has gone away gets none.
+    /// Answers. A cast wants no answer, and a caller that has gone away gets none. In mode "majority", if the node has lost
+    /// its majority since the message came, the caller gets [`CallError::MajorityLost`] instead: the other side may contradict
+    /// the answer.
     pub fn send(self, reply: M::Reply) {
+        let may_go_on = self.sworm.may_go_on();
+        self.answer(if may_go_on { Ok(reply) } else { Err(CallError::MajorityLost) });
+    }
+
+    fn answer(self, reply: Result<M::Reply, CallError>) {
         match self.to {
             Answerer::Nobody => {}
-            Answerer::Local(sender) => drop(sender.send(LocalAnswer::Reply(reply))),
+            Answerer::Local(sender) => drop(sender.send(reply.map_or_else(LocalAnswer::Failed, LocalAnswer::Reply))),
             Answerer::Remote(mut back) => {
-                let result = reply
-                    .to_bytes()
-                    .map(Bytes::from)
-                    .map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() });
+                let result = reply.and_then(|reply| {
+                    let undecodable = |why| CallError::UndecodableReply { message: M::ID.into(), why };
+                    reply.to_bytes().map(Bytes::from).map_err(|e| undecodable(e.to_string()))
+                });
                 back.answer(result);
             }
         }
@@ -197,6 +225,9 @@ struct InboxMailbox<M: Message> {
 
 impl<M: Message> InboxMailbox<M> {
     fn put(&self, room: mpsc::Permit<'_, Received<M>>, parcel: RemoteParcel) {
+        if !self.sworm.may_go_on() {
+            return self.sworm.reply(&parcel, Err(CallError::NoMajority));
+        }
         let replies = self.sworm.clone();
         room.send(Received::Remote(RemoteReply { done: parcel.cast, parcel, replies }));
     }
@@ -234,7 +265,7 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
         if id != M::ID {
             return Err(NotTaken::Unknown);
         }
-        put(reserve(&self.sender)?, call)
+        put(reserve(&self.sender)?, call, &self.sworm)
     }
 
     fn deliver_later<'a>(
@@ -246,7 +277,7 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
             if id != M::ID {
                 return Err(NotTaken::Unknown);
             }
-            put(self.sender.reserve().await.map_err(|_| NotTaken::Closed)?, call)
+            put(self.sender.reserve().await.map_err(|_| NotTaken::Closed)?, call, &self.sworm)
         })
     }
 }
@@ -254,10 +285,16 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
 fn put<M: Message>(
     room: mpsc::Permit<'_, Received<M>>,
     call: &mut Option<Box<dyn Any + Send>>,
+    sworm: &Arc<SwormShared>,
 ) -> Result<(), NotTaken> {
     let taken = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok()).ok_or(NotTaken::Unknown)?;
     let LocalCall { message, to, .. } = *taken;
     let message = message.ok_or(NotTaken::Unknown)?;
-    room.send(Received::Local(message, ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local) }));
+    let reply = ReplyTo { to: to.map_or(Answerer::Nobody, Answerer::Local), sworm: sworm.clone() };
+    if sworm.may_go_on() {
+        room.send(Received::Local(message, reply));
+    } else {
+        reply.answer(Err(CallError::NoMajority));
+    }
     Ok(())
 }

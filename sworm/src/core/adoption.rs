@@ -40,7 +40,11 @@ impl Core {
             NameState::Failed { .. } => return,
             NameState::Released(release)
                 if self.is_live(&release.to)
-                    && (self.released_for(name, release.epoch) < RELEASE_WAIT_MS || self.is_behind(&release.to))
+                    // Its receiver may start it without asking anybody: as long as it may, nobody else does where there must
+                    // never be two.
+                    && (self.majority.is_some()
+                        || self.released_for(name, release.epoch) < RELEASE_WAIT_MS
+                        || self.is_behind(&release.to))
                     && !planted(Fault::ReleasedIsOrphan) =>
             {
                 true

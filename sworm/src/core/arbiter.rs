@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cell::{NameCell, NameState};
 use super::directory::Standing;
+use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Refusal, Registering};
@@ -199,6 +200,7 @@ impl Core {
                 }
                 NameState::Failed { .. } => {
                     let births = self.directory.births(name);
+                    self.ends.gone(name, births.iter().copied(), &Gone::Replaced);
                     self.directory.ban(name, births);
                 }
                 NameState::Starting if cell.restarts.is_empty() => return Step::Wait,
@@ -352,7 +354,11 @@ impl Core {
                 }
             }
             GrantOutcome::Failed { reason, timed_out } => {
-                queue.active = None;
+                let granted = match queue.active.take() {
+                    Some(Active::Granted { grant, .. }) => Some(grant.cell.birth),
+                    _ => None,
+                };
+                self.ends.gone(name, granted, &Gone::StartFailed { reason: reason.as_str().into() });
                 if let Some(job) = queue.jobs.pop_front() {
                     self.answer_to(job.request(), Err(Refusal::StartFailed { reason, timed_out }));
                 }
@@ -395,6 +401,7 @@ impl Core {
 
     /// Ends births whose host cannot do it.
     fn end_here(&mut self, name: &Arc<str>, request: &RequestId, births: BTreeSet<Birth>) {
+        self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
         self.directory.ban(name, births.iter().copied());
         let answer =
             Message::Answer { number: request.number, answer: Ok(Done::Unregistered { name: name.clone(), births }) };

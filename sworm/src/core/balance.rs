@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::cell::NameState;
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::ids::{NodeId, Peer};
+use super::lane::Lane;
 use super::message::{Message, Phase};
 use super::placement::Placing;
 use super::state::Core;
@@ -40,6 +42,8 @@ pub struct PlannedMove {
 pub struct Balancing {
     /// When a plan is to be made, if one is.
     due_ms: Option<u64>,
+    /// Whether one was carried out since the members are the same.
+    again: bool,
     plan: VecDeque<(Arc<str>, NodeId)>,
 }
 
@@ -51,14 +55,14 @@ const LATER_MS: u64 = 1_000;
 const AT_A_TIME: usize = 8;
 /// How many moves are told in one message.
 const MOVES_IN_A_MESSAGE: usize = 500;
-/// How much more than its share a node may be given, in hundredths.
+/// What a node may be given, in hundredths of its share.
 const MOST_PERCENT: u64 = 110;
 
 impl Core {
     /// Other members than before: what was planned for those is off.
     pub(super) fn balance_anew(&mut self) {
         let due = self.config.rebalance == Rebalance::On;
-        self.balancing = Balancing { due_ms: due.then_some(self.now.mono_ms + CALM_MS), plan: VecDeque::new() };
+        self.balancing = Balancing { due_ms: due.then_some(self.now.mono_ms + CALM_MS), ..Balancing::default() };
     }
 
     /// Tells each host which of its names are to move.
@@ -96,18 +100,58 @@ impl Core {
             return;
         }
         if self.balancing.plan.is_empty() && self.balancing.due_ms.take_if(|due| *due <= now).is_some() {
+            if self.balancing.again && self.somebody_moves() {
+                self.balancing.due_ms = Some(now + LATER_MS);
+                return;
+            }
             let plan = self.moves_of(&self.config.me.clone());
             self.balancing.plan = plan.into_iter().map(|(name, to)| (name, to.node)).collect();
             // What has moved by then may make room for more.
-            self.balancing.due_ms = (!self.balancing.plan.is_empty()).then_some(now + CALM_MS);
+            self.balancing.again = !self.balancing.plan.is_empty();
+            self.balancing.due_ms = self.balancing.again.then_some(now + CALM_MS);
         }
-        let mut room = AT_A_TIME.saturating_sub(self.wishes_for_balance());
+        let mut room = AT_A_TIME.saturating_sub(self.wishes_for_balance().count());
+        if room == 0 || self.balancing.plan.is_empty() {
+            return;
+        }
+        // Names may have come to a node since the plan was made.
+        let mut places = self.places_left();
         while room > 0
             && let Some((name, to)) = self.balancing.plan.pop_front()
         {
+            let Some(left) = places.get_mut(&to).filter(|left| **left > 0) else { continue };
+            *left -= 1;
             room -= 1;
             self.wish_for_balance(&name, to);
         }
+    }
+
+    /// Whether workers are on their way. The first plans of all hosts come from one state and add up; a later one would take
+    /// for room what is about to be given.
+    fn somebody_moves(&self) -> bool {
+        let lanes = self.view.members.keys().filter_map(|peer| self.directory.lane(peer));
+        let mut names = lanes.flat_map(Lane::names);
+        names.any(|(_, cell)| matches!(cell.state, NameState::Leaving { .. } | NameState::Released(_)))
+    }
+
+    /// How many names each node may still be given, as far as is known by now: what this node gives it counts already.
+    fn places_left(&self) -> BTreeMap<NodeId, u64> {
+        let released = self.directory.my_names().filter_map(|(_, cell)| match &cell.state {
+            NameState::Released(release) => Some(&release.to.node),
+            _ => None,
+        });
+        let mut coming: BTreeMap<&NodeId, u64> = BTreeMap::new();
+        for to in released.chain(self.wishes_for_balance()) {
+            *coming.entry(to).or_default() += 1;
+        }
+        let left = |to: &Peer| match planted(Fault::RoundUpShares) {
+            true => u64::MAX,
+            false => {
+                let has = self.claims(to) + coming.get(&to.node).copied().unwrap_or(0);
+                self.most(to).saturating_sub(has)
+            }
+        };
+        self.view.up().map(|to| (to.node.clone(), left(to))).collect()
     }
 
     /// Recovery goes before balance, and so does a node that leaves or is being emptied.
@@ -149,30 +193,66 @@ impl Core {
 
     /// The moves of one host.
     fn moves_of(&self, host: &Peer) -> Vec<(Arc<str>, Peer)> {
-        let claims = |peer: &Peer| self.directory.lane(peer).map_or(0, |lane| lane.claims());
-        let weight = |peer: &Peer| self.profiles.get(&peer.node).map_or(1, |profile| u64::from(profile.weight));
-        let (names, weights) = self.view.up().fold((0, 0), |(n, w), peer| (n + claims(peer), w + weight(peer)));
-        // How many each may get from this host: its share of what is missing there.
-        let mut room: BTreeMap<Peer, u64> = BTreeMap::new();
-        for peer in self.view.up().filter(|peer| *peer != host) {
-            let most = (names * weight(peer) * MOST_PERCENT).div_ceil(weights.max(1) * 100);
-            let missing = most.saturating_sub(claims(peer));
-            let part = (missing * claims(host)).div_ceil((names - claims(peer)).max(1));
-            room.insert(peer.clone(), part);
+        let others: Vec<&Peer> = self.view.up().filter(|peer| *peer != host).collect();
+        let mut places: BTreeMap<&Peer, Place> = BTreeMap::new();
+        for peer in others {
+            let (room, has) = (self.part_of(host, peer), self.claims(peer));
+            places.insert(peer, Place { room, has });
         }
-        let (mut here, mut moves) = (claims(host), Vec::new());
+        let (mut here, mut moves) = (self.claims(host), Vec::new());
         let Some(lane) = self.directory.lane(host) else { return moves };
         for (name, cell) in lane.names().filter(|(_, cell)| cell.state.is_claim() && !cell.attached) {
+            if places.values().all(|place| place.room == 0) {
+                break;
+            }
             let Ok(to) = self.place(Placing::again(name, cell, None)) else { continue };
-            let Some(room) = room.get_mut(&to).filter(|room| **room > 0) else { continue };
-            let moved = moves.iter().filter(|(_, other)| *other == to).count() as u64;
-            if here * weight(&to) <= (claims(&to) + moved) * weight(host) {
+            let Some(place) = places.get_mut(&to).filter(|place| place.room > 0) else { continue };
+            if here * self.weight(&to) <= place.has * self.weight(host) {
                 continue; // it would only change places
             }
-            *room -= 1;
+            place.room -= 1;
+            place.has += 1;
             here -= 1;
             moves.push((name.clone(), to));
         }
         moves
     }
+
+    /// How many names a node may be given by this host: its part of what is missing there. The parts of all hosts add up to
+    /// that exactly: each goes from where the one before it ends.
+    fn part_of(&self, host: &Peer, to: &Peer) -> u64 {
+        let missing = self.most(to).saturating_sub(self.claims(to));
+        let hosts = || self.view.up().filter(|peer| *peer != to);
+        let of_all: u64 = hosts().map(|peer| self.claims(peer)).sum();
+        let before: u64 = hosts().take_while(|peer| *peer != host).map(|peer| self.claims(peer)).sum();
+        let of_all = of_all.max(1);
+        if planted(Fault::RoundUpShares) {
+            return (missing * self.claims(host)).div_ceil(of_all);
+        }
+        missing * (before + self.claims(host)) / of_all - missing * before / of_all
+    }
+
+    /// How many names a node may have before it is given no more: a tenth above its share.
+    fn most(&self, to: &Peer) -> u64 {
+        let (names, weights) =
+            self.view.up().fold((0, 0), |(n, w), peer| (n + self.claims(peer), w + self.weight(peer)));
+        names * self.weight(to) * MOST_PERCENT / (weights.max(1) * 100)
+    }
+
+    fn claims(&self, peer: &Peer) -> u64 {
+        self.directory.lane(peer).map_or(0, Lane::claims)
+    }
+
+    fn weight(&self, peer: &Peer) -> u64 {
+        self.profiles.get(&peer.node).map_or(1, |profile| u64::from(profile.weight))
+    }
 }
+
+/// What a node may still be given by a host, and what it has by then.
+struct Place {
+    room: u64,
+    has: u64,
+}
+
+#[cfg(test)]
+mod tests;

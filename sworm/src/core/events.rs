@@ -85,6 +85,8 @@ pub enum Event {
         pid: Pid,
         /// Why.
         cause: Cause,
+        /// How the worker until now has ended, on the node that it was on; else, and if it did not end by itself, nothing.
+        reason: Option<Arc<str>>,
     },
     /// The node of a worker is gone, and its name waits for a start elsewhere. `Moved` follows, or `Resumed`.
     Recovering {
@@ -113,6 +115,8 @@ pub enum Event {
     Unregistered {
         /// The last worker.
         pid: Pid,
+        /// Why, as far as this node knows.
+        why: Gone,
     },
     /// On the worker's node only: a worker has ended by itself. `Restarted`, `Failed` or `Unregistered` follows.
     Exited {
@@ -221,6 +225,31 @@ pub enum Cause {
     Conflict,
 }
 
+/// Why a name is gone, as far as the node knows that tells of it. The worker's node knows it, and so do mostly the one that
+/// decides about the name and the one that has asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Gone {
+    /// Somebody has unregistered it, or has dropped its [`Inbox`](crate::Inbox).
+    Unregistered,
+    /// Its worker has ended by itself and is not to be restarted. Known on the worker's node.
+    Exited {
+        /// How it ended.
+        reason: Arc<str>,
+    },
+    /// Its first start failed. Known on the worker's node and on the one that decides about the name.
+    StartFailed {
+        /// What it said.
+        reason: Arc<str>,
+    },
+    /// Another registration of it has won, or has taken the place of this one, whose worker had failed.
+    Replaced,
+    /// It was the name of a task, whose node is gone, leaves, or has lost its majority.
+    NodeGone,
+    /// This node does not know.
+    Unknown,
+}
+
 impl Event {
     /// The name that it is about, if it is about one.
     pub fn name(&self) -> Option<&Arc<str>> {
@@ -244,7 +273,7 @@ impl Event {
             | Self::Parked { pid }
             | Self::Resumed { pid }
             | Self::Failed { pid, .. }
-            | Self::Unregistered { pid }
+            | Self::Unregistered { pid, .. }
             | Self::Exited { pid, .. }
             | Self::StartFailed { pid, .. }
             | Self::Stuck { pid, .. }
@@ -306,8 +335,9 @@ impl Core {
     /// What to tell when look-ups say another thing of a name than before.
     pub fn changes(&self, name: &Arc<str>, old: Option<&Entry>, new: Option<&Entry>) -> Vec<Event> {
         let pid = |entry: &Entry| entry.cell.pid(&self.config.sworm, name, &entry.host);
+        let gone = |old: &Entry| Event::Unregistered { pid: pid(old), why: self.why_gone(name, old, new) };
         let Some(new) = new else {
-            return old.map(|old| Event::Unregistered { pid: pid(old) }).into_iter().collect();
+            return old.map(gone).into_iter().collect();
         };
         let mut events = Vec::new();
         let before = match old.filter(|old| old.cell.birth == new.cell.birth) {
@@ -316,13 +346,13 @@ impl Core {
                 let (from, pid, cause) = (pid(other), pid(new), self.cause(name, other, new));
                 let stays = from.node == pid.node;
                 events.push(match stays {
-                    true => Event::Restarted { from, pid, cause },
+                    true => Event::Restarted { from, pid, cause, reason: self.exit_of(name, other) },
                     false => Event::Moved { from, pid, cause },
                 });
                 None
             }
             None => {
-                events.extend(old.map(|old| Event::Unregistered { pid: pid(old) }));
+                events.extend(old.map(gone));
                 events.push(Event::Registered { pid: pid(new), worker_type: new.cell.spec.worker_type.clone() });
                 None
             }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::NameState;
-use super::host::{LocalPhase, MAX_RESTARTS, millis};
+use super::host::{LocalPhase, millis};
 use super::ids::Epoch;
 use super::state::Core;
 use super::time::to_ms;
 use super::{Effect, Notice};
-use crate::strategy::{Exit, RestartDecision, RestartHistory, Transient, decide};
+use crate::strategy::{Exit, MAX_RESTARTS, RestartDecision, RestartHistory, Transient, decide};
 
 impl Core {
     pub(super) fn on_exited(&mut self, name: &Arc<str>, since: Epoch, exit: Exit) {
@@ -47,6 +47,7 @@ impl Core {
         };
         let pid = self.own_pid(name, cell.since);
         self.out.push(Effect::Tell(Notice::Exited { pid, reason: reason.clone() }));
+        self.ends.exited(name, &cell, &reason);
         match decision {
             RestartDecision::Remove => {
                 self.local.remove(name);

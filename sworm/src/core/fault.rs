@@ -147,6 +147,8 @@ faults! {
     RestartBystanders = "restart-bystanders",
     /// Names move for balance while others are to be recovered.
     BalanceFirst = "balance-first",
+    /// Each host rounds up what it gives a node that has joined, and does not look at what the others gave.
+    RoundUpShares = "round-up-shares",
     /// The source of a move forgets the name before its receiver has taken it.
     TombstoneFirst = "tombstone-first",
     /// What waits for a worker that moves is sent on twice.

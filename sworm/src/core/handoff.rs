@@ -10,6 +10,7 @@ use super::Effect;
 use super::cell::{Key, NameCell, NameState, Release, Revision};
 use super::chunks::Shipment;
 use super::directory::Standing;
+use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::{First, LocalPhase};
@@ -124,6 +125,7 @@ impl Core {
             match &local.phase {
                 _ if attached => {
                     self.local.remove(&name);
+                    self.ends.gone(&name, [birth], &Gone::NodeGone);
                     self.directory.ban_stopped(&name, [birth]);
                 }
                 LocalPhase::Waiting { .. } | LocalPhase::Restoring => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::cell::{Key, NameCell, NameState, Revision, Spec};
 use super::chunks::Shipment;
 use super::directory::Standing;
+use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
 use super::ids::{Birth, Epoch, Peer, RequestId};
@@ -84,8 +85,6 @@ pub enum LocalPhase {
 
 /// How long a grant may come again after it was carried out.
 const REPEATS_MS: u64 = 60_000;
-/// Restarts that are remembered.
-pub(super) const MAX_RESTARTS: usize = 32;
 /// Back-off between failed starts of a lineage.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(30);
@@ -191,6 +190,7 @@ impl Core {
                 let (arbiter, birth) = (arbiter.clone(), local.birth);
                 let timed_out = exit == Exit::StartTimedOut;
                 self.local.remove(name);
+                self.ends.gone(name, [birth], &Gone::StartFailed { reason: exit.to_string().into() });
                 self.directory.ban_stopped(name, [birth]);
                 let outcome = GrantOutcome::Failed { reason: exit.to_string(), timed_out };
                 self.send(&arbiter, Message::Granted { name: name.clone(), epoch: since, outcome });
@@ -333,8 +333,13 @@ impl Core {
                 }
             }
             NameState::Starting | NameState::Running | NameState::Leaving { .. } => {
-                let stopping = self.local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Stopping(_)));
-                if !stopping {
+                // One that is being parked, since there was no majority, is not told of a conflict: its state is kept and offered.
+                let ends = self.local.get(name).is_some_and(|local| match local.phase {
+                    LocalPhase::Stopping(_) => true,
+                    LocalPhase::Parking => local.fenced,
+                    _ => false,
+                });
+                if !ends {
                     let to = cell.pid(&self.config.sworm, name, host);
                     let pid = self.own_pid(name, mine.since);
                     self.out.push(Effect::Tell(Notice::Conflict { pid, winner: to.clone() }));

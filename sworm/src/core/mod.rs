@@ -9,10 +9,13 @@ pub mod chunks;
 pub mod directory;
 pub mod diverged;
 pub mod draining;
+pub mod ends;
 pub mod events;
 mod exits;
 pub mod fault;
 pub mod fetch;
+#[cfg(test)]
+mod fixture;
 pub mod handoff;
 pub mod host;
 pub mod ids;

@@ -178,9 +178,10 @@ impl Core {
         self.leaving.is_some() || self.wishes.contains_key(name)
     }
 
-    /// How many workers are to go for balance and have not gone yet.
-    pub(super) fn wishes_for_balance(&self) -> usize {
-        self.wishes.values().filter(|wish| wish.wanted == Wanted::Balance).count()
+    /// The workers that are to go for balance and have not gone yet: where to.
+    pub(super) fn wishes_for_balance(&self) -> impl Iterator<Item = &NodeId> {
+        let wishes = self.wishes.values().filter(|wish| wish.wanted == Wanted::Balance);
+        wishes.filter_map(|wish| wish.to.as_ref())
     }
 
     /// A worker is to go to that node for balance.

@@ -54,9 +54,10 @@ pub struct Explanation {
     pub runs: Option<Pid>,
     /// Why its worker is not started again, if it has failed.
     pub failed: Option<Arc<str>>,
-    /// Every member of the cluster, sorted by id.
+    /// Every node that is there, sorted by id: those that have not opened the sworm, too.
     pub candidates: Vec<ExplainedCandidate>,
-    /// The node that would be chosen now, or why there is none. A name stays where it runs all the same.
+    /// The node that would be chosen now, or why there is none. A name stays where it runs all the same; one that has no
+    /// node now starts on one that [holds its state](ExplainedCandidate::holds_state), if any of those can run it.
     pub choice: Result<NodeId, String>,
 }
 
@@ -68,6 +69,8 @@ pub struct ExplainedCandidate {
     pub candidate: Candidate,
     /// What the strategy compares it by, higher is better, if it says so.
     pub score: Option<u64>,
+    /// Whether it holds the newest saved state of the name.
+    pub holds_state: bool,
     /// Why the name must not run there.
     pub excluded: Option<String>,
 }
@@ -99,9 +102,10 @@ impl fmt::Display for Explanation {
             (None, Some(reason)) => writeln!(f, ", has failed: {reason}")?,
             (None, None) => writeln!(f, ", does not run")?,
         }
-        for ExplainedCandidate { candidate, score, excluded } in &self.candidates {
+        for ExplainedCandidate { candidate, score, holds_state, excluded } in &self.candidates {
             let Candidate { node, weight, names, .. } = candidate;
-            write!(f, "  {node}: weight {weight}, {names} names")?;
+            let holds = if *holds_state { ", holds its state" } else { "" };
+            write!(f, "  {node}: weight {weight}, {names} names{holds}")?;
             match (excluded, score) {
                 (Some(why), _) => writeln!(f, ", not a candidate: {why}")?,
                 (None, Some(score)) => writeln!(f, ", score {score}")?,
@@ -119,22 +123,14 @@ impl Core {
     /// Chooses a node for a name.
     pub(super) fn place(&self, placing: Placing<'_>) -> Result<Peer, Refusal> {
         let strategy = self.strategy(&placing.kind.distribution)?;
-        let considered = self.consider(placing, strategy);
-        choice(strategy, placing, &considered)
+        self.choice(strategy, placing, &self.consider(placing, strategy))
     }
 
     /// Chooses a node for a name whose state is with some: one of those, if any can run it.
     pub(super) fn place_adopted(&self, name: &Arc<str>, cell: &NameCell) -> Result<Peer, Refusal> {
         let placing = Placing::again(name, cell, None);
         let strategy = self.strategy(&placing.kind.distribution)?;
-        let considered = self.consider(placing, strategy);
-        let chosen = choice(strategy, placing, &considered)?;
-        if cell.holders.is_empty() || cell.holders.contains(&chosen.node) {
-            return Ok(chosen);
-        }
-        let holders = considered.iter().filter(|c| c.excluded.is_none() && cell.holders.contains(&c.peer.node));
-        let best = holders.map(|c| &c.peer).max_by_key(|peer| (score(name, &peer.node), (*peer).clone()));
-        Ok(best.cloned().unwrap_or(chosen))
+        self.choice_adopted(strategy, placing, cell, &self.consider(placing, strategy))
     }
 
     /// Why a name runs where it does. `kind` is what it would be if it is not registered.
@@ -149,10 +145,21 @@ impl Core {
             Err(refusal) => (Vec::new(), Err(refusal)),
             Ok(strategy) => {
                 let considered = self.consider(placing, strategy);
-                let choice = choice(strategy, placing, &considered);
-                let explained = considered.into_iter().map(|Considered { candidate, excluded, .. }| {
+                let choice = match &standing {
+                    Standing::Source { cell, .. } => match self.given_to(cell) {
+                        Some(to) => Ok(to),
+                        None => self.choice_adopted(strategy, placing, cell, &considered),
+                    },
+                    Standing::Claimed { .. } | Standing::Free => self.choice(strategy, placing, &considered),
+                };
+                let outside =
+                    self.outside().map(|(peer, why)| self.considered(&peer, placing, |_| Some(why.to_owned())));
+                let mut all: Vec<Considered> = considered.into_iter().chain(outside).collect();
+                all.sort_by(|a, b| a.peer.cmp(&b.peer));
+                let explained = all.into_iter().map(|Considered { candidate, excluded, .. }| {
                     let score = panics::guarded(|| strategy.score(name, &candidate)).ok().flatten();
-                    ExplainedCandidate { candidate, score, excluded }
+                    let holds_state = cell.as_ref().is_some_and(|cell| cell.holders.contains(&candidate.node));
+                    ExplainedCandidate { candidate, score, holds_state, excluded }
                 });
                 (explained.collect(), choice)
             }
@@ -186,35 +193,67 @@ impl Core {
 
     /// All members, sorted, each with what speaks against it.
     fn consider(&self, placing: Placing<'_>, strategy: &dyn Distribution) -> Vec<Considered> {
-        let Placing { name, kind, asked, on, but } = placing;
+        let Placing { name, kind, on, but, .. } = placing;
         let members = self.view.members.iter().map(|(peer, phase)| {
-            let profile = self.profiles.get(&peer.node).cloned().unwrap_or_default();
-            let candidate = Candidate {
-                labels: profile.labels,
-                names: self.directory.lane(peer).map_or(0, Lane::claims),
-                asked: asked == Some(&peer.node),
-                ..Candidate::new(peer.node.clone())
-            }
-            .with_weight(profile.weight);
-            let excluded = if on.is_some_and(|node| peer.node != *node) {
-                Some("is not the one asked for".to_owned())
-            } else if *phase == Phase::Draining {
-                Some("is being emptied".to_owned())
-            } else if *phase != Phase::Up {
-                Some("is leaving".to_owned())
-            } else if but == Some(peer) {
-                Some("is the one that it leaves".to_owned())
-            } else {
-                self.unable(peer, kind).or_else(|| {
-                    let excludes = panics::guarded(|| strategy.excludes(name, &candidate));
-                    excludes
-                        .unwrap_or_else(|panic| Some(panicked(kind, &panic)))
-                        .map(|why| format!("is left out: {why}"))
-                })
-            };
-            Considered { peer: peer.clone(), candidate, excluded }
+            self.considered(peer, placing, |candidate| {
+                if on.is_some_and(|node| peer.node != *node) {
+                    Some("is not the one asked for".to_owned())
+                } else if *phase == Phase::Draining {
+                    Some("is being emptied".to_owned())
+                } else if *phase != Phase::Up {
+                    Some("is leaving".to_owned())
+                } else if but == Some(peer) {
+                    Some("is the one that it leaves".to_owned())
+                } else {
+                    self.unable(peer, kind).or_else(|| {
+                        let excludes = panics::guarded(|| strategy.excludes(name, candidate));
+                        excludes
+                            .unwrap_or_else(|panic| Some(panicked(kind, &panic)))
+                            .map(|why| format!("is left out: {why}"))
+                    })
+                }
+            })
         });
         members.collect()
+    }
+
+    fn considered(
+        &self,
+        peer: &Peer,
+        placing: Placing<'_>,
+        excluded: impl FnOnce(&Candidate) -> Option<String>,
+    ) -> Considered {
+        let profile = self.profiles.get(&peer.node).cloned().unwrap_or_default();
+        let candidate = Candidate {
+            labels: profile.labels,
+            names: self.directory.lane(peer).map_or(0, Lane::claims),
+            asked: placing.asked == Some(&peer.node),
+            ..Candidate::new(peer.node.clone())
+        }
+        .with_weight(profile.weight);
+        let excluded = excluded(&candidate);
+        Considered { peer: peer.clone(), candidate, excluded }
+    }
+
+    /// The nodes that are there and not in view, each with why.
+    fn outside(&self) -> impl Iterator<Item = (Peer, &'static str)> {
+        let outside = self.members.iter().filter(|(_, member)| member.present).map(|(node, member)| {
+            let why = match member.phase() {
+                Some(Phase::Joining) => "is about to join",
+                Some(_) => "is not in view yet",
+                None => "has not opened the sworm",
+            };
+            (Peer { node: node.clone(), incarnation: member.incarnation }, why)
+        });
+        outside.filter(|(peer, _)| !self.view.contains(peer))
+    }
+
+    /// To whom a name without a claim was handed, if that node is there to start it.
+    fn given_to(&self, cell: &NameCell) -> Option<Peer> {
+        match &cell.state {
+            NameState::Released(release) => Some(release.to.clone()).filter(|to| self.is_live(to)),
+            _ => None,
+        }
     }
 
     /// Why a node cannot run workers of a kind at all.
@@ -239,25 +278,55 @@ impl Core {
     pub(super) fn links(&self, peer: &Peer, kind: &Kind) -> bool {
         self.unable(peer, kind).is_none()
     }
-}
 
-fn choice(strategy: &dyn Distribution, placing: Placing<'_>, considered: &[Considered]) -> Result<Peer, Refusal> {
-    let Placing { name, kind, on, .. } = placing;
-    let able: Vec<&Considered> = considered.iter().filter(|considered| considered.excluded.is_none()).collect();
-    if able.is_empty() {
-        let told = considered.iter().filter_map(|c| Some(format!("{} {}", c.peer.node, c.excluded.as_ref()?)));
-        let missing = on.filter(|node| considered.iter().all(|c| c.peer.node != **node));
-        let told: Vec<String> = told.chain(missing.map(|node| format!("{node} is not there"))).collect();
-        let why = format!("no node can run worker type {:?}: {}", &*kind.worker_type, told.join(", "));
-        return Err(Refusal::NoCandidate { why });
+    fn choice(
+        &self,
+        strategy: &dyn Distribution,
+        placing: Placing<'_>,
+        considered: &[Considered],
+    ) -> Result<Peer, Refusal> {
+        let Placing { name, kind, on, .. } = placing;
+        let able: Vec<&Considered> = considered.iter().filter(|considered| considered.excluded.is_none()).collect();
+        if able.is_empty() {
+            let told = considered.iter().filter_map(|c| Some(format!("{} {}", c.peer.node, c.excluded.as_ref()?)));
+            let outside: Vec<(Peer, &str)> = self.outside().collect();
+            let is_there = |node: &NodeId| {
+                considered.iter().map(|c| &c.peer).chain(outside.iter().map(|(peer, _)| peer)).any(|p| p.node == *node)
+            };
+            let missing = on.filter(|node| !is_there(node)).map(|node| format!("{node} is not there"));
+            let told = told.chain(outside.iter().map(|(peer, why)| format!("{} {why}", peer.node))).chain(missing);
+            let told: Vec<String> = told.collect();
+            let why = format!("no node can run worker type {:?}: {}", &*kind.worker_type, told.join(", "));
+            return Err(Refusal::NoCandidate { why });
+        }
+        let candidates: Vec<Candidate> = able.iter().map(|considered| considered.candidate.clone()).collect();
+        match choose(strategy, name, &candidates) {
+            Ok(place) => Ok(able[place.min(able.len() - 1)].peer.clone()),
+            Err(panic) => Err(Refusal::NoCandidate { why: panicked(kind, &panic) }),
+        }
     }
-    let candidates: Vec<Candidate> = able.iter().map(|considered| considered.candidate.clone()).collect();
-    match choose(strategy, name, &candidates) {
-        Ok(place) => Ok(able[place.min(able.len() - 1)].peer.clone()),
-        Err(panic) => Err(Refusal::NoCandidate { why: panicked(kind, &panic) }),
+
+    /// Of those who hold the state of a name, if any of them can run it, the best by rendezvous.
+    fn choice_adopted(
+        &self,
+        strategy: &dyn Distribution,
+        placing: Placing<'_>,
+        cell: &NameCell,
+        considered: &[Considered],
+    ) -> Result<Peer, Refusal> {
+        let chosen = self.choice(strategy, placing, considered)?;
+        if cell.holders.is_empty() || cell.holders.contains(&chosen.node) {
+            return Ok(chosen);
+        }
+        let holders = considered.iter().filter(|c| c.excluded.is_none() && cell.holders.contains(&c.peer.node));
+        let best = holders.map(|c| &c.peer).max_by_key(|peer| (score(placing.name, &peer.node), (*peer).clone()));
+        Ok(best.cloned().unwrap_or(chosen))
     }
 }
 
 fn panicked(kind: &Kind, panic: &str) -> String {
     format!("the distribution strategy {:?} panicked: {panic}", &*kind.distribution)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Effect;
 use super::cell::NameState;
 use super::directory::Standing;
+use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Peer, RequestId};
 use super::message::{Answer, Ask, Done, Message, Refusal};
@@ -15,7 +16,7 @@ use super::state::Core;
 /// A request without an answer.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    ask: Ask,
+    pub(super) ask: Ask,
     until_ms: u64,
     /// To whom it was sent last, and when it is sent again.
     sent: Option<(Peer, u64)>,
@@ -73,6 +74,9 @@ impl Core {
             }
             (_, answer) => answer,
         };
+        if let Ok(Done::Unregistered { name, births }) = &answer {
+            self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
+        }
         self.out.push(Effect::Answer { number, answer });
     }
 

@@ -103,6 +103,8 @@ pub struct Core {
     pub(super) draining: Option<super::draining::Draining>,
     pub(super) balancing: super::balance::Balancing,
     pub(super) majority: Option<Majority>,
+    /// Why names have ended.
+    pub(super) ends: super::ends::Ends,
     recheck: BTreeSet<Arc<str>>,
     /// Names of which others speak, and not all have heard that yet: only then what is said of them here goes.
     pub(super) handed_on: BTreeSet<Arc<str>>,
@@ -181,6 +183,7 @@ impl Core {
             draining: None,
             balancing: super::balance::Balancing::default(),
             majority,
+            ends: super::ends::Ends::default(),
             recheck: BTreeSet::new(),
             handed_on: BTreeSet::new(),
         };
@@ -464,32 +467,11 @@ pub const TICK_MS: u64 = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::Incarnation;
+    use crate::core::fixture::{config, now};
 
     #[test]
     fn what_comes_all_the_time_puts_no_tick_off() {
-        let me = Peer { node: NodeId::new("a").expect("valid"), incarnation: Incarnation(1) };
-        let config = Config {
-            sworm: "s".into(),
-            me,
-            agreed: "same".into(),
-            hosts: BTreeMap::new(),
-            interval_ms: 200,
-            grace_ms: 5_000,
-            recover_wait_ms: 0,
-            state_wait_ms: None,
-            patient: BTreeSet::new(),
-            ack_in_memory: false,
-            part_bytes: crate::core::transfer::PART_BYTES,
-            chunk_bytes: crate::core::chunks::CHUNK_BYTES,
-            restart: BTreeMap::new(),
-            strategies: Default::default(),
-            profile: Default::default(),
-            rebalance: Default::default(),
-            majority: None,
-        };
-        let now = |mono_ms| Now { mono_ms, unix_ms: 1_700_000_000_000, random: 7 };
-        let mut core = Core::new(config, Recovered::default(), now(0));
+        let mut core = Core::new(config("a"), Recovered::default(), now(0));
         // Something comes each 20 ms; ticks come when it says so.
         for (number, mono_ms) in (0..).zip((0..1_000).step_by(20)) {
             let due = core.next_tick_ms() <= mono_ms;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Effect;
 use super::cell::{Key, NameCell, NameState};
+use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::host::{First, Local, LocalPhase};
 use super::ids::{Birth, Epoch, Peer, Pid};
@@ -91,6 +92,12 @@ impl Core {
     pub(super) fn after_stop(&mut self, name: &Arc<str>, why: Stopping) {
         match why {
             Stopping::Ended { arbiter, births } => {
+                let has_failed =
+                    self.directory.mine(name).is_some_and(|cell| matches!(cell.state, NameState::Failed { .. }));
+                // One that has failed may have been replaced.
+                if arbiter.is_some() || !has_failed {
+                    self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
+                }
                 if births.iter().any(|birth| !self.directory.is_banned(name, *birth)) || arbiter.is_some() {
                     self.directory.ban_stopped(name, births.iter().copied());
                 } else {

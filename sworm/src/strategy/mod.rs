@@ -7,7 +7,10 @@ pub use distribution::{
     BoundedLoad, Candidate, Distribution, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Pinned, Random, Rendezvous,
     Spread, score, weighted_score,
 };
-pub use restart::{Exit, Permanent, Restart, RestartDecision, RestartHistory, Temporary, Transient};
+pub(crate) use restart::MAX_RESTARTS;
+pub use restart::{
+    Exit, Permanent, PermanentWithin, Restart, RestartDecision, RestartHistory, Temporary, Transient, TransientWithin,
+};
 
 use crate::panics;
 

@@ -152,38 +152,109 @@ pub trait Restart: Send + Sync + 'static {
     fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision;
 }
 
-/// At most this many restarts within [`PERIOD`] (Erlang's default intensity).
-const INTENSITY: usize = 3;
-/// The period of [`INTENSITY`].
-const PERIOD: Duration = Duration::from_secs(5);
+/// How often a worker is restarted before it is given up: 3 times in 5 s, unless something else is said (Erlang's default
+/// intensity).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Intensity {
+    restarts: usize,
+    period: Duration,
+}
+
+const DEFAULT: Intensity = Intensity { restarts: 3, period: Duration::from_secs(5) };
+/// So many restarts of a worker are remembered.
+pub(crate) const MAX_RESTARTS: usize = 32;
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
-fn restart_or_give_up(history: &RestartHistory) -> RestartDecision {
-    if history.within(PERIOD) >= INTENSITY {
-        RestartDecision::GiveUp
-    } else {
-        RestartDecision::Restart { after: history.back_off(PERIOD, FIRST_DELAY, MAX_DELAY) }
+impl Intensity {
+    const fn new(restarts: usize, period: Duration) -> Self {
+        assert!(restarts <= MAX_RESTARTS, "at most 32 restarts of a worker are remembered");
+        Self { restarts, period }
+    }
+
+    fn restart_or_give_up(self, history: &RestartHistory) -> RestartDecision {
+        if history.within(self.period) >= self.restarts {
+            RestartDecision::GiveUp
+        } else {
+            RestartDecision::Restart { after: history.back_off(self.period, FIRST_DELAY, MAX_DELAY) }
+        }
     }
 }
 
-/// `"permanent"`: restarted whatever the reason, at most 3 times in 5 s.
+/// `"permanent"`: restarted whatever the reason, at most 3 times in 5 s, or as [`with_intensity`](Self::with_intensity) says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Permanent;
 
-impl Restart for Permanent {
-    fn decide(&self, _: &Exit, history: &RestartHistory) -> RestartDecision {
-        restart_or_give_up(history)
+impl Permanent {
+    /// The same with another intensity: at most `restarts` (0 to 32) within `period`; after that the worker is given up, and its
+    /// name stays visible as failed.
+    ///
+    /// # Panics
+    ///
+    /// With more than 32 restarts, which is as many as are remembered of a worker: in a constant, as in `#[worker(restart = ..)]`
+    /// and [`plugin!`](crate::plugin!), that is an error of the compiler.
+    pub const fn with_intensity(restarts: usize, period: Duration) -> PermanentWithin {
+        PermanentWithin(Intensity::new(restarts, period))
     }
 }
 
-/// `"transient"` (the default): removed when it ended normally, else restarted, at most 3 times in 5 s.
+impl Restart for Permanent {
+    fn decide(&self, _: &Exit, history: &RestartHistory) -> RestartDecision {
+        DEFAULT.restart_or_give_up(history)
+    }
+}
+
+/// [`Permanent`] with an intensity of its own: [`Permanent::with_intensity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermanentWithin(Intensity);
+
+impl Restart for PermanentWithin {
+    fn decide(&self, _: &Exit, history: &RestartHistory) -> RestartDecision {
+        self.0.restart_or_give_up(history)
+    }
+}
+
+/// `"transient"` (the default): removed when it ended normally, else restarted, at most 3 times in 5 s, or as
+/// [`with_intensity`](Self::with_intensity) says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transient;
 
+impl Transient {
+    /// The same with another intensity: at most `restarts` (0 to 32) within `period`; after that the worker is given up, and its
+    /// name stays visible as failed.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use sworm::prelude::*;
+    /// use std::time::Duration;
+    /// use sworm::Transient;
+    ///
+    /// #[derive(Worker, Serialize, Deserialize)]
+    /// #[worker(restart = Transient::with_intensity(10, Duration::from_secs(60)))]
+    /// struct Feed;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`Permanent::with_intensity`].
+    pub const fn with_intensity(restarts: usize, period: Duration) -> TransientWithin {
+        TransientWithin(Intensity::new(restarts, period))
+    }
+}
+
 impl Restart for Transient {
     fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision {
-        if exit.is_normal() { RestartDecision::Remove } else { restart_or_give_up(history) }
+        TransientWithin(DEFAULT).decide(exit, history)
+    }
+}
+
+/// [`Transient`] with an intensity of its own: [`Transient::with_intensity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransientWithin(Intensity);
+
+impl Restart for TransientWithin {
+    fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision {
+        if exit.is_normal() { RestartDecision::Remove } else { self.0.restart_or_give_up(history) }
     }
 }
 
@@ -237,14 +308,40 @@ mod tests {
     }
 
     #[test]
+    fn each_worker_may_have_an_intensity_of_its_own() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let strategies: [&dyn Restart; 2] =
+            [&Permanent::with_intensity(5, MINUTE), &const { Transient::with_intensity(5, MINUTE) }];
+        let exit = Exit::Error("e".into());
+        for strategy in strategies {
+            let fourth = strategy.decide(&exit, &ago(&[1, 2, 3, 59]));
+            assert_eq!(fourth, RestartDecision::Restart { after: Duration::from_millis(400) });
+            assert_eq!(strategy.decide(&exit, &ago(&[1, 2, 3, 58, 59])), RestartDecision::GiveUp);
+            let old = strategy.decide(&exit, &ago(&[1, 2, 3, 58, 60]));
+            assert!(matches!(old, RestartDecision::Restart { .. }), "{old:?}");
+        }
+        let normal = strategies.map(|strategy| strategy.decide(&Exit::Normal, &ago(&[])));
+        assert_eq!(normal, [RestartDecision::Restart { after: Duration::ZERO }, RestartDecision::Remove]);
+        assert_eq!(Transient::with_intensity(0, MINUTE).decide(&exit, &ago(&[])), RestartDecision::GiveUp);
+        let all: Vec<u64> = vec![1; MAX_RESTARTS];
+        assert_eq!(Transient::with_intensity(MAX_RESTARTS, MINUTE).decide(&exit, &ago(&all)), RestartDecision::GiveUp);
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 32 restarts")]
+    fn more_restarts_than_are_remembered_are_refused() {
+        let _ = Transient::with_intensity(MAX_RESTARTS + 1, Duration::from_secs(60));
+    }
+
+    #[test]
     fn jitter_shortens_the_back_off_by_at_most_a_quarter() {
         let mut history = ago(&[1]);
         let (first, most) = (Duration::from_millis(100), Duration::from_secs(1));
-        assert_eq!(history.back_off(PERIOD, first, most), first);
+        assert_eq!(history.back_off(DEFAULT.period, first, most), first);
         history.random = u32::MAX;
-        assert_eq!(history.back_off(PERIOD, first, most), first.mul_f64(0.75));
+        assert_eq!(history.back_off(DEFAULT.period, first, most), first.mul_f64(0.75));
         history.restarts = vec![Duration::from_secs(1); 30];
         history.random = 0;
-        assert_eq!(history.back_off(PERIOD, first, most), most);
+        assert_eq!(history.back_off(DEFAULT.period, first, most), most);
     }
 }

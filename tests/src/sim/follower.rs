@@ -56,7 +56,7 @@ impl Follower {
                 | Event::Failed { pid, .. },
                 Some(told),
             ) if *pid == told.pid => told.runs = false,
-            (Event::Unregistered { pid }, Some(told)) if *pid == told.pid => drop(self.0.remove(name)),
+            (Event::Unregistered { pid, .. }, Some(told)) if *pid == told.pid => drop(self.0.remove(name)),
             _ => return Err(wrong),
         }
         Ok(())

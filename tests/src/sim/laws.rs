@@ -164,7 +164,12 @@ impl Laws {
 
     /// A state with which a worker was parked, and that no later worker of its lineage has seen.
     fn unseen(&self, runs: impl Fn(&str, Birth) -> bool) -> Option<String> {
-        let unseen = |kept: &&Kept| !self.gone_on_from.contains(kept) && runs(&kept.0, kept.1);
+        let unseen = |kept: &&Kept| {
+            // What the same worker had when it was saved again is in that as well.
+            let (name, birth, revision) = *kept;
+            let last = (name.clone(), *birth, Revision { number: u64::MAX, ..*revision });
+            self.gone_on_from.range(*kept..=&last).next().is_none() && runs(name, *birth)
+        };
         let (name, _, revision) = self.parked.keys().find(unseen)?;
         Some(format!("{name} was parked with {revision:?}, and no later worker of it was given that"))
     }

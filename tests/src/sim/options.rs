@@ -12,6 +12,9 @@ use super::run::{Case, Shape};
 /// Most workers stop soon.
 const STOP_MS: u64 = 20;
 
+/// So many times as much do clocks run apart in mode "majority".
+const MAJORITY_DRIFT: u64 = 4;
+
 /// The size of a simulated cluster and the faults that happen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -153,7 +156,10 @@ impl Options {
         };
         // Who asks about a node and loses each tenth word, or its answer, may miss all that is said within the grace time.
         let lone_cuts = options.lone_cuts && options.lost < 100;
-        options.plot.adjust(Self { lone_cuts, ..options })
+        let options = options.plot.adjust(Self { lone_cuts, ..options });
+        // In mode "majority" clocks may run apart by a twentieth.
+        let drift_ppm = if options.majority { options.drift_ppm * MAJORITY_DRIFT } else { options.drift_ppm };
+        Self { drift_ppm, ..options }
     }
 
     /// No faults at all.

@@ -27,5 +27,11 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
     ),
     (Case::playing(Plot::MembersInCut, 1_289), "a name was handed on, and free to those who had not heard to whom"),
     (Case::playing(Plot::Crashes, 5_517), "a name was released to a node that took an older release for this one"),
+    (Case::playing(Plot::MovesInCut, 20), "a released name started on its receiver while another node had adopted it"),
+    (
+        Case::playing(Plot::MovesInCut, 94),
+        "a state that was being parked was given up since its worker had lost a conflict",
+    ),
+    (Case::playing(Plot::Joins, 71), "a node that joined was given one name too many by a later plan"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
 ];

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
-use sworm::{BoxError, Event, Events};
+use sworm::{BoxError, Event, Events, Gone};
 use sworm_tests::eventually;
 use tokio::time::timeout;
 
@@ -65,6 +65,32 @@ impl Handler<Crash> for Fragile {
     }
 }
 
+/// Ends when it is told to.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "fleeting", handles(End))]
+struct Fleeting;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "watched-end")]
+struct End;
+
+impl Handler<End> for Fleeting {
+    async fn handle(&mut self, _: End, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+/// Cannot start.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "unable", lifecycle)]
+struct Unable;
+
+impl Lifecycle for Unable {
+    async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+        Err("never".into())
+    }
+}
+
 /// Does not answer.
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "silent", handles(Wait))]
@@ -99,7 +125,7 @@ fn brief(event: &Event) -> String {
         Event::Started { pid } => format!("started on {}", pid.node),
         Event::Handoff { pid, to } => format!("handed from {} to {to}", pid.node),
         Event::Moved { from, pid, cause } => format!("moved from {} to {}: {cause:?}", from.node, pid.node),
-        Event::Restarted { from, pid, cause } => {
+        Event::Restarted { from, pid, cause, .. } => {
             assert!(from.node == pid.node && from.epoch < pid.epoch, "{from} and {pid}");
             format!("restarted on {}: {cause:?}", pid.node)
         }
@@ -107,7 +133,7 @@ fn brief(event: &Event) -> String {
         Event::Parked { pid } => format!("parked on {}", pid.node),
         Event::Resumed { pid } => format!("resumed on {}", pid.node),
         Event::Failed { reason, .. } => format!("failed: {reason}"),
-        Event::Unregistered { pid } => format!("unregistered on {}", pid.node),
+        Event::Unregistered { pid, .. } => format!("unregistered on {}", pid.node),
         Event::Exited { pid, reason } => format!("exited on {}: {reason}", pid.node),
         Event::StartFailed { pid, reason, .. } => format!("not started on {}: {reason}", pid.node),
         Event::Conflict { pid, winner } => format!("lost on {} against {}", pid.node, winner.node),
@@ -201,6 +227,72 @@ async fn the_end_of_restarts_is_told_with_its_reason() {
     on_a.register("x", Fragile).on(b.id()).await.expect("it has failed");
     let all = told(&mut events, "x", "started on b").await;
     assert_eq!(all, ["unregistered on b", "registered as fragile on b", "started on b"]);
+}
+
+/// Why a name is gone, as a node is told.
+async fn why_gone(events: &mut Events, name: &str) -> Gone {
+    loop {
+        match next(events).await {
+            Event::Unregistered { pid, why } if *pid.name == *name => return why,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_worker_is_restarted_is_told_where_it_is_known() {
+    let [(_a, on_a), (b, on_b)] = opened("s").await;
+    let mut watches = [on_a.events(), on_b.events()];
+    let worker = on_a.register("x", Watched).on(b.id()).await.expect("free");
+    worker.call(Crash).await.expect_err("it panics");
+    let mut reasons = Vec::new();
+    for events in &mut watches {
+        reasons.push(loop {
+            if let Event::Restarted { reason, .. } = next(events).await {
+                break reason;
+            }
+        });
+    }
+    assert_eq!(reasons[0], None, "only its host knows");
+    assert!(reasons[1].as_ref().is_some_and(|reason| reason.contains("told to crash")), "{reasons:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_name_is_gone_is_told_as_far_as_it_is_known() {
+    let [(a, on_a), (b, on_b)] = opened("s").await;
+    let (mut at_a, mut at_b) = (on_a.events(), on_b.events());
+    // Two of two know what was asked for.
+    on_a.register("asked", Room).on(b.id()).await.expect("free");
+    running(&on_a, "asked").await;
+    on_a.unregister_name("asked").await.expect("it is there");
+    assert_eq!(why_gone(&mut at_a, "asked").await, Gone::Unregistered);
+    assert_eq!(why_gone(&mut at_b, "asked").await, Gone::Unregistered);
+    // Of what happens to a worker its host knows.
+    let fleeting = on_a.register("ended", Fleeting).on(b.id()).await.expect("free");
+    running(&on_a, "ended").await;
+    fleeting.call(End).await.expect("it ends afterwards");
+    assert_eq!(why_gone(&mut at_b, "ended").await, Gone::Exited { reason: "ended normally".into() });
+    assert_eq!(why_gone(&mut at_a, "ended").await, Gone::Unknown);
+    on_a.register("unable", Unable).on(b.id()).await.expect_err("it cannot start");
+    let reason = "start failed: never".into();
+    assert_eq!(why_gone(&mut at_b, "unable").await, Gone::StartFailed { reason });
+    // A failed one is replaced: who decides knows.
+    let fragile = on_a.register("failed", Fragile).on(b.id()).await.expect("free");
+    fragile.call(Crash).await.expect_err("it panics");
+    eventually("the news", || async {
+        let failed = |found: Registration| matches!(found.state, RegistrationState::Failed { .. });
+        [&on_a, &on_b].into_iter().all(|sworm| sworm.whereis("failed").is_some_and(failed)).then_some(())
+    })
+    .await;
+    on_a.register_name("failed", Room).await.expect("it has failed");
+    let replaced = [why_gone(&mut at_a, "failed").await, why_gone(&mut at_b, "failed").await];
+    assert!(replaced.contains(&Gone::Replaced) && !replaced.contains(&Gone::Unregistered), "{replaced:?}");
+    // A task goes with its node.
+    let _inbox = on_a.attach_name::<End>("task").await.expect("free");
+    running(&on_b, "task").await;
+    a.leave().await.expect("it leaves");
+    assert_eq!(why_gone(&mut at_b, "task").await, Gone::NodeGone);
+    assert_eq!(why_gone(&mut at_a, "task").await, Gone::NodeGone);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -236,3 +236,29 @@ async fn a_node_that_was_dropped_can_be_started_anew_at_once() {
         assert_eq!(worker.call(Count).await, Ok(count));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_takes_the_name_of_a_failed_worker_as_a_registration_does() {
+    let [(a, on_a), (_b, on_b)] = opened("s").await;
+    let worker = on_a.register("x", Brittle::default()).on(a.id()).await.expect("free");
+    on_a.join("group", &worker).await.expect("it is there");
+    assert_eq!(worker.call(Count).await, Ok(1));
+    break_for_good::<Brittle>(&on_a, "x").await;
+    for sworm in [&on_a, &on_b] {
+        eventually("the news", || async { (sworm.whereis("x")?.state != RegistrationState::Running).then_some(()) })
+            .await;
+    }
+    let mut inbox = on_b.attach_name::<Count>("x").await.expect("it has failed");
+    let found = on_b.whereis_name::<Inbox<Count>>("x").expect("the task has it");
+    assert!(on_b.members("group").is_empty(), "it was the worker's");
+    let (answer, ()) = tokio::join!(found.call(Count), async {
+        let (_, reply) = inbox.recv().await.expect("a message");
+        reply.send(70);
+    });
+    assert_eq!(answer, Ok(70));
+    // Nothing of the worker comes back.
+    drop(inbox);
+    gone(&on_a, "x").await;
+    let new = on_a.register_name("x", Brittle::default()).await.expect("free");
+    assert_eq!(new.call(Count).await, Ok(1));
+}

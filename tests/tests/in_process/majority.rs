@@ -1,5 +1,6 @@
 //! Mode "majority": only the side with a majority of the voters goes on.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,78 @@ async fn a_reply_is_held_back_when_the_majority_was_lost_while_the_message_was_h
         assert_eq!(answer, Err(CallError::MajorityLost));
         assert!(answer.is_err_and(|error| error.is_unknown_outcome()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_on_the_smaller_side_gets_no_message_any_more_and_its_answers_are_not_sent() {
+    let network = MemoryNetwork::new();
+    let all = opened(&network, &["a", "b", "c"], 3).await;
+    // On the same side of the cut, and no voter.
+    let d = node(&network, "d").await;
+    let (on_c, on_d) = (&all[2].1, d.sworm(spec(3)).await.expect("it opens"));
+    let mut events = on_c.events();
+    let mut idle = on_c.attach_name::<Hold>("idle").await.expect("free");
+    let mut busy = on_c.attach_name::<Hold>("busy").await.expect("free");
+    let (mut calls, mut replies) = (Vec::new(), Vec::new());
+    for from in [on_c, &on_d] {
+        let mut tasks = Vec::new();
+        for name in ["idle", "busy"] {
+            running(from, name).await;
+            tasks.push(from.whereis_name::<Inbox<Hold>>(name).expect("it runs"));
+        }
+        calls.push(tokio::spawn(async move {
+            let limit = Duration::from_secs(60);
+            let calls = tasks.iter().map(|task| task.call(Hold(true)).timeout(limit).into_future());
+            futures_util::future::join_all(calls).await
+        }));
+        // What was sent before that, to the other one, waits there by now.
+        replies.push(busy.recv().await.expect("it comes").1);
+    }
+    cut_off(&network, "c", &["a", "b"]);
+    cut_off(&network, "d", &["a", "b"]);
+    while events.next().await != Some(Event::MajorityLost) {}
+    replies.into_iter().for_each(|reply| reply.send(()));
+    assert!(idle.recv().await.is_none(), "what waited is not handed out");
+    assert!(busy.recv().await.is_none());
+    for call in calls {
+        let answers = call.await.expect("no panic");
+        assert_eq!(answers, [Err(CallError::NoMajority), Err(CallError::MajorityLost)]);
+    }
+}
+
+/// Tells the epoch of the worker that handled it, after it has blocked the thread for so long.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "majority-block", reply = sworm::Epoch)]
+struct Block(Duration);
+
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "majority-blocking", handles(Block))]
+struct Blocking;
+
+static HANDLED: std::sync::Mutex<Vec<sworm::Epoch>> = std::sync::Mutex::new(Vec::new());
+
+impl Handler<Block> for Blocking {
+    async fn handle(&mut self, Block(time): Block, ctx: &mut Context<Self>) -> sworm::Epoch {
+        HANDLED.lock().expect("nobody panics with it").push(ctx.epoch());
+        std::thread::sleep(time);
+        ctx.epoch()
+    }
+}
+
+// On one thread: when the worker goes on, nothing else has had the time to notice.
+#[tokio::test]
+async fn a_message_behind_one_that_outlasts_the_lease_is_not_handled_by_that_worker() {
+    let lease = Duration::from_secs(1);
+    let a = node(&MemoryNetwork::new(), "a").await;
+    let sworm = a.sworm(spec(1).lease(lease)).await.expect("it opens");
+    let worker = sworm.register_name("x", Blocking).await.expect("a majority of one");
+    let first = worker.pid().epoch;
+    let (blocked, behind) = tokio::join!(worker.call(Block(lease * 3 / 2)), worker.call(Block(Duration::ZERO)));
+    assert_eq!(blocked, Err(CallError::MajorityLost));
+    // Whoever sent it looks for the worker anew, and may find the next one.
+    assert!(behind == Err(CallError::NoMajority) || behind.as_ref().is_ok_and(|epoch| *epoch > first), "{behind:?}");
+    let handled = HANDLED.lock().expect("nobody panics with it").clone();
+    assert_eq!(handled.iter().filter(|epoch| **epoch == first).count(), 1, "{handled:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

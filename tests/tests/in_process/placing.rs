@@ -92,6 +92,25 @@ async fn without_a_node_that_has_the_label_a_pinned_worker_is_refused_with_what_
 }
 
 #[tokio::test]
+async fn a_node_that_has_not_opened_the_sworm_is_told_of_as_one() {
+    let network = MemoryNetwork::new();
+    let mut all = Vec::new();
+    for id in ["a", "b"] {
+        all.push(Node::builder(id).in_memory().memory_network(&network).start().await.expect("it starts"));
+    }
+    let sworm = all[0].sworm("s").await.expect("it opens");
+    eventually("the other", || async { all[0].members().iter().any(|m| m.id == *all[1].id()).then_some(()) }).await;
+    let elsewhere = sworm.register("index", Index).await;
+    let Err(RegisterError::NoCandidate { why }) = elsewhere else { panic!("{elsewhere:?}") };
+    assert!(why.contains("a is left out: ") && why.contains("b has not opened the sworm"), "{why}");
+    let there = sworm.register("room", Room).on(all[1].id()).await;
+    let Err(RegisterError::NoCandidate { why }) = there else { panic!("{there:?}") };
+    assert!(why.contains("b has not opened the sworm") && !why.contains("is not there"), "{why}");
+    let explained = sworm.explain_as::<Room>("room").await.to_string();
+    assert!(explained.contains("  b: weight 1, 0 names, not a candidate: has not opened the sworm"), "{explained}");
+}
+
+#[tokio::test]
 async fn a_worker_that_is_local_first_runs_where_it_is_asked_for() {
     let all = nodes(3, |_, builder| builder).await;
     for (node, sworm) in &all {

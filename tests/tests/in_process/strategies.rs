@@ -1,8 +1,10 @@
 //! Which strategy decides about a worker: its type's, else the sworm's, else the default; and strategies that panic.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
-use sworm::{Candidate, Distribution, Exit, RegisterError, Restart, RestartDecision, RestartHistory};
+use sworm::{Candidate, Distribution, Exit, RegisterError, Restart, RestartDecision, RestartHistory, Transient};
 use sworm_tests::eventually;
 
 use super::{gone, opened, running};
@@ -35,6 +37,7 @@ macro_rules! workers {
 workers! {
     Plain(),
     Removed(restart = "temporary"),
+    Often(restart = Transient::with_intensity(5, Duration::from_secs(600))),
     Kept(restart = GivesUp),
     Late(restart = InTheEnd),
     Undecided(restart = Panics),
@@ -56,7 +59,7 @@ struct InTheEnd;
 
 impl Restart for InTheEnd {
     fn decide(&self, _: &Exit, _: &RestartHistory) -> RestartDecision {
-        RestartDecision::Restart { after: std::time::Duration::MAX }
+        RestartDecision::Restart { after: Duration::MAX }
     }
 }
 
@@ -204,6 +207,18 @@ async fn a_restart_strategy_that_panics_gives_up_and_harms_nobody_else() {
     plain.call(Touch).await.expect("it runs on");
     sworm.unregister_name("undecided").await.expect("it is there");
     assert_eq!(node.failure(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_may_have_an_intensity_of_its_own() {
+    let [(_node, sworm)] = opened("s").await;
+    let often = sworm.register_name("often", Often).await.expect("free");
+    for _ in 0..5 {
+        often.call(Crash).await.expect_err("it panics");
+    }
+    often.call(Touch).await.expect("it was restarted five times");
+    often.call(Crash).await.expect_err("it panics");
+    given_up(&sworm, "often").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

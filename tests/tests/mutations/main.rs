@@ -54,6 +54,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::TakenBackUnseen => &[Plot::LostNews],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
         Fault::BalanceFirst => &[Plot::Losses],
+        Fault::RoundUpShares => &[Plot::Joins],
         Fault::RestoreWithoutAsking | Fault::ReplyBeforeReplica => &[Plot::OneByOne],
         Fault::ReplyBeforeSync => &[Plot::AllAlone],
         Fault::RestoreFirstCome => &[Plot::MembersInCut],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Directory;
 use crate::core::cell::{Key, Value};
 use crate::core::fault::{Fault, planted};
-use crate::core::ids::{Birth, NodeId, Peer};
+use crate::core::ids::{Birth, LaneId, NodeId, Peer};
 
 impl Directory {
     /// Ends these births of a name for good. If the own statement is of one of them it stays until its worker has stopped.
@@ -34,8 +34,14 @@ impl Directory {
 
     /// Whether a birth of a name has ended for good.
     pub fn is_banned(&self, name: &Arc<str>, birth: Birth) -> bool {
+        self.is_banned_by(name, birth, |_| true)
+    }
+
+    /// Whether one of those lanes ends a birth of a name.
+    pub fn is_banned_by(&self, name: &Arc<str>, birth: Birth, by: impl Fn(&LaneId) -> bool) -> bool {
         let key = Key::Ban(name.clone());
-        self.lanes.values().any(|lane| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(&birth)))
+        let mut lanes = self.lanes.iter().filter(|(id, _)| by(id));
+        lanes.any(|(_, lane)| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(&birth)))
     }
 
     /// The births of a name that somebody still speaks of and that only incarnations which have ended have banned: to be

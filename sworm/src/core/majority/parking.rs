@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::core::Effect;
 use crate::core::cell::NameState;
+use crate::core::events::Gone;
 use crate::core::fault::{Fault, planted};
 use crate::core::host::LocalPhase;
 use crate::core::ids::Peer;
@@ -44,6 +45,7 @@ impl Core {
         match &local.phase {
             _ if attached => {
                 self.local.remove(name);
+                self.ends.gone(name, [birth], &Gone::NodeGone);
                 self.directory.ban_stopped(name, [birth]);
             }
             LocalPhase::Waiting { .. } | LocalPhase::Restoring => {

@@ -136,6 +136,58 @@ impl World {
         self.rests_within(60_000);
     }
 
+    /// Names move, and nodes are emptied and filled again, as somebody wants it.
+    fn moves_some(&mut self) {
+        for _ in 0..self.rng.u32(1..6) {
+            let awake = self.awake();
+            if awake.is_empty() {
+                return;
+            }
+            let on = awake[self.rng.usize(0..awake.len())].clone();
+            let (to, name) = (node_name(self.rng.usize(0..self.options.nodes)), self.any_name());
+            match self.rng.u32(0..6) {
+                0..=2 => drop(self.move_name(&on, &name, &to)),
+                3 => self.drain(&on, true),
+                4 => self.drain(&on, false),
+                _ => self.count_all(true),
+            }
+            self.pause(0..700);
+        }
+    }
+
+    pub(super) fn moves_in_a_cut(&mut self) {
+        self.all_run();
+        for _ in 0..3 {
+            self.moves_some();
+            let lone = self.any_node();
+            if self.rng.u32(0..3) > 0 || !self.awake().contains(&lone) {
+                self.cut_off(&lone);
+            } else {
+                let ms = self.rng.u64(500..20_000);
+                self.freeze(&lone, ms);
+            }
+            self.moves_some();
+            let ms = self.rng.u64(0..25_000);
+            self.goes_on(ms);
+            if self.options.kills && self.alive().len() > 1 && self.rng.bool() {
+                let victim = self.any_node();
+                self.kill(&victim);
+                self.moves_some();
+            }
+            self.heal();
+            self.moves_some();
+            let ms = self.rng.u64(0..9_000);
+            self.goes_on(ms);
+            self.start_one();
+        }
+        self.run_while(30_000, |world| world.awake().len() < world.nodes.len());
+        for node in self.alive() {
+            self.drain(&node, false);
+        }
+        self.start_all_shuffled(500);
+        self.rests_within(60_000);
+    }
+
     pub(super) fn suspended(&mut self) {
         self.all_run();
         for _ in 0..5 {

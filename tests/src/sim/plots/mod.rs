@@ -80,6 +80,8 @@ pub enum Plot {
     HandoffKills,
     /// A node joins, perhaps after some tries, and gets its share.
     Joins,
+    /// In mode "majority": names move and nodes are emptied while one is cut off or stands still.
+    MovesInCut,
     /// Two of three nodes die at once and another one joins: what is lost comes before any balance.
     Losses,
     /// Workers crash or are gone without a word, and move in between.
@@ -88,7 +90,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -120,6 +122,7 @@ impl Plot {
         Self::LostStores,
         Self::Voters,
         Self::AllAnew,
+        Self::MovesInCut,
         Self::Losses,
         Self::Crashes,
     ];
@@ -191,6 +194,10 @@ impl Plot {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills, o.lost_disks) = (true, true, true, true, true)
             }
             Self::AllAnew => (o.majority, o.kills, o.blackouts) = (true, true, true),
+            Self::MovesInCut => {
+                (o.majority, o.cuts, o.one_way_cuts, o.pauses, o.kills) = (true, true, true, true, seeded.kills);
+                o.stop_ms = if seeded.leaves { 2_500 } else { o.stop_ms };
+            }
             Self::Losses => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
             // The times of restarts are those of clocks.
             Self::Crashes => {
@@ -247,6 +254,7 @@ impl Plot {
             Self::LostStores => world.lost_stores(),
             Self::Voters => world.voters(),
             Self::AllAnew => world.all_anew(),
+            Self::MovesInCut => world.moves_in_a_cut(),
             Self::Losses => world.losses(),
             Self::Crashes => world.crashes(),
         }

@@ -12,7 +12,7 @@ impl World {
         self.ask(on, Ask::Move { name: name.into(), to: NodeId::new(to).expect("valid") })
     }
 
-    fn drain(&mut self, node: &str, drained: bool) {
+    pub(super) fn drain(&mut self, node: &str, drained: bool) {
         self.note(|| format!("{node} is {}", if drained { "drained" } else { "undrained" }));
         let me = self.nodes[node].me.clone();
         self.tell(0, &me, Input::Drain(drained.then_some(0)));
@@ -107,8 +107,7 @@ impl World {
         }
         let after = self.all_places();
         let moved: Vec<_> = before.iter().filter(|(name, place)| after.get(*name) != Some(*place)).collect();
-        let share = before.len().div_ceil(self.options.nodes);
-        if moved.len() * 10 > share * 11 + 10 * self.options.nodes {
+        if moved.len() * self.options.nodes * 10 > before.len() * 11 {
             self.laws.broken(format!("{} of {} have moved", moved.len(), before.len()));
         } else if let Some((name, _)) = moved.iter().find(|(name, _)| after.get(*name).is_none_or(|p| p.0 != last)) {
             self.laws.broken(format!("{name} has moved between old nodes"));

@@ -118,7 +118,7 @@ async fn is_superseded() {
     told("late", &["Moved", "Shutdown", "Superseded"]).await;
     let mut again = 0;
     while again < 3 {
-        if let Event::Restarted { from, pid, cause } = events.next().await.expect("it runs") {
+        if let Event::Restarted { from, pid, cause, .. } = events.next().await.expect("it runs") {
             assert_eq!((&from.node, &pid.node, cause), (a.id(), a.id(), Cause::Conflict), "{pid}");
             again += 1;
         }
