@@ -17,6 +17,7 @@ use crate::error::CallError;
 use crate::node::calls::Waiting;
 use crate::node::frame::{Calls, Frame};
 use crate::node::order::OnItsWay;
+use crate::transport::Class;
 use crate::worker::{Message, outbox};
 
 /// How many bytes of names go into one message; a node that has more members gets another one.
