@@ -91,6 +91,7 @@ pub struct Core {
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) unheard: BTreeMap<Arc<str>, Unheard>,
+    pub(super) slow: super::replicas::Slow,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
     /// The large states that are on their way to this node.
     pub(super) fetches: BTreeMap<Arc<str>, Fetch>,
@@ -172,6 +173,7 @@ impl Core {
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
             unheard: BTreeMap::new(),
+            slow: super::replicas::Slow::default(),
             restoring: BTreeMap::new(),
             fetches: BTreeMap::new(),
             diverged: super::diverged::Diverged::recovered(recovered.aside),
@@ -478,7 +480,6 @@ mod tests {
             grace_ms: 5_000,
             recover_wait_ms: 0,
             state_wait_ms: None,
-            patient: BTreeSet::new(),
             ack_in_memory: false,
             part_bytes: crate::core::transfer::PART_BYTES,
             chunk_bytes: crate::core::chunks::CHUNK_BYTES,
