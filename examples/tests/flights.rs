@@ -1,6 +1,6 @@
 //! Runs the example `flights`, real node processes and all, on small files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -65,19 +65,35 @@ fn sent(said: &str) -> Vec<u64> {
     cells.filter_map(|cell| cell.parse().ok()).take(3).collect()
 }
 
+/// The faults of a run, each at a row of its own.
+fn faults(mut row: impl FnMut() -> u64) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let options = ["--leave-at", "--join-at", "--kill-at", "--join-at", "--restart-at"];
+    let mut at =
+        || std::iter::repeat_with(&mut row).find(|row| taken.insert(*row)).expect("there are enough").to_string();
+    options.into_iter().flat_map(|option| [option.to_owned(), at()]).collect()
+}
+
+/// `SWORM_FLIGHTS=20` makes so many runs.
 #[test]
-fn nodes_that_leave_join_die_and_restart_change_nothing_in_the_totals() {
+#[expect(clippy::print_stdout, reason = "the seed tells what happened when")]
+fn nodes_that_leave_join_die_and_restart_at_any_row_change_nothing_in_the_totals() {
+    let runs = std::env::var("SWORM_FLIGHTS").map_or(2, |runs| runs.parse().expect("a number"));
+    for _ in 0..runs {
+        let seed = fastrand::u64(..);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let faults = faults(|| rng.u64(1..=ROWS));
+        println!("seed {seed}: {faults:?}");
+        change_nothing_in_the_totals(&faults);
+    }
+}
+
+fn change_nothing_in_the_totals(faults: &[String]) {
     let directory = TempDir::new().expect("there is room for temporary files");
     let (rows, totals) = rows_and_totals();
     let (data, out) = (file(&directory, "flights.csv", &rows), directory.path().join("totals.csv"));
-    let output = flights()
-        .args(["--leave-at", "60", "--join-at", "130", "--kill-at", "210", "--join-at", "260", "--restart-at", "300"])
-        .arg("--data")
-        .arg(&data)
-        .arg("--out")
-        .arg(&out)
-        .output()
-        .expect("the example starts");
+    let output =
+        flights().args(faults).arg("--data").arg(&data).arg("--out").arg(&out).output().expect("the example starts");
     let said = texts(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("400 rows, 3 nodes: n1, n2, n3\n"), "{said}");

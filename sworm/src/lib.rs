@@ -22,8 +22,8 @@ pub mod prelude;
 struct Readme;
 
 pub use api::{
-    Ack, CallBuilder, Events, Inbox, Member, Mode, MultiCallBuilder, Node, NodeBuilder, Ref, RegisterBuilder,
-    Registration, RegistrationState, ReplyTo, Sworm, SwormSpec, VoterList,
+    Ack, CallBuilder, Events, Inbox, MAX_SNAPSHOT_LIMIT, Member, Mode, MultiCallBuilder, Node, NodeBuilder, Ref,
+    RegisterBuilder, Registration, RegistrationState, ReplyTo, Sworm, SwormSpec, VoterList,
 };
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::draining::{Drained, Stays};

@@ -39,6 +39,7 @@ fn cell(n: u64, again: bool) -> NameCell {
         distribution: "rendezvous".into(),
         handoff: true,
         replicas: 1,
+        patient: false,
     };
     let holders = [peer("host").node, peer("here").node];
     let epoch = Epoch { major: (1_700_000_000_000 + n) << 16, minor: u32::from(again) };
@@ -52,6 +53,7 @@ fn cell(n: u64, again: bool) -> NameCell {
         groups: Rare::default(),
         metadata: Rare::default(),
         attached: false,
+        unsaved: false,
         past: Default::default(),
         holders: BTreeSet::from(holders).into(),
         restarts: Rare::default(),
@@ -99,7 +101,6 @@ impl Here {
             recover_wait_ms: 5_000,
             ack_in_memory: false,
             state_wait_ms: None,
-            patient: Default::default(),
             part_bytes: sworm::core::transfer::PART_BYTES,
             chunk_bytes: sworm::core::chunks::CHUNK_BYTES,
             restart: BTreeMap::new(),

@@ -16,6 +16,7 @@ fn give(world: &mut World, on: &str, names: std::ops::Range<u64>) {
         distribution: "rendezvous".into(),
         handoff: true,
         replicas: 1,
+        patient: false,
     });
     let spec = Arc::new(Spec { kind, value: Box::new([7; 8]) });
     let (me, directory) = world.directory(on);
@@ -31,6 +32,7 @@ fn give(world: &mut World, on: &str, names: std::ops::Range<u64>) {
             groups: Default::default(),
             metadata: BTreeMap::new().into(),
             attached: false,
+            unsaved: false,
             past: Default::default(),
             holders: Default::default(),
             restarts: Default::default(),

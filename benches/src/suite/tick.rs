@@ -37,6 +37,7 @@ fn cell(n: usize, state: NameState) -> NameCell {
         distribution: "rendezvous".into(),
         handoff: true,
         replicas: 1,
+        patient: false,
     };
     let epoch = Epoch { major: n as u64 + 1, minor: 0 };
     NameCell {
@@ -49,6 +50,7 @@ fn cell(n: usize, state: NameState) -> NameCell {
         groups: Rare::default(),
         metadata: Rare::default(),
         attached: false,
+        unsaved: false,
         past: Default::default(),
         holders: Rare::default(),
         restarts: Rare::default(),
@@ -77,7 +79,6 @@ impl Pair {
             recover_wait_ms: 0,
             ack_in_memory: false,
             state_wait_ms: Some(0),
-            patient: Default::default(),
             part_bytes: sworm::core::transfer::PART_BYTES,
             chunk_bytes: sworm::core::chunks::CHUNK_BYTES,
             restart: BTreeMap::new(),

@@ -20,6 +20,9 @@ use crate::strategy::MAX_WEIGHT;
 use crate::transport::MemoryNetwork;
 use crate::worker::WorkerTypes;
 
+/// The most that [`NodeBuilder::snapshot_limit`] may be: 64 MiB.
+pub const MAX_SNAPSHOT_LIMIT: usize = crate::core::chunks::MAX_BYTES as usize;
+
 const DEFAULT_CLUSTER: &str = "default";
 const DEFAULT_STORE: &str = "sled";
 /// How many workers start at a time.
@@ -27,6 +30,8 @@ const DEFAULT_STARTS: usize = 64;
 /// How long those that were there before are waited for, before what they may know better is started.
 const DEFAULT_RECOVER_WAIT: Duration = Duration::from_secs(5);
 const MAX_RECOVER_WAIT: Duration = Duration::from_secs(86_400);
+/// The largest state that a worker may save.
+const DEFAULT_SNAPSHOT_LIMIT: usize = 16 << 20;
 /// How long a starter waits for those that answered its dial.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -55,6 +60,7 @@ pub struct NodeBuilder {
     hosts: bool,
     starts: usize,
     recover_wait: Duration,
+    snapshot_limit: usize,
     encode_local_calls: bool,
     network: Asked,
 }
@@ -82,6 +88,7 @@ impl NodeBuilder {
             hosts: true,
             starts: DEFAULT_STARTS,
             recover_wait: DEFAULT_RECOVER_WAIT,
+            snapshot_limit: DEFAULT_SNAPSHOT_LIMIT,
             encode_local_calls: false,
             network: Asked::default(),
         }
@@ -193,6 +200,16 @@ impl NodeBuilder {
         self
     }
 
+    /// How many bytes the state of a worker may have, encoded, 1 to [`MAX_SNAPSHOT_LIMIT`] (default 16 MiB). A worker whose
+    /// state is larger is told so ([`CallError::StateTooLarge`](crate::CallError::StateTooLarge), or
+    /// [`Event::SnapshotFailed`](crate::Event::SnapshotFailed) where no caller waits) and goes on with what it has in memory. It
+    /// is the limit of the node that the worker runs on, and should be the same on all: a state that is within that of another
+    /// node is taken over from it, and cannot be saved here. A node holds up to four large states in memory while they are saved.
+    pub fn snapshot_limit(mut self, bytes: usize) -> Self {
+        self.snapshot_limit = bytes;
+        self
+    }
+
     /// For tests: calls and casts of a worker on this node are encoded, as those of one on another node are (default no).
     /// Then a message that does not come back from its encoding as it was, is larger than 16 MiB, or finds a full mailbox,
     /// shows that before its worker has moved. Timers of a worker are not encoded.
@@ -248,6 +265,9 @@ impl NodeBuilder {
         if self.recover_wait > MAX_RECOVER_WAIT {
             return Err(StartError::BadRecoverWait { wait: self.recover_wait });
         }
+        if !(1..=MAX_SNAPSHOT_LIMIT).contains(&self.snapshot_limit) {
+            return Err(StartError::BadSnapshotLimit { bytes: self.snapshot_limit });
+        }
         let types = WorkerTypes::linked().map_err(duplicate_type)?;
         let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
         let stores = Stores::linked().map_err(duplicate_plugin)?;
@@ -289,6 +309,7 @@ impl NodeBuilder {
             self.encode_local_calls,
             self.starts,
             self.recover_wait,
+            self.snapshot_limit,
             store,
             types,
             strategies,

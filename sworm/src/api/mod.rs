@@ -16,7 +16,7 @@ mod sworm;
 mod voters;
 mod way;
 
-pub use builder::NodeBuilder;
+pub use builder::{MAX_SNAPSHOT_LIMIT, NodeBuilder};
 pub use call::CallBuilder;
 pub use events::Events;
 pub use groups::MultiCallBuilder;

@@ -91,6 +91,7 @@ impl<W: Lifecycle> RegisterBuilder<W> {
             distribution: hosted.distribution.clone(),
             handoff: hosted.handoff,
             replicas: hosted.replicas,
+            patient: hosted.saving.each,
         };
         let spec = Spec { kind: Arc::new(kind), value: value.into() };
         let registering = Registering {
@@ -153,6 +154,7 @@ pub(super) fn attached(worker_type: &str) -> Spec {
         distribution: "rendezvous".into(),
         handoff: false,
         replicas: 0,
+        patient: false,
     };
     Spec { kind: Arc::new(kind), value: Box::default() }
 }

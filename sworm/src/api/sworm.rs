@@ -97,6 +97,7 @@ impl Sworm {
             distribution: self.shared.settings.distribution.clone(),
             handoff: false,
             replicas: 0,
+            patient: false,
         };
         self.explain_kind(name.as_ref().into(), kind).await
     }
@@ -107,7 +108,14 @@ impl Sworm {
             Some(hosted) => hosted.distribution.clone(),
             None => self.shared.settings.distribution.clone(),
         };
-        let kind = Kind { worker_type: W::NAME.into(), version: W::VERSION, distribution, handoff: false, replicas: 0 };
+        let kind = Kind {
+            worker_type: W::NAME.into(),
+            version: W::VERSION,
+            distribution,
+            handoff: false,
+            replicas: 0,
+            patient: false,
+        };
         self.explain_kind(name.as_ref().into(), kind).await
     }
 

@@ -79,9 +79,6 @@ impl Core {
                 }
             }
             Ok(to) => {
-                if self.holders_are_missing(&cell) {
-                    self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
-                }
                 self.adopt_retry_ms.remove(name);
                 self.nowhere.remove(name);
                 self.awaited.remove(name);
@@ -138,14 +135,15 @@ impl Core {
             })
     }
 
-    /// Whether the state is known to be somewhere, but none of those who hold it are there.
+    /// Whether the state is known to be somewhere, but none of those who hold it are there. Whether those who are still have it
+    /// is asked by the node that is to start it.
     pub(super) fn holders_are_missing(&self, cell: &NameCell) -> bool {
         cell.spec.handoff && !cell.holders.is_empty() && !cell.holders.iter().any(|node| self.view.peer(node).is_some())
     }
 
     /// Whether a name waits for those who hold its state. Who does that for longer than usual is told of it.
     pub(super) fn waits_for_holders(&mut self, name: &Arc<str>, cell: &NameCell, settled_for: u64) -> bool {
-        let waits = self.holders_are_missing(cell) && settled_for < self.state_wait_ms(&cell.spec.worker_type);
+        let waits = self.holders_are_missing(cell) && settled_for < self.state_wait_ms(&cell.spec);
         if waits && settled_for >= STATE_WAIT_MS && self.awaited.insert(name.clone()) {
             let holders = cell.holders.iter().cloned().collect();
             self.out.push(Effect::Tell(Notice::StateAwaited { name: name.clone(), holders }));

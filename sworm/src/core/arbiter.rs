@@ -251,6 +251,7 @@ impl Core {
                     groups: Rare::default(),
                     metadata: registering.metadata.clone().into(),
                     attached: registering.attached,
+                    unsaved: false,
                     past: Rare::default(),
                     holders: Rare::default(),
                     restarts: Rare::default(),

@@ -77,6 +77,9 @@ pub struct NameCell {
     /// A task outside the library under a name: never moved, restarted or adopted.
     #[serde(rename = "t")]
     pub attached: bool,
+    /// Whether the last worker ended without its last state, which was to be saved and could not be, until the next one runs.
+    #[serde(rename = "u", default, skip_serializing_if = "is_not")]
+    pub unsaved: bool,
     /// Which saved states are behind the present worker.
     #[serde(rename = "f", default, skip_serializing_if = "Rare::is_empty")]
     pub past: Rare<Past>,
@@ -183,6 +186,14 @@ pub struct Kind {
     /// How many peers hold each checkpoint.
     #[serde(rename = "r")]
     pub replicas: u8,
+    /// Whether all that was replied to is in its state, so that those who hold the newest are waited for until one is back.
+    /// It stands here for those who do not link the type.
+    #[serde(rename = "p", default, skip_serializing_if = "is_not")]
+    pub patient: bool,
+}
+
+fn is_not(said: &bool) -> bool {
+    !said
 }
 
 /// The worker type of an attached task is this and the message's id.

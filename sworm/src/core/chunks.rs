@@ -18,7 +18,7 @@ use crate::codec::encode;
 /// How large a chunk is. A state that is not larger travels, and is stored, in one piece.
 pub const CHUNK_BYTES: usize = 256_000;
 /// The longest state that anybody takes in.
-const MAX_BYTES: u32 = 64 << 20;
+pub const MAX_BYTES: u32 = 64 << 20;
 /// So many chunks at most: what one of them costs beside its bytes is bounded too.
 const MAX_CHUNKS: usize = 64 << 10;
 

@@ -172,14 +172,14 @@ pub enum Event {
         /// The node that has kept it.
         node: NodeId,
     },
-    /// On the node that decides about the name, or on the one that starts it: nobody who holds the newest state is there,
-    /// and an older one may be used.
+    /// On the node that starts a name only: nobody who holds the newest state is there, or the last worker had to end without
+    /// its state being saved, as that failed (`SnapshotFailed`), and an older one may be used: the last that is durable.
     RestoredOlder {
         /// The name.
         name: Arc<str>,
     },
-    /// On the node that decides about the name only: none of those who hold its newest state is there, and it is waited for
-    /// them for longer than usual, as its type or [`SwormSpec::state_wait`](crate::SwormSpec::state_wait) says. The name runs
+    /// On the node that decides about the name, or on the one that is to start it: none of those who hold its newest state is
+    /// there, or none has it any more, and it is waited for them for longer than usual, as its type or [`SwormSpec::state_wait`](crate::SwormSpec::state_wait) says. The name runs
     /// nowhere until one of them is back, or it is unregistered.
     StateAwaited {
         /// The name.
@@ -187,8 +187,9 @@ pub enum Event {
         /// The nodes.
         holders: Vec<NodeId>,
     },
-    /// On the worker's node only: a worker's state was to be saved in the background and could not be: it is too large, or
-    /// its type failed to encode it. The worker goes on.
+    /// On the worker's node only: a worker's state was to be saved in the background, or since its node leaves, and could not
+    /// be: it is too large, or its type failed to encode it, or did not do so in time. In the background the worker goes on; one
+    /// that ends is followed by one that starts from the last state that was saved (`RestoredOlder`).
     SnapshotFailed {
         /// The worker.
         pid: Pid,

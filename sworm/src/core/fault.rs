@@ -115,6 +115,8 @@ faults! {
     ReleasedIsOrphan = "released-is-orphan",
     /// A worker starts from what its new node has, and nobody else is asked.
     RestoreWithoutAsking = "restore-without-asking",
+    /// Whoever was to have a state counts as one that has it, though its disk was lost.
+    CountEmptyHolders = "count-empty-holders",
     /// A checkpoint is acknowledged when this node's disk has it, and its replicas need not.
     ReplyBeforeReplica = "reply-before-replica",
     /// A checkpoint is acknowledged before it is on this node's disk.

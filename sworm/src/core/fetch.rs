@@ -132,7 +132,7 @@ impl Core {
     pub(super) fn on_lost_chunk(&mut self, to: &Peer, name: &Arc<str>, set: SetId) {
         let kept = self.stored.get(name).and_then(|stored| stored.manifest.as_ref());
         if kept.is_some_and(|manifest| manifest.set(name) == set) {
-            self.stored.remove(name); // what is saved next takes its place
+            self.lose_stored(name); // what is saved next takes its place
         }
         self.forget_lost_aside(name, set);
         self.send(to, Message::NoChunk { name: name.clone(), set });

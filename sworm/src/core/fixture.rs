@@ -37,7 +37,6 @@ pub(super) fn config(me: &str) -> Config {
         grace_ms: 5_000,
         recover_wait_ms: 0,
         state_wait_ms: None,
-        patient: Default::default(),
         ack_in_memory: false,
         part_bytes: super::transfer::PART_BYTES,
         chunk_bytes: super::chunks::CHUNK_BYTES,
@@ -51,8 +50,14 @@ pub(super) fn config(me: &str) -> Config {
 
 /// What a cell that stands for a running worker says.
 pub(super) fn running() -> NameCell {
-    let kind =
-        Kind { worker_type: TYPE.into(), version: 0, distribution: "rendezvous".into(), handoff: true, replicas: 1 };
+    let kind = Kind {
+        worker_type: TYPE.into(),
+        version: 0,
+        distribution: "rendezvous".into(),
+        handoff: true,
+        replicas: 1,
+        patient: false,
+    };
     NameCell {
         birth: Birth(1, 1),
         epoch: Epoch { major: 1, minor: 0 },

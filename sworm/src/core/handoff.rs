@@ -31,15 +31,20 @@ pub struct Moving {
     /// Until when at last, if it is seen to get on.
     at_last_ms: u64,
     snapshot: Option<Revision>,
+    /// The state as it was offered, until it was accepted, and when it is offered again: the offer or its answer may be lost.
+    offered: Option<Shipment>,
+    again_ms: u64,
+    pause_ms: u64,
     /// Whether it has paused, and its state is saved.
     paused: bool,
     accepted: bool,
 }
 
 impl Moving {
-    /// Until when the receiver may accept, if it has not.
+    /// Until when the receiver may accept, if it has not, or when it is offered again before.
     pub(super) fn due_ms(&self) -> Option<u64> {
-        (!self.accepted).then_some(self.until_ms)
+        let again_ms = if self.paused { self.again_ms } else { u64::MAX };
+        (!self.accepted).then_some(self.until_ms.min(again_ms))
     }
 
     /// Who is to take it.
@@ -83,6 +88,8 @@ pub struct Leaving {
 
 /// How long one handover may take before the worker goes on where it is.
 const MOVE_WAIT_MS: u64 = 10_000;
+/// When an offer is repeated at first; then after twice as long, and so on, so that a slow link has not more to carry.
+const OFFER_AGAIN_MS: u64 = 1_000;
 /// How long it may take in all when the receiver fetches a large state.
 const MOVE_LIMIT_MS: u64 = 60_000;
 /// How long a node that leaves waits for those who are about to join, and for news of one that may be.
@@ -131,6 +138,7 @@ impl Core {
                 LocalPhase::Waiting { .. } | LocalPhase::Restoring => {
                     self.local.remove(&name);
                     self.restoring.remove(&name);
+                    self.awaited.remove(&name);
                     self.restate(&name, |cell| cell.state = NameState::Parked);
                 }
                 LocalPhase::Running if alone || late => self.park(&name, Exit::Shutdown),
@@ -267,6 +275,9 @@ impl Core {
             until_ms: now + MOVE_WAIT_MS,
             at_last_ms: now + MOVE_LIMIT_MS,
             snapshot: None,
+            offered: None,
+            again_ms: 0,
+            pause_ms: OFFER_AGAIN_MS,
             paused: false,
             accepted: false,
         });
@@ -291,6 +302,9 @@ impl Core {
             LocalPhase::Moving(moving) => {
                 moving.snapshot = revision;
                 moving.paused = true;
+                moving.offered = snapshot.clone();
+                moving.again_ms = self.now.mono_ms + OFFER_AGAIN_MS;
+                self.local_due_ms = 0;
                 let (to, epoch) = (moving.to.clone(), moving.epoch);
                 if planted(Fault::ReleaseUnheld) {
                     moving.accepted = true;
@@ -322,6 +336,10 @@ impl Core {
         match local.phase {
             LocalPhase::Moving(_) => self.go_on(name, why),
             LocalPhase::Parking if late || local.fenced => {
+                if self.directory.mine(name).is_some_and(|cell| !cell.unsaved && cell.spec.handoff) {
+                    self.on_unsaved(name, since, why.into());
+                    self.restate(name, |cell| cell.unsaved = true);
+                }
                 self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
             }
             LocalPhase::Parking => self.go_on(name, why),
@@ -338,7 +356,9 @@ impl Core {
         snapshot: Option<Shipment>,
     ) {
         let fits = |snapshot: &Shipment| snapshot.is_sound() && snapshot.birth() == birth;
-        if !self.is_able_to_take(name, birth) || !snapshot.as_ref().is_none_or(fits) {
+        // It must not take the place of what was saved since.
+        let late = snapshot.as_ref().is_some_and(|snapshot| self.is_late(from, name, snapshot));
+        if late || !self.is_able_to_take(name, birth) || !snapshot.as_ref().is_none_or(fits) {
             return self.refuse_offer(from, name, birth, epoch);
         }
         match snapshot.as_ref().and_then(|snapshot| self.lacks_chunks(name, snapshot)) {
@@ -354,18 +374,28 @@ impl Core {
     /// Takes an offer whose state has come in chunks, if that still goes: its source may have gone on meanwhile, and saved
     /// something newer here.
     pub(super) fn take_offer(&mut self, from: &Peer, name: &Arc<str>, epoch: Epoch, snapshot: Shipment) {
-        let (birth, me) = (snapshot.birth(), &self.config.me);
-        let stands = self
-            .directory
-            .cells(name)
-            .any(|(host, cell)| host == from && matches!(&cell.state, NameState::Leaving { to } if **to == *me));
-        let newer = |stored: &Stored| stored.birth == birth && stored.revision > snapshot.revision();
-        let stands = stands && !self.stored.get(name).is_some_and(newer);
+        let birth = snapshot.birth();
+        let stands = self.is_leaving_to_me(from, name) && !self.is_late(from, name, &snapshot);
         if stands && self.is_able_to_take(name, birth) {
             self.accept_offer(from, name, birth, epoch, Some(snapshot));
         } else {
             self.refuse_offer(from, name, birth, epoch);
         }
+    }
+
+    /// Whether an offer is none any more: its source has gone on since, and something newer was saved here.
+    fn is_late(&self, from: &Peer, name: &Arc<str>, offered: &Shipment) -> bool {
+        let (birth, revision) = (offered.birth(), offered.revision());
+        let newer = |stored: &&Stored| stored.birth == birth && stored.revision > revision;
+        // What another worker had saved, which this one lacks, may look newer than all that it will ever save.
+        let same = |stored: &Stored| stored.revision.epoch == revision.epoch;
+        self.stored.get(name).filter(newer).is_some_and(|stored| same(stored) || !self.is_leaving_to_me(from, name))
+    }
+
+    fn is_leaving_to_me(&self, from: &Peer, name: &Arc<str>) -> bool {
+        let me = &self.config.me;
+        let mut cells = self.directory.cells(name);
+        cells.any(|(host, cell)| host == from && matches!(&cell.state, NameState::Leaving { to } if **to == *me))
     }
 
     fn accept_offer(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, epoch: Epoch, snapshot: Option<Shipment>) {
@@ -398,6 +428,7 @@ impl Core {
             && moving.paused
         {
             moving.until_ms = moving.until_ms.max(now + MOVE_WAIT_MS).min(moving.at_last_ms);
+            moving.again_ms = moving.again_ms.max(now + moving.pause_ms);
         }
     }
 
@@ -410,6 +441,7 @@ impl Core {
         }
         if accepted {
             moving.accepted = true;
+            moving.offered = None;
             let why = Exit::Moved { to: from.node.clone() };
             self.out.push(Effect::Stop { name: name.clone(), since, why });
         } else {
@@ -429,17 +461,26 @@ impl Core {
     /// The task of a worker that is handed over or parked has ended: give the name away.
     pub(super) fn on_handed_over(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.remove(name) else { return };
+        let me = self.config.me.node.clone();
+        let mut holders = None;
         let state = match local.phase {
             LocalPhase::Moving(_) if planted(Fault::TombstoneFirst) => {
                 return self.directory.remove(&Key::Name(name.clone()));
             }
             LocalPhase::Moving(Moving { to, epoch, snapshot, .. }) => {
                 self.has_gone(name);
+                // What went along is newer than what others have of it.
+                holders = snapshot.is_some().then(|| BTreeSet::from([me, to.node.clone()]));
                 NameState::Released(Box::new(Release { to, epoch, snapshot }))
             }
             _ => NameState::Parked,
         };
-        self.restate(name, |cell| cell.state = state);
+        self.restate(name, |cell| {
+            cell.state = state;
+            if let Some(holders) = holders {
+                cell.holders = holders.into();
+            }
+        });
     }
 
     pub(super) fn tick_moves(&mut self) {
@@ -455,6 +496,7 @@ impl Core {
         for (name, to) in stuck.collect::<Vec<_>>() {
             self.go_on(&name, format!("{to} did not take it in time"));
         }
+        self.offer_again();
         let gone: Vec<Arc<str>> = self
             .offers
             .iter()
@@ -463,6 +505,25 @@ impl Core {
             .collect();
         for name in gone {
             self.offers.remove(&name);
+        }
+    }
+
+    /// Repeats the offers that were not answered.
+    fn offer_again(&mut self) {
+        let now = self.now.mono_ms;
+        let mut offers = Vec::new();
+        for (name, local) in &mut self.local {
+            let LocalPhase::Moving(moving) = &mut local.phase else { continue };
+            if moving.paused && !moving.accepted && now >= moving.again_ms {
+                moving.pause_ms *= 2;
+                moving.again_ms = now + moving.pause_ms;
+                self.local_due_ms = 0;
+                let (birth, epoch, snapshot) = (local.birth, moving.epoch, moving.offered.clone());
+                offers.push((moving.to.clone(), Message::Offer { name: name.clone(), birth, epoch, snapshot }));
+            }
+        }
+        for (to, offer) in offers {
+            self.once_durable(Effect::Send { to, message: Box::new(offer) });
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Local {
     pub(super) kept_by: BTreeSet<Peer>,
     /// The number in the own lane at which the list of those who hold its state lost somebody last.
     pub(super) shrunk_seq: u64,
+    /// Whether the state from which it would start again was here, and cannot be read any more.
+    pub(super) unreadable: bool,
     /// Whether the lease has ended since it started: whatever comes, it is not for this node to go on with it.
     pub(super) fenced: bool,
 }
@@ -141,6 +143,7 @@ impl Core {
             stated: None,
             kept_by: BTreeSet::new(),
             shrunk_seq: 0,
+            unreadable: false,
             fenced: false,
         };
         self.local.insert(name.clone(), local);
@@ -228,7 +231,10 @@ impl Core {
         local.phase = LocalPhase::Running;
         local.failures = 0;
         let granted = local.granted.take();
-        self.restate(name, |cell| cell.state = NameState::Running);
+        self.restate(name, |cell| {
+            cell.state = NameState::Running;
+            cell.unsaved = false;
+        });
         if let Some((arbiter, first)) = granted
             && let Some(cell) = self.directory.mine(name).cloned()
         {
@@ -291,7 +297,9 @@ impl Core {
             let Some(local) = self.local.get_mut(&name) else { continue };
             let stored = self.stored.get(&name).filter(|stored| stored.birth == local.birth);
             let handoff = self.directory.mine(&name).is_some_and(|cell| cell.spec.handoff);
-            if handoff && stored.is_some_and(|stored| lineage || stored.checkpoint) {
+            if handoff && local.unreadable {
+                self.restore(&name); // somebody else may have a copy
+            } else if handoff && stored.is_some_and(|stored| lineage || stored.checkpoint) {
                 local.phase = LocalPhase::Restoring;
                 let purpose = Purpose::Start { name: name.clone(), since: local.since };
                 self.out.push(Effect::LoadSnapshot { purpose });

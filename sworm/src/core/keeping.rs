@@ -1,4 +1,4 @@
-//! Saving: where the copies of a state go, and when it counts as durable.
+//! Saving: when a state counts as durable. Where its copies go is decided in [`replicas`](super::replicas).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +11,9 @@ use super::host::{Local, LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::{Message, Snapshot};
 use super::past::Past;
-use super::snapshots::{Purpose, Wait};
+use super::snapshots::Wait;
 use super::state::Core;
 use super::{Effect, Notice};
-use crate::strategy::score;
 
 /// A snapshot on its way to the disk and the replicas.
 #[derive(Debug)]
@@ -35,6 +34,8 @@ pub struct Keeping {
     then: Then,
     /// Whether the worker is told when it is on this node's disk.
     early: bool,
+    /// Whether it travels in chunks.
+    large: bool,
 }
 
 impl Keeping {
@@ -49,6 +50,16 @@ impl Keeping {
         self.missing.retain(|peer| !self.holders.contains(peer));
         (self.first, self.left_out) = (first, left_out);
         (self.until_ms, self.at_last_ms) = (until_ms, at_last_ms);
+    }
+
+    /// Whom it waits for.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &Peer> {
+        self.missing.iter()
+    }
+
+    /// Whether those who are late are slow: a large state that a start waits for may just take longer.
+    fn shows_who_is_slow(&self) -> bool {
+        !self.large || matches!(self.then, Then::Tell | Then::Nothing)
     }
 
     /// Whether the worker is to be told.
@@ -88,8 +99,6 @@ enum Then {
 const REPLICA_WAIT_MS: u64 = 2_000;
 /// How long it may take in all when it fetches a large state.
 const COPY_LIMIT_MS: u64 = 30_000;
-/// How many lost copies are made up for at a time.
-const MAX_COPYING: usize = 256;
 
 impl Core {
     pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, wait: Wait) {
@@ -134,21 +143,26 @@ impl Core {
         self.keep(name, since, restored.at(first_revision(since)), Then::Run, Wait::Replicas);
     }
 
-    /// Sends the state of a worker here to the nodes that are to have copies of it and do not.
-    pub(super) fn copy(&mut self, name: &Arc<str>, since: Epoch, snapshot: Shipment) {
-        let runs = |local: &Local| local.since == since && matches!(local.phase, LocalPhase::Running);
-        let stored = self.stored.get(name).map(|stored| stored.revision);
-        if self.local.get(name).is_some_and(runs)
-            && stored == Some(snapshot.revision())
-            && !self.keeping.contains_key(name)
-        {
-            self.keep(name, since, snapshot, Then::Nothing, Wait::Replicas);
-        }
+    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Shipment, then: Then, wait: Wait) {
+        let replicas = self.replicas(name);
+        self.keep_with(name, since, snapshot, then, wait, replicas);
     }
 
-    fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Shipment, then: Then, wait: Wait) {
+    /// Makes a state durable here, for which nobody waits, and with these peers.
+    pub(super) fn keep_copies(&mut self, name: &Arc<str>, since: Epoch, snapshot: Shipment, replicas: Vec<Peer>) {
+        self.keep_with(name, since, snapshot, Then::Nothing, Wait::Replicas, replicas);
+    }
+
+    fn keep_with(
+        &mut self,
+        name: &Arc<str>,
+        since: Epoch,
+        snapshot: Shipment,
+        then: Then,
+        wait: Wait,
+        replicas: Vec<Peer>,
+    ) {
         let wait = if planted(Fault::ReplyBeforeReplica) { Wait::Disk } else { wait };
-        let replicas = self.replicas(name);
         let past = self.directory.mine(name).map(|cell| cell.past.clone()).unwrap_or_default();
         for to in &replicas {
             self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone(), past: (*past).clone() });
@@ -168,6 +182,7 @@ impl Core {
             at_last_ms: now + COPY_LIMIT_MS,
             then,
             early: wait == Wait::Disk,
+            large: snapshot.manifest().is_some(),
         };
         if let Some(before) = self.keeping.remove(name).filter(|before| wait != Wait::Replicas && before.since == since)
         {
@@ -180,15 +195,6 @@ impl Core {
             return self.inbox.push_back(kept);
         }
         self.once_durable(Effect::Send { to: self.config.me.clone(), message: Box::new(kept) });
-    }
-
-    /// The peers that hold copies of a name's state: those that would host it next.
-    fn replicas(&self, name: &Arc<str>) -> Vec<Peer> {
-        let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return Vec::new() };
-        let mut peers: Vec<&Peer> =
-            self.view.up().filter(|peer| **peer != self.config.me && self.links(peer, &spec.kind)).collect();
-        peers.sort_by_key(|peer| (u64::MAX - score(name, &peer.node), (*peer).clone()));
-        peers.into_iter().take(usize::from(spec.replicas)).cloned().collect()
     }
 
     pub(super) fn on_keep(&mut self, from: &Peer, name: &Arc<str>, snapshot: Shipment, past: &Past) {
@@ -256,6 +262,8 @@ impl Core {
             return;
         }
         keeping.holders.insert(from.clone());
+        self.is_in_time(from);
+        let Some(keeping) = self.keeping.get_mut(name) else { return };
         if keeping.missing.is_empty() {
             return self.kept_by_all(name);
         }
@@ -351,11 +359,14 @@ impl Core {
     pub(super) fn tick_keeping(&mut self) {
         let now = self.now.mono_ms;
         let view = &self.view;
-        let mut done = Vec::new();
+        let (mut done, mut slow) = (Vec::new(), BTreeSet::new());
         for (name, keeping) in &mut self.keeping {
             let me = &self.config.me;
             let late = now >= keeping.until_ms;
             let missing = keeping.missing.len();
+            if late && keeping.shows_who_is_slow() {
+                slow.extend(keeping.missing.iter().filter(|peer| *peer != me && view.contains(peer)).cloned());
+            }
             keeping.missing.retain(|peer| peer == me || (view.contains(peer) && !late));
             keeping.left_out |= keeping.missing.len() < missing;
             if keeping.missing.is_empty() {
@@ -365,40 +376,8 @@ impl Core {
         for name in done {
             self.kept_by_all(&name);
         }
-    }
-
-    pub(super) fn make_up_for_lost_copies(&mut self) {
-        if self.phase != super::message::Phase::Up || self.copies_checked == self.view.hash || !self.settled() {
-            return;
-        }
-        let mut room = MAX_COPYING.saturating_sub(self.keeping.len() + self.copying.len());
-        let mut all_there = true;
-        let running = self.local.iter().filter(|(_, local)| matches!(local.phase, LocalPhase::Running));
-        let names: Vec<(Arc<str>, Epoch)> = running.map(|(name, local)| (name.clone(), local.since)).collect();
-        for (name, since) in names {
-            let (Some(cell), Some(local)) = (self.directory.mine(&name), self.local.get(&name)) else { continue };
-            // One that leaves is as good as gone: it waits until nobody counts on it.
-            // And one that was started anew counts when it has said so again: its disk may have been lost.
-            let here = self.view.up().filter(|peer| local.kept_by.contains(peer)).count();
-            let nothing = cell.holders.is_empty() || !self.stored.contains_key(&name);
-            if nothing || here > self.replicas(&name).len() {
-                continue;
-            }
-            all_there = false;
-            if room == 0 || self.keeping.contains_key(&name) || self.copying.contains(&name) {
-                continue;
-            }
-            room -= 1;
-            match self.stored.get(&name).and_then(|stored| stored.manifest.clone()) {
-                Some(manifest) => self.copy(&name, since, Shipment::Chunked(manifest)),
-                None => {
-                    self.copying.insert(name.clone());
-                    self.out.push(Effect::LoadSnapshot { purpose: Purpose::Copy { name, since } });
-                }
-            }
-        }
-        if all_there {
-            self.copies_checked = self.view.hash;
+        for peer in slow {
+            self.is_slow(peer);
         }
     }
 }

@@ -59,8 +59,9 @@ pub enum Message {
     Kept { name: Arc<str>, birth: Birth, revision: Revision },
     /// From the host of a name to a member: what is the best snapshot that you have, beyond this one?
     Best { name: Arc<str>, birth: Birth, beyond: Option<Revision> },
-    /// The answer; none if it has none beyond.
-    BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Shipment> },
+    /// The answer; none if it has none beyond. And which one it has, beyond that or not: whoever has none holds nothing, though
+    /// it may have been counted among those who do.
+    BestIs { name: Arc<str>, birth: Birth, snapshot: Option<Shipment>, held: Option<Revision> },
     /// From whoever holds a state that a name's worker lacks to its host. The answer is the host's cell, which says that
     /// the state is behind the worker.
     Diverged { name: Arc<str>, snapshot: Shipment },

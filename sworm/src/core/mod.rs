@@ -29,6 +29,7 @@ pub mod past;
 pub mod placement;
 pub mod rare;
 pub mod repair;
+pub mod replicas;
 pub mod requests;
 pub mod restoring;
 pub mod shared;
@@ -77,10 +78,8 @@ pub struct Config {
     /// How long a node that starts waits for the members that it remembers before it starts what they may have.
     pub recover_wait_ms: u64,
     /// How long to wait for the holders of a state before an older one is taken, if that is said: else some seconds, and for
-    /// ever with those worker types whose states are saved after each message.
+    /// ever with those workers whose states are saved after each message.
     pub state_wait_ms: Option<u64>,
-    /// Those types.
-    pub patient: BTreeSet<Arc<str>>,
     /// The largest part of a lane that travels in one message, in bytes; only a single cell may be larger.
     pub part_bytes: usize,
     /// The largest chunk of a state; one that is not larger travels in one message.

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::cell::{NameState, Revision};
+use super::cell::{Kind, NameState, Revision};
 use super::chunks::Shipment;
 use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::{Local, LocalPhase};
-use super::ids::{Birth, Epoch, Peer};
+use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::{Message, Snapshot};
 use super::rare::Rare;
-use super::snapshots::Purpose;
+use super::snapshots::{Purpose, Stored};
 use super::state::Core;
 use super::{Effect, Notice};
 
@@ -20,11 +20,15 @@ use super::{Effect, Notice};
 pub struct Restoring {
     birth: Birth,
     answered: BTreeSet<Peer>,
+    /// Those of them who have a state of the lineage. Who lost its disk has none, whatever it had said before.
+    held_by: BTreeSet<NodeId>,
     /// The best so far, and who has it.
     best: Option<(Peer, Shipment)>,
     /// Until when those are waited for that are not known to hold a copy, and until when those that are.
     until_ms: u64,
     holders_until_ms: u64,
+    /// When it is told that those are waited for.
+    tell_ms: u64,
     again_ms: u64,
 }
 
@@ -37,9 +41,8 @@ const BEST_WAIT_MS: u64 = 3_000;
 
 impl Core {
     /// How long the holders of a state are waited for.
-    pub(super) fn state_wait_ms(&self, worker_type: &Arc<str>) -> u64 {
-        let patient = self.config.patient.contains(worker_type);
-        self.config.state_wait_ms.unwrap_or(if patient { u64::MAX } else { STATE_WAIT_MS })
+    pub(super) fn state_wait_ms(&self, kind: &Kind) -> u64 {
+        self.config.state_wait_ms.unwrap_or(if kind.patient { u64::MAX } else { STATE_WAIT_MS })
     }
 
     /// Nobody has a state of a lineage: whatever turns up later is news to its worker.
@@ -72,13 +75,15 @@ impl Core {
         let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
         let here = present.iter().any(|peer| holders.contains(&peer.node));
         let since_ms = self.settled_since_ms.filter(|_| !here).unwrap_or(now);
-        let wait_ms = self.directory.mine(name).map_or(0, |cell| self.state_wait_ms(&cell.spec.worker_type));
+        let wait_ms = self.directory.mine(name).map_or(0, |cell| self.state_wait_ms(&cell.spec));
         let restoring = Restoring {
             birth,
             answered: BTreeSet::new(),
+            held_by: BTreeSet::new(),
             best: None,
             until_ms: now + BEST_WAIT_MS,
             holders_until_ms: since_ms.saturating_add(wait_ms),
+            tell_ms: since_ms + STATE_WAIT_MS,
             again_ms: now + BEST_AGAIN_MS,
         };
         self.restoring.insert(name.clone(), restoring);
@@ -110,22 +115,32 @@ impl Core {
     }
 
     pub(super) fn on_best(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, beyond: Option<Revision>) {
-        match self.stored.get(name) {
-            Some(stored) if stored.birth == birth && Some(stored.revision) > beyond => {
-                if let Some(manifest) = &stored.manifest {
-                    let snapshot = Some(Shipment::Chunked(manifest.clone()));
-                    return self.send(from, Message::BestIs { name: name.clone(), birth, snapshot });
-                }
+        let stored = self.stored.get(name).filter(|stored| stored.birth == birth);
+        let snapshot = match stored.filter(|stored| Some(stored.revision) > beyond) {
+            Some(Stored { manifest: Some(manifest), .. }) => Some(Shipment::Chunked(manifest.clone())),
+            Some(_) => {
                 let purpose = Purpose::Answer { name: name.clone(), birth, to: from.clone() };
-                self.out.push(Effect::LoadSnapshot { purpose });
+                return self.out.push(Effect::LoadSnapshot { purpose });
             }
-            _ => self.send(from, Message::BestIs { name: name.clone(), birth, snapshot: None }),
-        }
+            None => None,
+        };
+        let held = stored.map(|stored| stored.revision);
+        self.send(from, Message::BestIs { name: name.clone(), birth, snapshot, held });
     }
 
-    pub(super) fn on_best_is(&mut self, from: &Peer, name: &Arc<str>, birth: Birth, snapshot: Option<Shipment>) {
+    pub(super) fn on_best_is(
+        &mut self,
+        from: &Peer,
+        name: &Arc<str>,
+        birth: Birth,
+        snapshot: Option<Shipment>,
+        held: Option<Revision>,
+    ) {
         let Some(restoring) = self.restoring.get_mut(name).filter(|r| r.birth == birth) else { return };
         restoring.answered.insert(from.clone());
+        if held.is_some() || planted(Fault::CountEmptyHolders) {
+            restoring.held_by.insert(from.node.clone());
+        }
         if let Some(snapshot) = snapshot.filter(|s| s.is_sound() && s.birth() == birth)
             && restoring
                 .best
@@ -141,19 +156,26 @@ impl Core {
         let now = self.now.mono_ms;
         let present = self.present();
         let Some(restoring) = self.restoring.get(name) else { return };
-        let mine = self.config.me.node.clone();
+        let mine = &self.config.me.node;
         let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
         let all_answered = present.is_subset(&restoring.answered);
-        // Each holder alone is enough, and nobody else is.
+        let held_here = self.stored.get(name).is_some_and(|stored| stored.birth == restoring.birth);
+        // Each holder alone is enough, and nobody else is; nor is one that has nothing any more.
         let one_holds = holders.is_empty()
-            || holders.contains(&mine)
-            || restoring.answered.iter().any(|peer| holders.contains(&peer.node))
+            || holders.contains(mine) && (held_here || planted(Fault::CountEmptyHolders))
+            || !restoring.held_by.is_disjoint(&holders)
             || planted(Fault::RestoreWithoutAsking);
         let (late, too_late) = (now >= restoring.until_ms, now >= restoring.holders_until_ms);
         if !((all_answered || late) && (one_holds || too_late)) {
+            if !one_holds && now >= restoring.tell_ms && self.awaited.insert(name.clone()) {
+                let holders = (*holders).clone();
+                self.out.push(Effect::Tell(Notice::StateAwaited { name: name.clone(), holders }));
+            }
             return;
         }
-        if !one_holds {
+        self.awaited.remove(name);
+        let unsaved = self.directory.mine(name).is_some_and(|cell| cell.unsaved);
+        if !one_holds || unsaved {
             self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
         }
         let Some(Restoring { birth, best, .. }) = self.restoring.remove(name) else { return };
@@ -201,7 +223,7 @@ impl Core {
         let birth = self.birth_of(name);
         match snapshot.filter(|snapshot| Some(snapshot.birth) == birth) {
             // It was there and cannot be read any more: another copy may be as good.
-            None if self.stored.remove(name).is_some() => self.restore(name),
+            None if self.lose_stored(name) => self.restore(name),
             None => self.start_from_nothing(name),
             state => self.start(name, state),
         }
@@ -215,6 +237,9 @@ impl Core {
     }
 
     pub(super) fn tick_restoring(&mut self) {
+        let local = &self.local;
+        let waits = |name: &Arc<str>| local.get(name).is_some_and(|l| matches!(l.phase, LocalPhase::Restoring));
+        self.restoring.retain(|name, _| waits(name));
         self.ask_for_best_again();
         let waiting: Vec<Arc<str>> = self.restoring.keys().cloned().collect();
         for name in waiting {

@@ -97,15 +97,31 @@ impl Core {
     /// Keeps a state whose chunks, if it has any, are here.
     pub(super) fn store(&mut self, name: &Arc<str>, snapshot: Shipment) {
         self.stored.insert(name.clone(), Stored::of(&snapshot));
+        if let Some(local) = self.local.get_mut(name) {
+            local.unreadable = false;
+        }
         self.out.push(Effect::StoreSnapshot { name: name.clone(), snapshot });
+    }
+
+    /// What is kept here of a name cannot be read any more. Whether there was any.
+    pub(super) fn lose_stored(&mut self, name: &Arc<str>) -> bool {
+        let Some(stored) = self.stored.remove(name) else { return false };
+        if let Some(local) = self.local.get_mut(name).filter(|local| local.birth == stored.birth) {
+            local.unreadable |= stored.checkpoint || local.granted.is_some();
+        }
+        true
     }
 
     pub(super) fn on_loaded(&mut self, purpose: Purpose, snapshot: Option<Snapshot>) {
         let snapshot = snapshot.filter(Snapshot::is_intact);
         match purpose {
             Purpose::Answer { name, birth, to } => {
+                if snapshot.is_none() {
+                    self.lose_stored(&name);
+                }
                 let snapshot = snapshot.filter(|snapshot| snapshot.birth == birth).map(Shipment::Whole);
-                self.send(&to, Message::BestIs { name, birth, snapshot });
+                let held = snapshot.as_ref().map(Shipment::revision);
+                self.send(&to, Message::BestIs { name, birth, snapshot, held });
             }
             Purpose::Start { name, since } => self.start_from_loaded(&name, since, snapshot),
             Purpose::Offer { name, birth, revision, to } => self.offer_diverged(name, birth, revision, &to, snapshot),
@@ -113,8 +129,8 @@ impl Core {
                 self.copying.remove(&name);
                 match snapshot {
                     Some(snapshot) => self.copy(&name, since, Shipment::Whole(snapshot)),
-                    // It cannot be read: the next checkpoint takes its place.
-                    None => drop(self.stored.remove(&name)),
+                    // It cannot be read: the next checkpoint takes its place, or else those who have copies are asked.
+                    None => drop(self.lose_stored(&name)),
                 }
             }
             Purpose::Merge { name, manifest, from } => {
@@ -170,6 +186,7 @@ impl Core {
 
     pub(super) fn tick_snapshots(&mut self) {
         self.tick_keeping();
+        self.tick_slow();
         self.tell_the_unheard();
         self.tick_restoring();
         self.make_up_for_lost_copies();

@@ -91,6 +91,7 @@ pub struct Core {
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
     pub(super) unheard: BTreeMap<Arc<str>, Unheard>,
+    pub(super) slow: super::replicas::Slow,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
     /// The large states that are on their way to this node.
     pub(super) fetches: BTreeMap<Arc<str>, Fetch>,
@@ -174,6 +175,7 @@ impl Core {
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
             unheard: BTreeMap::new(),
+            slow: super::replicas::Slow::default(),
             restoring: BTreeMap::new(),
             fetches: BTreeMap::new(),
             diverged: super::diverged::Diverged::recovered(recovered.aside),

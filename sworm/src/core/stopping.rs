@@ -43,6 +43,7 @@ impl Core {
     pub(super) fn stop(&mut self, name: &Arc<str>, why: Stopping) {
         self.keeping.remove(name);
         self.restoring.remove(name);
+        self.awaited.remove(name);
         match self.local.get_mut(name) {
             Some(local) => {
                 let idle = matches!(local.phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring);

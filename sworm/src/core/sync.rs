@@ -100,7 +100,7 @@ impl Core {
             Message::Keep { name, snapshot, past } => self.on_keep(from, &name, snapshot, &past),
             Message::Kept { name, birth, revision } => self.on_kept(from, &name, birth, revision),
             Message::Best { name, birth, beyond } => self.on_best(from, &name, birth, beyond),
-            Message::BestIs { name, birth, snapshot } => self.on_best_is(from, &name, birth, snapshot),
+            Message::BestIs { name, birth, snapshot, held } => self.on_best_is(from, &name, birth, snapshot, held),
             Message::Diverged { name, snapshot } => self.on_diverged(from, &name, snapshot),
             Message::DivergedRefused { name, revision, since } => {
                 self.on_diverged_refused(from, &name, revision, since);

@@ -123,7 +123,7 @@ pub enum CallError {
     StateTooLarge {
         /// Its size.
         bytes: usize,
-        /// The limit: 16 MiB.
+        /// The limit of the worker's node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
         limit: usize,
     },
     /// This node has stopped. Unknown outcome.

@@ -38,6 +38,12 @@ pub enum StartError {
         /// What was given.
         wait: Duration,
     },
+    /// A worker's state may have 1 byte to [`MAX_SNAPSHOT_LIMIT`](crate::MAX_SNAPSHOT_LIMIT).
+    #[error("a snapshot may have 1 to {} bytes at most, not {bytes}", crate::MAX_SNAPSHOT_LIMIT)]
+    BadSnapshotLimit {
+        /// What was given.
+        bytes: usize,
+    },
     /// No worker of the node could start, or more at a time than can be counted.
     #[error("a node starts 1 or more workers at a time, up to {}; not {starts}", tokio::sync::Semaphore::MAX_PERMITS)]
     BadConcurrentStarts {

@@ -71,6 +71,8 @@ pub(crate) struct NodeShared {
     pub(crate) strategies: Strategies,
     pub(crate) starts: Arc<Semaphore>,
     pub(crate) recover_wait_ms: u64,
+    /// The largest state that a worker of it may save.
+    pub(crate) snapshot_limit: usize,
     /// For large states that are saved, and for those that workers start from.
     pub(crate) saved: Places,
     pub(crate) restored: Places,
@@ -123,6 +125,7 @@ impl NodeShared {
         encodes_local_calls: bool,
         concurrent_starts: usize,
         recover_wait: Duration,
+        snapshot_limit: usize,
         store: Arc<dyn Store>,
         types: WorkerTypes,
         strategies: Strategies,
@@ -141,6 +144,7 @@ impl NodeShared {
             strategies,
             starts: Arc::new(Semaphore::new(concurrent_starts)),
             recover_wait_ms: u64::try_from(recover_wait.as_millis()).unwrap_or(u64::MAX),
+            snapshot_limit,
             saved: Places::default(),
             restored: Places::default(),
             sending: Arc::new(Semaphore::new(SENDING)),

@@ -111,7 +111,6 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         grace_ms: super::GRACE_MS,
         recover_wait_ms: node.recover_wait_ms,
         state_wait_ms: spec.state_wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-        patient: types.values().filter(|t| t.saving.each).map(|t| t.worker.name().into()).collect(),
         part_bytes: PART_BYTES,
         chunk_bytes: CHUNK_BYTES,
         restart: types.values().map(|t| (t.worker.name().into(), t.restart)).collect(),

@@ -53,18 +53,20 @@ use crate::codec::{Codec, CodecError};
 ///
 /// A worker starts from its registered value, or from the newest state that was saved and can be reached:
 ///
-/// | setting | stop, move, drain | crash of the worker | crash of its node, loss of power there | of all nodes at once |
-/// |---|---|---|---|---|
-/// | none | registered value | registered value | registered value | registered value |
-/// | `handoff` | **all** | registered value | registered value, or the state of its last move | the same |
-/// | `snapshot = "1s"`, `every = n` | **all** | last saved state | the last one that reached a replica | last saved state |
-/// | `snapshot = "each"` | **all** | **all that was replied to** | **all that was replied to** | **all that was replied to** |
-/// | the same, `durable = "local"` | **all** | **all that was replied to** | what had reached a replica, until the node is back | **all that was replied to** |
-/// | `ctx.checkpoint()` | **all** | last checkpoint | last checkpoint | last checkpoint |
+/// | setting | stop, move, drain | worker crash | node crash (`kill -9`) | power loss of one node | crash or power loss of all |
+/// |---|---|---|---|---|---|
+/// | none | registered value | registered value | registered value | registered value | registered value |
+/// | `handoff` | **all** | registered value | the state of its last move, else registered value | the same | the same |
+/// | `handoff` and [`checkpoint`](crate::Context::checkpoint) | **all** | last checkpoint | last checkpoint | last checkpoint | last checkpoint |
+/// | `snapshot = "1s"`, `every = 100` | **all** | last saved state | the last one that reached a replica | the same | last saved state |
+/// | `snapshot = "each"` | **all** | **all that was replied to** | **all that was replied to** | **all that was replied to** | **all that was replied to** |
+/// | `durable = "local"` with `"each"` | **all** | **all that was replied to** | what had reached a replica, until the node is back | the same | **all that was replied to** |
+/// | `durable = "local"` with checkpoints | **all** | last checkpoint | the last one that reached a replica, until the node is back | the same | last checkpoint |
 ///
 /// "All" is for a [`Handoff<S>`] what `S` saves. A node in memory (no [`store`](crate::NodeBuilder::store)) keeps its copies as long
-/// as it runs. A replica that does not answer for 2 s is left out and made up for, so that two nodes that die within seconds
-/// can take a state with them. Where only an older state can be had, that is waited out
+/// as it runs. A replica that does not answer for 2 s is left out of that save and passed over for 30 s, longer when it is late
+/// again; the next node takes its place, or, where there is none, it gets the state as soon as it keeps up again. So two nodes that die
+/// within seconds can take a state with them. Where only an older state can be had, that is waited out
 /// ([`SwormSpec::state_wait`](crate::SwormSpec::state_wait)) and then said: [`Event::RestoredOlder`](crate::Event::RestoredOlder). What turns up
 /// later is given to [`Lifecycle::on_diverged`].
 #[diagnostic::on_unimplemented(

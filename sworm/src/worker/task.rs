@@ -16,6 +16,7 @@ use futures_util::future::select;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::activity::Activity;
 use super::context::{Asked, Place};
@@ -41,7 +42,7 @@ mod save;
 use decode::decode;
 use save::{Due, Saver, Unsaved};
 
-/// How long `stopping`, and `on_conflict`, may take.
+/// How long `stopping`, `on_conflict` and `on_diverged` may take.
 pub(crate) const STOPPING_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a worker is started with.
@@ -462,9 +463,12 @@ impl<W: Lifecycle> Task<W> {
         let given = match decoded {
             Ok(other) => {
                 self.activity.begins("`on_diverged`");
-                let given = guarded(worker.on_diverged(other, &mut self.ctx)).await;
+                let given = timeout(STOPPING_LIMIT, guarded(worker.on_diverged(other, &mut self.ctx))).await;
                 self.activity.ends();
-                given.map_err(|panic| (panic.clone(), Some(End::Exit(Exit::Panic(panic)))))
+                match given {
+                    Ok(given) => given.map_err(|panic| (panic.clone(), Some(End::Exit(Exit::Panic(panic))))),
+                    Err(_) => Err((format!("`on_diverged` did not return in {STOPPING_LIMIT:?}"), None)),
+                }
             }
             Err(exit) => Err((exit.to_string(), None)),
         };
@@ -626,7 +630,7 @@ async fn run_until_asked(
 
 /// Runs a hook that must not hold up the end of its worker.
 async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
-    match tokio::time::timeout(STOPPING_LIMIT, guarded(run)).await {
+    match timeout(STOPPING_LIMIT, guarded(run)).await {
         Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
         Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
         Ok(Ok(())) => {}

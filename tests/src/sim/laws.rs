@@ -277,6 +277,11 @@ impl World {
         (hashes.len() > 1).then(|| format!("directories differ: {hashes:?}"))
     }
 
+    /// Whether a node has copies to make up for, now or when somebody counts again who was slow.
+    pub(super) fn makes_up_for_copies(&self) -> bool {
+        self.nodes.values().any(|node| node.core.makes_up_for_copies())
+    }
+
     /// What must hold when all faults are over and the cluster is at rest.
     pub(super) fn check_end(&mut self) {
         let found = self

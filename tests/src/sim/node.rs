@@ -110,6 +110,10 @@ pub(super) struct Machine {
     pub(super) opens: bool,
     /// The worker types that it links, with their versions.
     pub(super) types: BTreeMap<Arc<str>, u32>,
+    /// How long each sync of its disk takes, if it is not as fast as the others.
+    pub(super) sync_ms: Option<u64>,
+    /// The names whose states on its disk cannot be read, until others take their place.
+    pub(super) unreadable: BTreeSet<Arc<str>>,
 }
 
 /// A running process.
@@ -171,7 +175,6 @@ impl Node {
             grace_ms: GRACE_MS,
             recover_wait_ms: 5_000,
             state_wait_ms: options.state_wait_ms,
-            patient: options.patient.then(|| WORKER.into()).into_iter().collect(),
             part_bytes: options.part_bytes,
             chunk_bytes: options.chunk_bytes,
             rebalance: if options.balances { Rebalance::On } else { Rebalance::Off },

@@ -281,6 +281,7 @@ impl World {
         let mut others = Vec::new();
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
         let (mut loads, mut chunks, mut forgotten, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut readable = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Persist(delta) => {
@@ -292,7 +293,10 @@ impl World {
                     node.lanes.forget(&lane);
                     forgotten.push(lane);
                 }
-                Effect::StoreSnapshot { name, snapshot } => node.lanes.keep(&name, snapshot)?,
+                Effect::StoreSnapshot { name, snapshot } => {
+                    readable.push(name.clone());
+                    node.lanes.keep(&name, snapshot)?;
+                }
                 Effect::StoreChunk { name, manifest, index, bytes } => {
                     node.lanes.store_chunk(&name, &manifest, index, &bytes)?;
                 }
@@ -311,16 +315,20 @@ impl World {
             }
         }
         let ticket = node.lanes.write()?;
+        let machine = self.machines.get_mut(&*at.node).expect("it runs there");
+        machine.unreadable.retain(|name| !readable.contains(name));
+        let sync_ms = machine.sync_ms;
         for number in syncs {
-            let delay = 1 + self.rng.u64(0..=self.options.sync_ms);
+            let delay = sync_ms.unwrap_or_else(|| 1 + self.rng.u64(0..=self.options.sync_ms));
             self.push(delay, Event::Synced { at: at.clone(), number, ticket });
         }
         for lane in forgotten {
             self.note(|| format!("{at} forgets {lane}"));
         }
         for purpose in loads {
-            let store: &dyn Store = &self.machines[&*at.node].disk;
-            let snapshot = Disk::load(store, SWORM, &purpose)?;
+            let machine = &self.machines[&*at.node];
+            let store: &dyn Store = &machine.disk;
+            let snapshot = Disk::load(store, SWORM, &purpose)?.filter(|_| !machine.unreadable.contains(purpose.name()));
             let delay = 1 + self.rng.u64(0..4);
             self.tell(delay, at, Input::Loaded { purpose, snapshot });
         }
@@ -499,7 +507,8 @@ impl World {
         let set = manifest.set(&name);
         let spoiled = self.options.spoiled > 0 && self.rng.u32(0..1_000) < self.options.spoiled;
         let read = if spoiled && self.rng.bool() { self.rng.u32(0..manifest.chunks()) } else { index };
-        let Some(mut bytes) = Disk::load_chunk(store, SWORM, &name, manifest, read)? else {
+        let lost = self.machines[&*at.node].unreadable.contains(&name);
+        let Some(mut bytes) = Disk::load_chunk(store, SWORM, &name, manifest, read)?.filter(|_| !lost) else {
             self.tell(1, at, Input::LostChunk { to, name, set });
             return Ok(());
         };

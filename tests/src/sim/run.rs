@@ -13,6 +13,8 @@ use super::world::World;
 
 /// How long a healed cluster may take to come to rest.
 const REST_MS: u64 = 90_000;
+/// How long copies may be missing since somebody is thought to be slow.
+const COPIES_MS: u64 = 600_000;
 /// How long it is watched then.
 const QUIET_MS: u64 = 2_000;
 
@@ -158,6 +160,14 @@ fn play(world: &mut World) {
     if !world.run_while(REST_MS, |world| world.violation().is_none() && world.unrest().is_some()) {
         let why = world.unrest().unwrap_or_default();
         world.laws.broken(format!("{} s after the faults ended: {why}", REST_MS / 1_000));
+    }
+    if world.violation().is_some() {
+        return;
+    }
+    // Whoever was slow gets its copies later.
+    let copies = |world: &World| world.makes_up_for_copies();
+    if !world.run_while(COPIES_MS, |world| world.violation().is_none() && copies(world)) {
+        world.laws.broken(format!("copies are still made up for after {} s", COPIES_MS / 1_000));
     }
     if world.violation().is_some() {
         return;

@@ -291,6 +291,7 @@ impl World {
                 distribution: "rendezvous".into(),
                 handoff: self.handoff,
                 replicas: 1,
+                patient: self.options.patient,
             }),
             value: from.to_be_bytes().into(),
         };
@@ -454,10 +455,20 @@ impl World {
     }
 
     /// A machine that is down gets a new, empty disk.
-    pub(super) fn lose_disk(&mut self, name: &str) {
+    pub fn lose_disk(&mut self, name: &str) {
         self.note(|| format!("the disk of {name} is lost"));
         self.machines.get_mut(name).expect("it is there").disk = Disk::default();
         self.laws.only_keeps(name, &BTreeSet::new());
+    }
+
+    /// From now on each sync of a machine's disk takes so long; with `None` it is as fast as the others.
+    pub fn slow_disk(&mut self, name: &str, sync_ms: Option<u64>) {
+        self.machines.get_mut(name).expect("it is there").sync_ms = sync_ms;
+    }
+
+    /// What a machine's disk has of a name's state cannot be read any more.
+    pub fn spoil(&mut self, on: &str, name: &str) {
+        self.machines.get_mut(on).expect("it is there").unreadable.insert(name.into());
     }
 
     /// From now on messages take so long at most.

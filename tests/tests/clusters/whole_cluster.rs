@@ -1,11 +1,12 @@
-//! All nodes are killed and started again: every name that was acknowledged is back, once, with its state and groups.
+//! All nodes are killed and started again: every name that was acknowledged is back, once, with its state, groups and metadata.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sworm::Pid;
 use sworm_tests::protocol::{Failure, Kind, Say, TypedCommand};
-use sworm_tests::{Cluster, eventually, program};
+use sworm_tests::{Cluster, Registering, eventually, program};
 
 const NAMES: usize = 60;
 
@@ -20,7 +21,9 @@ async fn filled(cluster: &Cluster) -> Vec<(String, i64)> {
         async move {
             let name = format!("worker-{n}");
             let value = i64::try_from(n).expect("small");
-            node.register(kind(n), &name, value).await.expect("free");
+            let metadata = &[("value", &*value.to_string())];
+            let registering = Registering { metadata, ..Registering::new(kind(n), &name, value) };
+            node.register_with(registering).await.expect("free");
             // A third has a checkpoint, the others are as they were registered.
             let kept = if n % 3 == 0 {
                 node.call(kind(n), &name, Say::AddDurable(500)).await.expect("it runs")
@@ -44,7 +47,12 @@ async fn is_back(cluster: &Cluster, expected: &[(String, i64)]) {
             assert_eq!(total, Ok(*kept), "{name}, asked from {}", node.id());
         });
         join_all(asked).await;
-        assert_eq!(node.registered().await.len(), NAMES);
+        let registered = node.registered().await;
+        assert_eq!(registered.len(), NAMES);
+        for found in registered {
+            let number = found.name.strip_prefix("worker-").expect("there are no others");
+            assert_eq!(found.metadata, BTreeMap::from([("value".to_owned(), number.to_owned())]), "{}", found.name);
+        }
         eventually("the group", || async { (node.group("odd").await.len() == NAMES / 2).then_some(()) }).await;
     }
     // Each node says the same, and so there is one worker of each name.
@@ -75,6 +83,44 @@ async fn comes_back_in_any_order(cluster: Cluster) -> Cluster {
         is_back(&cluster, &expected).await;
     }
     cluster
+}
+
+/// Starts these one after the other, with pauses: how they find each other and what they wait for is different each time.
+async fn add_staggered(cluster: &mut Cluster, ids: &[&str], rng: &mut fastrand::Rng) {
+    for (n, id) in ids.iter().enumerate() {
+        if n > 0 {
+            // Part of what is tried out, and no condition.
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..3_000))).await;
+        }
+        let spec = cluster.spec(id);
+        cluster.launch(spec).await.unwrap_or_else(|failure| panic!("{id} does not start: {failure}"));
+    }
+    cluster.all_see_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the seed tells in which order they came back")]
+async fn a_killed_cluster_comes_back_one_by_one_with_one_late_and_then_with_one_never() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let expected = filled(&cluster).await;
+    for late_comes in [true, false] {
+        let mut order = ["a", "b", "c"];
+        rng.shuffle(&mut order);
+        let (late, others) = order.split_last().expect("there are three");
+        println!("{others:?}, and {late} {}", if late_comes { "late" } else { "never" });
+        cluster.kill_all().await;
+        add_staggered(&mut cluster, others, &mut rng).await;
+        // A checkpoint is on two disks, and one of them is back.
+        is_back(&cluster, &expected).await;
+        if late_comes {
+            cluster.add(late).await;
+            cluster.all_see_all().await;
+            is_back(&cluster, &expected).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

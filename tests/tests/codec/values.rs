@@ -108,6 +108,7 @@ impl Gen {
             distribution: self.text(),
             handoff: self.0.bool(),
             replicas: self.0.u8(..),
+            patient: self.0.bool(),
         };
         Arc::new(Spec { kind: Arc::new(kind), value: self.bytes().to_vec().into() })
     }
@@ -137,6 +138,7 @@ impl Gen {
             groups: self.many::<_, BTreeSet<_>>(Self::text).into(),
             metadata: self.many::<_, BTreeMap<_, _>>(|g| (g.string(), g.string())).into(),
             attached: self.0.bool(),
+            unsaved: self.0.bool(),
             past: self.many::<_, Past>(Self::revision).into(),
             holders: self.many::<_, BTreeSet<_>>(Self::node).into(),
             restarts: self.many::<_, Vec<_>>(Self::number).into(),
@@ -267,7 +269,7 @@ impl Gen {
             15 => Message::Keep { name, snapshot: self.shipment(), past: self.many(Self::revision) },
             16 => Message::Kept { name, birth, revision: self.revision() },
             17 => Message::Best { name, birth, beyond: self.some(Self::revision) },
-            18 => Message::BestIs { name, birth, snapshot: self.some(Self::shipment) },
+            18 => Message::BestIs { name, birth, snapshot: self.some(Self::shipment), held: self.some(Self::revision) },
             19 => Message::Goodbye { max: self.number() },
             20 => Message::Part(Part {
                 lane: self.peer(),

@@ -48,6 +48,9 @@ impl Lifecycle for Notes {
         GIVEN.lock().expect("nobody panics with it").push((ctx.pid().clone(), other.all.clone()));
         let fails = other.all.contains("poison") && ctx.node() == &id("a");
         assert!(!fails, "this node cannot take it");
+        if other.all.contains("stuck") && ctx.node() == &id("a") {
+            std::future::pending::<()>().await;
+        }
         self.all.extend(other.all);
         ctx.checkpoint().await.expect("it saves its state");
     }
@@ -163,6 +166,25 @@ async fn a_state_that_a_worker_panics_with_is_kept_for_one_on_another_node() {
     on_b.move_name("bob", &id("b")).await.expect("it can run there");
     eventually("the state", || async { notes(on_b, "bob", "other").await.contains("poison").then_some(()) }).await;
     assert_eq!(given("bob")[1..], [(id("b"), set(&["poison", "saved"]))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_not_come_back_from_a_state_goes_on_without_it() {
+    let network = MemoryNetwork::new();
+    let all = three(&network).await;
+    parked(&network, &all, "dave", "stuck").await;
+    let on_b = &all[1].1;
+    if running(on_b, "dave").await.pid.node != *"a" {
+        on_b.move_name("dave", &id("a")).await.expect("it can run there");
+    }
+    let mut events = all[0].1.events();
+    heal(&network);
+    let (pid, _) = diverged(&mut events).await;
+    assert_eq!(notes(on_b, "dave", "after").await, set(&["after", "other", "saved"]));
+    assert_eq!(running(on_b, "dave").await.pid, pid, "it has run on");
+    on_b.move_name("dave", &id("b")).await.expect("it can run there");
+    eventually("the state", || async { notes(on_b, "dave", "other").await.contains("stuck").then_some(()) }).await;
+    assert_eq!(given("dave"), [(id("a"), set(&["saved", "stuck"])), (id("b"), set(&["saved", "stuck"]))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ mod limits;
 mod local;
 mod outbox;
 mod returning;
+mod unsaved;
 mod versions;
 mod waiting;
 

@@ -31,6 +31,7 @@ const WALK: &[Listed] = &[
     (BUILDER, "weight", "a_node_of_weight_three_gets_three_of_four_names"),
     (BUILDER, "concurrent_starts", "so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time"),
     (BUILDER, "recover_wait", "a_node_that_starts_waits_as_long_as_it_is_told_for_those_that_were_there_before"),
+    (BUILDER, "snapshot_limit", "a_node_says_how_large_a_state_may_be"),
     (
         BUILDER,
         "encode_local_calls",

@@ -45,6 +45,7 @@ fn cell(rng: &mut Rng) -> NameCell {
         distribution: "rendezvous".into(),
         handoff: true,
         replicas: 1,
+        patient: false,
     };
     let states = [NameState::Running, NameState::Starting, NameState::Parked, NameState::Failed { reason: "x".into() }];
     NameCell {
@@ -57,6 +58,7 @@ fn cell(rng: &mut Rng) -> NameCell {
         groups: Default::default(),
         metadata: Default::default(),
         attached: false,
+        unsaved: false,
         past: Default::default(),
         holders: Default::default(),
         restarts: Default::default(),

@@ -59,6 +59,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::ReplyBeforeSync => &[Plot::AllAlone],
         Fault::RestoreFirstCome => &[Plot::MembersInCut],
         Fault::KeepOlder => &[Plot::DeadHeirs],
+        Fault::CountEmptyHolders => &[Plot::LostCopies],
         _ => &[],
     }
 }

@@ -3,6 +3,7 @@
 use sworm::core::cell::Key;
 mod chunks;
 mod majority;
+mod replicas;
 mod states;
 
 use sworm::core::message::{Ask, Done, Refusal};

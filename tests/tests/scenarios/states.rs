@@ -88,6 +88,45 @@ fn states_that_are_saved_after_each_message_are_waited_for_until_a_holder_is_bac
     assert!(started_older(&world).is_empty());
 }
 
+/// The holders of some names are gone, and one of them is back with an empty disk.
+fn one_back_without_its_disk(options: Options) -> (World, Vec<String>) {
+    let (mut world, lost, _) = holders_gone(options);
+    world.run(6_000);
+    world.lose_disk("n1");
+    world.start("n1");
+    (world, lost)
+}
+
+#[test]
+fn who_has_lost_its_disk_holds_nothing_and_the_other_holder_is_waited_for() {
+    let (mut world, lost) = one_back_without_its_disk(Options { patient: true, ..Options::none() });
+    world.run(60_000);
+    assert!(lost.iter().all(|name| world.worker(name).is_none()), "there was nothing to start from");
+    let told = world.told.iter().filter_map(|(_, notice)| match notice {
+        Notice::StateAwaited { name, holders } => Some((name.to_string(), holders.len())),
+        _ => None,
+    });
+    assert_eq!(told.collect::<BTreeSet<_>>(), lost.iter().map(|name| (name.clone(), 2)).collect());
+    world.start("n2");
+    world.run_until("they are back", |world| all_run(world, &lost));
+    assert!(lost.iter().all(|name| world.worker(name).expect("it runs").1.count == 1));
+    rest(&mut world);
+    assert!(!world.told.iter().any(|(_, notice)| matches!(notice, Notice::RestoredOlder { .. })));
+}
+
+#[test]
+fn it_is_told_that_an_older_state_is_used_though_a_holder_without_its_disk_is_there() {
+    let (mut world, lost) = one_back_without_its_disk(Options::none());
+    world.run_until("they run", |world| all_run(world, &lost));
+    assert!(lost.iter().all(|name| world.worker(name).expect("it runs").1.count == 0));
+    let told = world.told.iter().filter_map(|(_, notice)| match notice {
+        Notice::RestoredOlder { name } => Some(name.to_string()),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>().len(), lost.len());
+    rest(&mut world);
+}
+
 #[test]
 fn a_sworm_says_how_long_states_are_waited_for_whatever_their_type_says() {
     for patient in [false, true] {

@@ -6,8 +6,14 @@ use crate::core::rare::Rare;
 fn entry(major: u64, groups: &[&str]) -> Entry {
     let host = Peer { node: NodeId::new("a").expect("valid"), incarnation: Incarnation(1) };
     let epoch = Epoch { major, minor: 0 };
-    let kind =
-        Kind { worker_type: "t".into(), version: 1, distribution: "rendezvous".into(), handoff: false, replicas: 1 };
+    let kind = Kind {
+        worker_type: "t".into(),
+        version: 1,
+        distribution: "rendezvous".into(),
+        handoff: false,
+        replicas: 1,
+        patient: false,
+    };
     let cell = NameCell {
         birth: Birth(1, 1),
         epoch,
@@ -18,6 +24,7 @@ fn entry(major: u64, groups: &[&str]) -> Entry {
         groups: groups.iter().map(|group| Arc::from(*group)).collect::<BTreeSet<_>>().into(),
         metadata: Rare::default(),
         attached: false,
+        unsaved: false,
         past: Default::default(),
         holders: Rare::default(),
         restarts: Rare::default(),

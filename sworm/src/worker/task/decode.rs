@@ -41,7 +41,7 @@ fn registered<W: Lifecycle>(spec: &Spec, saving: Saving) -> Result<(W, Option<Ar
         let value = W::CODEC.encode(&worker)?.into();
         (worker, value)
     };
-    let kind = Kind { version: W::VERSION, handoff, ..(*spec.kind).clone() };
+    let kind = Kind { version: W::VERSION, handoff, patient: saving.each, ..(*spec.kind).clone() };
     let renewed = (kind != *spec.kind).then(|| Arc::new(Spec { kind: Arc::new(kind), value }));
     Ok((worker, renewed))
 }

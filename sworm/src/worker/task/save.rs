@@ -18,9 +18,6 @@ use crate::worker::Lifecycle;
 use crate::worker::places::Place;
 use crate::worker::saving::{Durable, Saving};
 
-/// The largest state.
-pub(crate) const MAX_SNAPSHOT_BYTES: usize = 16 << 20;
-
 /// What of a worker was saved, and when the next time comes.
 pub(super) struct Saver {
     saving: Saving,
@@ -267,8 +264,9 @@ impl<W: Lifecycle> Task<W> {
             Ok(Err(error)) => return Err(Unsaved::ends(format!("the state {error}"))),
             Err(panic) => return Err(Unsaved::ends(format!("saving panicked: {panic}"))),
         };
-        if state.len() > MAX_SNAPSHOT_BYTES {
-            return Err(Unsaved::TooLarge { bytes: state.len(), limit: MAX_SNAPSHOT_BYTES });
+        let limit = self.ctx.sworm.shared.node.snapshot_limit;
+        if state.len() > limit {
+            return Err(Unsaved::TooLarge { bytes: state.len(), limit });
         }
         self.saver.number += 1;
         self.saver.is_small = state.len() <= CHUNK_BYTES;

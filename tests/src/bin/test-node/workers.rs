@@ -138,7 +138,11 @@ macro_rules! counters {
             async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BoxError> {
                 // After a move that did not come about it goes on, and exists already.
                 self.living.get_or_insert_with(|| Living::new(ctx.pid().clone()));
-                self.load = "load".repeat(LOAD_BYTES / 4);
+                let load = "load".repeat(LOAD_BYTES / 4);
+                if !self.load.is_empty() && self.load != load {
+                    return Err(format!("its state was {:?}", self.load).into());
+                }
+                self.load = load;
                 $started(self.total).await
             }
 

@@ -216,6 +216,28 @@ impl World {
         self.rests_within(60_000);
     }
 
+    pub(super) fn lost_copies(&mut self) {
+        self.boot();
+        self.register_all();
+        self.rests_within(30_000);
+        self.count_all(true);
+        self.run(3_000);
+        let mut all = self.alive();
+        self.rng.shuffle(&mut all);
+        let (lost, other) = (all[0].clone(), all[1].clone());
+        self.kill(&lost);
+        self.kill(&other);
+        self.lose_disk(&lost);
+        // Longer than what counts as at once: from here on nobody has died.
+        self.pause(6_000..9_000);
+        self.start(&lost);
+        self.pause(0..30_000);
+        self.nothing_lost();
+        self.start(&other);
+        self.rests_within(60_000);
+        self.nothing_lost();
+    }
+
     pub(super) fn unheard(&mut self) {
         self.boot();
         for _ in 0..3 {

@@ -4,16 +4,31 @@ use crate::sim::trap::{Dies, Trap};
 use crate::sim::world::{World, node_name};
 use crate::step::Step;
 
-/// How long it may take until a step of a move comes.
-const STEP_MS: u64 = 15_000;
+use super::Plot;
+
+/// How long it may take until a step of a move comes, be it of the second try.
+const STEP_MS: u64 = 30_000;
 
 /// How many points there are: each step, before and after it, with the source, the target or both dying.
-pub(super) const POINTS: u64 = Step::ALL.len() as u64 * 2 * 3;
+const POINTS: u64 = Step::ALL.len() as u64 * 2 * 3;
+
+/// The point of a seed. The seeds of all plots are `2 * Plot::ALL.len()` apart for each of them, which alone would come upon a few
+/// of the points again and again; so are those of one plot that is played alone not apart at all.
+fn point_of(seed: u64) -> u64 {
+    let stride = 2 * Plot::ALL.len() as u64;
+    // What two seeds of one plot are apart then has no divisor in common with the number of points.
+    let apart = (stride + 1..).find(|apart| has_no_common_divisor(*apart, POINTS)).expect("there are primes");
+    (seed + seed / stride * (apart - stride)) % POINTS
+}
+
+fn has_no_common_divisor(a: u64, b: u64) -> bool {
+    (2..=b).all(|divisor| !a.is_multiple_of(divisor) || !b.is_multiple_of(divisor))
+}
 
 impl World {
     /// Plays the point of this seed.
     pub(super) fn handoff_kills(&mut self) {
-        let point = usize::try_from(self.options.seed % POINTS).expect("small");
+        let point = usize::try_from(point_of(self.options.seed)).expect("small");
         let step = Step::ALL[point / 6];
         let (before, dies) = (point % 2 == 0, [Dies::Source, Dies::Target, Dies::Both][point / 2 % 3]);
         self.boot();
@@ -53,5 +68,31 @@ impl World {
         self.answered_within(21_000);
         self.rests_within(60_000);
         self.nothing_lost();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::sim::{Case, Shape};
+
+    fn points(seeds: impl Iterator<Item = u64>) -> BTreeSet<u64> {
+        seeds.map(point_of).collect()
+    }
+
+    #[test]
+    fn so_many_seeds_of_the_plot_in_a_row_play_each_point() {
+        assert_eq!(points(0..720).len() as u64, POINTS);
+        let least = (0..POINTS).map(|point| (0..7_200).filter(|seed| point_of(*seed) == point).count()).min();
+        assert!(least >= Some(80), "{least:?} of 100");
+    }
+
+    #[test]
+    fn the_seeds_of_all_plots_come_upon_each_point_in_turn() {
+        let plays = |seed: &u64| Case::of(*seed, Shape::SMALL).plot == Plot::HandoffKills;
+        let all: Vec<u64> = (0..).filter(plays).take(usize::try_from(POINTS).expect("small")).collect();
+        assert_eq!(points(all.into_iter()).len() as u64, POINTS);
     }
 }

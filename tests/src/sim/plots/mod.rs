@@ -86,6 +86,8 @@ pub enum Plot {
     Losses,
     /// Workers crash or are gone without a word, and move in between.
     Crashes,
+    /// Two of three nodes die at once, and the one that is back first has lost its disk.
+    LostCopies,
 }
 
 impl Plot {
@@ -125,6 +127,7 @@ impl Plot {
         Self::MovesInCut,
         Self::Losses,
         Self::Crashes,
+        Self::LostCopies,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -175,8 +178,9 @@ impl Plot {
             Self::DiesTwice => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
             Self::LostNews => (o.leaves, o.lost, o.garbage, o.delay_ms) = (true, 250, 0, delay_ms.min(60)),
             Self::EndedAlone => (o.kills, o.leaves) = (true, true),
-            Self::Moves => (o.kills, o.lost, o.garbage) = (seeded.kills, 0, 0),
-            Self::HandoffKills => (o.kills, o.lost, o.garbage) = (true, 0, 0),
+            // What is lost is asked for, or said, again; too much of it, and time is over first.
+            Self::Moves => (o.kills, o.lost) = (seeded.kills, lost.min(20)),
+            Self::HandoffKills => (o.kills, o.lost) = (true, lost.min(20)),
             Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
             Self::Minority => {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills);
@@ -203,6 +207,10 @@ impl Plot {
             Self::Crashes => {
                 (o.crashes, o.vanishing, o.clock_apart_ms, o.drift_ppm) = (true, true, 0, 0);
                 (o.lost, o.garbage, o.delay_ms, o.sync_ms) = (0, 0, 10, 20);
+            }
+            // What both have is lost unless it is waited for the other one.
+            Self::LostCopies => {
+                (o.kills, o.patient, o.aside, o.lost, o.garbage) = (true, seeded.kills, false, 0, 0);
             }
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
@@ -257,6 +265,7 @@ impl Plot {
             Self::MovesInCut => world.moves_in_a_cut(),
             Self::Losses => world.losses(),
             Self::Crashes => world.crashes(),
+            Self::LostCopies => world.lost_copies(),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
-use sworm::{Event, Events};
+use sworm::transport::MemoryNetwork;
+use sworm::{Error, Event, Events, MAX_SNAPSHOT_LIMIT, StartError};
 
 use super::{Add, AddAndCrash, Life, sum};
 
@@ -142,4 +143,23 @@ async fn a_state_that_cannot_be_saved_in_the_background_is_an_event_and_the_work
         now = after;
     }
     assert_eq!(worker.pid(), pid, "it has run on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_how_large_a_state_may_be() {
+    let build = || Node::builder("a").in_memory().memory_network(&MemoryNetwork::new());
+    for bytes in [0, MAX_SNAPSHOT_LIMIT + 1] {
+        let refused = build().snapshot_limit(bytes).start().await;
+        assert!(matches!(refused, Err(Error::Start(StartError::BadSnapshotLimit { bytes: given })) if given == bytes));
+    }
+    for (limit, bytes) in [(1_000, 900), (LIMIT + (1 << 20), LIMIT)] {
+        let node = build().snapshot_limit(limit).start().await.expect("it starts");
+        let sworm = node.sworm("s").await.expect("it opens");
+        let worker = sworm.register_name("x", Each::default()).await.expect("free");
+        let text = |bytes| worker.call(Text { bytes, save: true }).timeout(Duration::from_secs(40));
+        assert_eq!(text(bytes).await, Ok(bytes));
+        let refused = text(limit).await;
+        assert!(matches!(refused, Err(CallError::StateTooLarge { limit: said, .. }) if said == limit), "{refused:?}");
+        assert_eq!(text(bytes).await, Ok(bytes), "it goes on");
+    }
 }

@@ -121,6 +121,7 @@ fn a_cell_is_hardly_larger_than_it_weighs() {
             distribution: "d".repeat(many).into(),
             handoff: true,
             replicas: 255,
+            patient: true,
         };
         let cell = NameCell {
             birth: Birth(u64::MAX, u32::MAX),
@@ -132,6 +133,7 @@ fn a_cell_is_hardly_larger_than_it_weighs() {
             groups: texts("group").into_iter().map(Arc::from).collect::<std::collections::BTreeSet<_>>().into(),
             metadata: texts("key").into_iter().zip(texts("value")).collect::<BTreeMap<_, _>>().into(),
             attached: false,
+            unsaved: true,
             past: (0..many as u64)
                 .map(|n| Revision { epoch: Epoch { major: u64::MAX - n, ..epoch }, ..revision })
                 .collect::<Past>()

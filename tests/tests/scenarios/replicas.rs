@@ -1,0 +1,110 @@
+//! Who holds copies of states, when disks are slow or cannot be read.
+
+use std::collections::BTreeSet;
+
+use sworm_tests::sim::{Options, World};
+
+use super::{registered, rest, saved};
+
+/// Who is said to hold the state of a name.
+fn holders(world: &mut World, name: &str) -> BTreeSet<String> {
+    let (host, _) = world.worker(name).expect("it runs");
+    let (_, directory) = world.directory(&host);
+    directory.mine(&name.into()).expect("it runs there").holders.iter().map(ToString::to_string).collect()
+}
+
+fn set(nodes: &[&str]) -> BTreeSet<String> {
+    nodes.iter().map(|node| (*node).to_owned()).collect()
+}
+
+/// How long it takes until a state is durable.
+fn saved_in_ms(world: &mut World, name: &str) -> u64 {
+    let began = world.now_ms();
+    saved(world, name);
+    world.run_until("it is durable", |world| !world.worker(name).expect("it runs").1.is_saving());
+    world.now_ms() - began
+}
+
+/// Names that run on n1 and have their copies on n2.
+fn between_n1_and_n2(world: &mut World) -> Vec<String> {
+    let mut names = registered(world, 60);
+    names.iter().for_each(|name| saved(world, name));
+    world.run(100);
+    rest(world);
+    names.retain(|name| world.worker(name).expect("it runs").0 == "n1" && holders(world, name) == set(&["n1", "n2"]));
+    assert!(names.len() > 3, "{names:?}");
+    names
+}
+
+#[test]
+fn a_replica_with_a_slow_disk_holds_up_one_save_and_another_node_takes_its_place() {
+    let mut world = World::calm(3);
+    let names = between_n1_and_n2(&mut world);
+    world.slow_disk("n2", Some(60_000));
+    let took = saved_in_ms(&mut world, &names[0]);
+    assert!((2_000..4_000).contains(&took), "it took {took} ms until the replica was left out");
+    for name in names.iter().chain(&names) {
+        let took = saved_in_ms(&mut world, name);
+        assert!(took < 500, "{name}: it took {took} ms, though it is known who is slow");
+        assert_eq!(holders(&mut world, name), set(&["n1", "n3"]));
+    }
+    // One that nobody has saved since has its copy there as well if the other one is gone.
+    world.slow_disk("n2", None);
+    world.run(70_000);
+    for name in &names {
+        assert!(saved_in_ms(&mut world, name) < 500);
+        assert_eq!(holders(&mut world, name), set(&["n1", "n2"]), "it counts again after a while");
+    }
+}
+
+#[test]
+fn the_only_replica_gets_what_it_lacks_as_soon_as_its_disk_is_fast_again() {
+    let mut world = World::calm(2);
+    let names: Vec<String> = (0..20).map(|n| format!("name-{n}")).collect();
+    for name in &names {
+        let request = world.register("n1", name, 0);
+        world.answer(request).expect("registered");
+        saved(&mut world, name);
+    }
+    world.run(100);
+    rest(&mut world);
+    let on_n1 = |world: &World, name: &String| world.worker(name).expect("it runs").0 == "n1";
+    let names: Vec<String> = names.into_iter().filter(|name| on_n1(&world, name)).collect();
+    world.slow_disk("n2", Some(9_000));
+    saved_in_ms(&mut world, &names[0]);
+    for name in &names {
+        let took = saved_in_ms(&mut world, name);
+        assert!(took < 500, "{name}: it took {took} ms, though it is known who is slow");
+        assert_eq!(holders(&mut world, name), set(&["n1"]));
+    }
+    world.slow_disk("n2", None);
+    world.run(15_000);
+    for name in &names {
+        assert_eq!(holders(&mut world, name), set(&["n1", "n2"]), "before anything is saved anew");
+    }
+    rest(&mut world);
+}
+
+#[test]
+fn a_worker_whose_own_copy_cannot_be_read_goes_on_from_that_of_another_node() {
+    for (chunk_bytes, padding) in [(Options::none().chunk_bytes, 0), (10, 40)] {
+        let mut world = World::under(Options { nodes: 3, chunk_bytes, padding, ..Options::none() });
+        let names = between_n1_and_n2(&mut world);
+        let name = &names[0];
+        world.spoil("n1", name);
+        // It is noticed when another node is to get a copy.
+        world.kill("n2");
+        world.run(8_000);
+        world.start("n2");
+        world.run(8_000);
+        rest(&mut world);
+        let before = world.worker(name).expect("it runs").1;
+        assert_eq!(before.count, 1);
+        world.crash(name);
+        world.run_until("it runs again", |world| {
+            world.worker(name).is_some_and(|(_, worker)| worker.since > before.since)
+        });
+        assert_eq!(world.worker(name).expect("it runs").1.count, 1, "it was there");
+        rest(&mut world);
+    }
+}
