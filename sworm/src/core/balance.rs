@@ -136,8 +136,13 @@ impl Core {
 
     /// How many names each node may still be given, as far as is known by now: what this node gives it counts already.
     fn places_left(&self) -> BTreeMap<NodeId, u64> {
-        let released = self.directory.my_names().filter_map(|(_, cell)| match &cell.state {
-            NameState::Released(release) => Some(&release.to.node),
+        // What its receiver says to be its own by now is counted there.
+        let is_there = |name: &Arc<str>, to: &Peer| {
+            let cell = self.directory.lane(to).and_then(|lane| lane.name(name));
+            cell.is_some_and(|(_, cell)| cell.state.is_claim())
+        };
+        let released = self.directory.my_names().filter_map(|(name, cell)| match &cell.state {
+            NameState::Released(release) if !is_there(name, &release.to) => Some(&release.to.node),
             _ => None,
         });
         let mut coming: BTreeMap<&NodeId, u64> = BTreeMap::new();
