@@ -163,6 +163,7 @@ impl Core {
         replicas: Vec<Peer>,
     ) {
         let wait = if planted(Fault::ReplyBeforeReplica) { Wait::Disk } else { wait };
+        self.begins_anew(name);
         let past = self.directory.mine(name).map(|cell| cell.past.clone()).unwrap_or_default();
         for to in &replicas {
             self.send(to, Message::Keep { name: name.clone(), snapshot: snapshot.clone(), past: (*past).clone() });

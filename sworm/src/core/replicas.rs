@@ -100,6 +100,14 @@ impl Core {
         self.copies_checked != self.view.hash || self.slow.0.values().any(|passed| !passed.over)
     }
 
+    /// Another state is to be kept of a name: if a slow peer was tried with the last one, it is tried with another name's.
+    pub(super) fn begins_anew(&mut self, name: &Arc<str>) {
+        let slow = |peer: &Peer| self.slow.passes_over(peer);
+        if self.keeping.get(name).is_some_and(|keeping| keeping.missing().any(slow)) {
+            self.copies_checked = 0;
+        }
+    }
+
     /// Whether a slow peer may be tried: one copy at a time, for which nobody waits.
     fn probes(&self) -> bool {
         let under_way = |peer: &Peer| self.slow.passes_over(peer);
