@@ -68,6 +68,7 @@ pub(super) fn running() -> NameCell {
         groups: Rare::default(),
         metadata: Rare::default(),
         attached: false,
+        unsaved: false,
         past: Rare::default(),
         holders: Rare::default(),
         restarts: Rare::default(),

@@ -92,7 +92,7 @@ pub enum Plot {
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
