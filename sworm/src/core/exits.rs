@@ -17,6 +17,8 @@ impl Core {
         match &local.phase {
             LocalPhase::Running | LocalPhase::Settling => self.after_exit(name, exit),
             LocalPhase::Starting => self.on_started(name, since, Err(exit)),
+            // Its receiver has its state, and it was told to stop: however it ended, it has.
+            LocalPhase::Moving(moving) if moving.is_accepted() => self.on_stopped(name, since),
             // It ended while it was being handed over: what follows is the same as after any other end.
             LocalPhase::Moving(_) | LocalPhase::Parking => {
                 self.keeping.remove(name);

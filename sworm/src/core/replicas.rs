@@ -95,9 +95,11 @@ impl Core {
         }
     }
 
-    /// Whether copies of states are still to be made up for, or a peer is passed over that gets some later.
+    /// Whether copies of states are still to be made up for, or are on their way here, or a peer is passed over that gets some
+    /// later.
     pub fn makes_up_for_copies(&self) -> bool {
-        self.copies_checked != self.view.hash || self.slow.0.values().any(|passed| !passed.over)
+        let to_others = self.copies_checked != self.view.hash || self.slow.0.values().any(|passed| !passed.over);
+        to_others || !self.fetches.is_empty()
     }
 
     /// Another state is to be kept of a name: if a slow peer was tried with the last one, it is tried with another name's.

@@ -318,11 +318,13 @@ impl Driver {
             let slots = self.shared.slots();
             for (name, since) in some {
                 match slots.get(name).filter(|slot| slot.since == *since).map(|slot| &slot.task) {
-                    Some(None) => {}
+                    // One whose task has finished has said how, in words that are yet to be read: it may have stopped as it
+                    // was told, and counts as gone only if it is known by then to have no task.
                     Some(Some(task)) if !task.handle.is_finished() => {
                         stuck.extend(task.activity.overdue(now).map(|long| (name.clone(), *since, long)));
                     }
-                    Some(Some(_)) | None => gone.push((name.clone(), *since)),
+                    Some(_) => {}
+                    None => gone.push((name.clone(), *since)),
                 }
             }
         }

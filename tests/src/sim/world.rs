@@ -389,7 +389,16 @@ impl World {
 
     /// A worker's task is gone, and nobody is told.
     pub fn vanish(&mut self, name: &str) {
-        let Some(node) = self.nodes.values_mut().find(|node| node.workers.get(name).is_some_and(|w| w.ready)) else {
+        self.vanish_if(name, |worker| worker.ready);
+    }
+
+    /// The same of a worker that was told to pause or to stop.
+    pub fn vanish_at_its_end(&mut self, name: &str) {
+        self.vanish_if(name, |worker| !worker.ready);
+    }
+
+    fn vanish_if(&mut self, name: &str, is_it: impl Fn(&Worker) -> bool) {
+        let Some(node) = self.nodes.values_mut().find(|node| node.workers.get(name).is_some_and(&is_it)) else {
             return;
         };
         node.workers.remove(name);

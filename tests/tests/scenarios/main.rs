@@ -3,6 +3,7 @@
 use sworm::core::cell::Key;
 mod chunks;
 mod majority;
+mod moves;
 mod replicas;
 mod states;
 
