@@ -152,7 +152,9 @@ impl Core {
                     && cell.birth == stored.birth
                     && (planted(Fault::DeleteBeforeProof)
                         || !cell.holders.is_empty() && !cell.holders.contains(&self.config.me.node))
-                    && (!cell.lacks(stored.revision) || planted(Fault::DropDiverged))
+                    && (!cell.lacks(stored.revision)
+                        || planted(Fault::DropDiverged)
+                        || planted(Fault::DeleteBeforeProof))
                     && (cell.since > stored.revision.epoch
                         || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)
             }

@@ -1,6 +1,7 @@
 //! The mutation gate: each mistake that can be planted in the library is found, by a simulated seed, by a law of
 //! lanes, or by messages to workers that move.
 
+mod copies;
 mod lanes;
 mod messages;
 
@@ -48,7 +49,6 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::DownHostClaims | Fault::HiddenIsFree | Fault::RestartBystanders => &[Plot::Failover],
         Fault::StartsInOrder => &[Plot::SlowStarts],
         Fault::TakeAnyGrant => &[Plot::QuickEnds],
-        Fault::DropPromisedCopy => &[Plot::SecondNode],
         Fault::DropDiverged => &[Plot::Suspended, Plot::Minority],
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld | Fault::TombstoneFirst => &[Plot::Handovers],
         Fault::TakenBackUnseen => &[Plot::LostNews],
@@ -58,7 +58,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::RestoreWithoutAsking | Fault::ReplyBeforeReplica => &[Plot::OneByOne],
         Fault::ReplyBeforeSync => &[Plot::AllAlone],
         Fault::RestoreFirstCome => &[Plot::MembersInCut],
-        Fault::KeepOlder => &[Plot::DeadHeirs],
+        Fault::KeepOlder => &[Plot::SecondNode],
         Fault::CountEmptyHolders => &[Plot::LostCopies],
         _ => &[],
     }
@@ -68,6 +68,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
 fn first(fault: Fault) -> u64 {
     match fault {
         Fault::RestoreFirstCome => 131,
+        Fault::KeepOlder => 150,
         _ => 0,
     }
 }
@@ -99,6 +100,7 @@ fn by_law(fault: Fault) -> Option<Found> {
     // The simulator knows no messages to workers.
     let laws = match fault {
         Fault::ForwardTwice => messages::LAWS,
+        Fault::DeleteBeforeProof | Fault::DropPromisedCopy => copies::LAWS,
         _ => lanes::LAWS,
     };
     laws.iter().find_map(|(name, law)| {

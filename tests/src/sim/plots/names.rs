@@ -49,7 +49,8 @@ impl World {
                 }
                 self.pause(0..300);
             }
-            self.rests_within(30_000);
+            // A leave takes up to 30 s where links are slow, and what is parked then is waited for.
+            self.rests_within(60_000);
             // Somebody stays: else who comes first does without those who have the newest states.
             let leaves = |node: &Node| node.core.phase() == LEAVING;
             if self.nodes.len() > 1 && !self.nodes.values().any(leaves) {
