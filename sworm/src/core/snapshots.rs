@@ -148,13 +148,11 @@ impl Core {
         let needless = match standing {
             Standing::Claimed { host, cell } => {
                 *host != self.config.me
-                    && (planted(Fault::DeleteBeforeProof) || cell.state == NameState::Running)
+                    && cell.state == NameState::Running
                     && cell.birth == stored.birth
-                    && (planted(Fault::DeleteBeforeProof)
-                        || !cell.holders.is_empty() && !cell.holders.contains(&self.config.me.node))
-                    && (!cell.lacks(stored.revision)
-                        || planted(Fault::DropDiverged)
-                        || planted(Fault::DeleteBeforeProof))
+                    && !cell.holders.is_empty()
+                    && !cell.holders.contains(&self.config.me.node)
+                    && (!cell.lacks(stored.revision) || planted(Fault::DropDiverged))
                     && (cell.since > stored.revision.epoch
                         || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)
             }
