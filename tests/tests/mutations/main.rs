@@ -68,6 +68,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
 fn first(fault: Fault) -> u64 {
     match fault {
         Fault::RestoreFirstCome => 131,
+        Fault::DropBans => 100,
         Fault::KeepOlder => 150,
         _ => 0,
     }
