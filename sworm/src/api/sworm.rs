@@ -59,7 +59,7 @@ impl Sworm {
     /// the name goes when the inbox is dropped, or with [`unregister_name`](Sworm::unregister_name). Elsewhere it is
     /// found as `Ref<Inbox<M>>`.
     ///
-    /// A name whose worker has [failed](RegistrationState::Failed) is taken as [`register_name`](Sworm::register_name) takes it:
+    /// A name whose worker has [failed](crate::RegistrationState::Failed) is taken as [`register_name`](Sworm::register_name) takes it:
     /// that worker, its groups and its saved state are gone then.
     ///
     /// # Errors
