@@ -112,15 +112,17 @@ async fn who_stood_still_for_longer_than_its_links_live_opens_its_session_anew_i
     a.until(&TransportEvent::LinkUp(me.clone())).await;
     let (late, moment) = (Duration::from_secs(2), Duration::from_millis(1_900));
     let mut reopening = Reopening::new(Handle::current(), config);
-    tokio::task::spawn_blocking(move || {
+    let (open, receiver) = tokio::task::spawn_blocking(move || {
         assert!(reopening.look(&session, &receiver, moment).is_none(), "its links live");
         assert!(reopening.look(&alone, &receiver, late).is_none(), "there is nothing to be cured");
         let why = reopening.look(&session, &receiver, late).expect("the others have given up its links");
         let open = reopening.reopen(open, &receiver, &why).expect("it goes on");
         assert!(reopening.look(&session, &receiver, late).is_none(), "not again so soon");
-        open.say_that_it_ends(&receiver, Sign::Ends).close();
+        (open, receiver)
     })
     .await
     .expect("no panic");
     a.until(&TransportEvent::LinkUp(me)).await;
+    let ended = tokio::task::spawn_blocking(move || open.say_that_it_ends(&receiver, Sign::Ends).close());
+    ended.await.expect("no panic");
 }
