@@ -170,7 +170,7 @@ async fn a_full_mailbox_refuses_and_what_it_refused_was_not_handled() {
             async move { to.call(Count).timeout(Duration::from_secs(40)).await }
         });
         // Whichever comes first waits; if it is this one it is handled later, unseen.
-        let (limit, mut unseen) = (Duration::from_millis(200), 0);
+        let (limit, mut unseen) = (Duration::from_secs(3), 0);
         let refused = loop {
             match to.call(Count).timeout(limit).await.expect_err("it is busy") {
                 CallError::Timeout { .. } => unseen += 1,
