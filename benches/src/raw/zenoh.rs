@@ -7,6 +7,7 @@ use ::zenoh::qos::CongestionControl;
 use ::zenoh::query::ConsolidationMode;
 use ::zenoh::{Config, Session, Wait};
 use sworm::BoxError;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::Waiting;
@@ -15,6 +16,17 @@ use crate::load::{Load, load};
 const QUERY: &str = "bench/query";
 const THERE: &str = "bench/there";
 const BACK: &str = "bench/back";
+/// What comes here is put back by a task.
+const THERE_BY_TASK: &str = "bench/there-by-task";
+
+/// Who puts back what was put.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The thread of zenoh's that brings it: the least that there can be.
+    Zenoh,
+    /// A task, to which that thread hands it over, as a message is handed to a worker.
+    Task,
+}
 
 /// A configuration, which is JSON5.
 pub(crate) fn config(text: &str) -> Result<Config, BoxError> {
@@ -43,12 +55,26 @@ pub(crate) async fn echo(text: &str) -> Result<Session, BoxError> {
         })
         .background()
         .await?;
-    let publisher = session.declare_publisher(BACK).congestion_control(CongestionControl::Block).await?;
+    let publisher = Arc::new(session.declare_publisher(BACK).congestion_control(CongestionControl::Block).await?);
     session
         .declare_subscriber(THERE)
-        .callback(move |sample| _ = publisher.put(sample.payload().clone()).wait())
+        .callback({
+            let publisher = publisher.clone();
+            move |sample| _ = publisher.put(sample.payload().clone()).wait()
+        })
         .background()
         .await?;
+    let (task, mut handed_over) = mpsc::unbounded_channel();
+    session
+        .declare_subscriber(THERE_BY_TASK)
+        .callback(move |sample| _ = task.send(sample.payload().clone()))
+        .background()
+        .await?;
+    tokio::spawn(async move {
+        while let Some(payload) = handed_over.recv().await {
+            let _ = publisher.put(payload).await;
+        }
+    });
     Ok(session)
 }
 
@@ -100,8 +126,9 @@ impl Caller {
     }
 
     /// Puts, and waits for what is put back.
-    pub(crate) async fn put(&self, callers: usize, time: Duration) -> Result<Load, BoxError> {
-        let publisher = self.session.declare_publisher(THERE).congestion_control(CongestionControl::Block).await?;
+    pub(crate) async fn put(&self, by: By, callers: usize, time: Duration) -> Result<Load, BoxError> {
+        let there = if by == By::Task { THERE_BY_TASK } else { THERE };
+        let publisher = self.session.declare_publisher(there).congestion_control(CongestionControl::Block).await?;
         let publisher = Arc::new(publisher);
         load(callers, time, |_| {
             let (publisher, waiting) = (publisher.clone(), self.waiting.clone());

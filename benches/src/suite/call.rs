@@ -8,6 +8,7 @@ use crate::load::Load;
 use crate::process::Process;
 use crate::protocol::Command;
 use crate::raw;
+use crate::raw::zenoh::By;
 use crate::report::Row;
 
 pub(super) const NAME: &str = "call";
@@ -23,14 +24,15 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
     let other = cluster.process("echo")?;
     let raw = Raw::connect(&other).await?;
     for callers in [1, 64] {
-        let (mut sworm, mut put, mut query, mut tcp) = (vec![], vec![], vec![], vec![]);
+        let (mut sworm, mut put, mut by_task, mut query, mut tcp) = (vec![], vec![], vec![], vec![], vec![]);
         let (mut local, mut channel) = (vec![], vec![]);
         for _ in 0..ROUNDS {
             let time = run.time();
             // One other node, as the baselines have.
             let call = |on: &str| Command::Call { count: NAMES, on: on.into(), callers, time };
             sworm.push(cluster["a"].ask(call("b")).await?);
-            put.push(raw.zenoh.put(callers, time).await?);
+            put.push(raw.zenoh.put(By::Zenoh, callers, time).await?);
+            by_task.push(raw.zenoh.put(By::Task, callers, time).await?);
             query.push(raw.zenoh.query(callers, time).await?);
             tcp.push(raw::tcp::call(&raw.tcp, callers, time).await?);
             local.push(cluster["a"].ask(call("a")).await?);
@@ -38,6 +40,7 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
         }
         let remote = Load::median(&sworm);
         rows.extend(compare(callers, "remote", remote, "zenoh put and reply", Load::median(&put)));
+        rows.extend(compare(callers, "remote", remote, "zenoh put and reply by a task", Load::median(&by_task)));
         rows.extend(compare(callers, "remote", remote, "zenoh query and reply", Load::median(&query)));
         rows.extend(compare(callers, "remote", remote, "TCP ping-pong", Load::median(&tcp)));
         rows.extend(compare(callers, "local", Load::median(&local), "channel with oneshot", Load::median(&channel)));

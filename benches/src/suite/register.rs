@@ -16,9 +16,9 @@ const ENTRY_BYTES: usize = 200;
 
 pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
     let sizes = [
-        (Storage::Memory, 1, run.or(&[1_000][..], &[1_000, 10_000])),
+        (Storage::Memory, 1, run.or(&[1_000][..], &[1_000, 10_000, 100_000])),
         (Storage::Memory, 64, run.or(&[1_000, 10_000], &[1_000, 10_000, 100_000])),
-        (Storage::Disk, 1, run.or(&[1_000], &[1_000, 10_000])),
+        (Storage::Disk, 1, run.or(&[1_000], &[1_000, 10_000, 100_000])),
         (Storage::Disk, 64, run.or(&[1_000], &[1_000, 10_000, 100_000])),
     ];
     for (storage, callers, counts) in sizes {

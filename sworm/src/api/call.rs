@@ -18,7 +18,8 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// A call with options; awaiting it sends the message and gives the reply.
 #[must_use = "a call is sent when it is awaited"]
 pub struct CallBuilder<M> {
-    sworm: Sworm,
+    /// Nothing when it is gone with its node.
+    sworm: Option<Sworm>,
     name: Arc<str>,
     target: Cow<'static, str>,
     message: M,
@@ -26,7 +27,7 @@ pub struct CallBuilder<M> {
 }
 
 impl<M> CallBuilder<M> {
-    pub(super) fn new(sworm: Sworm, name: Arc<str>, target: Cow<'static, str>, message: M) -> Self {
+    pub(super) fn new(sworm: Option<Sworm>, name: Arc<str>, target: Cow<'static, str>, message: M) -> Self {
         Self { sworm, name, target, message, timeout: CALL_LIMIT }
     }
 
@@ -43,7 +44,10 @@ impl<M: Message> IntoFuture for CallBuilder<M> {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { sworm, name, target, message, timeout } = self;
-        Box::pin(async move { Way::new(&sworm, &name, Some(&target), timeout).call(Letter::Message(message)).await })
+        Box::pin(async move {
+            let sworm = sworm.ok_or(CallError::Stopped)?;
+            Way::new(&sworm, &name, Some(&target), timeout).call(Letter::Message(message)).await
+        })
     }
 }
 

@@ -148,7 +148,7 @@ impl<M: Message> Inbox<M> {
 
     /// A reference to it, as others find it.
     pub fn this(&self) -> Ref<Self> {
-        Ref::new(self.sworm.clone(), self.pid.name.clone(), self.pid.clone())
+        Ref::new(&self.sworm, self.pid.name.clone(), self.pid.clone())
     }
 }
 

@@ -9,9 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Sworm;
 use super::call::{self, CallBuilder};
-use crate::core::Entry;
 use crate::core::ids::{Epoch, Peer, Pid};
 use crate::error::CallError;
+use crate::node::home::Home;
+use crate::node::index::Found;
 use crate::node::{scope, sworm_hash};
 use crate::worker::{Request, Target};
 
@@ -21,29 +22,56 @@ use crate::worker::{Request, Target};
 /// usable on the node that decodes it, if that has opened the reference's sworm. If it has not, that is an error of decoding
 /// ([`CallError::Undecodable`], or a failed start that is tried again), and so it is where serde decodes one without a node.
 pub struct Ref<W> {
-    sworm: Sworm,
     name: Arc<str>,
     last: Last,
     target: PhantomData<fn() -> W>,
 }
 
-/// The worker that was there when the reference came about: what its pid has beside the sworm and the name.
+/// The worker that was there when the reference came about.
 #[derive(Clone)]
-struct Last {
+enum Last {
+    /// As a look-up has found it. It is shared with the index, and no count but its own changes when it is cloned.
+    Found(Arc<Found>),
+    /// As its pid told.
+    Told(Arc<Told>),
+}
+
+struct Told {
+    home: Arc<Home>,
     host: Peer,
     epoch: Epoch,
 }
 
+impl Last {
+    fn home(&self) -> &Arc<Home> {
+        match self {
+            Self::Found(found) => &found.home,
+            Self::Told(told) => &told.home,
+        }
+    }
+
+    fn pid(&self, name: &Arc<str>) -> Pid {
+        match self {
+            Self::Found(found) => found.entry.cell.pid(&found.home.name, name, &found.entry.host),
+            Self::Told(told) => {
+                let (Told { home, host, epoch }, name) = (&**told, name.clone());
+                let (node, incarnation) = (host.node.clone(), host.incarnation);
+                Pid { sworm: home.name.clone(), name, node, incarnation, epoch: *epoch }
+            }
+        }
+    }
+}
+
 impl<W: Target> Ref<W> {
-    pub(crate) fn new(sworm: Sworm, name: Arc<str>, pid: Pid) -> Self {
+    pub(crate) fn new(sworm: &Sworm, name: Arc<str>, pid: Pid) -> Self {
         let Pid { node, incarnation, epoch, .. } = pid;
-        Self { sworm, name, last: Last { host: Peer { node, incarnation }, epoch }, target: PhantomData }
+        let told = Told { home: sworm.shared.home.clone(), host: Peer { node, incarnation }, epoch };
+        Self { name, last: Last::Told(Arc::new(told)), target: PhantomData }
     }
 
     /// A reference to what a look-up has found.
-    pub(super) fn found(sworm: Sworm, name: Arc<str>, entry: &Entry) -> Self {
-        let last = Last { host: entry.host.clone(), epoch: entry.cell.since };
-        Self { sworm, name, last, target: PhantomData }
+    pub(super) fn found(name: Arc<str>, found: Arc<Found>) -> Self {
+        Self { name, last: Last::Found(found), target: PhantomData }
     }
 
     /// The name.
@@ -53,14 +81,15 @@ impl<W: Target> Ref<W> {
 
     /// The pid of the present worker as this node knows it; the last known one if the name is gone.
     pub fn pid(&self) -> Pid {
-        match self.sworm.shared.index.get(&self.name) {
-            Some(entry) => entry.cell.pid(&self.sworm.shared.name, &self.name, &entry.host),
-            None => {
-                let Last { host, epoch } = self.last.clone();
-                let (sworm, name) = (self.sworm.shared.name.clone(), self.name.clone());
-                Pid { sworm, name, node: host.node, incarnation: host.incarnation, epoch }
-            }
+        let home = self.last.home();
+        match home.shared().and_then(|shared| shared.index.get(&self.name)) {
+            Some(entry) => entry.cell.pid(&home.name, &self.name, &entry.host),
+            None => self.last.pid(&self.name),
         }
+    }
+
+    fn sworm(&self) -> Option<Sworm> {
+        self.last.home().shared().map(Sworm::new)
     }
 
     /// Sends a message and waits for the reply; awaited directly, with 5 s unless `.timeout(..)` says otherwise.
@@ -90,7 +119,7 @@ impl<W: Target> Ref<W> {
     /// # }
     /// ```
     pub fn call<M: Request<W>>(&self, message: M) -> CallBuilder<M> {
-        CallBuilder::new(self.sworm.clone(), self.name.clone(), W::type_name(), message)
+        CallBuilder::new(self.sworm(), self.name.clone(), W::type_name(), message)
     }
 
     /// Sends a message without waiting for it to be handled. While the name moves or starts it waits for up to 5 s; `Ok`
@@ -110,7 +139,8 @@ impl<W: Target> Ref<W> {
     ///
     /// See [`CallError`]; the message was not handled then.
     pub async fn cast<M: Request<W>>(&self, message: M) -> Result<(), CallError> {
-        call::cast(&self.sworm, &self.name, &W::type_name(), message, call::CALL_LIMIT).await
+        let sworm = self.sworm().ok_or(CallError::Stopped)?;
+        call::cast(&sworm, &self.name, &W::type_name(), message, call::CALL_LIMIT).await
     }
 
     pub(super) fn shared_name(&self) -> Arc<str> {
@@ -120,13 +150,13 @@ impl<W: Target> Ref<W> {
 
 impl<W> Clone for Ref<W> {
     fn clone(&self) -> Self {
-        Self { sworm: self.sworm.clone(), name: self.name.clone(), last: self.last.clone(), target: PhantomData }
+        Self { name: self.name.clone(), last: self.last.clone(), target: PhantomData }
     }
 }
 
 impl<W> PartialEq for Ref<W> {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.sworm.shared.hash == other.sworm.shared.hash
+        self.name == other.name && self.last.home().hash == other.last.home().hash
     }
 }
 
@@ -148,12 +178,12 @@ impl<'de, W: Target> Deserialize<'de> for Ref<W> {
         let shared = shared.ok_or_else(|| {
             D::Error::custom(format_args!("sworm {:?} is not open on node {}", pid.sworm, node.me.node))
         })?;
-        Ok(Self::new(Sworm::new(shared), pid.name.clone(), pid))
+        Ok(Self::new(&Sworm::new(shared), pid.name.clone(), pid))
     }
 }
 
 impl<W> fmt::Debug for Ref<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ref").field("sworm", &self.sworm.shared.name).field("name", &self.name).finish()
+        f.debug_struct("Ref").field("sworm", &self.last.home().name).field("name", &self.name).finish()
     }
 }

@@ -104,7 +104,7 @@ impl<W: Lifecycle> RegisterBuilder<W> {
         };
         let (host, cell) = ask(&self.sworm, registering, self.timeout).await?;
         let pid = cell.pid(&self.sworm.shared.name, &self.name, &host);
-        Ok(Ref::new(self.sworm, self.name, pid))
+        Ok(Ref::new(&self.sworm, self.name, pid))
     }
 }
 

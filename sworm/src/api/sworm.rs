@@ -75,8 +75,8 @@ impl Sworm {
     /// [`CallError::Failed`](crate::CallError::Failed) in the last.
     pub fn whereis_name<W: Target>(&self, name: impl AsRef<str>) -> Option<Ref<W>> {
         self.shared.index.look(name.as_ref(), |found| {
-            let (name, entry) = found.filter(|(_, entry)| *entry.cell.spec.worker_type == *W::type_name())?;
-            Some(Ref::found(self.clone(), name.clone(), entry))
+            let (name, found) = found.filter(|(_, found)| *found.kind.worker_type == *W::type_name())?;
+            Some(Ref::found(name.clone(), found.clone()))
         })
     }
 
@@ -156,7 +156,7 @@ impl Sworm {
 
     fn typed<W: Lifecycle>(&self, name: &str, found: &str, pid: Pid) -> Result<Ref<W>, RegisterError> {
         if found == W::NAME {
-            return Ok(Ref::new(self.clone(), name.into(), pid));
+            return Ok(Ref::new(self, name.into(), pid));
         }
         Err(RegisterError::WrongType { name: name.to_owned(), found: found.to_owned(), expected: W::NAME.to_owned() })
     }

@@ -5,34 +5,50 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
+use super::home::Home;
 use crate::core::Entry;
+use crate::core::cell::Kind;
 use crate::core::ids::NodeId;
 
 /// Names, groups, and who waits for a change of a name.
 #[derive(Default)]
 pub struct Index {
-    names: papaya::HashMap<Arc<str>, Entry>,
+    names: papaya::HashMap<Arc<str>, Arc<Found>>,
     groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
     nodes: RwLock<Vec<NodeId>>,
     /// What the core said of the names that an answer said more of, as long as it has said nothing since.
     overlaid: Mutex<HashMap<Arc<str>, Option<Entry>>>,
     waiters: Mutex<HashMap<Arc<str>, Vec<oneshot::Sender<()>>>>,
+    home: Arc<Home>,
+}
+
+/// What is known of a name, and of which sworm it is.
+pub(crate) struct Found {
+    pub(crate) home: Arc<Home>,
+    /// That of the cell, at hand without going there: most look-ups need no more of it than the worker's type.
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) entry: Entry,
 }
 
 impl Index {
+    /// That of a sworm, empty.
+    pub(super) fn of(home: Arc<Home>) -> Self {
+        Self { home, ..Self::default() }
+    }
+
     /// What is known of a name.
     pub fn get(&self, name: &str) -> Option<Entry> {
-        self.names.pin().get(name).cloned()
+        self.names.pin().get(name).map(|found| found.entry.clone())
     }
 
     /// Looks at a name, as it is kept, and what is known of it, without a copy of either.
-    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(Option<(&Arc<str>, &Entry)>) -> T) -> T {
+    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(Option<(&Arc<str>, &Arc<Found>)>) -> T) -> T {
         look(self.names.pin().get_key_value(name))
     }
 
     /// Everything that is known.
     pub(crate) fn all(&self) -> Vec<(Arc<str>, Entry)> {
-        self.names.pin().iter().map(|(name, entry)| (name.clone(), entry.clone())).collect()
+        self.names.pin().iter().map(|(name, found)| (name.clone(), found.entry.clone())).collect()
     }
 
     /// The names in a group, sorted.
@@ -67,9 +83,13 @@ impl Index {
         let names = self.names.pin();
         let new_groups = entry.as_ref().map(|entry| entry.cell.groups.clone()).unwrap_or_default();
         let old = match entry.clone() {
-            Some(entry) => names.insert(name.clone(), entry),
+            Some(entry) => {
+                let (home, kind) = (self.home.clone(), entry.cell.spec.kind.clone());
+                names.insert(name.clone(), Arc::new(Found { home, kind, entry }))
+            }
             None => names.remove(name),
         };
+        let old = old.map(|old| &old.entry);
         look(overlaid.as_ref().map_or(old, Option::as_ref), entry.as_ref());
         let old_groups = old.map(|old| old.cell.groups.clone()).unwrap_or_default();
         if old_groups != new_groups {

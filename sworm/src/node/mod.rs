@@ -7,6 +7,7 @@ mod draining;
 pub(crate) mod driver;
 pub(crate) mod forward;
 pub(crate) mod frame;
+pub(crate) mod home;
 pub(crate) mod identity;
 pub(crate) mod index;
 mod lease;

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::NodeShared;
 use super::forward::{FLUSH, Rooms};
 use super::frame::{Call, Frame, Replied};
+use super::home::Home;
 use super::index::Index;
 use super::lease::Lease;
 use super::order::Order;
@@ -96,6 +97,8 @@ pub(crate) struct Senders {
 pub(crate) struct SwormShared {
     pub(crate) name: Arc<str>,
     pub(crate) hash: u64,
+    /// What references hold of it.
+    pub(crate) home: Arc<Home>,
     pub(crate) settings: Settings,
     pub(crate) node: Arc<NodeShared>,
     pub(crate) types: BTreeMap<&'static str, HostedType>,
@@ -131,30 +134,34 @@ impl SwormShared {
         senders: Senders,
         lease: Lease,
         opened: watch::Receiver<Opened>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let hash = super::sworm_hash(&name);
-        Self {
-            name,
-            hash,
-            settings,
-            node,
-            types,
-            senders,
-            index: Index::default(),
-            lease,
-            watchers: Watchers::default(),
-            opened,
-            at_work: AtomicBool::new(false),
-            drained: watch::Sender::new((0, Drained::default())),
-            closing: Notify::new(),
-            #[cfg(feature = "faults")]
-            witnesses: super::witness::Witnesses::default(),
-            order: Arc::default(),
-            rooms: Rooms::default(),
-            slots: Mutex::default(),
-            asked: Mutex::default(),
-            next_ask: AtomicU64::new(0),
-        }
+        Arc::new_cyclic(|me| {
+            let home = Arc::new(Home::new(name.clone(), me.clone()));
+            Self {
+                name,
+                hash,
+                index: Index::of(home.clone()),
+                home,
+                settings,
+                node,
+                types,
+                senders,
+                lease,
+                watchers: Watchers::default(),
+                opened,
+                at_work: AtomicBool::new(false),
+                drained: watch::Sender::new((0, Drained::default())),
+                closing: Notify::new(),
+                #[cfg(feature = "faults")]
+                witnesses: super::witness::Witnesses::default(),
+                order: Arc::default(),
+                rooms: Rooms::default(),
+                slots: Mutex::default(),
+                asked: Mutex::default(),
+                next_ask: AtomicU64::new(0),
+            }
+        })
     }
 
     pub(crate) fn input(&self, input: Input) {

@@ -85,7 +85,7 @@ impl<W: Worker> Context<W> {
 
     /// A reference to the worker itself. To call oneself from a handler never ends: use `cast`.
     pub fn this(&self) -> Ref<W> {
-        Ref::new(self.sworm.clone(), Arc::clone(&self.pid.name), self.pid.clone())
+        Ref::new(&self.sworm, Arc::clone(&self.pid.name), self.pid.clone())
     }
 
     /// Puts the worker into a group; twice is the same as once. The group goes with it wherever it moves, and stays over

@@ -90,10 +90,21 @@ async fn the_drop_of_a_nodes_last_handle_ends_it_as_a_crash_would() {
     drop(a);
     assert_eq!(echo.call(Ping).await, Ok(1), "a clone keeps it");
     clone.sworm("s").await.expect("it runs");
+    let found = on_a.whereis_name::<Echo>("echo").expect("it is there");
+    let pid = found.pid();
     drop(clone);
     // Handles to sworms and workers do not.
     assert_eq!(on_a.register_name("room", Room).await, Err(RegisterError::Stopped));
-    assert_eq!(echo.call(Ping).await, Err(CallError::Stopped));
+    for worker in [&echo, &found] {
+        assert_eq!(worker.call(Ping).await, Err(CallError::Stopped));
+    }
+    // Nor do those keep these.
+    drop(on_a);
+    for worker in [&echo, &found] {
+        assert_eq!(worker.call(Ping).await, Err(CallError::Stopped));
+        assert_eq!(worker.cast(Ping).await, Err(CallError::Stopped));
+        assert_eq!((worker.pid(), worker), (pid.clone(), &echo));
+    }
     eventually("its start on the other node", || async {
         (running(&on_b, "echo").await.pid.node == *b.id()).then_some(())
     })
