@@ -258,7 +258,8 @@ impl<'a, M: Message> Batches<'a, M> {
                 frames.push((host.clone(), count, frame));
             }
         }
-        if !shared.node.has_room_for(frames.iter().map(|(_, _, frame)| frame.len()).sum()) {
+        let bytes = frames.iter().map(|(_, _, frame)| frame.len()).sum();
+        if !frames.iter().all(|(host, ..)| shared.node.has_room_for(host, bytes)) {
             return Err(CallError::Overloaded);
         }
         for (host, count, frame) in frames {

@@ -32,14 +32,14 @@ impl NodeShared {
         *to != self.me && is_direct() && self.transport().is_some_and(|transport| transport.send_now(to, frame))
     }
 
-    /// Whether messages of so many bytes can be sent: unless so much waits to be sent that they would be dropped.
-    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        self.transport().is_none_or(|transport| transport.has_room_for(bytes))
+    /// Whether messages of so many bytes can be sent there: unless so much waits to be sent that they would be dropped.
+    pub(crate) fn has_room_for(&self, to: &Peer, bytes: usize) -> bool {
+        *to == self.me || self.transport().is_none_or(|transport| transport.has_room_for(to, bytes))
     }
 
     /// Sends a message for a worker, if there is room for it.
     pub(crate) fn send_or_refuse(&self, to: &Peer, frame: Bytes) -> Result<(), CallError> {
-        if *to != self.me && !self.has_room_for(frame.len()) {
+        if !self.has_room_for(to, frame.len()) {
             return Err(CallError::Overloaded);
         }
         self.send(to, Class::Important, frame);

@@ -245,7 +245,7 @@ impl Transport for MemoryTransport {
         }
     }
 
-    fn has_room_for(&self, _bytes: usize) -> bool {
+    fn has_room_for(&self, _to: &Peer, _bytes: usize) -> bool {
         !lock(&self.hub).full.contains(&self.at.peer.node)
     }
 

@@ -47,9 +47,9 @@ pub trait Transport: Send + Sync + 'static {
         false
     }
 
-    /// Whether an important message of so many bytes would not be dropped now because too much waits to be sent.
-    fn has_room_for(&self, bytes: usize) -> bool {
-        let _ = bytes;
+    /// Whether an important message of so many bytes would not be dropped now because too much waits to be sent, there or to all.
+    fn has_room_for(&self, to: &Peer, bytes: usize) -> bool {
+        let _ = (to, bytes);
         true
     }
 

@@ -1,6 +1,6 @@
 //! The key expressions: the only place that forms and reads them.
 //!
-//! `sworm/1/<cluster>/…` with `d` for all nodes, `n/<node>/<incarnation>` for one, `flush/<node>/<incarnation>` to ask one
+//! `sworm/1/<cluster>/…` with `n/<node>/<incarnation>` for what is sent to a node, `flush/<node>/<incarnation>` to ask one
 //! whether it has received everything so far, and of each session `live/<session>/<node>/<incarnation>` as its sign of life,
 //! `ends/…` and `again/…` as the signs that it is about to be closed, for good or to be opened anew.
 
@@ -19,10 +19,6 @@ impl Keys {
     /// A cluster's name may hold any characters and have any length: its hash stands for it.
     pub(super) fn new(cluster: &str) -> Self {
         Self { base: format!("sworm/1/{:032x}", xxh3_128(cluster.as_bytes())) }
-    }
-
-    pub(super) fn broadcast(&self) -> String {
-        format!("{}/d", self.base)
     }
 
     pub(super) fn direct(&self, to: &Peer) -> String {
@@ -127,7 +123,7 @@ mod tests {
     #[test]
     fn clusters_with_other_names_have_no_key_in_common() {
         let (one, other) = (Keys::new("shop"), Keys::new("shop/d"));
-        assert_ne!(one.broadcast(), other.broadcast());
+        assert_ne!(one.every_flush(), other.every_flush());
         assert_ne!(one.sign(Sign::Lives, &peer("a"), "1"), other.sign(Sign::Lives, &peer("a"), "1"));
         assert_ne!(one.direct(&peer("a")), other.direct(&peer("a")));
     }

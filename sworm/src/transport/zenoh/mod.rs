@@ -1,15 +1,16 @@
-//! The transport over zenoh: one session, one thread that puts, callbacks that only pass on.
+//! The transport over zenoh: one session, a thread for each node that something is put to, callbacks that only pass on.
 
 mod config;
 mod endpoint;
+mod keeper;
 mod keys;
+mod lanes;
 mod packet;
 mod probe;
 mod puts;
 mod queue;
 mod receiver;
 mod reopen;
-mod sender;
 mod signs;
 #[cfg(test)]
 mod tests;
@@ -28,13 +29,13 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) use self::config::DEFAULT_LISTEN;
 pub(crate) use self::endpoint::{dial, reserve};
+use self::keeper::Keeper;
 use self::keys::Keys;
 pub(crate) use self::probe::probe;
 pub(crate) use self::queue::Counters;
 use self::queue::{Item, Queue, queue};
 use self::receiver::Receiver;
 use self::reopen::Reopening;
-use self::sender::Sender;
 use self::signs::Signs;
 use super::{Class, Dialed, Shortcut, Transport, TransportError, TransportEvent};
 use crate::core::ids::Peer;
@@ -127,9 +128,9 @@ impl ZenohTransport {
         let signs = Signs::new(&options.me, &queue, &events);
         let receiver = Receiver { keys, me: options.me, queue: queue.clone(), events, signs };
         let open = receiver.declare(session).await.map_err(failed)?;
-        let sender = Sender::new(receiver, open, Reopening::new(Handle::current(), config));
-        let thread = std::thread::Builder::new().name("sworm-put".into());
-        thread.spawn(move || sender.run(&items)).map_err(failed)?;
+        let keeper = Keeper::new(receiver, open, Reopening::new(Handle::current(), config));
+        let thread = std::thread::Builder::new().name("sworm-zenoh".into());
+        thread.spawn(move || keeper.run(&items)).map_err(failed)?;
         let transport = Self { queue, endpoints, _tasks: warn_of_silence(connect) };
         transport.know(transport.endpoints());
         Ok(Arc::new(transport))
@@ -144,7 +145,7 @@ impl ZenohTransport {
 #[async_trait]
 impl Transport for ZenohTransport {
     fn send(&self, to: &Peer, class: Class, message: Bytes) {
-        self.queue.send(Some(to.clone()), class, message);
+        self.queue.send(to, class, message);
     }
 
     fn send_now(&self, to: &Peer, message: &Bytes) -> bool {
@@ -152,11 +153,11 @@ impl Transport for ZenohTransport {
     }
 
     fn broadcast(&self, class: Class, message: Bytes) {
-        self.queue.send(None, class, message);
+        self.queue.broadcast(class, &message);
     }
 
-    fn has_room_for(&self, bytes: usize) -> bool {
-        self.queue.shared.has_room_for(bytes)
+    fn has_room_for(&self, to: &Peer, bytes: usize) -> bool {
+        self.queue.shared.has_room_for(to, bytes)
     }
 
     fn packets_sent(&self) -> Option<u64> {

@@ -2,11 +2,8 @@
 //!
 //! A packet is the version of this format (one byte), then each message after its length (four bytes, big-endian).
 
-use std::collections::HashMap;
-
 use bytes::{Buf, Bytes};
 
-use crate::core::ids::Peer;
 use crate::transport::Class;
 
 const VERSION: u8 = 1;
@@ -16,49 +13,37 @@ const PACKET_BYTES: usize = 48 << 10;
 
 /// A payload under way.
 pub(super) struct Packet {
-    /// `None`: everybody.
-    pub(super) to: Option<Peer>,
     /// Important if any message in it is.
     pub(super) class: Class,
     pub(super) payload: Vec<u8>,
 }
 
-/// Gathers messages into packets. For each destination the packets, in their order, hold its messages in theirs.
+/// Gathers messages for one destination into packets; those, in their order, hold its messages in theirs.
 #[derive(Default)]
-pub(super) struct Packer {
-    packets: Vec<Packet>,
-    /// The packets that still take messages.
-    open: HashMap<Option<Peer>, usize>,
-}
+pub(super) struct Packer(Vec<Packet>);
 
 impl Packer {
-    pub(super) fn push(&mut self, to: Option<Peer>, class: Class, message: &[u8]) {
-        // A broadcast goes to every destination: what comes before it and what comes after it share no packet.
-        if to.is_none() {
-            self.open.retain(|to, _| to.is_none());
-        } else {
-            self.open.remove(&None);
+    pub(super) fn push(&mut self, class: Class, message: &[u8]) {
+        match self.0.last_mut().filter(|packet| packet.takes(message)) {
+            Some(packet) => packet.add(class, message),
+            None => {
+                let mut packet = Packet { class, payload: vec![VERSION] };
+                packet.add(class, message);
+                self.0.push(packet);
+            }
         }
-        let open = self.open.get(&to).copied().filter(|at| self.packets[*at].takes(message));
-        let at = open.unwrap_or_else(|| {
-            self.packets.push(Packet { to: to.clone(), class, payload: vec![VERSION] });
-            self.open.insert(to, self.packets.len() - 1);
-            self.packets.len() - 1
-        });
-        self.packets[at].add(class, message);
     }
 
     /// The packets so far, in the order in which to send them.
     pub(super) fn take(&mut self) -> Vec<Packet> {
-        self.open.clear();
-        std::mem::take(&mut self.packets)
+        std::mem::take(&mut self.0)
     }
 }
 
 impl Packet {
     /// A packet of one message.
     pub(super) fn of_one(message: &[u8]) -> Vec<u8> {
-        let mut packet = Self { to: None, class: Class::Important, payload: vec![VERSION] };
+        let mut packet = Self { class: Class::Important, payload: vec![VERSION] };
         packet.add(Class::Important, message);
         packet.payload
     }
@@ -96,57 +81,34 @@ fn next(packet: &mut Bytes) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::{Incarnation, NodeId};
-
-    fn peer(id: &str) -> Option<Peer> {
-        Some(Peer { node: NodeId::new(id).expect("a short id"), incarnation: Incarnation(1) })
-    }
 
     fn messages(packet: &Packet) -> Vec<Bytes> {
         split(Bytes::copy_from_slice(&packet.payload)).expect("a packet of ours").collect()
     }
 
     #[test]
-    fn what_is_ready_for_one_destination_goes_into_one_packet() {
+    fn what_is_ready_together_goes_into_one_packet() {
         let mut packer = Packer::default();
-        for n in 0..100_u8 {
-            packer.push(peer(if n % 2 == 0 { "a" } else { "b" }), Class::Droppable, &[n]);
-        }
-        packer.push(peer("b"), Class::Important, b"");
+        (0..100_u8).for_each(|n| packer.push(Class::Droppable, &[n]));
+        packer.push(Class::Important, b"");
         let packets = packer.take();
-        assert_eq!(packets.iter().map(|p| p.to.clone()).collect::<Vec<_>>(), [peer("a"), peer("b")]);
-        assert_eq!(packets.iter().map(|p| p.class).collect::<Vec<_>>(), [Class::Droppable, Class::Important]);
-        assert_eq!(messages(&packets[0]), (0..50).map(|n| Bytes::from(vec![n * 2])).collect::<Vec<_>>());
-        assert_eq!(messages(&packets[1]).len(), 51);
+        assert_eq!(packets.iter().map(|p| p.class).collect::<Vec<_>>(), [Class::Important]);
+        let sent = (0..100).map(|n| Bytes::from(vec![n])).chain([Bytes::new()]);
+        assert_eq!(messages(&packets[0]), sent.collect::<Vec<_>>());
         assert!(packer.take().is_empty());
+        packer.push(Class::Droppable, b"");
+        assert_eq!(packer.take()[0].class, Class::Droppable);
     }
 
     #[test]
     fn a_full_packet_is_followed_by_another_and_a_long_message_has_its_own() {
         let mut packer = Packer::default();
         for length in [10, 47 << 10, 2 << 10, 200 << 10, 5] {
-            packer.push(None, Class::Droppable, &vec![7; length]);
+            packer.push(Class::Droppable, &vec![7; length]);
         }
         let lengths: Vec<Vec<usize>> =
             packer.take().iter().map(|p| messages(p).iter().map(Bytes::len).collect()).collect();
         assert_eq!(lengths, [vec![10, 47 << 10], vec![2 << 10], vec![200 << 10], vec![5]]);
-    }
-
-    #[test]
-    fn every_destination_gets_its_messages_and_the_broadcasts_in_order() {
-        let mut packer = Packer::default();
-        let to = [peer("a"), None, peer("b"), peer("a"), None, None, peer("b"), peer("a"), peer("a"), None];
-        for (n, to) in to.iter().enumerate() {
-            packer.push(to.clone(), Class::Droppable, &[n as u8]);
-        }
-        let packets = packer.take();
-        for destination in [peer("a"), peer("b")] {
-            let is_for = |to: &Option<Peer>| to.is_none() || *to == destination;
-            let sent: Vec<u8> = (0..to.len()).filter(|n| is_for(&to[*n])).map(|n| n as u8).collect();
-            let got: Vec<u8> =
-                packets.iter().filter(|p| is_for(&p.to)).flat_map(messages).map(|message| message[0]).collect();
-            assert_eq!(got, sent);
-        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! The queue in front of the thread that sends: without bound in messages, bounded in bytes.
+//! The queues in front of the threads that send: without bound in messages, bounded in bytes.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use zenoh::query::Query;
 
+use super::lanes::Lanes;
 use super::puts::Puts;
 use crate::core::ids::Peer;
 use crate::transport::{Class, MAX_MESSAGE_BYTES, Shortcut};
@@ -18,14 +20,12 @@ const QUEUE_BYTES: usize = 256 << 20;
 /// Beyond so many bytes that have come in and were not taken yet, what comes is dropped.
 const UNREAD_BYTES: usize = 256 << 20;
 /// What an item costs besides its message.
-const ITEM_BYTES: usize = size_of::<Item>();
+const ITEM_BYTES: usize = size_of::<(Class, Bytes)>();
 /// The log says at most this often that messages are dropped.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// What the thread is asked to do.
+/// What the thread that looks after the session is asked to do.
 pub(super) enum Item {
-    /// Send it, to everybody if there is no `to`.
-    Message { to: Option<Peer>, class: Class, message: Bytes },
     /// Forget what is kept about a peer.
     Forget(Peer),
     /// Answer that everything before this query has been received.
@@ -52,13 +52,17 @@ pub(super) struct Shared {
     /// The thread discards what is still queued.
     pub(super) abandoned: AtomicBool,
     pub(super) counters: Counters,
+    /// What waits for each node.
+    pub(super) lanes: Lanes,
     /// How messages leave.
     pub(super) puts: Puts,
+    /// Whom a message to everybody goes to.
+    everybody: Mutex<BTreeSet<Peer>>,
     /// Who is asked first about what comes in.
     pub(super) shortcut: OnceLock<Shortcut>,
     /// Where the members of the cluster listen, one a line, for those who ask before they join.
-    pub(super) known: std::sync::Mutex<String>,
-    warned: std::sync::Mutex<Option<Instant>>,
+    pub(super) known: Mutex<String>,
+    warned: Mutex<Option<Instant>>,
 }
 
 impl Default for Shared {
@@ -69,7 +73,9 @@ impl Default for Shared {
             unread_limit: AtomicUsize::new(UNREAD_BYTES),
             abandoned: AtomicBool::new(false),
             counters: Counters::default(),
+            lanes: Lanes::default(),
             puts: Puts::default(),
+            everybody: Mutex::default(),
             shortcut: OnceLock::new(),
             known: Default::default(),
             warned: Default::default(),
@@ -97,7 +103,7 @@ pub(super) fn queue() -> (Queue, Receiver<Item>) {
 }
 
 impl Queue {
-    pub(super) fn send(&self, to: Option<Peer>, class: Class, message: Bytes) {
+    pub(super) fn send(&self, to: &Peer, class: Class, message: Bytes) {
         if message.len() > MAX_MESSAGE_BYTES {
             self.shared.counters.messages_dropped.fetch_add(1, Relaxed);
             tracing::error!(bytes = message.len(), "dropped a message that is too long to be sent");
@@ -110,7 +116,16 @@ impl Queue {
             self.shared.drop_one();
             return;
         }
-        self.push(Item::Message { to, class, message });
+        if !self.shared.lanes.send(&self.shared, to, class, message) {
+            self.shared.queued_bytes.fetch_sub(bytes, Relaxed);
+            self.shared.drop_one();
+        }
+    }
+
+    /// Sends to all nodes that are seen.
+    pub(super) fn broadcast(&self, class: Class, message: &Bytes) {
+        let everybody = self.shared.everybody().clone();
+        everybody.iter().for_each(|to| self.send(to, class, message.clone()));
     }
 
     /// After the end nobody takes what is pushed, as after any loss of the links.
@@ -121,8 +136,15 @@ impl Queue {
 
 impl Shared {
     /// Whether an important message of so many bytes would be taken now.
-    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        self.queued_bytes.load(Relaxed).saturating_add(ITEM_BYTES + bytes) <= limit(Class::Important)
+    pub(super) fn has_room_for(&self, to: &Peer, bytes: usize) -> bool {
+        let (class, bytes) = (Class::Important, ITEM_BYTES + bytes);
+        self.queued_bytes.load(Relaxed).saturating_add(bytes) <= limit(class)
+            && self.lanes.has_room_for(to, class, bytes)
+    }
+
+    /// Whom a message to everybody goes to.
+    pub(super) fn everybody(&self) -> MutexGuard<'_, BTreeSet<Peer>> {
+        self.everybody.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A message has left the queue.
@@ -162,6 +184,11 @@ impl Shared {
     }
 
     #[cfg(test)]
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Relaxed)
+    }
+
+    #[cfg(test)]
     pub(super) fn limit_unread(&self, bytes: usize) {
         self.unread_limit.store(bytes, Relaxed);
     }
@@ -176,51 +203,60 @@ impl Shared {
     }
 }
 
-fn limit(class: Class) -> usize {
+pub(super) fn limit(class: Class) -> usize {
     match class {
         Class::Droppable => QUEUE_BYTES,
         Class::Important => 2 * QUEUE_BYTES,
     }
 }
 
-fn bytes_of(message: &Bytes) -> usize {
+pub(super) fn bytes_of(message: &Bytes) -> usize {
     ITEM_BYTES + message.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ids::{Incarnation, NodeId};
 
     fn dropped(queue: &Queue) -> u64 {
         queue.shared.counters.messages_dropped.load(Relaxed)
     }
 
+    fn peer(id: &str) -> Peer {
+        Peer { node: NodeId::new(id).expect("a short id"), incarnation: Incarnation(1) }
+    }
+
     #[test]
     fn a_full_queue_drops_droppable_messages_first_and_takes_messages_again_when_it_is_emptied() {
-        let (queue, received) = queue();
-        let message = Bytes::from(vec![0; 32 << 20]);
-        let send = |class| queue.send(None, class, message.clone());
+        let (queue, _received) = queue();
+        let message = Bytes::from(vec![0; 16 << 20]);
+        let send = |class| queue.send(&peer("a"), class, message.clone());
+        // There is no session yet: everything waits.
         (0..7).for_each(|_| send(Class::Droppable));
         assert_eq!(dropped(&queue), 0);
         (0..2).for_each(|_| send(Class::Droppable));
         assert_eq!(dropped(&queue), 2);
         (0..8).for_each(|_| send(Class::Important));
         assert_eq!(dropped(&queue), 2);
-        assert!(!queue.shared.has_room_for(message.len()) && queue.shared.has_room_for(message.len() / 2));
+        let has_room = |to, bytes| queue.shared.has_room_for(&peer(to), bytes);
+        assert!(!has_room("a", message.len()) && has_room("a", message.len() / 2));
         send(Class::Important);
         assert_eq!(dropped(&queue), 3);
-        while let Ok(Item::Message { message, .. }) = received.try_recv() {
-            queue.shared.taken(&message);
-        }
-        send(Class::Droppable);
+        assert!(has_room("b", message.len()), "one node takes no more than half of the room");
+        (0..15).for_each(|_| queue.send(&peer("b"), Class::Important, message.clone()));
         assert_eq!(dropped(&queue), 3);
+        assert!(!has_room("c", 2 * message.len()), "and all of them no more than there is");
+        queue.shared.puts.end();
+        queue.shared.lanes.flush_and_end(&queue.shared);
+        assert_eq!(queue.shared.queued_bytes.load(Relaxed), 0);
     }
 
     #[test]
     fn a_message_that_no_receiver_would_take_is_dropped() {
-        let (queue, received) = queue();
-        queue.send(None, Class::Important, Bytes::from(vec![0; MAX_MESSAGE_BYTES + 1]));
+        let (queue, _received) = queue();
+        queue.send(&peer("a"), Class::Important, Bytes::from(vec![0; MAX_MESSAGE_BYTES + 1]));
         assert_eq!(dropped(&queue), 1);
-        assert!(received.try_recv().is_err());
+        assert_eq!(queue.shared.queued_bytes.load(Relaxed), 0);
     }
 }

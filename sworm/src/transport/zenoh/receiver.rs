@@ -32,7 +32,7 @@ pub(super) struct Receiver {
 pub(super) struct Open {
     pub(super) session: Session,
     token: LivelinessToken,
-    _subscribers: [Subscriber<()>; 3],
+    _subscribers: [Subscriber<()>; 2],
     _flush: Queryable<()>,
 }
 
@@ -40,14 +40,10 @@ impl Receiver {
     /// Declares everything, the sign of life last: whoever sees it can send.
     pub(super) async fn declare(&self, session: Session) -> zenoh::Result<Open> {
         let Self { keys, me, .. } = self;
-        let receive = || {
-            let (queue, events) = (self.queue.clone(), self.events.clone());
-            move |sample: Sample| receive(&queue, &events, &sample)
-        };
+        let (queue, events) = (self.queue.clone(), self.events.clone());
+        let receive = move |sample: Sample| receive(&queue, &events, &sample);
         let remote = Locality::Remote;
-        let broadcasts =
-            session.declare_subscriber(keys.broadcast()).callback(receive()).allowed_origin(remote).await?;
-        let directs = session.declare_subscriber(keys.direct(me)).callback(receive()).allowed_origin(remote).await?;
+        let directs = session.declare_subscriber(keys.direct(me)).callback(receive).allowed_origin(remote).await?;
         let answering = self.queue.clone();
         let flush = session
             .declare_queryable(keys.flush(me))
@@ -62,7 +58,7 @@ impl Receiver {
             .callback(move |sample| signs.tell(sample.key_expr().as_str(), sample.kind()))
             .await?;
         let token = session.liveliness().declare_token(keys.sign(Sign::Lives, me, &session.zid().to_string())).await?;
-        Ok(Open { session, token, _subscribers: [broadcasts, directs, alive], _flush: flush })
+        Ok(Open { session, token, _subscribers: [directs, alive], _flush: flush })
     }
 }
 

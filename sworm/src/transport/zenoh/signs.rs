@@ -78,6 +78,7 @@ impl Signs {
             (Sign::Lives, SampleKind::Put) => {
                 seen.lost.remove(session);
                 seen.peers.entry(peer.clone()).or_default().insert(session.to_owned());
+                self.queue.shared.everybody().insert(peer.clone());
                 let _ = self.events.send(TransportEvent::LinkUp(peer));
                 self.changed.notify_all();
             }
@@ -90,6 +91,7 @@ impl Signs {
                 }
                 if was_last {
                     seen.peers.remove(&peer);
+                    self.queue.shared.everybody().remove(&peer);
                     self.down(peer);
                 }
             }
@@ -119,7 +121,7 @@ impl Signs {
         seen.lost.values().filter_map(|lost| lost.linked).any(|since| now.duration_since(since) >= self.half_open)
     }
 
-    /// The session is over, and with it all links. Answers who was seen.
+    /// The session is over, and with it all links. Answers who was seen; what is sent to them waits for the next session.
     pub(super) fn forget_all(&self) -> BTreeSet<Peer> {
         let mut seen = self.seen();
         let sessions = seen.sessions + 1;
@@ -131,7 +133,9 @@ impl Signs {
     pub(super) fn wait_for(&self, peers: &BTreeSet<Peer>, limit: Duration) {
         let are_missing = |seen: &mut Seen| !peers.iter().all(|peer| seen.peers.contains_key(peer));
         // Whether they came or not, what is to be sent is sent now.
-        let _ = self.changed.wait_timeout_while(self.seen(), limit, are_missing);
+        let waited = self.changed.wait_timeout_while(self.seen(), limit, are_missing);
+        let (seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *self.queue.shared.everybody() = seen.peers.keys().cloned().collect();
     }
 
     fn down(&self, peer: Peer) {

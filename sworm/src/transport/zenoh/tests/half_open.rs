@@ -1,4 +1,6 @@
-//! A link that is gone for one of its sides only.
+//! A link that is gone for one of its sides only, or that carries nothing.
+
+use std::future::pending;
 
 use tokio::io::{copy, copy_bidirectional, sink};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +18,8 @@ enum Way {
     Open,
     /// The side that was dialled sees its end; the one that dialled does not.
     Half,
+    /// Both stay, and nothing passes.
+    Stalled,
 }
 
 /// A port before an endpoint.
@@ -47,17 +51,27 @@ impl Relay {
 }
 
 async fn pass(mut dialer: TcpStream, mut dialed: TcpStream, mut way: watch::Receiver<Way>) {
-    tokio::select! {
+    let stalled = tokio::select! {
         _ = copy_bidirectional(&mut dialer, &mut dialed) => return,
-        _ = way.wait_for(|way| *way == Way::Half) => drop(dialed),
+        way = way.wait_for(|way| matches!(way, Way::Half | Way::Stalled)) => way.is_ok_and(|way| *way == Way::Stalled),
+    };
+    if stalled {
+        return pending().await;
     }
+    drop(dialed);
     let _ = copy(&mut dialer, &mut sink()).await;
 }
 
 /// A node without gossip, which would tell the way around a relay.
 async fn open(id: &str, listen: &str, connect: &Relay) -> Node {
-    let config = zenoh::Config::from_json5("{scouting: {multicast: {enabled: false}, gossip: {enabled: false}}}");
-    let options = options("half", id, listen, std::slice::from_ref(&connect.endpoint));
+    open_with("", id, listen, std::slice::from_ref(&connect.endpoint)).await
+}
+
+/// The same with more settings of zenoh's.
+async fn open_with(more: &str, id: &str, listen: &str, connect: &[String]) -> Node {
+    let config = format!("{{scouting: {{multicast: {{enabled: false}}, gossip: {{enabled: false}}}}{more}}}");
+    let config = zenoh::Config::from_json5(&config);
+    let options = options("half", id, listen, connect);
     let (events, received) = unbounded_channel();
     let options = ZenohOptions { config: Some(config.expect("valid")), ..options };
     let transport = ZenohTransport::open(options, events).await.expect("it opens");
@@ -125,4 +139,37 @@ async fn who_stood_still_for_longer_than_its_links_live_opens_its_session_anew_i
     a.until(&TransportEvent::LinkUp(me)).await;
     let ended = tokio::task::spawn_blocking(move || open.say_that_it_ends(&receiver, Sign::Ends).close());
     ended.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_takes_nothing_holds_up_nothing_that_goes_to_another() {
+    // Links that are given up later than anybody here waits.
+    let patient = ", transport: {link: {tx: {lease: 120000, queue: {congestion_control: {block: {wait_before_close: 120000000}}}}}}";
+    let listen = "tcp/127.0.0.1:0";
+    let mut b = open_with(patient, "b", listen, &[]).await;
+    let mut c = open_with(patient, "c", listen, &[]).await;
+    let to_b = Relay::new(&b.transport.endpoints()[0], Way::Open).await;
+    let connect = [std::slice::from_ref(&to_b.endpoint), &c.transport.endpoints()].concat();
+    let mut a = open_with(patient, "a", listen, &connect).await;
+    let mut missing = std::collections::BTreeSet::from([b.me.clone(), c.me.clone()]);
+    while !missing.is_empty() {
+        if let TransportEvent::LinkUp(peer) = a.next().await {
+            missing.remove(&peer);
+        }
+    }
+    b.until(&TransportEvent::LinkUp(a.me.clone())).await;
+    c.until(&TransportEvent::LinkUp(a.me.clone())).await;
+    to_b.way.send_replace(Way::Stalled);
+    // More than a link holds.
+    for _ in 0..64 {
+        a.transport.send(&b.me, Class::Important, Bytes::from(vec![7; 1 << 20]));
+    }
+    for n in 0..100 {
+        a.transport.send(&c.me, Class::Important, text(n));
+        a.transport.broadcast(Class::Important, text("to all"));
+        assert_eq!(c.message().await, text(n));
+        assert_eq!(c.message().await, text("to all"));
+    }
+    assert!(a.transport.queue.shared.queued_bytes() > 8 << 20, "that node takes nothing");
+    assert!(a.events.try_recv().is_err(), "its link is there");
 }
