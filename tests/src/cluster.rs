@@ -150,6 +150,8 @@ impl Cluster {
             advertise: Vec::new(),
             zenoh: None,
             recover_wait_ms: self.recover_wait_ms,
+            labels: BTreeMap::new(),
+            weight: None,
         }
     }
 

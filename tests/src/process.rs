@@ -18,6 +18,7 @@ use crate::protocol::{Answer, Balance, Command, Failure, Majority, Request};
 
 mod commands;
 mod moves;
+mod operating;
 
 pub use commands::Registering;
 

@@ -10,8 +10,10 @@ use serde_json::Value;
 use sworm::{Incarnation, Pid};
 
 mod moves;
+mod operating;
 
 pub use self::moves::{Balance, Emptied, Moving, Planned};
+pub use self::operating::{Considered, Explained, Happened, Operating, Voting};
 
 /// A command; answers carry its id and come in any order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +75,10 @@ pub struct NodeSpec {
     pub zenoh: Option<String>,
     /// How long it waits for those that were there before, if that is said.
     pub recover_wait_ms: Option<u64>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// How many shares of the names it takes, if not one.
+    pub weight: Option<u32>,
 }
 
 /// How a sworm in mode "majority" is opened.
@@ -101,6 +107,10 @@ pub enum Kind {
     Slow,
     /// Holds a lock of the system while it runs.
     Held,
+    /// Counts, and is restarted at most twice, however long that takes.
+    Twice,
+    /// Counts, and runs only on nodes with the label `disk = fast`.
+    Fast,
 }
 
 /// Messages to these workers.
@@ -138,6 +148,7 @@ pub enum Command {
         balance: Option<Balance>,
     },
     Moving(Moving),
+    Operating(Operating),
     Typed {
         sworm: String,
         command: TypedCommand,

@@ -10,18 +10,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sworm::prelude::*;
-use sworm::{CallError, Inbox, Member, Mode, Rebalance, Registration, RegistrationState};
+use sworm::{CallError, Explanation, Inbox, Member, Mode, Rebalance, Registration, RegistrationState};
 use sworm_redb as _;
 use tokio::sync::{mpsc, watch};
 
 use self::held::Held;
+use self::operating::Watched;
 use crate::living;
 use crate::protocol::{
-    Answer, Balance, Census, Command, Digest, Failure, Found, Majority, NodeSpec, Request, Seen, Started, TypedCommand,
+    Answer, Balance, Census, Command, Digest, Failure, Found, Kind, Majority, NodeSpec, Request, Seen, Started,
+    TypedCommand,
 };
 
 mod held;
 mod moves;
+mod operating;
 
 /// What an inbox of a node process takes; it answers with the next number.
 #[derive(Message, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub struct Ping {
 pub trait Typed: Send + Sync + 'static {
     /// Carries one out.
     fn typed(&self, sworm: Sworm, command: TypedCommand) -> impl Future<Output = Result<Value, Failure>> + Send;
+
+    /// Why a name runs where it does, or where a worker of that kind would.
+    fn explain(&self, sworm: Sworm, kind: Kind, name: String) -> impl Future<Output = Explanation> + Send;
 }
 
 /// Takes an error of the library apart.
@@ -65,6 +71,7 @@ struct Server<T> {
     sworms: Mutex<HashMap<String, Sworm>>,
     inboxes: Mutex<HashMap<String, Attached>>,
     held: Held,
+    watched: Watched,
 }
 
 struct Attached {
@@ -92,6 +99,7 @@ pub fn run(typed: impl Typed) {
         sworms: Mutex::default(),
         inboxes: Mutex::default(),
         held: Held::default(),
+        watched: Watched::default(),
     });
     runtime.block_on(async move {
         while let Some(Request { id, command }) = received.recv().await {
@@ -136,6 +144,7 @@ impl<T: Typed> Server<T> {
                 json(())
             }
             Command::Moving(command) => self.moving(command).await,
+            Command::Operating(command) => self.operating(command).await,
             Command::Typed { sworm, command } => self.typed.typed(self.sworm(&sworm)?, command).await,
             Command::Unregister { sworm, name } => {
                 json(self.sworm(&sworm)?.unregister_name(name).await.map_err(failure)?)
@@ -189,6 +198,12 @@ impl<T: Typed> Server<T> {
             builder = builder.listen(endpoint);
         }
         builder = builder.advertise(spec.advertise);
+        for (label, value) in spec.labels {
+            builder = builder.label(label, value);
+        }
+        if let Some(weight) = spec.weight {
+            builder = builder.weight(weight);
+        }
         if let Some(config) = spec.zenoh {
             builder = builder.zenoh(zenoh::Config::from_json5(&config).expect("a configuration"));
         }

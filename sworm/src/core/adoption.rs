@@ -51,6 +51,7 @@ impl Core {
             }
             _ => {
                 !self.may_be_adopted(name)
+                    || self.is_ending(name)
                     || self.members_are_missing()
                     || self.waits_for_holders(name, &cell, settled_for)
             }

@@ -219,7 +219,7 @@ impl Core {
                 }
             }
         }
-        if self.directory.is_ending(name, |peer| self.is_live(peer)) && !planted(Fault::EndedIsFree) {
+        if self.is_ending(name) {
             return Step::Wait; // its worker may not have stopped yet
         }
         if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
@@ -262,6 +262,11 @@ impl Core {
         }
     }
 
+    /// Whether a worker of the name that has been ended may not have stopped yet.
+    pub(super) fn is_ending(&self, name: &Arc<str>) -> bool {
+        self.directory.is_ending(name, |peer| self.is_live(peer)) && !planted(Fault::EndedIsFree)
+    }
+
     /// Starts a worker that has failed where its state is, as one whose node is gone is started.
     fn run_restart(&mut self, name: &Arc<str>, request: &RequestId) -> Step {
         let (host, cell) = match self.standing(name) {
@@ -284,6 +289,7 @@ impl Core {
         let settled_for = self.settled_since_ms.map_or(0, |since| self.now.mono_ms.saturating_sub(since));
         if !has_failed
             || !self.may_be_adopted(name)
+            || self.is_ending(name)
             || self.members_are_missing()
             || self.waits_for_holders(name, &cell, settled_for)
         {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::NameState;
+use super::fault::{Fault, planted};
 use super::host::{LocalPhase, millis};
 use super::ids::Epoch;
 use super::state::Core;
@@ -42,7 +43,8 @@ impl Core {
         let now = to_ms(self.hybrid());
         let ago = cell.restarts.iter().map(|at| Duration::from_millis(now.saturating_sub(*at))).collect();
         let history = RestartHistory::new(ago, self.now.random);
-        let strategy = self.config.restart.get(&cell.spec.worker_type).copied().unwrap_or(&Transient);
+        let strategy = self.config.restart.get(&cell.spec.worker_type).copied();
+        let strategy = strategy.filter(|_| !planted(Fault::OneStrategy)).unwrap_or(&Transient);
         let (decision, reason) = match decide(strategy, &exit, &history) {
             Ok(decision) => (decision, exit.to_string()),
             Err(panic) => (RestartDecision::GiveUp, format!("{exit}; its restart strategy panicked: {panic}")),

@@ -155,6 +155,16 @@ faults! {
     ForwardTwice = "forward-twice",
     /// A worker whose task is gone without a word counts as running.
     VanishedUnnoticed = "vanished-unnoticed",
+    /// Voters demand no more silence than a lease and the time to stop, however old what they say is and clocks run.
+    NoMargin = "no-margin",
+    /// A worker that has lost its name does not get it back.
+    NamelessUnnoticed = "nameless-unnoticed",
+    /// A name that ran before is not started again when its start fails.
+    OneStart = "one-start",
+    /// Every worker is started again as if its restart strategy were the usual one.
+    OneStrategy = "one-strategy",
+    /// Names are placed on nodes that their distribution strategy leaves out.
+    PlaceAnywhere = "place-anywhere",
 }
 
 #[cfg(feature = "faults")]

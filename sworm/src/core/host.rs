@@ -213,7 +213,7 @@ impl Core {
     /// A lineage whose start failed is tried until it works, with back-off.
     fn start_again(&mut self, name: &Arc<str>, exit: &Exit) {
         let random = self.now.random;
-        let Some(local) = self.local.get_mut(name) else { return };
+        let Some(local) = self.local.get_mut(name).filter(|_| !planted(Fault::OneStart)) else { return };
         local.failures += 1;
         let tries = usize::try_from(local.failures).unwrap_or(usize::MAX).min(64);
         let again =

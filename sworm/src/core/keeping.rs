@@ -302,6 +302,10 @@ impl Core {
         }
     }
 
+    fn waits_to_be_heard(&self, name: &Arc<str>, since: Epoch, number: u64) -> bool {
+        self.unheard.get(name).is_some_and(|unheard| unheard.since == since && unheard.number >= number)
+    }
+
     /// No checkpoint is acknowledged any more: what is stored here is stored.
     pub(super) fn keep_no_more(&mut self) {
         for (name, Unheard { since, number, .. }) in std::mem::take(&mut self.unheard) {
@@ -341,6 +345,8 @@ impl Core {
         let number = revision.number;
         let told = Effect::Checkpointed { name: name.clone(), since, number, result: Ok(()) };
         match then {
+            // A copy of what waits until the others know who holds it: it goes on waiting.
+            Then::Nothing if self.waits_to_be_heard(name, since, number) => {}
             // Nobody waits for it, but the next one may be saved.
             Then::Run | Then::Nothing => self.out.push(told),
             Then::Tell | Then::RunAndTell => {

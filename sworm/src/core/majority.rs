@@ -116,7 +116,11 @@ impl Majority {
 
     fn is_silent(&self, peer: &Peer, now_ms: u64) -> bool {
         let heard = self.heard_ms.get(peer).copied().unwrap_or(0).max(self.since_ms);
-        let limit = if planted(Fault::TakeOverEarly) { self.rules.lease_ms } else { self.rules.silence_ms() };
+        let limit = match &self.rules {
+            rules if planted(Fault::TakeOverEarly) => rules.lease_ms,
+            rules if planted(Fault::NoMargin) => rules.lease_ms + rules.stop_ms,
+            rules => rules.silence_ms(),
+        };
         now_ms >= heard + limit
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cell::{INBOX_PREFIX, Key, Kind, NameCell, NameState, Value};
 use super::directory::Standing;
+use super::fault::{Fault, planted};
 use super::ids::{NodeId, Peer, Pid};
 use super::lane::Lane;
 use super::message::{Phase, Refusal};
@@ -206,6 +207,9 @@ impl Core {
                     Some("is the one that it leaves".to_owned())
                 } else {
                     self.unable(peer, kind).or_else(|| {
+                        if planted(Fault::PlaceAnywhere) {
+                            return None;
+                        }
                         let excludes = panics::guarded(|| strategy.excludes(name, candidate));
                         excludes
                             .unwrap_or_else(|panic| Some(panicked(kind, &panic)))

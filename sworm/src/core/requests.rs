@@ -64,6 +64,10 @@ impl Core {
             }
             return;
         }
+        // Whoever was asked since may do what another one has refused: what counts is what it says.
+        if answer.is_err() && pending.sent.as_ref().is_some_and(|(to, _)| to != from) {
+            return;
+        }
         let Some(pending) = self.pending.remove(&number) else { return };
         let answer = match (&pending.ask, answer) {
             // It is gone because an arbiter of a former view ended it for this request, and could not say so any more.

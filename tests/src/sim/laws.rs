@@ -27,6 +27,8 @@ pub(super) struct Laws {
     ended: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
+    /// Lineages whose workers ended in a way after which they are not to be started again.
+    pub(super) over: BTreeSet<(Arc<str>, Birth)>,
     restored_older: BTreeSet<Arc<str>>,
     /// Names of which a newer state than that of their worker has turned up.
     diverged: BTreeSet<Arc<str>>,
@@ -341,7 +343,8 @@ impl World {
         {
             return Some(format!("runs, and the end of {:?} was acknowledged", worker.birth));
         }
-        if never_ended && !registered.is_empty() && places.is_empty() && !failed {
+        let over = registered.iter().any(|birth| self.laws.over.contains(&(name.clone(), *birth)));
+        if never_ended && !registered.is_empty() && places.is_empty() && !failed && !over {
             return Some("was registered, never ended, and does not run".into());
         }
         if registered.is_empty() && all_known && !places.is_empty() {

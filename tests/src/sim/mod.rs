@@ -7,6 +7,7 @@
 
 mod disk;
 mod follower;
+mod kinds;
 pub mod laws;
 mod links;
 mod node;

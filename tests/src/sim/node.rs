@@ -7,18 +7,19 @@ use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use sworm::NodeId;
+use sworm::Rebalance;
 use sworm::core::cell::Revision;
 use sworm::core::ids::{Birth, Epoch, InstanceId, Peer};
 use sworm::core::majority::Rules;
-use sworm::core::membership::{Hello, Membership};
+use sworm::core::membership::{Hello, Membership, Profile};
 use sworm::core::message::Snapshot;
 use sworm::core::{Config, Core, Entry, Input, Now};
 use sworm::internals::{self, Owner, Strategies, claim};
-use sworm::{Rebalance, Restart, Transient};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::disk::Disk;
 use super::follower::Follower;
+use super::kinds;
 use super::options::Options;
 
 /// The sworm that all nodes open.
@@ -53,11 +54,18 @@ pub struct Worker {
     pub(super) checkpointed: bool,
     /// Whether it has started and takes messages.
     pub(super) ready: bool,
+    /// Whether it was told to stop.
+    pub(super) stops: bool,
     /// A checkpoint that it waits for, and the count that it makes durable.
     pub(super) saving: Option<(u64, u64)>,
 }
 
 impl Worker {
+    /// Whether it has started and takes messages.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// Whether it waits for a checkpoint.
     pub fn is_saving(&self) -> bool {
         self.saving.is_some()
@@ -89,11 +97,6 @@ pub(super) fn decoded(birth: Birth, state: &[u8]) -> Option<u64> {
     (encoded(birth, count, state.len() - size_of::<u64>()) == state).then_some(count)
 }
 
-/// What programs link, unless they are others.
-pub(super) fn usual_types() -> BTreeMap<Arc<str>, u32> {
-    BTreeMap::from([(WORKER.into(), 1)])
-}
-
 /// How a machine's clocks differ from the true time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
@@ -123,6 +126,8 @@ pub(super) struct Node {
     pub(super) membership: Membership,
     pub(super) lanes: internals::Disk,
     pub(super) instance: InstanceId,
+    /// What distribution strategies know of it.
+    pub(super) profile: Profile,
     pub(super) clock: Clock,
     started_ms: u64,
     /// Whose liveliness token it sees.
@@ -165,6 +170,7 @@ impl Node {
             .expect("a simulated disk does not wait")
             .expect("its own disk");
         let me = Peer { node: id, incarnation: identity.incarnation };
+        let profile = kinds::profile(name, options);
         let (lanes, recovered) = internals::Disk::open(store, SWORM).expect("a simulated disk can be read");
         let config = Config {
             sworm: SWORM.into(),
@@ -180,9 +186,9 @@ impl Node {
             rebalance: if options.balances { Rebalance::On } else { Rebalance::Off },
             majority: options.majority.then_some(Rules { expect: options.nodes, lease_ms: LEASE_MS, stop_ms: STOP_MS }),
             ack_in_memory: false,
-            restart: BTreeMap::from([(WORKER.into(), &Transient as &dyn Restart)]),
+            restart: kinds::restart(),
             strategies: Strategies::linked().expect("no duplicates"),
-            profile: Default::default(),
+            profile: profile.clone(),
         };
         let now = Now { mono_ms: 0, unix_ms, random: 0 };
         let seeds = others.iter().map(|other| endpoint(other)).collect();
@@ -192,6 +198,7 @@ impl Node {
             me,
             lanes,
             instance: identity.instance,
+            profile,
             clock: machine.clock,
             started_ms: now_ms,
             links: BTreeSet::new(),
@@ -233,7 +240,7 @@ impl Node {
             from: self.me.clone(),
             instance: self.instance,
             endpoints: vec![endpoint(&self.me.node)],
-            profile: Default::default(),
+            profile: self.profile.clone(),
             unix_ms: self.now(now_ms, 0).unix_ms,
             answer,
             others: self.membership.linked_to(),

@@ -78,6 +78,8 @@ pub struct Options {
     pub balances: bool,
     /// Only a side with a majority of the nodes goes on.
     pub majority: bool,
+    /// Names are of several worker types, with other restart and distribution strategies, and nodes are not all alike.
+    pub mixed: bool,
     /// Disks are lost with all that is on them.
     pub lost_disks: bool,
     /// Checkpoints wait for the node's own disk alone.
@@ -129,6 +131,7 @@ impl Options {
             slow_starts: one_in(3),
             broken_starts: one_in(3),
             balances: false,
+            mixed: false,
             lost_disks: false,
             stop_ms: STOP_MS,
             lost: [0, 0, 20, 100][rng.usize(0..4)],
@@ -195,6 +198,7 @@ impl Options {
             broken_starts: false,
             balances: false,
             majority: false,
+            mixed: false,
             lost_disks: false,
             local: false,
             aside: false,

@@ -389,6 +389,7 @@ impl World {
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = false;
+                    worker.stops = parked;
                     let state = handoff.then(|| worker.snapshot());
                     if let Some(state) = state.as_ref().filter(|_| parked) {
                         self.laws.parks(at, &name, state.birth, state.revision);
@@ -400,16 +401,21 @@ impl World {
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = true;
+                    worker.stops = false;
                 }
             }
             Effect::Stop { name, since, why } => {
-                if let Exit::Conflict { winner } = why {
+                // One whose start fails never runs.
+                if let Exit::Conflict { winner } = why
+                    && !self.broken.contains(&name)
+                {
                     self.laws.told(at, &name, since, &winner);
                 }
                 let delay = 1 + self.rng.u64(0..self.options.stop_ms);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = false;
+                    worker.stops = true;
                 }
                 self.note(|| format!("{at} stops {name} {since}"));
                 self.tell(delay, at, Input::Stopped { name, since });
@@ -531,13 +537,24 @@ impl World {
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
         let birth = node.core.birth_of(&name).expect("it starts");
         let padding = self.options.padding;
-        let worker = Worker { since, count, birth, padding, revision: 0, checkpointed, ready: false, saving: None };
+        let worker = Worker {
+            since,
+            count,
+            birth,
+            padding,
+            revision: 0,
+            checkpointed,
+            ready: false,
+            stops: false,
+            saving: None,
+        };
         let former = node.workers.insert(name.clone(), worker);
         self.note(|| format!("{at} starts {name} {since} at {count}"));
         if let Some(former) = former {
             self.laws.broken(format!("{at} starts {name} {since} while {} still runs there", former.since));
         }
         self.laws.starts_in_lone_cut(at, &name, birth);
+        self.may_start(at, &name, birth);
         let places = self.active_places(&name);
         let fine = self.violation().is_none();
         self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
@@ -578,6 +595,7 @@ impl World {
             // As in production: a worker whose checkpoint fails ends, and is started again.
             self.nodes.get_mut(&*at.node).expect("it acts").workers.remove(&name);
             let exit = Exit::Error("checkpoint".into());
+            self.ends_by_itself(&name, birth, &exit);
             self.tell(0, at, Input::Exited { name, since, exit });
         }
     }

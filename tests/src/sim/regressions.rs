@@ -33,5 +33,6 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
         "a state that was being parked was given up since its worker had lost a conflict",
     ),
     (Case::playing(Plot::Joins, 71), "a node that joined was given one name too many by a later plan"),
+    (Case::playing(Plot::Mixed, 413), "a registration was refused by a node that was dead, and carried out by another"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
 ];

@@ -150,7 +150,7 @@ fn play_random(world: &mut World) {
 
 fn play(world: &mut World) {
     match world.options.plot {
-        Plot::Random => play_random(world),
+        Plot::Random | Plot::Mixed => play_random(world),
         plot => plot.play(world),
     }
     if world.violation().is_some() {

@@ -132,7 +132,9 @@ impl World {
             }
             7 if o.crashes => {
                 let name = name(self.rng.u64(0..o.names));
-                if o.vanishing && self.rng.bool() {
+                if o.mixed && self.rng.bool() {
+                    self.stop(&name);
+                } else if o.vanishing && self.rng.bool() {
                     self.vanish(&name);
                 } else {
                     self.crash(&name);

@@ -17,9 +17,10 @@ use sworm::store::Ticket;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::disk::Disk;
+use super::kinds;
 use super::laws::Laws;
 use super::links::Links;
-use super::node::{Clock, Machine, Node, WORKER, Worker, usual_types};
+use super::node::{Clock, Machine, Node, Worker};
 use super::options::Options;
 
 /// Something that happens at a time.
@@ -107,7 +108,7 @@ impl World {
         let machines = (0..options.nodes).map(|n| {
             let ahead_ms = rng.u64(0..=options.clock_apart_ms);
             let clock = Clock { ahead_ms, faster_ppm: rng.u64(0..=options.drift_ppm) };
-            (node_name(n), Machine { clock, opens: true, types: usual_types(), ..Machine::default() })
+            (node_name(n), Machine { clock, opens: true, types: kinds::types(&options), ..Machine::default() })
         });
         let machines = machines.collect();
         Self {
@@ -211,7 +212,7 @@ impl World {
         let chance = self.rng.u64(..);
         let machine = self.machines.entry(name.to_owned()).or_insert_with(|| Machine {
             opens: true,
-            types: usual_types(),
+            types: kinds::types(&self.options),
             ..Machine::default()
         });
         let node = Node::start(name, machine, others.clone(), &self.options, self.now_ms, chance);
@@ -284,11 +285,12 @@ impl World {
 
     /// Asks a node to start a worker that counts from a number, perhaps on a certain node.
     pub fn register_at(&mut self, on: &str, name: &str, from: u64, at: Option<&str>) -> u64 {
+        let (worker_type, distribution) = kinds::of(name, &self.options);
         let spec = Spec {
             kind: Arc::new(Kind {
-                worker_type: WORKER.into(),
+                worker_type: worker_type.into(),
                 version: self.version,
-                distribution: "rendezvous".into(),
+                distribution: distribution.into(),
                 handoff: self.handoff,
                 replicas: 1,
                 patient: self.options.patient,
@@ -377,13 +379,22 @@ impl World {
 
     /// A worker panics.
     pub fn crash(&mut self, name: &str) {
+        self.exit(name, sworm::Exit::Panic("boom".into()));
+    }
+
+    /// A worker ends because it wants to.
+    pub(super) fn stop(&mut self, name: &str) {
+        self.exit(name, sworm::Exit::Normal);
+    }
+
+    fn exit(&mut self, name: &str, exit: sworm::Exit) {
         let Some(node) = self.nodes.values_mut().find(|node| node.workers.get(name).is_some_and(|w| w.ready)) else {
             return;
         };
         let worker = node.workers.remove(name).expect("found");
         let me = node.me.clone();
-        self.note(|| format!("{me} {name} crashes"));
-        let exit = sworm::Exit::Panic("boom".into());
+        self.note(|| format!("{me} {name} {exit}"));
+        self.ends_by_itself(name, worker.birth, &exit);
         self.tell(0, &me, Input::Exited { name: name.into(), since: worker.since, exit });
     }
 
@@ -401,9 +412,10 @@ impl World {
         let Some(node) = self.nodes.values_mut().find(|node| node.workers.get(name).is_some_and(&is_it)) else {
             return;
         };
-        node.workers.remove(name);
+        let worker = node.workers.remove(name).expect("found");
         let me = node.me.clone();
         self.note(|| format!("{me} {name} vanishes"));
+        self.ends_by_itself(name, worker.birth, &sworm::Exit::Killed(String::new()));
     }
 
     /// Where a name runs.
@@ -412,11 +424,13 @@ impl World {
         found.collect()
     }
 
-    /// Where a name really runs: one that goes on after it was stopped may take some time to see that its lease has ended.
+    /// Where a name really runs: one that goes on after it was stopped may take some time to see that its lease has ended,
+    /// and to end, whether there is a majority again by then or not.
     pub(super) fn active_places(&self, name: &str) -> Vec<String> {
         let active = |node: &Node| {
-            let woke = self.now_ms <= node.resumed_ms + super::node::STOP_MS + 200 && !node.may_go_on(self.now_ms);
-            !self.options.majority || node.paused_until.is_none() && !woke
+            let woke = self.now_ms <= node.resumed_ms + super::node::STOP_MS + 200;
+            let ends = !node.may_go_on(self.now_ms) || node.workers.get(name).is_some_and(|worker| worker.stops);
+            !self.options.majority || node.paused_until.is_none() && !(woke && ends)
         };
         let places = self.nodes.iter().filter(|(_, node)| node.workers.contains_key(name) && active(node));
         places.map(|(node, _)| node.clone()).collect()

@@ -12,6 +12,7 @@ mod killing;
 mod leaving;
 mod majority;
 mod moving;
+mod operating;
 mod registration;
 mod relaying;
 mod standing_still;

@@ -60,6 +60,10 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::RestoreFirstCome => &[Plot::MembersInCut],
         Fault::KeepOlder => &[Plot::SecondNode],
         Fault::CountEmptyHolders => &[Plot::LostCopies],
+        Fault::NoMargin => &[Plot::SlowStops],
+        Fault::NamelessUnnoticed => &[Plot::LostNames],
+        Fault::OneStart => &[Plot::LaterStarts],
+        Fault::OneStrategy | Fault::PlaceAnywhere => &[Plot::Mixed],
         _ => &[],
     }
 }

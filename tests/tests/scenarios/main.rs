@@ -208,6 +208,32 @@ fn a_name_that_is_lost_and_taken_anew_stays_with_the_worker_that_had_it() {
 }
 
 #[test]
+fn a_name_does_not_start_again_while_a_worker_of_it_that_was_ended_before_still_stops() {
+    let mut world = World::under(Options { nodes: 3, kills: true, stop_ms: 3_000, ..Options::none() });
+    let names: Vec<String> = (0..30).map(|n| format!("name-{n}")).collect();
+    let register = |world: &mut World, at: &str| {
+        let requests: Vec<u64> = names.iter().map(|name| world.register_at("n2", name, 0, Some(at))).collect();
+        requests.into_iter().for_each(|request| drop(world.answer(request).expect("free")));
+    };
+    register(&mut world, "n2");
+    rest(&mut world);
+    // It does not hear that they end, and that others take their place.
+    world.kill("n1");
+    world.run(1_000);
+    let ended: Vec<u64> = names.iter().map(|name| world.unregister("n2", name)).collect();
+    ended.into_iter().for_each(|request| drop(world.answer(request).expect("they run")));
+    register(&mut world, "n3");
+    world.run(3_000);
+    ["n2", "n3"].iter().for_each(|node| world.kill(node));
+    world.start("n1");
+    world.run_until("n1 runs all", |world| world.workers("n1") == names.len());
+    world.run(1_000);
+    ["n2", "n3"].iter().for_each(|node| world.start(node));
+    world.run_until("the later ones run", |world| names.iter().all(|name| world.places(name).len() == 1));
+    rest(&mut world);
+}
+
+#[test]
 fn workers_of_a_killed_node_start_elsewhere_with_their_checkpoints_and_no_other_is_touched() {
     let mut world = World::calm(3);
     let names = registered(&mut world, 60);

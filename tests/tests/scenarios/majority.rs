@@ -1,5 +1,6 @@
 //! Mode "majority" with few voters, an even number of them, and after a restart of all.
 
+use sworm::core::Notice;
 use sworm::core::message::Refusal;
 use sworm_tests::sim::World;
 
@@ -105,5 +106,103 @@ fn a_voter_that_has_left_in_good_order_is_still_counted() {
     world.start("n3");
     world.run_until("all run", |world| world.workers("n1") + world.workers("n3") == 3);
     world.start("n2");
+    rest(&mut world);
+}
+
+/// How long a node must have been silent before its names start elsewhere.
+const SILENCE_MS: u64 = 9_450;
+/// How soon something is done that nothing keeps from being done.
+const SOON_MS: u64 = 1_500;
+
+/// Waits until a node hears of a majority again; when that was.
+fn hears_of_a_majority(world: &mut World, node: &str) -> u64 {
+    let times = |world: &World| {
+        let heard = |(on, notice): &&(String, Notice)| on == node && matches!(notice, Notice::MajorityHeard);
+        world.told.iter().filter(heard).count()
+    };
+    let before = times(world);
+    world.run_until("a majority is heard of", |world| times(world) > before);
+    world.now_ms()
+}
+
+/// Waits until a name runs; when that was.
+fn runs(world: &mut World, name: &str) -> u64 {
+    world.run_until("it runs", |world| world.places(name).iter().any(|(_, worker)| worker.is_ready()));
+    world.now_ms()
+}
+
+#[test]
+fn what_a_node_has_parked_goes_on_as_soon_as_the_majority_is_heard_that_knows_of_all_others() {
+    // One of three is dead, and the other two were apart; whether they had noticed its death before is all the same.
+    for noticed in [true, false] {
+        let mut world = World::voting(3);
+        running_on(&mut world, &["n1", "n2", "n3"]);
+        world.kill("n3");
+        if noticed {
+            runs(&mut world, "on-n3");
+            world.run(2_000);
+        }
+        world.cut("n1", "n2");
+        world.run_until("all is parked", |world| world.workers("n1") + world.workers("n2") == 0);
+        world.run(30_000);
+        world.heal();
+        let heard = hears_of_a_majority(&mut world, "n1");
+        for name in ["on-n1", "on-n2", "on-n3"] {
+            let waited = runs(&mut world, name) - heard;
+            assert!(waited < SOON_MS, "{name} has waited for {waited} ms; noticed before: {noticed}");
+        }
+        assert_eq!(world.violation(), None);
+    }
+}
+
+#[test]
+fn what_a_node_has_parked_waits_for_one_that_is_silent_when_the_majority_has_forgotten_since_when() {
+    let mut world = World::voting(3);
+    running_on(&mut world, &["n1", "n2", "n3"]);
+    world.kill("n2");
+    world.kill("n3");
+    world.run_until("all is parked", |world| world.workers("n1") == 0);
+    world.run(30_000);
+    let started = world.now_ms();
+    world.start("n2");
+    let heard = hears_of_a_majority(&mut world, "n1");
+    for name in ["on-n1", "on-n2", "on-n3"] {
+        let ran = runs(&mut world, name);
+        // Its own, too: it could be that n2 and n3 had given it to n3 before n2 died, and that n3 is but cut off.
+        let (since_start, since_heard) = (ran - started, ran - heard);
+        assert!(
+            since_start >= SILENCE_MS,
+            "{name} runs {since_start} ms after the start, {since_heard} after the majority"
+        );
+        assert!(since_start < SILENCE_MS + SOON_MS, "{name} runs only {since_start} ms after the start");
+    }
+    assert_eq!(world.violation(), None);
+}
+
+#[test]
+fn what_a_node_has_parked_may_run_elsewhere_when_it_hears_of_a_majority_again() {
+    let mut world = World::voting(3);
+    let names: Vec<String> = (0..6).map(|n| format!("parked-{n}")).collect();
+    for name in &names {
+        let request = world.register_at("n1", name, 0, Some("n1"));
+        world.answer(request).expect("free");
+        saved(&mut world, name);
+    }
+    world.run(1_000);
+    // It was out of sight, and the others have given its names away; then the one that knows is cut off itself.
+    apart(&mut world, &["n1"], &["n2", "n3"]);
+    world.run_until("all run elsewhere", |world| world.workers("n2") + world.workers("n3") == names.len());
+    world.run(500);
+    let given = world.workers("n3");
+    assert!(given > 0, "n3 has some of them");
+    world.kill("n2");
+    world.heal();
+    apart(&mut world, &["n3"], &["n1", "n2"]);
+    world.start("n2");
+    hears_of_a_majority(&mut world, "n1");
+    assert_eq!(world.workers("n3"), given, "its lease has not ended yet");
+    world.run_until("all run on the other side", |world| world.workers("n1") + world.workers("n2") == names.len());
+    assert_eq!((world.workers("n3"), world.violation()), (0, None));
+    world.heal();
     rest(&mut world);
 }

@@ -108,3 +108,29 @@ fn a_worker_whose_own_copy_cannot_be_read_goes_on_from_that_of_another_node() {
         rest(&mut world);
     }
 }
+
+#[test]
+fn a_checkpoint_that_nobody_knows_to_be_held_by_fewer_is_not_acknowledged_by_a_copy_that_nobody_gets() {
+    let mut world = World::voting(3);
+    let request = world.register_at("n1", "one", 0, Some("n1"));
+    world.answer(request).expect("free");
+    saved(&mut world, "one");
+    world.run(100);
+    rest(&mut world);
+    let replica = holders(&mut world, "one").into_iter().find(|node| node != "n1").expect("it has a replica");
+    // The replica is left out after two seconds; before that nothing gets to the others any more.
+    world.slow_disk(&replica, Some(60_000));
+    world.count("one", true).expect("it runs");
+    world.run(1_500);
+    world.cut("n1", "n2");
+    world.cut("n1", "n3");
+    world.run_until("it is parked", |world| {
+        let places = world.places("one");
+        places.iter().for_each(|(_, worker)| assert!(worker.is_saving() || !worker.is_ready(), "it is acknowledged"));
+        places.is_empty()
+    });
+    world.slow_disk(&replica, None);
+    world.heal();
+    world.run_until("it runs", |world| world.places("one").len() == 1);
+    assert_eq!(world.violation(), None);
+}

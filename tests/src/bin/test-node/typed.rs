@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::Value;
 use sworm::prelude::*;
-use sworm::{CallError, NodeId, RegisterError};
+use sworm::{CallError, Explanation, NodeId, RegisterError};
 use sworm_tests::protocol::{Failure, Kind, Say, TypedCommand};
 use sworm_tests::server::{Typed, call_failure, failure, json, missing};
 
@@ -57,11 +57,23 @@ macro_rules! with_type {
                 type $worker = Held;
                 $do
             }
+            Kind::Twice => {
+                type $worker = Twice;
+                $do
+            }
+            Kind::Fast => {
+                type $worker = Fast;
+                $do
+            }
         }
     };
 }
 
 impl Typed for Types {
+    async fn explain(&self, sworm: Sworm, kind: Kind, name: String) -> Explanation {
+        with_type!(kind, W => sworm.explain_as::<W>(name).await)
+    }
+
     async fn typed(&self, sworm: Sworm, command: TypedCommand) -> Result<Value, Failure> {
         match command {
             TypedCommand::Register { kind, name, value, on, within_ms, metadata } => with_type!(kind, W => {

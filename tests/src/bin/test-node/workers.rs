@@ -4,8 +4,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sworm::BoxError;
 use sworm::prelude::*;
+use sworm::{BoxError, Pinned, Transient};
 use sworm_tests::living::Living;
 
 #[derive(Message, Serialize, Deserialize)]
@@ -162,7 +162,12 @@ counters! {
     NoHandoff, "no-handoff", (handoff = false), at_once;
     Broken, "broken", (handoff), broken;
     Slow, "slow", (handoff, start_timeout = "2s"), slowly;
+    Twice, "twice", (handoff, restart = Transient::with_intensity(2, LONG)), at_once;
+    Fast, "fast", (handoff, distribution = Pinned::to("disk", "fast")), at_once;
 }
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3_600);
 
 async fn at_once(_: i64) -> Result<(), BoxError> {
     Ok(())

@@ -90,6 +90,26 @@ impl World {
         self.rests_within(60_000);
     }
 
+    pub(super) fn slow_stops(&mut self) {
+        let slow = node_name(self.rng.usize(0..self.options.nodes));
+        for (node, machine) in &mut self.machines {
+            machine.clock.faster_ppm = if *node == slow { 0 } else { self.options.drift_ppm };
+        }
+        // Without a state to be found a worker starts at once.
+        self.handoff = false;
+        self.all_run();
+        for _ in 0..3 {
+            self.cut_off(&slow);
+            let ms = self.rng.u64(7_000..25_000);
+            self.goes_on(ms);
+            self.heal();
+            let ms = self.rng.u64(0..9_000);
+            self.goes_on(ms);
+            self.start_all_shuffled(1);
+            self.rests_within(60_000);
+        }
+    }
+
     pub(super) fn members_in_a_cut(&mut self) {
         self.all_run();
         // It is no voter, however often it comes and goes.

@@ -12,6 +12,7 @@ mod handoff;
 mod majority;
 mod moves;
 mod names;
+mod repairs;
 
 /// What happens in the phase with faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,11 +89,19 @@ pub enum Plot {
     Crashes,
     /// Two of three nodes die at once, and the one that is back first has lost its disk.
     LostCopies,
+    /// Anything, with workers of several types, which have other restart and distribution strategies.
+    Mixed,
+    /// Workers lose their names, and get them back.
+    LostNames,
+    /// What ran on a node that is gone cannot be started for a while.
+    LaterStarts,
+    /// In mode "majority": a node whose clock is slow is cut off, and its workers take all the time to stop that they have.
+    SlowStops,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 39] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -128,6 +137,10 @@ impl Plot {
         Self::Losses,
         Self::Crashes,
         Self::LostCopies,
+        Self::Mixed,
+        Self::LostNames,
+        Self::LaterStarts,
+        Self::SlowStops,
     ];
 
     /// The plot of a seed: every other small one has one.
@@ -163,6 +176,7 @@ impl Plot {
         };
         match self {
             Self::Random => return seeded,
+            Self::Mixed => return Options { mixed: true, crashes: true, ..seeded },
             Self::EarlyAsks => {}
             Self::Failover | Self::EndsOfTheDown | Self::OneByOne | Self::BackFirst => o.kills = true,
             Self::AskedAgain => {
@@ -212,6 +226,13 @@ impl Plot {
             Self::LostCopies => {
                 (o.kills, o.patient, o.aside, o.lost, o.garbage) = (true, seeded.kills, false, 0, 0);
             }
+            Self::LostNames => {}
+            Self::LaterStarts => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
+            // A process whose workers did not stop in time is aborted.
+            Self::SlowStops => {
+                (o.majority, o.kills, o.cuts, o.one_way_cuts) = (true, true, true, true);
+                (o.stop_ms, o.drift_ppm, o.delay_ms) = (4_000, 10_000, delay_ms.min(10));
+            }
             Self::SlowEnds => (o.kills, o.stop_ms) = (true, 3_000),
             Self::SlowLosers => (o.kills, o.cuts, o.stop_ms) = (true, true, 4_000),
             // A copy that is lost on its way is made up for when the view changes.
@@ -230,7 +251,7 @@ impl Plot {
 
     pub(super) fn play(self, world: &mut World) {
         match self {
-            Self::Random => unreachable!("the script plays it"),
+            Self::Random | Self::Mixed => unreachable!("the script plays it"),
             Self::EarlyAsks => world.early_asks(),
             Self::AskedAgain => world.asked_again(),
             Self::Failover => world.failover(),
@@ -266,6 +287,9 @@ impl Plot {
             Self::Losses => world.losses(),
             Self::Crashes => world.crashes(),
             Self::LostCopies => world.lost_copies(),
+            Self::LostNames => world.lost_names(),
+            Self::LaterStarts => world.later_starts(),
+            Self::SlowStops => world.slow_stops(),
         }
     }
 }

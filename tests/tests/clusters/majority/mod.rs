@@ -8,5 +8,6 @@ mod blocked;
 mod cuts;
 mod deaths;
 mod founding;
+mod operating;
 mod stopped;
 mod voters;
