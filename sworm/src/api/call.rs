@@ -43,7 +43,10 @@ impl<M: Message> IntoFuture for CallBuilder<M> {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { sworm, name, target, message, timeout } = self;
-        Box::pin(async move { Way::new(&sworm, &name, Some(&target), timeout).call(Letter::Message(message)).await })
+        Box::pin(async move {
+            let _calling = outbox::calling()?;
+            Way::new(&sworm, &name, Some(&target), timeout).call(Letter::Message(message)).await
+        })
     }
 }
 
@@ -60,7 +63,7 @@ pub(super) async fn cast<M: Message>(
         outbox.push(move || {
             Box::pin(async move {
                 if let Err(error) = cast_now(&sworm, &name, &target, message, limit).await {
-                    tracing::warn!(%name, message = M::ID, %error, "what a handler has cast did not arrive");
+                    tracing::warn!(%name, message = M::ID, %error, "what a worker has cast did not arrive");
                 }
             })
         });
