@@ -88,6 +88,8 @@ pub struct World {
     pub broken: BTreeSet<Arc<str>>,
     /// Whether workers' states are handed over.
     pub handoff: bool,
+    /// How many nodes keep copies of the states of those that are registered.
+    pub replicas: u8,
     /// The version of the worker type that registrations speak of.
     pub version: u32,
     /// Where a process dies.
@@ -127,6 +129,7 @@ impl World {
             slow: BTreeSet::new(),
             broken: BTreeSet::new(),
             handoff: true,
+            replicas: 1,
             trap: None,
             version: 1,
             renews: false,
@@ -290,7 +293,7 @@ impl World {
                 version: self.version,
                 distribution: "rendezvous".into(),
                 handoff: self.handoff,
-                replicas: 1,
+                replicas: self.replicas,
                 patient: self.options.patient,
             }),
             value: from.to_be_bytes().into(),
