@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sworm::core::Effect;
 use sworm::core::cell::{Key, NameState, Value};
 use sworm::core::message::Message;
+use sworm::core::state::Core;
 
 /// The steps of a move from one node to another, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +59,9 @@ impl Step {
         matches!(self, Self::Store | Self::Answer | Self::Take | Self::Start | Self::Run)
     }
 
-    /// Whether an effect is this step of a name's move.
-    pub fn is(self, name: &Arc<str>, effect: &Effect) -> bool {
+    /// Whether an effect of this core is this step of a name's move. A state may also be stored since it was saved meanwhile,
+    /// or as a copy of one that was.
+    pub fn is(self, name: &Arc<str>, effect: &Effect, core: &Core) -> bool {
         let states = |wanted: fn(Option<&NameState>) -> bool| {
             let Effect::Persist(delta) = effect else { return false };
             delta.cells.iter().any(|(_, key, value)| match (key, value) {
@@ -75,9 +77,10 @@ impl Step {
             (Self::Run, _) => states(|state| matches!(state, Some(NameState::Running))),
             (Self::Forget, _) => states(|state| state.is_none()),
             (Self::Pause, Effect::Pause { name: named, .. })
-            | (Self::Save | Self::Store, Effect::StoreSnapshot { name: named, .. })
             | (Self::Stop, Effect::Stop { name: named, .. })
             | (Self::Start, Effect::Start { name: named, .. }) => named == name,
+            (Self::Save, Effect::StoreSnapshot { name: named, .. }) => named == name && core.has_paused_to_move(name),
+            (Self::Store, Effect::StoreSnapshot { name: named, .. }) => named == name && core.has_accepted(name),
             (Self::Offer, Effect::Send { message, .. }) => {
                 matches!(&**message, Message::Offer { name: named, .. } if named == name)
             }

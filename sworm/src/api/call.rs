@@ -46,6 +46,7 @@ impl<M: Message> IntoFuture for CallBuilder<M> {
         let Self { sworm, name, target, message, timeout } = self;
         Box::pin(async move {
             let sworm = sworm.ok_or(CallError::Stopped)?;
+            let _calling = outbox::calling()?;
             Way::new(&sworm, &name, Some(&target), timeout).call(Letter::Message(message)).await
         })
     }
@@ -64,7 +65,7 @@ pub(super) async fn cast<M: Message>(
         outbox.push(move || {
             Box::pin(async move {
                 if let Err(error) = cast_now(&sworm, &name, &target, message, limit).await {
-                    tracing::warn!(%name, message = M::ID, %error, "what a handler has cast did not arrive");
+                    tracing::warn!(%name, message = M::ID, %error, "what a worker has cast did not arrive");
                 }
             })
         });

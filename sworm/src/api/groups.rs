@@ -62,8 +62,8 @@ impl Sworm {
     /// is waited for up to 5 s. Those that could not be sent it (they have failed, or their worker is here and does not take
     /// it) are not counted, and named in the log at level debug.
     ///
-    /// In a handler of a worker with `snapshot = "each"` it leaves when the state is durable, and the number is that of the
-    /// members at the time of the call.
+    /// In a worker with `snapshot = "each"` it leaves when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)),
+    /// and the number is that of the members at the time of the call.
     ///
     /// # Errors
     ///
@@ -102,8 +102,9 @@ impl<M: Message> IntoFuture for MultiCallBuilder<M> {
         let Self { sworm, group, message, timeout } = self;
         Box::pin(async move {
             let members = sworm.members(&*group);
-            let results = match Letter::Message(message).encoded() {
-                Ok(payload) => call_all::<M>(&sworm, &members, payload, timeout).await,
+            let calling = outbox::calling();
+            let results = match calling.and_then(|calling| Ok((calling, Letter::Message(message).encoded()?))) {
+                Ok((_calling, payload)) => call_all::<M>(&sworm, &members, payload, timeout).await,
                 Err(error) => members.iter().map(|_| Err(error.clone())).collect(),
             };
             members.into_iter().zip(results).collect()
@@ -180,7 +181,7 @@ async fn publish<M: Message>(
     outbox.push(move || {
         Box::pin(async move {
             if let Err(error) = publish_now::<M>(&sworm, &names, payload).await {
-                tracing::warn!(message = M::ID, %error, "what a handler has published did not leave");
+                tracing::warn!(message = M::ID, %error, "what a worker has published did not leave");
             }
         })
     });

@@ -276,8 +276,8 @@ impl Sworm {
     }
 
     /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves, and comes back with
-    /// it. In a handler of a worker with `snapshot = "each"` that happens when its state is durable, and errors are in the
-    /// log only.
+    /// it. In the code of a worker with `snapshot = "each"` that happens when its state is durable
+    /// ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only.
     ///
     /// # Errors
     ///
@@ -303,7 +303,7 @@ impl Sworm {
         outbox.push(move || {
             Box::pin(async move {
                 if let Err(error) = sworm.regroup_now(&name, ask).await {
-                    tracing::warn!(%name, %error, "what a handler has changed of a group was not done");
+                    tracing::warn!(%name, %error, "what a worker has changed of a group was not done");
                 }
             })
         });

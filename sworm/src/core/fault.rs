@@ -125,6 +125,8 @@ faults! {
     RestoreFirstCome = "restore-first-come",
     /// A copy of a state is replaced by an older one that comes later.
     KeepOlder = "keep-older",
+    /// Copies of a state are thrown away as soon as somebody else has the name, before its worker runs with one of its own.
+    DeleteBeforeProof = "delete-before-proof",
     /// A move releases the name before the receiver said that it has the state.
     ReleaseUnheld = "release-unheld",
     /// A chunk of a state is taken in whatever its checksum is.

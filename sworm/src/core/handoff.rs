@@ -367,6 +367,17 @@ impl Core {
         }
     }
 
+    /// Whether a worker here has paused to be moved: what is stored of it then is what it takes along.
+    pub fn has_paused_to_move(&self, name: &Arc<str>) -> bool {
+        let paused = |phase: &LocalPhase| matches!(phase, LocalPhase::Moving(moving) if moving.paused);
+        self.local.get(name).is_some_and(|local| paused(&local.phase))
+    }
+
+    /// Whether an offer of a worker was accepted here: what is stored of it then is what it brings along.
+    pub fn has_accepted(&self, name: &Arc<str>) -> bool {
+        self.offers.contains_key(name)
+    }
+
     fn is_able_to_take(&self, name: &Arc<str>, birth: Birth) -> bool {
         self.phase == Phase::Up && !self.local.contains_key(name) && !self.directory.is_banned(name, birth)
     }

@@ -1,5 +1,6 @@
 //! Placement: which members could run a name, which must not and why, and whom the strategy chooses.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::lane::Lane;
 use super::message::{Phase, Refusal};
 use super::state::Core;
 use crate::panics;
-use crate::strategy::{Candidate, Distribution, choose, score};
+use crate::strategy::{Candidate, Distribution, choose, weighted_score};
 
 /// A name that needs a place.
 #[derive(Clone, Copy)]
@@ -323,8 +324,22 @@ impl Core {
             return Ok(chosen);
         }
         let holders = considered.iter().filter(|c| c.excluded.is_none() && cell.holders.contains(&c.peer.node));
-        let best = holders.map(|c| &c.peer).max_by_key(|peer| (score(placing.name, &peer.node), (*peer).clone()));
-        Ok(best.cloned().unwrap_or(chosen))
+        let best = holders.max_by_key(|c| (weighted_score(placing.name, &c.candidate), &c.peer));
+        Ok(best.map_or(chosen, |c| c.peer.clone()))
+    }
+
+    /// How soon a member's turn would come to host a name that runs here, the least first: those that its strategy leaves
+    /// out come last.
+    pub(super) fn rank(&self, name: &Arc<str>, cell: &NameCell, peer: &Peer) -> (bool, Reverse<u64>) {
+        let strategy = self.config.strategies.distribution(&cell.spec.distribution);
+        let excludes = |candidate: &Candidate| {
+            let excludes = |strategy: &dyn Distribution| {
+                panics::guarded(|| strategy.excludes(name, candidate)).unwrap_or_else(Some)
+            };
+            strategy.and_then(excludes)
+        };
+        let Considered { candidate, excluded, .. } = self.considered(peer, Placing::again(name, cell, None), excludes);
+        (excluded.is_some(), Reverse(weighted_score(name, &candidate)))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Which peers hold copies of a state: those that would host its name next, unless they are slow; and copies that are made up
 //! for.
 //!
+//! Those are the ones that its strategy does not leave out, by rendezvous with their weights. That is the order of the
+//! default strategy and of those by labels. Others may choose somebody else, by how much each runs for example; then the name
+//! starts on one of the holders all the same.
+//!
 //! A peer that was waited for in vain is passed over for a while, and the next one takes its place: a slow disk costs one save
 //! some time, not each. Meanwhile a single copy for which nobody waits is sent to it now and then, if there is no other peer
 //! for that; as soon as one arrives in time the peer counts as before, and gets what it lacks.
@@ -15,7 +19,6 @@ use super::ids::{Epoch, Peer};
 use super::message::Phase;
 use super::snapshots::Purpose;
 use super::state::Core;
-use crate::strategy::score;
 
 /// The peers that were waited for in vain.
 #[derive(Debug, Default)]
@@ -58,13 +61,13 @@ impl Core {
     /// The peers that may hold copies of a name's state, at most as many as its type wants: those that would host it next;
     /// where they are too few, also slow ones if that is asked for.
     fn able_to_copy(&self, name: &Arc<str>, slow_too: bool) -> Vec<Peer> {
-        let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return Vec::new() };
-        let slow = |peer: &Peer| self.slow.passes_over(peer);
-        let able = self.view.up().filter(|peer| **peer != self.config.me && self.links(peer, &spec.kind));
-        let mut peers: Vec<(bool, &Peer)> = able.map(|peer| (slow(peer), peer)).collect();
-        peers.retain(|(slow, _)| slow_too || !slow);
-        peers.sort_by_key(|(slow, peer)| (*slow, u64::MAX - score(name, &peer.node), (*peer).clone()));
-        peers.into_iter().take(usize::from(spec.replicas)).map(|(_, peer)| peer.clone()).collect()
+        let Some(cell) = self.directory.mine(name) else { return Vec::new() };
+        let replicas = usize::from(cell.spec.replicas);
+        let able = self.view.up().filter(|peer| **peer != self.config.me && self.links(peer, &cell.spec.kind));
+        let ranked = able.map(|peer| (self.slow.passes_over(peer), self.rank(name, cell, peer), peer));
+        let mut peers: Vec<_> = ranked.filter(|(slow, ..)| slow_too || !slow).collect();
+        peers.sort();
+        peers.into_iter().take(replicas).map(|(.., peer)| peer.clone()).collect()
     }
 
     /// A peer was waited for in vain.

@@ -145,14 +145,14 @@ impl Core {
     /// Forgets a copy that the name's host does not count on any more.
     pub(super) fn review_snapshot(&mut self, name: &Arc<str>, standing: &Standing) {
         let Some(stored) = self.stored.get(name).cloned() else { return };
+        let early = planted(Fault::DeleteBeforeProof);
         let needless = match standing {
             Standing::Claimed { host, cell } => {
                 *host != self.config.me
-                    && cell.state == NameState::Running
+                    && (cell.state == NameState::Running || early)
                     && cell.birth == stored.birth
-                    && !cell.holders.is_empty()
-                    && !cell.holders.contains(&self.config.me.node)
-                    && (!cell.lacks(stored.revision) || planted(Fault::DropDiverged))
+                    && (!cell.holders.is_empty() && !cell.holders.contains(&self.config.me.node) || early)
+                    && (!cell.lacks(stored.revision) || planted(Fault::DropDiverged) || early)
                     && (cell.since > stored.revision.epoch
                         || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)
             }

@@ -126,6 +126,15 @@ pub enum CallError {
         /// The limit of the worker's node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
         limit: usize,
     },
+    /// It is a worker with `snapshot = "each"` that calls, and its own state is too large to be saved: what it would show by the
+    /// call might be lost. The message was not sent, nor will others be until its state is small enough again.
+    #[error("the caller's own state has {bytes} bytes; at most {limit} are saved")]
+    CallerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit of its node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
+        limit: usize,
+    },
     /// This node has stopped. Unknown outcome.
     #[error("the node has stopped")]
     Stopped,
@@ -161,7 +170,8 @@ impl CallError {
             | Self::Overloaded
             | Self::NoSuchMessage { .. }
             | Self::Undecodable { .. }
-            | Self::TooLarge { .. } => false,
+            | Self::TooLarge { .. }
+            | Self::CallerTooLarge { .. } => false,
         }
     }
 }

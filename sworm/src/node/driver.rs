@@ -119,7 +119,7 @@ impl Driver {
         let mut ready = false;
         for effect in effects {
             #[cfg(feature = "faults")]
-            let then = self.shared.witnesses.show(&effect);
+            let then = self.shared.witnesses.show(&effect, &self.core);
             match effect {
                 Effect::Ready => ready = true,
                 Effect::Persist(delta) => {

@@ -89,8 +89,8 @@ impl<W: Worker> Context<W> {
     }
 
     /// Puts the worker into a group; twice is the same as once. The group goes with it wherever it moves, and stays over
-    /// restarts: it is left with [`leave`](Self::leave), or when the name ends. In a handler of a worker with
-    /// `snapshot = "each"` that happens when the state is durable, and errors are in the log only.
+    /// restarts: it is left with [`leave`](Self::leave), or when the name ends. In a worker with `snapshot = "each"` that
+    /// happens when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only.
     ///
     /// # Errors
     ///
@@ -112,9 +112,9 @@ impl<W: Worker> Context<W> {
     /// many wait, and takes no place in the mailbox. Times are as exact as tokio's: to a millisecond, and never early.
     ///
     /// A timer belongs to this start of the worker and ends with it: also when it moves or is started again after a crash.
-    /// Set those that it always needs in [`started`](crate::Lifecycle::started), which then runs again. In a handler of a
-    /// worker with `snapshot = "each"` the time begins when the state is durable; if it does not become durable, there is no
-    /// timer.
+    /// Set those that it always needs in [`started`](crate::Lifecycle::started), which then runs again. In a worker with
+    /// `snapshot = "each"` the time begins when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)); if it does
+    /// not become durable, there is no timer.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};

@@ -1,9 +1,12 @@
-//! What a handler casts, held back until the state that it shows is durable.
+//! What a worker casts, held back until the state that it shows is durable.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
+
+use crate::error::CallError;
 
 tokio::task_local! {
     static OUTBOX: Arc<Outbox>;
@@ -13,22 +16,31 @@ type Held = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
 /// What waits, in order.
 #[derive(Default)]
-pub(crate) struct Outbox(Mutex<Vec<Held>>);
+pub(crate) struct Outbox {
+    held: Mutex<Vec<Held>>,
+    /// How many calls wait for their replies.
+    calls: AtomicUsize,
+    /// What a call is told instead of being sent, while the state before it is not durable.
+    refusal: Mutex<Option<CallError>>,
+}
+
+/// A call that waits for its reply.
+pub(crate) struct Calling(Arc<Outbox>);
 
 impl Outbox {
-    /// Runs a handler; what it casts is held back.
-    pub(super) fn hold<F: Future>(self: &Arc<Self>, handler: F) -> impl Future<Output = F::Output> {
-        OUTBOX.scope(self.clone(), handler)
+    /// Runs people's code; what it casts is held back.
+    pub(super) fn hold<F: Future>(self: &Arc<Self>, code: F) -> impl Future<Output = F::Output> {
+        OUTBOX.scope(self.clone(), code)
     }
 
     /// Holds this back.
     pub(crate) fn push(&self, send: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static) {
-        self.held().push(Box::new(send));
+        lock(&self.held).push(Box::new(send));
     }
 
     /// Sends what waits, one after the other.
     pub(super) async fn send(&self) {
-        let held = std::mem::take(&mut *self.held());
+        let held = std::mem::take(&mut *lock(&self.held));
         for send in held {
             send().await;
         }
@@ -36,15 +48,49 @@ impl Outbox {
 
     /// Forgets what waits: the state that it shows is lost.
     pub(super) fn clear(&self) {
-        self.held().clear();
+        let held = std::mem::take(&mut *lock(&self.held));
+        // What people's destructors do is not done under the lock.
+        drop(held);
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.held).is_empty()
+    }
+
+    /// Whether a call waits for its reply.
+    pub(super) fn is_calling(&self) -> bool {
+        self.calls.load(Relaxed) > 0
+    }
+
+    /// From now on calls are refused with that, or sent.
+    pub(super) fn refuse_calls(&self, refusal: Option<CallError>) {
+        *lock(&self.refusal) = refusal;
     }
 }
 
-/// The outbox of the handler that runs in the present task, if what it casts is to be held back.
+impl Drop for Calling {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Relaxed);
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The outbox of the worker whose code runs in the present task, if what it casts is to be held back.
 pub(crate) fn present() -> Option<Arc<Outbox>> {
     OUTBOX.try_with(Arc::clone).ok()
+}
+
+/// A call is about to be sent from the present task; what is returned is to be kept until its reply is there. It cannot be
+/// held back, since its reply is waited for: it may be sent if what the worker was before the present message is durable.
+pub(crate) fn calling() -> Result<Option<Calling>, CallError> {
+    let Some(outbox) = present() else { return Ok(None) };
+    if let Some(refusal) = lock(&outbox.refusal).clone() {
+        return Err(refusal);
+    }
+    outbox.calls.fetch_add(1, Relaxed);
+    Ok(Some(Calling(outbox)))
 }

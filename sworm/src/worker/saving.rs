@@ -10,8 +10,21 @@ use crate::codec::{self, CodecError};
 /// When the state of a worker is saved while it runs, beside stops, moves and [`checkpoint`](crate::Context::checkpoint).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Snapshots {
-    /// After each message, if it has changed the state. The reply, and what the handler has cast, leaves only when the state
-    /// that it shows is durable.
+    /// After each message, if it has changed the state. The reply, and what the worker's code sends, leaves only when the state
+    /// that it shows is durable; if that does not become durable, it is dropped.
+    ///
+    /// | held back | until |
+    /// |---|---|
+    /// | casts, `publish`, changes of groups, timers in handlers, also those of timers | the state that the handler leaves is durable |
+    /// | the same in [`started`](crate::Lifecycle::started) and [`on_diverged`](crate::Lifecycle::on_diverged) | the state that the hook leaves is durable, which is then saved |
+    /// | the same in [`run`](crate::Lifecycle::run) | the same at its next wait: one that lasts 50 ms drops `run`, which is called anew when the state is durable. A call is waited for first. So keep in the worker how far it has come: what sends before its first wait sends again |
+    /// | the same in [`stopping`](crate::Lifecycle::stopping), when it moves, is parked or ends by itself | whoever takes over has the state, or it is durable here |
+    ///
+    /// What the worker waits for cannot be held back: **calls** and [`multi_call`](crate::Sworm::multi_call) leave when
+    /// what the worker was before the present message is durable, and show what the handler has changed until then. While its state is
+    /// too large to be saved they are refused ([`CallError::CallerTooLarge`](crate::CallError::CallerTooLarge)). The same is
+    /// so of registering, unregistering and moving names, which are not refused. At once leaves what `stopping` sends when the
+    /// name is unregistered, what [`on_conflict`](crate::Lifecycle::on_conflict) sends, and whatever tasks of its own send.
     Each,
     /// When it has changed and this time has passed since it was saved last (10 ms to 1 day). Nothing waits for it.
     Every(Duration),

@@ -2,12 +2,11 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::future::{Future, pending, poll_fn};
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,9 +37,11 @@ use crate::strategy::Exit;
 
 mod decode;
 mod save;
+mod showing;
 
 use decode::decode;
-use save::{Due, Saver, Unsaved};
+use save::{Began, Saver, Unsaved};
+use showing::{held, run_until_asked};
 
 /// How long `stopping`, `on_conflict` and `on_diverged` may take.
 pub(crate) const STOPPING_LIMIT: Duration = Duration::from_secs(5);
@@ -157,10 +158,13 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
     let (name, since) = (start.pid.name.clone(), start.pid.epoch);
     // Dropped after everything else: the worker is gone then.
     let last_words = LastWords::of(&start.pid, &start.tell);
+    let began = start.saving.each.then(|| Began::of(start.state.as_ref(), &start.spec));
     let mut task = Task::<W> {
         birth: start.birth,
         spec: start.spec.clone(),
-        saver: Saver::new(start.saving, start.state.as_ref().is_some_and(|state| state.checkpoint)),
+        saver: Saver::new(start.saving, start.state.as_ref().is_some_and(|state| state.checkpoint), began),
+        stirred: false,
+        fresh: true,
         outbox: start.saving.each.then(Arc::<Outbox>::default),
         ticked: false,
         pause_due: None,
@@ -225,8 +229,12 @@ struct Task<W> {
     birth: Birth,
     spec: Arc<Spec>,
     saver: Saver,
-    /// What a handler casts, when its state is saved after each message.
+    /// What its code casts, when its state is saved after each message.
     outbox: Option<Arc<Outbox>>,
+    /// Whether hooks may have changed the state since it was saved.
+    stirred: bool,
+    /// Whether it was not saved yet, nor was the worker paused.
+    fresh: bool,
     /// Whether the last message was that of a timer.
     ticked: bool,
     /// Told to pause, and why, while a checkpoint was awaited.
@@ -264,9 +272,11 @@ impl<W: Lifecycle> Task<W> {
         self.ctx.place = Place::Hook;
         let limit = self.start_timeout;
         self.activity.begins("`started`");
-        let started = tokio::time::timeout(limit, guarded(worker.started(&mut self.ctx))).await;
+        let outbox = self.outbox.clone();
+        let started = timeout(limit, guarded(held(outbox.as_ref(), worker.started(&mut self.ctx)))).await;
         self.activity.ends();
         self.ctx.place = Place::Work;
+        self.stirred = true;
         match started {
             Err(_) => Err(Exit::StartTimedOut),
             Ok(Err(panic)) => Err(Exit::Panic(panic)),
@@ -276,11 +286,13 @@ impl<W: Lifecycle> Task<W> {
     }
 
     async fn work(&mut self, worker: &mut W) -> End {
-        let (asked, timers) = (self.ctx.asked.clone(), self.ctx.timers.clone());
+        let (asked, timers, outbox) = (self.ctx.asked.clone(), self.ctx.timers.clone(), self.outbox.clone());
+        if let Some(end) = self.settle(worker).await {
+            return end;
+        }
         loop {
             if self.ctx.asked.stop() {
-                self.stopping(worker, Exit::Normal).await;
-                return End::Exit(Exit::Normal);
+                return self.finishes(worker).await;
             }
             if let Some((answered, why)) = self.pause_due.take()
                 && let Some(end) = self.pause(worker, &answered, why).await
@@ -297,7 +309,7 @@ impl<W: Lifecycle> Task<W> {
                 let place = self.place().await;
                 self.save_aside(worker, place);
             }
-            let (due, stirred) = (self.saver.due(), AtomicBool::new(false));
+            let (due, touched, stirred) = (self.saver.due(), AtomicBool::new(false), AtomicBool::new(false));
             let next = tokio::select! {
                 biased;
                 control = self.control.recv() => Next::Control(control),
@@ -305,16 +317,25 @@ impl<W: Lifecycle> Task<W> {
                     Some(parcel) => Next::Message(parcel),
                     None => Next::Control(None),
                 },
-                ran = run_until_asked(&asked, &self.activity, &stirred, due, worker.run(&mut self.ctx)) => {
+                ran = run_until_asked(&asked, &self.activity, outbox.as_ref(), &touched, &stirred, due, worker.run(&mut self.ctx)) => {
                     ran.map_or(Next::Asked, Next::Ran)
                 }
             };
             if stirred.into_inner() {
                 self.saver.stirs();
             }
-            if matches!(next, Next::Ran(Ok(_)))
-                && let Some(end) = self.checkpoint_if_asked(worker).await
-            {
+            self.stirred |= touched.into_inner();
+            let settled = match &next {
+                Next::Ran(Ok(_)) => self.settle(worker).await,
+                Next::Message(_) | Next::Control(Some(Control::Pause { .. } | Control::Diverged { .. })) => {
+                    self.settle_before(worker).await
+                }
+                Next::Ran(Err(_)) | Next::Control(_) | Next::Asked => None,
+            };
+            if let Some(end) = settled {
+                if let Next::Message(parcel) = next {
+                    self.give_back(parcel);
+                }
                 return end;
             }
             let end = match next {
@@ -336,17 +357,14 @@ impl<W: Lifecycle> Task<W> {
                     self.stopping(worker, Exit::Killed("its node let go of it".into())).await;
                     Some(End::Stopped)
                 }
-                Next::Ran(Ok(Ok(()))) => {
-                    self.stopping(worker, Exit::Normal).await;
-                    Some(End::Exit(Exit::Normal))
-                }
+                Next::Ran(Ok(Ok(()))) => Some(self.finishes(worker).await),
                 Next::Ran(Ok(Err(error))) => Some(End::Exit(Exit::Error(error.to_string()))),
                 Next::Ran(Err(panic)) => Some(End::Exit(Exit::Panic(panics::text(&*panic)))),
             };
             if let Some(end) = end {
                 return end;
             }
-            if let Some(end) = self.checkpoint_if_asked(worker).await {
+            if let Some(end) = self.settle(worker).await {
                 return end;
             }
         }
@@ -395,18 +413,14 @@ impl<W: Lifecycle> Task<W> {
             Err(Unsaved::TooLarge { bytes, limit }) => Err((CallError::StateTooLarge { bytes, limit }, None)),
             Err(Unsaved::Ends { reason, end }) => Err((CallError::NotDurable { reason }, Some(end))),
         };
-        match (saved, &self.outbox) {
-            (Ok(()), outbox) => {
-                if let Some(outbox) = outbox {
-                    outbox.send().await;
-                }
+        match saved {
+            Ok(()) => {
+                self.send_outbox().await;
                 release(None);
                 None
             }
-            (Err((error, end)), outbox) => {
-                if let Some(outbox) = outbox {
-                    outbox.clear();
-                }
+            Err((error, end)) => {
+                self.forget_outbox();
                 release(Some(error));
                 end
             }
@@ -415,7 +429,8 @@ impl<W: Lifecycle> Task<W> {
 
     /// Saves the state for whoever takes over, and waits for what becomes of that.
     async fn pause(&mut self, worker: &mut W, answered: &AtomicBool, why: Exit) -> Option<End> {
-        self.stopping(worker, why).await;
+        let outbox = self.outbox.clone();
+        held(outbox.as_ref(), self.stopping(worker, why)).await;
         let state = if self.ctx.handoff {
             let place = self.place().await;
             self.snapshot(worker, place).map(Some).map_err(|unsaved| unsaved.to_string())
@@ -423,7 +438,10 @@ impl<W: Lifecycle> Task<W> {
             Ok(None)
         };
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-        if !answered.swap(true, Relaxed) {
+        let mut is_given = state.is_ok();
+        if answered.swap(true, Relaxed) {
+            is_given = false;
+        } else {
             self.saver.is_replaced();
             self.send(Input::Paused { name, since, state });
         }
@@ -433,10 +451,15 @@ impl<W: Lifecycle> Task<W> {
                     self.saver.stirs();
                     // `started` sets them again.
                     self.ctx.timers.clear();
-                    return self.started(worker).await.err().map(End::Exit);
+                    let resumed = self.started(worker).await;
+                    self.fresh = false;
+                    return resumed.err().map(End::Exit);
                 }
                 Some(Control::Stop { why }) => {
                     self.loses(&why);
+                    if is_given && self.lost_to.is_none() {
+                        self.send_outbox_aside();
+                    }
                     return Some(End::Stopped);
                 }
                 None => return Some(End::Stopped),
@@ -463,8 +486,11 @@ impl<W: Lifecycle> Task<W> {
         let given = match decoded {
             Ok(other) => {
                 self.activity.begins("`on_diverged`");
-                let given = timeout(STOPPING_LIMIT, guarded(worker.on_diverged(other, &mut self.ctx))).await;
+                let outbox = self.outbox.clone();
+                let hook = guarded(held(outbox.as_ref(), worker.on_diverged(other, &mut self.ctx)));
+                let given = timeout(STOPPING_LIMIT, hook).await;
                 self.activity.ends();
+                self.stirred = true;
                 match given {
                     Ok(given) => given.map_err(|panic| (panic.clone(), Some(End::Exit(Exit::Panic(panic))))),
                     Err(_) => Err((format!("`on_diverged` did not return in {STOPPING_LIMIT:?}"), None)),
@@ -474,12 +500,23 @@ impl<W: Lifecycle> Task<W> {
         };
         let (result, end) = match given {
             Ok(()) => match self.save_after_message(worker).await {
-                Ok(()) => (Ok(()), None),
+                Ok(()) => {
+                    if self.ctx.sworm.shared.may_go_on() {
+                        self.send_outbox().await;
+                    } else {
+                        self.forget_outbox();
+                    }
+                    (Ok(()), None)
+                }
                 // It starts again from what it had before, and is given the state again.
                 Err(Unsaved::Ends { end, .. }) => return Some(end),
-                Err(unsaved) => (Err(unsaved.to_string()), None),
+                Err(unsaved) => {
+                    self.forget_outbox();
+                    (Err(unsaved.to_string()), None)
+                }
             },
             Err((why, end)) => {
+                self.forget_outbox();
                 tracing::error!(pid = %self.ctx.pid, why, "a state that the worker lacks could not be given to it, and is kept");
                 (Err(why), end)
             }
@@ -487,6 +524,17 @@ impl<W: Lifecycle> Task<W> {
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         self.send(Input::Merged { name, since, revision, result });
         end
+    }
+
+    /// Ends a worker that wants to end. What `stopping` sends leaves when the state that it shows is durable: it may be
+    /// started again from that.
+    async fn finishes(&mut self, worker: &mut W) -> End {
+        let outbox = self.outbox.clone();
+        held(outbox.as_ref(), self.stopping(worker, Exit::Normal)).await;
+        match self.settle(worker).await {
+            Some(End::Stopped) => End::Stopped,
+            Some(End::Exit(_)) | None => End::Exit(Exit::Normal),
+        }
     }
 
     async fn stopping(&mut self, worker: &mut W, why: Exit) {
@@ -592,56 +640,12 @@ async fn next_parcel<W: 'static>(
     parcel
 }
 
-/// Runs `run` to its end, or to its first wait after it has asked for something, or to when the state is to be saved. It may
-/// wait as long as it likes, but not block its thread.
-async fn run_until_asked(
-    asked: &Asked,
-    activity: &Activity,
-    stirred: &AtomicBool,
-    due: Due,
-    run: impl Future<Output = Result<(), super::BoxError>>,
-) -> Option<Ran> {
-    let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
-    let mut due_at = pin!(async move {
-        match due.at {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => pending().await,
-        }
-    });
-    let mut polled_before = false;
-    poll_fn(|cx| {
-        activity.begins("`run`");
-        let polled = run.as_mut().poll(cx);
-        activity.ends();
-        match polled {
-            Poll::Ready(ran) => Poll::Ready(Some(ran)),
-            Poll::Pending if asked.anything() => Poll::Ready(None),
-            Poll::Pending => {
-                if std::mem::replace(&mut polled_before, true) {
-                    stirred.store(true, Relaxed);
-                }
-                let changed = due.changed || stirred.load(Relaxed);
-                if changed { due_at.as_mut().poll(cx).map(|()| None) } else { Poll::Pending }
-            }
-        }
-    })
-    .await
-}
-
 /// Runs a hook that must not hold up the end of its worker.
 async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
     match timeout(STOPPING_LIMIT, guarded(run)).await {
         Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
         Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
         Ok(Ok(())) => {}
-    }
-}
-
-/// Runs a handler; what it casts is held back if there is an outbox.
-async fn held<T>(outbox: Option<&Arc<Outbox>>, handler: impl Future<Output = T>) -> T {
-    match outbox {
-        Some(outbox) => outbox.hold(handler).await,
-        None => handler.await,
     }
 }
 

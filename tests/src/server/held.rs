@@ -34,8 +34,8 @@ impl Held {
     pub(super) fn arm(&self, sworm: &Sworm, name: Arc<str>, step: Step, before: bool) {
         self.0.send_replace(Stage::Armed);
         let held = self.clone();
-        witness(sworm, move |effect| {
-            let here = *held.0.borrow() == Stage::Armed && step.is(&name, effect);
+        witness(sworm, move |effect, core| {
+            let here = *held.0.borrow() == Stage::Armed && step.is(&name, effect, core);
             if here && before {
                 held.wait();
             }

@@ -34,6 +34,8 @@ pub(super) struct Laws {
     diverged: BTreeSet<Arc<str>>,
     /// The content of each lane at each of its numbers that anybody had.
     contents: BTreeMap<(Peer, u64), u64>,
+    /// Lineages of which two that died at once have a newer state than a worker was started from, which was not told then.
+    taken_along: BTreeSet<(Arc<str>, Birth)>,
     /// When processes died.
     pub(super) deaths: Vec<u64>,
     /// The workers that lost a conflict, and whether they were told.
@@ -107,11 +109,15 @@ impl Laws {
             self.broken(format!("{name} of {birth:?} starts after its end was acknowledged"));
         }
         let known = self.saved.get(&(name.clone(), birth)).copied().unwrap_or(0);
-        // One replica survives the loss of one node at a time. What two took along is gone for good.
+        // One replica survives the loss of one node at a time. What two took along is waited for, and if it does not come in
+        // time, that is told. Only if nobody else had heard yet who has it, it is told when it is back.
         let lost = self.deaths.iter().filter(|at| **at + AT_ONCE_MS >= now_ms).count();
-        if count < known && lost >= 2 {
+        let excused = self.is_told_of(name) || options.lost_disks;
+        if count < known && lost >= 2 && excused {
             self.saved.insert((name.clone(), birth), count);
-        } else if count < known && !self.is_told_of(name) && !options.lost_disks {
+        } else if count < known && lost >= 2 {
+            self.taken_along.insert((name.clone(), birth));
+        } else if count < known && !excused && !self.taken_along.contains(&(name.clone(), birth)) {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
@@ -179,6 +185,11 @@ impl Laws {
     /// Whether it was told of a name that an older state is used, be it when the newer one turned up.
     pub(super) fn is_told_of(&self, name: &str) -> bool {
         self.restored_older.contains(name) || self.diverged.contains(name)
+    }
+
+    /// Whether those who died at once have a newer state of a lineage, of which nobody else knows before they are back.
+    pub(super) fn is_taken_along(&self, name: &str, birth: Birth) -> bool {
+        self.taken_along.contains(&(name.into(), birth))
     }
 
     pub(super) fn diverged(&mut self, name: &Arc<str>) {
@@ -357,8 +368,9 @@ impl World {
         }
         if let Some((_, worker)) = places.first() {
             let saved = self.laws.saved.get(&(name.clone(), worker.birth)).copied().unwrap_or(0);
-            let at_once = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
-            let excused = self.options.may_part() || self.laws.is_told_of(name) || !at_once;
+            let at_once = !self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
+            let lost = at_once && self.options.lost_disks;
+            let excused = self.options.may_part() || self.laws.is_told_of(name) || lost;
             if worker.count < saved && !excused {
                 return Some(format!("is at {}, and {saved} was acknowledged", worker.count));
             }

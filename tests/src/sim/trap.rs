@@ -33,10 +33,12 @@ impl World {
     pub(super) fn up_to_the_trap(&mut self, at: &Peer, mut effects: Vec<Effect>) -> Vec<Effect> {
         let Some(trap) = &self.trap else { return effects };
         let acts = if trap.step.is_the_targets() { &trap.target } else { &trap.source };
-        let Some(found) = effects.iter().position(|effect| trap.step.is(&trap.name, effect)) else { return effects };
         if *acts != *at.node {
             return effects;
         }
+        let core = &self.nodes[&*at.node].core;
+        let is_it = |effect: &Effect| trap.step.is(&trap.name, effect, core);
+        let Some(found) = effects.iter().position(is_it) else { return effects };
         let Some(trap) = self.trap.take() else { return effects };
         let dying: Vec<String> = match trap.dies {
             Dies::Source => vec![trap.source],

@@ -89,6 +89,8 @@ pub struct World {
     pub broken: BTreeSet<Arc<str>>,
     /// Whether workers' states are handed over.
     pub handoff: bool,
+    /// How many nodes keep copies of the states of those that are registered.
+    pub replicas: u8,
     /// The version of the worker type that registrations speak of.
     pub version: u32,
     /// Where a process dies.
@@ -128,6 +130,7 @@ impl World {
             slow: BTreeSet::new(),
             broken: BTreeSet::new(),
             handoff: true,
+            replicas: 1,
             trap: None,
             version: 1,
             renews: false,
@@ -292,7 +295,7 @@ impl World {
                 version: self.version,
                 distribution: distribution.into(),
                 handoff: self.handoff,
-                replicas: 1,
+                replicas: self.replicas,
                 patient: self.options.patient,
             }),
             value: from.to_be_bytes().into(),

@@ -18,6 +18,52 @@ struct Index;
 #[worker(distribution = "local-first")]
 struct Desk;
 
+/// Saves its state wherever a node may take it over.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "placing.kept", handles(Save), handoff)]
+struct Kept;
+
+/// The same, and runs on fast disks only.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "placing.fast", handles(Save), handoff, distribution = Pinned::to("disk", "fast"))]
+struct KeptFast;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "placing.save")]
+struct Save;
+
+impl Handler<Save> for Kept {
+    async fn handle(&mut self, _: Save, ctx: &mut Context<Self>) {
+        ctx.checkpoint().await.expect("it saves its state");
+    }
+}
+
+impl Handler<Save> for KeptFast {
+    async fn handle(&mut self, _: Save, ctx: &mut Context<Self>) {
+        ctx.checkpoint().await.expect("it saves its state");
+    }
+}
+
+/// Saves a worker of node a. Gives the other node that has its state then.
+async fn copied_to<W: Handler<Save>>(all: &[(Node, Sworm)], name: &str, value: W) -> String
+where
+    W: sworm::Lifecycle,
+    Save: sworm::Request<W>,
+{
+    let worker = all[0].1.register(name, value).on(all[0].0.id()).await.expect("free");
+    worker.call(Save).await.expect("it is saved");
+    let mut other = None;
+    // Whoever starts it next knows that, too.
+    for (_, sworm) in all {
+        let holders = eventually("its holders", || async {
+            let holders = running(sworm, name).await.holders;
+            (holders.len() == 2).then_some(holders)
+        });
+        other = holders.await.into_iter().find(|node| *node != *all[0].0.id());
+    }
+    other.expect("two hold it").to_string()
+}
+
 /// Nodes a, b and so on, as the function makes them.
 async fn nodes(count: usize, make: impl Fn(&str, NodeBuilder) -> NodeBuilder) -> Vec<(Node, Sworm)> {
     let network = MemoryNetwork::new();
@@ -49,6 +95,35 @@ async fn a_node_of_weight_three_gets_three_of_four_names() {
         on_a += usize::from(room.pid().node.as_str() == "a");
     }
     assert!((270..330).contains(&on_a), "{on_a} of 400");
+}
+
+#[tokio::test]
+async fn a_state_is_copied_to_where_its_name_would_start_next() {
+    let mut all = nodes(3, |id, builder| match id {
+        "a" => builder.label("disk", "fast"),
+        "b" => builder.label("disk", "fast").weight(4),
+        _ => builder,
+    })
+    .await;
+    let mut copies = Vec::new();
+    for n in 0..20 {
+        let name = format!("fast-{n}");
+        assert_eq!(copied_to(&all, &name, KeptFast).await, "b", "c cannot take it over");
+        let name = format!("kept-{n}");
+        copies.push((copied_to(&all, &name, Kept).await, name));
+    }
+    let on_b = copies.iter().filter(|(node, _)| node == "b").count();
+    assert!(on_b < copies.len(), "some are on c");
+    drop(all.remove(0));
+    for (node, name) in copies {
+        let next = eventually("it on another node", || async {
+            let pid = running(&all[0].1, &name).await.pid;
+            (pid.node.as_str() != "a").then_some(pid)
+        });
+        assert_eq!(next.await.node.as_str(), node);
+        // Nor would it be elsewhere if it had no state.
+        assert_eq!(all[0].1.explain(&name).await.choice.map(|node| node.to_string()), Ok(node), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What is so of copies of states, played on virtual time in one thread: that is where a fault is planted.
 
 use sworm::NodeId;
+use sworm::core::fault::{Fault, plant};
 use sworm::core::message::Ask;
 use sworm_tests::sim::{Options, World};
 
@@ -12,9 +13,10 @@ pub(super) const LAWS: &[(&str, Law)] = &[
     ("a copy that was asked for is kept until it is counted on", a_copy_that_was_asked_for_is_kept),
 ];
 
-/// A worker that was counted up once on the first of so many nodes, and has saved that.
-fn saved(nodes: usize) -> World {
+/// A worker that was counted up once on the first of so many nodes, and has saved that there and on so many others.
+fn saved(nodes: usize, replicas: u8) -> World {
     let mut world = World::under(Options { nodes, ..Options::none() });
+    world.replicas = replicas;
     let request = world.register_at("n1", "one", 0, Some("n1"));
     world.answer(request).expect("registered");
     world.run(1_000);
@@ -38,9 +40,10 @@ fn goes_on(world: &mut World) -> Result<(), String> {
     Err("it does not run again".into())
 }
 
-/// It moves, and the machine that it moves to is lost before it runs there.
+/// It moves, and the machine that it moves to is lost before it runs there. No other copy is made: with replicas the next
+/// worker's first state is on its way to them before anything is said of it.
 fn a_copy_is_kept_until_the_next_worker_has_one() -> Result<(), String> {
-    let mut world = saved(2);
+    let mut world = saved(2, 0);
     world.slow_disk("n2", Some(2_000));
     world.ask("n1", Ask::Move { name: "one".into(), to: NodeId::new("n2").expect("valid") });
     let taken = |world: &World| {
@@ -55,7 +58,7 @@ fn a_copy_is_kept_until_the_next_worker_has_one() -> Result<(), String> {
 
 /// A second node gets a copy, and the view changes before the first one has said that it counts on that.
 fn a_copy_that_was_asked_for_is_kept() -> Result<(), String> {
-    let mut world = saved(1);
+    let mut world = saved(1, 1);
     world.slow_disk("n1", Some(3_000));
     world.start("n2");
     world.run(2_500);
@@ -69,5 +72,15 @@ fn a_copy_that_was_asked_for_is_kept() -> Result<(), String> {
 fn it_is_so_where_no_fault_is_planted() {
     for (name, law) in LAWS {
         law().unwrap_or_else(|why| panic!("{name}: {why}"));
+    }
+}
+
+#[test]
+fn it_is_not_so_where_one_is_planted() {
+    for (fault, (name, law)) in [Fault::DeleteBeforeProof, Fault::DropPromisedCopy].into_iter().zip(LAWS) {
+        plant(Some(fault));
+        let broken = law();
+        plant(None);
+        assert!(broken.is_err(), "{fault:?}: {name}");
     }
 }

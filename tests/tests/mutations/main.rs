@@ -105,7 +105,7 @@ fn by_law(fault: Fault) -> Option<Found> {
     // The simulator knows no messages to workers.
     let laws = match fault {
         Fault::ForwardTwice => messages::LAWS,
-        Fault::DropPromisedCopy => copies::LAWS,
+        Fault::DeleteBeforeProof | Fault::DropPromisedCopy => copies::LAWS,
         _ => lanes::LAWS,
     };
     laws.iter().find_map(|(name, law)| {

@@ -10,7 +10,16 @@ use super::{registered, rest, saved};
 
 /// Of three nodes two are killed at once that alone hold the states of some names. Gives those names, and when that was.
 fn holders_gone(options: Options) -> (World, Vec<String>, u64) {
+    holders_gone_beside(&[], options)
+}
+
+/// The same where these nodes are there as well, which do not link the workers' type.
+fn holders_gone_beside(clients: &[&str], options: Options) -> (World, Vec<String>, u64) {
     let mut world = World::under(Options { nodes: 3, ..options });
+    for client in clients {
+        world.start_client(client);
+        world.run(1_000);
+    }
     let names = registered(&mut world, 60);
     for name in &names {
         saved(&mut world, name);
@@ -165,4 +174,34 @@ fn a_name_that_a_later_version_has_started_is_started_by_no_older_one() {
     world.start("newer");
     world.run_until("it is back", |world| world.worker("goes").is_some());
     rest(&mut world);
+}
+
+/// Those who decide about names know the workers' type from the names alone.
+#[test]
+fn who_decides_about_a_name_waits_for_its_holders_also_without_its_worker_type() {
+    let waits = |patient: bool| {
+        let (mut world, lost, _) = holders_gone_beside(&["one", "two"], Options { patient, ..Options::none() });
+        world.run(60_000);
+        let told: Vec<(String, Notice)> = world.told.clone();
+        let by_clients = told.iter().filter(|(node, _)| node == "one" || node == "two");
+        let awaited: BTreeSet<String> = by_clients
+            .filter_map(|(_, notice)| match notice {
+                Notice::StateAwaited { name, .. } => Some(name.to_string()),
+                _ => None,
+            })
+            .collect();
+        let run: Vec<String> = lost.iter().filter(|name| world.worker(name).is_some()).cloned().collect();
+        (world, lost, awaited, run)
+    };
+    let (mut world, lost, awaited, run) = waits(true);
+    assert_eq!(run, Vec::<String>::new(), "there was nothing to start from");
+    assert!(awaited.len() > 2 && awaited.is_subset(&set(&lost)), "clients decide about some: {awaited:?}");
+    for node in ["n1", "n2"] {
+        world.start(node);
+    }
+    world.run_until("all run", |world| all_run(world, &lost));
+    assert!(lost.iter().all(|name| world.worker(name).expect("it runs").1.count == 1));
+    // Of a type that is not saved after each message they are started in the end.
+    let (_, lost, _, run) = waits(false);
+    assert_eq!(run, lost);
 }

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Control, End, Task};
 use crate::core::Input;
-use crate::core::cell::Revision;
+use crate::core::cell::{Revision, Spec};
 use crate::core::chunks::CHUNK_BYTES;
 use crate::core::message::Snapshot;
 use crate::core::snapshots::Wait;
@@ -33,6 +33,8 @@ pub(super) struct Saver {
     /// Whether the last one that was taken was small.
     is_small: bool,
     durable: Option<Mark>,
+    /// What it has begun with, where that counts.
+    began: Option<Began>,
     /// Whether anything may have changed since, how many messages were handled, and when it was saved.
     changed: bool,
     messages: u32,
@@ -53,6 +55,23 @@ impl Mark {
     }
 }
 
+/// What a worker has begun with: a saved state, or its registered value.
+#[derive(Clone, Copy)]
+pub(super) struct Began {
+    checksum: u64,
+    bytes: usize,
+    restored: bool,
+}
+
+impl Began {
+    pub(super) fn of(state: Option<&Snapshot>, spec: &Spec) -> Self {
+        match state {
+            Some(state) => Self { checksum: state.checksum, bytes: state.state.len(), restored: true },
+            None => Self { checksum: xxh3_64(&spec.value), bytes: spec.value.len(), restored: false },
+        }
+    }
+}
+
 /// When the state is to be saved next, and whether it has changed.
 #[derive(Clone, Copy)]
 pub(super) struct Due {
@@ -61,7 +80,7 @@ pub(super) struct Due {
 }
 
 impl Saver {
-    pub(super) fn new(saving: Saving, checkpointed: bool) -> Self {
+    pub(super) fn new(saving: Saving, checkpointed: bool, began: Option<Began>) -> Self {
         Self {
             saving,
             goes_on: checkpointed || saving.goes_on(),
@@ -70,6 +89,7 @@ impl Saver {
             underway: None,
             is_small: false,
             durable: None,
+            began,
             changed: true,
             messages: 0,
             saved_at: Instant::now(),
@@ -79,6 +99,19 @@ impl Saver {
     /// When its type wants it saved.
     pub(super) fn saving(&self) -> Saving {
         self.saving
+    }
+
+    /// Whether the state is the one that it was restored from.
+    pub(super) fn is_as_restored<W: Lifecycle>(&self, worker: &W) -> bool {
+        self.began.is_some_and(|began| began.restored) && self.is_as_begun(worker)
+    }
+
+    /// Whether the state is the one that it has begun with.
+    pub(super) fn is_as_begun<W: Lifecycle>(&self, worker: &W) -> bool {
+        let Some(began) = self.began else { return false };
+        // Whatever is wrong with it is found when it is saved.
+        let Ok(Ok(state)) = panics::guarded(|| worker.save()) else { return false };
+        state.len() == began.bytes && xxh3_64(&state) == began.checksum
     }
 
     /// A message was handled.
@@ -152,28 +185,23 @@ impl fmt::Display for Unsaved {
 }
 
 impl<W: Lifecycle> Task<W> {
-    /// Saves the state when the worker has asked for that. What cannot be told to a caller is told as an event.
-    pub(super) async fn checkpoint_if_asked(&mut self, worker: &mut W) -> Option<End> {
-        let asked = self.ctx.asked.take_checkpoint();
-        match self.checkpoint(worker, asked).await {
-            Ok(()) => None,
-            Err(unsaved) => self.tell_unsaved(unsaved),
-        }
-    }
-
     /// Saves the state before the reply leaves, if it is to be.
     pub(super) async fn save_after_message(&mut self, worker: &mut W) -> Result<(), Unsaved> {
         let due = self.ctx.asked.take_checkpoint() || self.saver.saving.each;
         self.checkpoint(worker, due).await
     }
 
-    async fn checkpoint(&mut self, worker: &mut W, due: bool) -> Result<(), Unsaved> {
+    pub(super) async fn checkpoint(&mut self, worker: &mut W, due: bool) -> Result<(), Unsaved> {
         if !due {
             return Ok(());
         }
         let place = self.place().await;
-        let begun = self.begin_checkpoint(worker, place)?;
-        self.finish_checkpoint(begun).await
+        let saved = match self.begin_checkpoint(worker, place) {
+            Ok(begun) => self.finish_checkpoint(begun).await,
+            Err(unsaved) => Err(unsaved),
+        };
+        self.note_saved(&saved);
+        saved
     }
 
     /// A place for the state in memory, unless it is known to be small.
@@ -245,7 +273,7 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Tells that a state was not saved for which no caller waits.
-    fn tell_unsaved(&mut self, unsaved: Unsaved) -> Option<End> {
+    pub(super) fn tell_unsaved(&mut self, unsaved: Unsaved) -> Option<End> {
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         self.send(Input::Unsaved { name, since, why: unsaved.to_string().into() });
         match unsaved {

@@ -111,7 +111,9 @@ impl World {
             if self.laws.is_told_of(&name) {
                 continue;
             }
+            let all_are_back = self.nodes.len() == self.machines.len();
             if let Some((birth, count)) = running
+                && (all_are_back || !self.laws.is_taken_along(&name, birth))
                 && count < self.laws.acknowledged(&name, birth)
             {
                 return self

@@ -1,9 +1,10 @@
 //! A process dies right before or right after each step of a move: the node that gives, the one that takes, or both.
 //!
-//! Each test plays a few of the points, which it says; `SWORM_POINTS=all` plays all 72.
+//! All 72 points are played, in several clusters at a time; `SWORM_POINTS=few` plays one of each step, which it says.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use sworm_tests::protocol::{Kind, Say};
 use sworm_tests::{Cluster, Step, program};
 use tokio::time::timeout;
@@ -12,6 +13,8 @@ use super::{Adding, check};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 const NAME: &str = "worker";
+/// In so many clusters each test plays at a time.
+const CLUSTERS: usize = 3;
 /// How long a step may take to come.
 const STEP: Duration = Duration::from_secs(60);
 
@@ -36,10 +39,10 @@ fn points(steps: &[Step]) -> Vec<Point> {
         let each = |dies| [true, false].map(|before| Point { step, before, dies });
         [Dies::Source, Dies::Target, Dies::Both].into_iter().flat_map(each).collect::<Vec<_>>()
     };
-    if std::env::var("SWORM_POINTS").is_ok_and(|points| points == "all") {
-        return steps.iter().copied().flat_map(all).collect();
+    if std::env::var("SWORM_POINTS").is_ok_and(|points| points == "few") {
+        return steps.iter().map(|step| all(*step)[fastrand::usize(..6)]).collect();
     }
-    steps.iter().map(|step| all(*step)[fastrand::usize(..6)]).collect()
+    steps.iter().copied().flat_map(all).collect()
 }
 
 /// Moves the worker, which has this total, and plays a point in the midst; the total after that.
@@ -86,15 +89,26 @@ async fn play(cluster: &mut Cluster, Point { step, before, dies }: Point, total:
     now
 }
 
+/// Plays points one after the other.
 #[expect(clippy::print_stdout, reason = "a test that fails says where it was")]
-async fn play_all(steps: &[Step]) {
+async fn play_each(points: &[Point]) {
     let mut cluster = Cluster::start(program!(), &IDS).await;
     cluster["a"].register(Kind::Held, NAME, 0).await.expect("free");
     let mut total = 0;
-    for point in points(steps) {
+    for point in points {
         println!("{point:?} of {total}");
-        total = play(&mut cluster, point, total).await;
+        let began = Instant::now();
+        total = play(&mut cluster, *point, total).await;
+        println!("{point:?} is over after {:?}", began.elapsed());
     }
+}
+
+/// Plays the points of these steps, in several clusters: most of the time they wait.
+async fn play_all(steps: &[Step]) {
+    let mut points = points(steps);
+    fastrand::shuffle(&mut points);
+    let each = points.len().div_ceil(CLUSTERS);
+    join_all(points.chunks(each).map(play_each)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,145 @@
+//! With `snapshot = "each"` what a worker's code sends waits until the state that it shows is durable, whichever hook sends
+//! it.
+
+use std::future::{Future, pending, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Sleep, sleep};
+
+use super::save::{Due, Unsaved};
+use super::{Activity, Asked, End, Ran, Task};
+use crate::error::CallError;
+use crate::worker::outbox::Outbox;
+use crate::worker::{BoxError, Lifecycle};
+
+/// How long what `run` sends is held back at most before it is dropped so that the state can be taken.
+const RUN_HOLDS: Duration = Duration::from_millis(50);
+
+impl<W: Lifecycle> Task<W> {
+    /// Whether something waits that hooks have sent.
+    fn holds_something(&self) -> bool {
+        self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
+    }
+
+    /// Forgets what waits: the state that it shows is lost, or is not this worker's to tell.
+    pub(super) fn forget_outbox(&self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.clear();
+        }
+    }
+
+    /// Saves the state if hooks have sent something, and sends that; or if the worker has asked for it. What cannot be told
+    /// to a caller is told as an event.
+    pub(super) async fn settle(&mut self, worker: &mut W) -> Option<End> {
+        let asked = self.ctx.asked.take_checkpoint();
+        // What it has started from is durable.
+        let due = asked || self.holds_something() && !(self.fresh && self.saver.is_as_restored(worker));
+        self.settled(worker, due).await
+    }
+
+    /// The same, and also if hooks may have changed the state: a call of the handler that comes next is not held back, and
+    /// shows what the worker was before.
+    pub(super) async fn settle_before(&mut self, worker: &mut W) -> Option<End> {
+        if self.stirred && self.fresh && !self.holds_something() && self.saver.is_as_begun(worker) {
+            self.stirred = false;
+        }
+        let stirred = self.outbox.is_some() && self.stirred;
+        if stirred { self.settled(worker, true).await } else { self.settle(worker).await }
+    }
+
+    async fn settled(&mut self, worker: &mut W, due: bool) -> Option<End> {
+        let saved = self.checkpoint(worker, due).await;
+        match saved {
+            Ok(()) if self.ctx.sworm.shared.may_go_on() => self.send_outbox().await,
+            _ => self.forget_outbox(),
+        }
+        saved.err().and_then(|unsaved| self.tell_unsaved(unsaved))
+    }
+
+    pub(super) async fn send_outbox(&self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.send().await;
+        }
+    }
+
+    /// The worker is gone from here and its state is durable elsewhere: what it has sent last leaves, without anybody waiting
+    /// for that. It may be for the one that comes next.
+    pub(super) fn send_outbox_aside(&self) {
+        if let Some(outbox) = self.outbox.clone().filter(|outbox| !outbox.is_empty()) {
+            tokio::spawn(async move { outbox.send().await });
+        }
+    }
+
+    /// Notes what became of the newest state: calls leave only when what they show is durable.
+    pub(super) fn note_saved(&mut self, saved: &Result<(), Unsaved>) {
+        let Some(outbox) = &self.outbox else { return };
+        (self.stirred, self.fresh) = (false, false);
+        outbox.refuse_calls(match saved {
+            Err(Unsaved::TooLarge { bytes, limit }) => Some(CallError::CallerTooLarge { bytes: *bytes, limit: *limit }),
+            _ => None,
+        });
+    }
+}
+
+/// Runs people's code; what it sends is held back if there is an outbox.
+pub(super) async fn held<T>(outbox: Option<&Arc<Outbox>>, code: impl Future<Output = T>) -> T {
+    match outbox {
+        Some(outbox) => outbox.hold(code).await,
+        None => code.await,
+    }
+}
+
+/// Runs `run` to its end, or to its first wait after it has asked for something, or to when the state is to be saved. It may
+/// wait as long as it likes, but not block its thread. It has `touched` the worker when it was called and can have, and has
+/// `stirred` when it went on after a wait.
+pub(super) async fn run_until_asked(
+    asked: &Asked,
+    activity: &Activity,
+    outbox: Option<&Arc<Outbox>>,
+    touched: &AtomicBool,
+    stirred: &AtomicBool,
+    due: Due,
+    run: impl Future<Output = Result<(), BoxError>>,
+) -> Option<Ran> {
+    // One that keeps nothing cannot reach the worker: that is so of the default.
+    touched.store(size_of_val(&run) > 0, Relaxed);
+    let mut run = pin!(AssertUnwindSafe(held(outbox, run)).catch_unwind());
+    let mut due_at = pin!(async move {
+        match due.at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => pending().await,
+        }
+    });
+    let mut holds_until: Option<Pin<Box<Sleep>>> = None;
+    let mut polled_before = false;
+    poll_fn(|cx| {
+        activity.begins("`run`");
+        let polled = run.as_mut().poll(cx);
+        activity.ends();
+        match polled {
+            Poll::Ready(ran) => Poll::Ready(Some(ran)),
+            Poll::Pending if asked.anything() => Poll::Ready(None),
+            Poll::Pending => {
+                if std::mem::replace(&mut polled_before, true) {
+                    stirred.store(true, Relaxed);
+                }
+                // A reply that it waits for comes first: it would call again and again.
+                if outbox.is_some_and(|outbox| !outbox.is_empty() && !outbox.is_calling()) {
+                    let until = holds_until.get_or_insert_with(|| Box::pin(sleep(RUN_HOLDS)));
+                    if until.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                }
+                let changed = due.changed || stirred.load(Relaxed);
+                if changed { due_at.as_mut().poll(cx).map(|()| None) } else { Poll::Pending }
+            }
+        }
+    })
+    .await
+}
