@@ -18,8 +18,8 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// A call with options; awaiting it sends the message and gives the reply.
 #[must_use = "a call is sent when it is awaited"]
 pub struct CallBuilder<M> {
-    /// Nothing when it is gone with its node.
-    sworm: Option<Sworm>,
+    /// Or what is said since it is gone with its node.
+    sworm: Result<Sworm, CallError>,
     name: Arc<str>,
     target: Cow<'static, str>,
     message: M,
@@ -27,7 +27,7 @@ pub struct CallBuilder<M> {
 }
 
 impl<M> CallBuilder<M> {
-    pub(super) fn new(sworm: Option<Sworm>, name: Arc<str>, target: Cow<'static, str>, message: M) -> Self {
+    pub(super) fn new(sworm: Result<Sworm, CallError>, name: Arc<str>, target: Cow<'static, str>, message: M) -> Self {
         Self { sworm, name, target, message, timeout: CALL_LIMIT }
     }
 
@@ -45,7 +45,7 @@ impl<M: Message> IntoFuture for CallBuilder<M> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { sworm, name, target, message, timeout } = self;
         Box::pin(async move {
-            let sworm = sworm.ok_or(CallError::Stopped)?;
+            let sworm = sworm?;
             let _calling = outbox::calling()?;
             Way::new(&sworm, &name, Some(&target), timeout).call(Letter::Message(message)).await
         })

@@ -259,8 +259,9 @@ impl<'a, M: Message> Batches<'a, M> {
                 frames.push((host.clone(), count, frame));
             }
         }
-        let bytes = frames.iter().map(|(_, _, frame)| frame.len()).sum();
-        if !frames.iter().all(|(host, ..)| shared.node.has_room_for(host, bytes)) {
+        let mut bytes: BTreeMap<&Peer, usize> = BTreeMap::new();
+        frames.iter().for_each(|(host, _, frame)| *bytes.entry(host).or_default() += frame.len());
+        if !bytes.into_iter().all(|(host, bytes)| shared.node.has_room_for(host, bytes)) {
             return Err(CallError::Overloaded);
         }
         for (host, count, frame) in frames {

@@ -88,8 +88,8 @@ impl<W: Target> Ref<W> {
         }
     }
 
-    fn sworm(&self) -> Option<Sworm> {
-        self.last.home().shared().map(Sworm::new)
+    fn sworm(&self) -> Result<Sworm, CallError> {
+        self.last.home().to_call().map(Sworm::new)
     }
 
     /// Sends a message and waits for the reply; awaited directly, with 5 s unless `.timeout(..)` says otherwise.
@@ -139,7 +139,7 @@ impl<W: Target> Ref<W> {
     ///
     /// See [`CallError`]; the message was not handled then.
     pub async fn cast<M: Request<W>>(&self, message: M) -> Result<(), CallError> {
-        let sworm = self.sworm().ok_or(CallError::Stopped)?;
+        let sworm = self.sworm()?;
         call::cast(&sworm, &self.name, &W::type_name(), message, call::CALL_LIMIT).await
     }
 

@@ -26,7 +26,7 @@ pub(crate) mod witness;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
@@ -92,6 +92,8 @@ pub(crate) struct NodeShared {
     leaving: AtomicBool,
     clock: Clock,
     life: watch::Sender<Life>,
+    /// Why it has stopped by itself, if it has, for those who hold nothing else of it.
+    failure: Arc<OnceLock<String>>,
 }
 
 /// Whether this node has met those that it looked for.
@@ -160,6 +162,7 @@ impl NodeShared {
             leaving: AtomicBool::new(false),
             clock,
             life: watch::Sender::new(Life::Running),
+            failure: Arc::default(),
         }
     }
 
@@ -262,6 +265,9 @@ impl NodeShared {
         let first = self.life.send_if_modified(|life| {
             let first = *life == Life::Running;
             if first {
+                if let Some(why) = &why {
+                    let _ = self.failure.set(why.clone());
+                }
                 *life = Life::Stopped { why };
             }
             first

@@ -34,7 +34,12 @@ impl NodeShared {
 
     /// Whether messages of so many bytes can be sent there: unless so much waits to be sent that they would be dropped.
     pub(crate) fn has_room_for(&self, to: &Peer, bytes: usize) -> bool {
-        *to == self.me || self.transport().is_none_or(|transport| transport.has_room_for(to, bytes))
+        if *to == self.me {
+            return true;
+        }
+        let route = self.membership().route(to);
+        let over = if let Route::Via(relay) = &route { relay } else { to };
+        self.transport().is_none_or(|transport| transport.has_room_for(over, bytes))
     }
 
     /// Sends a message for a worker, if there is room for it.

@@ -137,7 +137,7 @@ impl SwormShared {
     ) -> Arc<Self> {
         let hash = super::sworm_hash(&name);
         Arc::new_cyclic(|me| {
-            let home = Arc::new(Home::new(name.clone(), me.clone()));
+            let home = Arc::new(Home::new(name.clone(), me.clone(), node.failure.clone()));
             Self {
                 name,
                 hash,

@@ -30,7 +30,7 @@ const SETTINGS: &[(&str, &str)] = &[
 /// How nodes find each other, unless the user brings a configuration.
 const SCOUTING: &[(&str, &str)] = &[("scouting/multicast/enabled", "false"), ("scouting/gossip/enabled", "true")];
 
-/// A full link blocks the one thread that sends for at most a quarter of the lease, in microseconds. Only where closing a
+/// A full link blocks the thread that sends to its node for at most a quarter of the lease, in microseconds. Only where closing a
 /// link does not linger: else giving up links sooner makes things worse.
 const WAIT_BEFORE_CLOSE: (&str, &str) =
     ("transport/link/tx/queue/congestion_control/block/wait_before_close", "500000");

@@ -10,12 +10,22 @@ use zenoh::query::{ConsolidationMode, Query, QueryTarget};
 use zenoh::sample::Locality;
 
 use super::keys::Sign;
-use super::queue::{Item, Shared};
+use super::queue::{Item, Queue, Shared};
 use super::receiver::{Open, Receiver};
 use super::reopen::{Reopening, Why};
 
 /// How long the end waits for the others to say that they have received everything.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// However the thread ends, nothing waits for a session any more.
+struct End(Queue);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.shared.puts.end();
+        self.0.shared.lanes.end();
+    }
+}
 
 /// The state of the thread.
 pub(super) struct Keeper {
@@ -33,11 +43,8 @@ impl Keeper {
 
     /// Works until it is told to end, or nobody is left to tell it.
     pub(super) fn run(self, items: &mpsc::Receiver<Item>) {
-        let shared = self.receiver.queue.shared.clone();
+        let _end = End(self.receiver.queue.clone());
         self.keep(items);
-        // However it has ended.
-        shared.puts.end();
-        shared.lanes.end();
     }
 
     fn keep(mut self, items: &mpsc::Receiver<Item>) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::packet::Packer;
-use super::queue::{Shared, bytes_of, limit};
+use super::queue::{Shared, bytes_of};
 use crate::core::ids::Peer;
 use crate::transport::Class;
 
@@ -19,6 +19,8 @@ use crate::transport::Class;
 const IDLE: Duration = Duration::from_secs(30);
 /// So many bytes are taken out of a queue before the packets made of them are put.
 const TAKE_BYTES: usize = 1 << 20;
+/// Beyond so many queued bytes droppable messages for that node are dropped, beyond twice as many important ones too.
+const LANE_BYTES: usize = 64 << 20;
 /// How often it is looked whether somebody still waits for the end.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -28,6 +30,17 @@ enum Letter {
     Message(Class, Bytes),
     /// Say when everything before this is sent.
     Flush(Sender<()>),
+    /// The node is gone: end, and forget its key.
+    Forget,
+}
+
+/// What became of a message.
+pub(super) enum Sent {
+    Taken,
+    /// Too much waits to be sent there.
+    Full,
+    /// Nothing is taken any more.
+    Over,
 }
 
 /// The lanes.
@@ -48,35 +61,45 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Whether so many bytes more may wait there.
-    pub(super) fn has_room_for(&self, to: &Peer, class: Class, bytes: usize) -> bool {
+    /// Whether so many bytes more may wait there, and at most `room` with them.
+    pub(super) fn has_room_for(&self, to: &Peer, class: Class, bytes: usize, room: usize) -> bool {
         let queued = self.state().of.get(to).map_or(0, |lane| lane.bytes.load(Relaxed));
-        queued.saturating_add(bytes) <= lane_limit(class)
+        queued.saturating_add(bytes) <= lane_limit(class).min(room)
     }
 
-    /// Sends a message; says whether it was taken.
-    pub(super) fn send(&self, shared: &Arc<Shared>, to: &Peer, class: Class, message: Bytes) -> bool {
+    /// Sends a message, if it and what waits there already have at most `room` bytes.
+    pub(super) fn send(&self, shared: &Arc<Shared>, to: &Peer, class: Class, message: Bytes, room: usize) -> Sent {
         let mut state = self.state();
         if state.ended {
-            return true; // as after any loss of the links
+            return Sent::Over;
         }
         if !state.of.contains_key(to) {
             match begin(shared, to) {
                 Ok(lane) => _ = state.of.insert(to.clone(), lane),
                 Err(error) => {
                     tracing::error!(%to, %error, "the thread that sends to a node cannot be started");
-                    return false;
+                    return Sent::Full;
                 }
             }
         }
         let (lane, bytes) = (&state.of[to], bytes_of(&message));
-        if lane.bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > lane_limit(class) {
+        if lane.bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) > lane_limit(class).min(room) {
             lane.bytes.fetch_sub(bytes, Relaxed);
-            return false;
+            return Sent::Full;
         }
-        // Its thread ends only when it is no more among them.
-        let _ = lane.letters.send(Letter::Message(class, message));
-        true
+        if lane.letters.send(Letter::Message(class, message)).is_err() {
+            // Its thread ends only when it is no more among them, unless it has panicked. The next message begins another one.
+            tracing::error!(%to, "the thread that sends to a node has ended; what it had is lost");
+            shared.taken(lane.bytes.load(Relaxed).saturating_sub(bytes));
+            state.of.remove(to);
+            return Sent::Full;
+        }
+        Sent::Taken
+    }
+
+    /// The node is gone: its thread ends when it has done what it has, and forgets its key. Whether there is one.
+    pub(super) fn forget(&self, peer: &Peer) -> bool {
+        self.state().of.get(peer).is_some_and(|lane| lane.letters.send(Letter::Forget).is_ok())
     }
 
     /// Waits until everything is sent, as long as it is to be. Nothing is taken any more.
@@ -121,9 +144,11 @@ impl Lanes {
     }
 }
 
-/// One node takes no more than half of the room, so that it leaves some for the others.
 fn lane_limit(class: Class) -> usize {
-    limit(class) / 2
+    match class {
+        Class::Droppable => LANE_BYTES,
+        Class::Important => 2 * LANE_BYTES,
+    }
 }
 
 fn begin(shared: &Arc<Shared>, to: &Peer) -> std::io::Result<Lane> {
@@ -137,7 +162,7 @@ fn begin(shared: &Arc<Shared>, to: &Peer) -> std::io::Result<Lane> {
 }
 
 fn run(shared: &Shared, to: &Peer, letters: &Receiver<Letter>, bytes: &AtomicUsize) {
-    let mut packer = Packer::default();
+    let mut hand = Hand { shared, to, bytes, packer: Packer::default(), holds: 0 };
     loop {
         let mut next = match letters.recv_timeout(IDLE) {
             Ok(letter) => Some(letter),
@@ -147,33 +172,58 @@ fn run(shared: &Shared, to: &Peer, letters: &Receiver<Letter>, bytes: &AtomicUsi
             },
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let mut taken_bytes = 0;
         while let Some(letter) = next.take() {
             match letter {
-                Letter::Message(class, message) => {
-                    shared.taken(&message);
-                    bytes.fetch_sub(bytes_of(&message), Relaxed);
-                    taken_bytes += message.len();
-                    packer.push(class, &message);
-                }
+                Letter::Message(class, message) => hand.take(class, &message),
                 Letter::Flush(flushed) => {
-                    put_all(shared, to, &mut packer);
+                    hand.put();
                     // Whoever waits for it may have given up.
                     let _ = flushed.send(());
                 }
+                Letter::Forget => {
+                    hand.put();
+                    match shared.lanes.is_over(to, letters) {
+                        Ok(()) => return shared.puts.forget(to),
+                        // It is back, or somebody does not know yet that it is not.
+                        Err(letter) => {
+                            next = Some(letter);
+                            continue;
+                        }
+                    }
+                }
             }
-            if taken_bytes < TAKE_BYTES {
+            if hand.holds < TAKE_BYTES {
                 next = letters.try_recv().ok();
             }
         }
-        put_all(shared, to, &mut packer);
+        hand.put();
     }
 }
 
-fn put_all(shared: &Shared, to: &Peer, packer: &mut Packer) {
-    for packet in packer.take() {
-        if !shared.abandoned.load(Relaxed) {
-            shared.puts.put(to, packet, &shared.counters);
+/// What a thread has taken out of its queue.
+struct Hand<'a> {
+    shared: &'a Shared,
+    to: &'a Peer,
+    /// What is queued, this included.
+    bytes: &'a AtomicUsize,
+    packer: Packer,
+    holds: usize,
+}
+
+impl Hand<'_> {
+    fn take(&mut self, class: Class, message: &Bytes) {
+        self.holds += bytes_of(message);
+        self.packer.push(class, message);
+    }
+
+    fn put(&mut self) {
+        for packet in self.packer.take() {
+            if !self.shared.abandoned.load(Relaxed) {
+                self.shared.puts.put(self.to, packet, &self.shared.counters);
+            }
         }
+        let held = std::mem::take(&mut self.holds);
+        self.shared.taken(held);
+        self.bytes.fetch_sub(held, Relaxed);
     }
 }

@@ -130,7 +130,7 @@ impl ZenohTransport {
         let open = receiver.declare(session).await.map_err(failed)?;
         let keeper = Keeper::new(receiver, open, Reopening::new(Handle::current(), config));
         let thread = std::thread::Builder::new().name("sworm-zenoh".into());
-        thread.spawn(move || keeper.run(&items)).map_err(failed)?;
+        thread.spawn(move || keeper.run(&items)).inspect_err(|_| queue.shared.puts.end()).map_err(failed)?;
         let transport = Self { queue, endpoints, _tasks: warn_of_silence(connect) };
         transport.know(transport.endpoints());
         Ok(Arc::new(transport))

@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use zenoh::Wait;
+use zenoh::bytes::ZBytes;
 use zenoh::key_expr::KeyExpr;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::sample::Locality;
@@ -22,6 +25,10 @@ use crate::transport::Class;
 /// their way to a node at a time, a call and a reply as a rule: with a tenth each of what a batch of that queue holds (64 KiB)
 /// none has to wait for room.
 const MAX_NOW_BYTES: usize = 6 << 10;
+
+/// How long a put takes at most: then zenoh has given up the link.
+const LONGEST_PUT: Duration = Duration::from_millis(600);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How messages leave.
 #[derive(Default)]
@@ -60,17 +67,28 @@ impl Puts {
 
     /// The session is about to be closed, and another one comes: what is to be put waits for that.
     pub(super) fn pause(&self) {
-        self.set(Phase::Waiting);
+        self.leave(Phase::Waiting);
     }
 
     /// There is no session any more.
     pub(super) fn end(&self) {
-        self.set(Phase::Over);
+        self.leave(Phase::Over);
     }
 
-    fn set(&self, phase: Phase) {
-        *self.phase() = phase;
+    /// Waits until what is being put is put, unless that takes longer than a link lives that takes nothing.
+    fn leave(&self, phase: Phase) {
+        let Phase::Open(way) = self.set(phase) else { return };
+        let until = Instant::now() + LONGEST_PUT;
+        while Arc::strong_count(&way) > 1 && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Gives what was before.
+    fn set(&self, phase: Phase) -> Phase {
+        let before = std::mem::replace(&mut *self.phase(), phase);
         self.changed.notify_all();
+        before
     }
 
     /// The session, when there is one.
@@ -85,17 +103,26 @@ impl Puts {
 
     /// Puts a packet for a node. Waits where there is no room on its link; then the link is given up after a while.
     pub(super) fn put(&self, to: &Peer, packet: Packet, counters: &Counters) {
-        let Some(way) = self.way() else { return };
-        let key = self.key(&way, to);
         let congestion = match packet.class {
             Class::Droppable => CongestionControl::Drop,
             Class::Important => CongestionControl::Block,
         };
-        let put =
-            way.session.put(key, packet.payload).congestion_control(congestion).allowed_destination(Locality::Remote);
-        match put.wait() {
-            Ok(()) => _ = counters.packets_sent.fetch_add(1, Relaxed),
-            Err(error) => tracing::debug!(%error, "a packet was not sent"),
+        let payload = ZBytes::from(packet.payload);
+        let mut closed: Option<Arc<Way>> = None;
+        while let Some(way) = self.way() {
+            if closed.is_some_and(|closed| Arc::ptr_eq(&closed, &way)) {
+                return;
+            }
+            let put = way.session.put(self.key(&way, to), payload.clone());
+            match put.congestion_control(congestion).allowed_destination(Locality::Remote).wait() {
+                Ok(()) => {
+                    counters.packets_sent.fetch_add(1, Relaxed);
+                    return;
+                }
+                Err(error) => tracing::debug!(%error, "a packet was not sent"),
+            }
+            // Once more if the session was closed meanwhile, and there is another one.
+            closed = Some(way);
         }
     }
 

@@ -10,13 +10,15 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use zenoh::query::Query;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Sent};
 use super::puts::Puts;
 use crate::core::ids::Peer;
 use crate::transport::{Class, MAX_MESSAGE_BYTES, Shortcut};
 
-/// Beyond so many queued bytes droppable messages are dropped, beyond twice as many important ones too.
-const QUEUE_BYTES: usize = 256 << 20;
+/// Beyond so many bytes that are queued for all nodes messages are dropped.
+const QUEUE_BYTES: usize = 512 << 20;
+/// But not those for a node for which no more than that is queued: what others do not take is no reason.
+const EXEMPT_BYTES: usize = 1 << 20;
 /// Beyond so many bytes that have come in and were not taken yet, what comes is dropped.
 const UNREAD_BYTES: usize = 256 << 20;
 /// What an item costs besides its message.
@@ -110,15 +112,23 @@ impl Queue {
             return;
         }
         let bytes = bytes_of(&message);
-        let queued = self.shared.queued_bytes.fetch_add(bytes, Relaxed);
-        if queued.saturating_add(bytes) > limit(class) {
-            self.shared.queued_bytes.fetch_sub(bytes, Relaxed);
-            self.shared.drop_one();
-            return;
+        let room = self.shared.room_with(bytes);
+        self.shared.queued_bytes.fetch_add(bytes, Relaxed);
+        match self.shared.lanes.send(&self.shared, to, class, message, room) {
+            Sent::Taken => {}
+            Sent::Full => {
+                self.shared.taken(bytes);
+                self.shared.drop_one();
+            }
+            // As after any loss of the links.
+            Sent::Over => self.shared.taken(bytes),
         }
-        if !self.shared.lanes.send(&self.shared, to, class, message) {
-            self.shared.queued_bytes.fetch_sub(bytes, Relaxed);
-            self.shared.drop_one();
+    }
+
+    /// Forgets what is kept about a node, when what is queued for it has been put.
+    pub(super) fn forget(&self, peer: &Peer) {
+        if !self.shared.lanes.forget(peer) {
+            self.push(Item::Forget(peer.clone()));
         }
     }
 
@@ -137,9 +147,14 @@ impl Queue {
 impl Shared {
     /// Whether an important message of so many bytes would be taken now.
     pub(super) fn has_room_for(&self, to: &Peer, bytes: usize) -> bool {
-        let (class, bytes) = (Class::Important, ITEM_BYTES + bytes);
-        self.queued_bytes.load(Relaxed).saturating_add(bytes) <= limit(class)
-            && self.lanes.has_room_for(to, class, bytes)
+        let bytes = ITEM_BYTES + bytes;
+        self.lanes.has_room_for(to, Class::Important, bytes, self.room_with(bytes))
+    }
+
+    /// How much there may be for one node when so much more is queued.
+    fn room_with(&self, bytes: usize) -> usize {
+        let is_full = self.queued_bytes.load(Relaxed).saturating_add(bytes) > QUEUE_BYTES;
+        if is_full { EXEMPT_BYTES } else { usize::MAX }
     }
 
     /// Whom a message to everybody goes to.
@@ -147,9 +162,9 @@ impl Shared {
         self.everybody.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message has left the queue.
-    pub(super) fn taken(&self, message: &Bytes) {
-        self.queued_bytes.fetch_sub(bytes_of(message), Relaxed);
+    /// So many bytes are queued no more.
+    pub(super) fn taken(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Relaxed);
     }
 
     fn drop_one(&self) {
@@ -203,13 +218,6 @@ impl Shared {
     }
 }
 
-pub(super) fn limit(class: Class) -> usize {
-    match class {
-        Class::Droppable => QUEUE_BYTES,
-        Class::Important => 2 * QUEUE_BYTES,
-    }
-}
-
 pub(super) fn bytes_of(message: &Bytes) -> usize {
     ITEM_BYTES + message.len()
 }
@@ -230,7 +238,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_droppable_messages_first_and_takes_messages_again_when_it_is_emptied() {
         let (queue, _received) = queue();
-        let message = Bytes::from(vec![0; 16 << 20]);
+        let message = Bytes::from(vec![0; 8 << 20]);
         let send = |class| queue.send(&peer("a"), class, message.clone());
         // There is no session yet: everything waits.
         (0..7).for_each(|_| send(Class::Droppable));
@@ -243,10 +251,16 @@ mod tests {
         assert!(!has_room("a", message.len()) && has_room("a", message.len() / 2));
         send(Class::Important);
         assert_eq!(dropped(&queue), 3);
-        assert!(has_room("b", message.len()), "one node takes no more than half of the room");
-        (0..15).for_each(|_| queue.send(&peer("b"), Class::Important, message.clone()));
+        for other in ["b", "c", "d"] {
+            assert!(has_room(other, message.len()), "one node takes no more than a quarter of the room");
+            (0..15).for_each(|_| queue.send(&peer(other), Class::Important, message.clone()));
+        }
+        (0..3).for_each(|_| queue.send(&peer("e"), Class::Important, message.clone()));
         assert_eq!(dropped(&queue), 3);
-        assert!(!has_room("c", 2 * message.len()), "and all of them no more than there is");
+        assert!(!has_room("f", message.len()), "all of them take no more than there is");
+        queue.send(&peer("e"), Class::Important, Bytes::from(vec![0; (8 << 20) - 10_000]));
+        assert_eq!(dropped(&queue), 3);
+        assert!(has_room("f", 100_000) && !has_room("f", 2 << 20) && !has_room("e", 100_000), "but for a little");
         queue.shared.puts.end();
         queue.shared.lanes.flush_and_end(&queue.shared);
         assert_eq!(queue.shared.queued_bytes.load(Relaxed), 0);

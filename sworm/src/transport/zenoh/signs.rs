@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use zenoh::sample::SampleKind;
 
 use super::keys::{Sign, sign_of};
-use super::queue::{Item, Queue};
+use super::queue::Queue;
 use crate::core::ids::Peer;
 use crate::node::random_u32;
 use crate::transport::TransportEvent;
@@ -139,7 +139,7 @@ impl Signs {
     }
 
     fn down(&self, peer: Peer) {
-        self.queue.push(Item::Forget(peer.clone()));
+        self.queue.forget(&peer);
         let _ = self.events.send(TransportEvent::LinkDown(peer));
     }
 
