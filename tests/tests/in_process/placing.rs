@@ -45,9 +45,9 @@ impl Handler<Save> for KeptFast {
 }
 
 /// Saves a worker of node a. Gives the other node that has its state then.
-async fn copied_to<W: Handler<Save>>(all: &[(Node, Sworm)], name: &str, value: W) -> String
+async fn copied_to<W>(all: &[(Node, Sworm)], name: &str, value: W) -> String
 where
-    W: sworm::Lifecycle,
+    W: sworm::Lifecycle + Handler<Save>,
     Save: sworm::Request<W>,
 {
     let worker = all[0].1.register(name, value).on(all[0].0.id()).await.expect("free");

@@ -107,7 +107,7 @@ static RUNS: LazyLock<Mutex<HashMap<String, &'static Runs>>> = LazyLock::new(Mut
 fn runs(name: &str) -> &'static Runs {
     let mut runs = RUNS.lock().expect("nobody panics with it");
     let new = || &*Box::leak(Box::new(Runs { told: Semaphore::new(0), done: watch::Sender::new(0) }));
-    *runs.entry(name.to_owned()).or_insert_with(new)
+    runs.entry(name.to_owned()).or_insert_with(new)
 }
 
 impl Hooked {
