@@ -66,7 +66,8 @@ pub enum Mode {
 /// any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ack {
-    /// When it is on the disk of the worker's node: an acknowledged name survives a crash of all nodes.
+    /// When it is on the disk of the worker's node: an acknowledged name survives a crash of all nodes. The others have it on
+    /// theirs about a second later; if all crash before that it is back when that node is.
     #[default]
     Durable,
     /// When the worker runs, some milliseconds sooner. A name that was acknowledged less than a moment before its node

@@ -2,7 +2,7 @@
 //! for.
 //!
 //! Those are the ones that its strategy does not leave out, by rendezvous with their weights. That is the order of the
-//! default strategy and of those by labels. Others may choose somebody else, by how much each runs for example; then the name
+//! default strategy and of pins. Others may choose somebody else, by how much each runs for example; then the name
 //! starts on one of the holders all the same.
 //!
 //! A peer that was waited for in vain is passed over for a while, and the next one takes its place: a slow disk costs one save
