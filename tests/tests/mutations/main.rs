@@ -73,7 +73,7 @@ fn first(fault: Fault) -> u64 {
     match fault {
         Fault::RestoreFirstCome => 131,
         Fault::DropBans => 100,
-        Fault::KeepOlder => 150,
+        Fault::KeepOlder | Fault::ForgetEarly => 150,
         _ => 0,
     }
 }
