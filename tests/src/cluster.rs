@@ -15,6 +15,9 @@ use crate::{Process, eventually};
 /// The sworm that every node of [`Cluster::start`] opens.
 pub const SWORM: &str = "s";
 
+/// The file beside the locks that is there when the gate is open.
+pub const GATE: &str = "gate-is-open";
+
 /// A cluster's living node processes. Dropping it kills them; if the test has failed, it shows the ends of their logs.
 pub struct Cluster {
     program: &'static str,
@@ -271,6 +274,11 @@ impl Cluster {
             censuses.iter().all(same).then_some(())
         })
         .await;
+    }
+
+    /// Lets workers of type `Gated` start, these and later ones.
+    pub fn open_gate(&self) {
+        std::fs::write(self.directory.path().join("locks").join(GATE), "").expect("it can be written");
     }
 
     /// Workers that ran twice at a time, as the system's locks tell (of type `Held` only).

@@ -27,7 +27,7 @@ pub mod traffic;
 mod wait;
 
 #[cfg(feature = "processes")]
-pub use cluster::{Cluster, SWORM, fresh_host};
+pub use cluster::{Cluster, GATE, SWORM, fresh_host};
 pub use dump::{dump, restored};
 pub use faulty::FaultyStore;
 #[cfg(feature = "processes")]

@@ -105,6 +105,8 @@ pub enum Kind {
     Broken,
     /// Its start takes as many milliseconds as its value says.
     Slow,
+    /// Its start waits until the gate is open, which [`crate::Cluster::open_gate`] does.
+    Gated,
     /// Holds a lock of the system while it runs.
     Held,
     /// Counts, and is restarted at most twice, however long that takes.

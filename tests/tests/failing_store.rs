@@ -2,7 +2,6 @@
 //! nothing that was acknowledged is lost.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use sworm::prelude::*;
 use sworm::store::{Space, Store};
 use sworm::transport::MemoryNetwork;
 use sworm::{Error, GroupError, LeaveError, OpenError, UnregisterError};
-use sworm_tests::{FaultyStore, eventually, eventually_within};
+use sworm_tests::{FaultyStore, eventually};
 
 const WHY: &str = "no space left on device";
 const NAMES: usize = 4;
@@ -118,7 +117,7 @@ async fn whenever_the_disk_fills_up_nothing_acknowledged_is_lost_and_the_others_
         let results = join_all(working).await;
         eventually("the full disk", || async { store.has_failed().then_some(()) }).await;
         is_stopped(&b, &at_b).await;
-        eventually_within(Duration::from_secs(2), "b being gone", || async {
+        eventually("b being gone", || async {
             let members = a.members();
             members.iter().any(|member| *member.id == *"b" && member.state == MemberState::Down).then_some(())
         })

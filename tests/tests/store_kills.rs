@@ -83,33 +83,87 @@ fn a_store_whose_process_is_killed_again_and_again_holds_all_that_was_durable_an
     }
 }
 
-/// What a traced process did with its files, in order.
-#[derive(Debug, PartialEq, Eq)]
-enum Act {
-    Wrote,
-    Synced,
-    Said,
+/// What a traced process does with one file, and what it has said.
+#[derive(Default)]
+struct Traced {
+    /// How many writes have begun, and how many have ended, all in all.
+    wrote: usize,
+    /// What that was when the last sync that succeeded began: the disk has so much.
+    kept: usize,
+    /// Both whenever it said that something is durable.
+    said: Vec<(usize, usize)>,
+    /// What threads have begun and not ended: a call that another thread interrupts comes in two lines.
+    underway: BTreeMap<String, Begun>,
 }
 
-/// The acts in one line of the trace; a call that another thread interrupts comes in two.
-fn act(line: &str, store: &str, syncing: &mut BTreeMap<String, bool>) -> Option<Act> {
-    let (thread, call) = line.trim_start().split_once(' ')?;
-    let call = call.trim_start();
-    let is_sync = call.starts_with("fsync(") || call.starts_with("fdatasync(");
-    if is_sync && call.contains("<unfinished") {
-        syncing.insert(thread.to_owned(), call.contains(store));
-        return None;
+enum Begun {
+    Write,
+    /// How much had been written then.
+    Sync(usize),
+}
+
+impl Traced {
+    /// Takes in a line of the trace. In it the file stands as `</its/path>`.
+    fn line(&mut self, line: &str, file: &str) {
+        let Some((thread, call)) = line.trim_start().split_once(' ') else { return };
+        let call = call.trim_start();
+        if call.starts_with("<... ") {
+            match self.underway.remove(thread) {
+                Some(Begun::Write) => self.wrote += 1,
+                Some(Begun::Sync(wrote)) => self.synced(wrote, call),
+                None => {}
+            }
+            return;
+        }
+        if call.starts_with("write(1<") && call.contains("durable") {
+            return self.said.push((self.wrote, self.kept));
+        }
+        if !call.contains(file) {
+            return;
+        }
+        let is_over = !call.ends_with("<unfinished ...>");
+        match call.split('(').next() {
+            Some("write" | "pwrite64") if is_over => self.wrote += 2,
+            Some("write" | "pwrite64") => {
+                self.wrote += 1;
+                self.underway.insert(thread.to_owned(), Begun::Write);
+            }
+            Some("fsync" | "fdatasync") if is_over => self.synced(self.wrote, call),
+            Some("fsync" | "fdatasync") => {
+                self.underway.insert(thread.to_owned(), Begun::Sync(self.wrote));
+            }
+            _ => {}
+        }
     }
-    if call.starts_with("<... fsync resumed") || call.starts_with("<... fdatasync resumed") {
-        return (syncing.remove(thread)? && call.ends_with("= 0")).then_some(Act::Synced);
+
+    /// A sync is over that began when so much had been written.
+    fn synced(&mut self, wrote: usize, call: &str) {
+        if call.ends_with("= 0") {
+            self.kept = self.kept.max(wrote);
+        }
     }
-    if is_sync && call.contains(store) && call.ends_with("= 0") {
-        return Some(Act::Synced);
-    }
-    if call.starts_with("write(1<") && call.contains("durable") {
-        return Some(Act::Said);
-    }
-    ((call.starts_with("pwrite64(") || call.starts_with("write(")) && call.contains(store)).then_some(Act::Wrote)
+}
+
+#[test]
+fn in_a_trace_a_sync_keeps_what_was_written_before_it_began_and_nothing_else() {
+    const WRITE: &str = "1 pwrite64(9</s/db>, \"x\", 1, 0) = 1";
+    const SYNC: &str = "2 fdatasync(9</s/db>)  = 0";
+    const SAY: &str = "3 write(1</dev/null>, \"durable 1\\n\", 10) = 10";
+    let kept = |lines: &[&str]| {
+        let mut traced = Traced::default();
+        lines.iter().for_each(|line| traced.line(line, "</s/db>"));
+        let (wrote, kept) = traced.said[0];
+        wrote > 0 && kept == wrote
+    };
+    assert!(kept(&[WRITE, WRITE, SYNC, SAY]));
+    assert!(!kept(&[WRITE, SAY]) && !kept(&[SYNC, WRITE, SAY]) && !kept(&[WRITE, SYNC, WRITE, SAY]));
+    assert!(!kept(&[WRITE, "2 fdatasync(9</s/db>) = -1 EIO (Input/output error)", SAY]));
+    assert!(!kept(&[WRITE, "2 fdatasync(9</s/synced>) = 0", SAY]), "another file");
+    let [begins, ends] = ["2 fdatasync(9</s/db> <unfinished ...>", "2 <... fdatasync resumed>) = 0"];
+    assert!(kept(&[WRITE, begins, ends, SAY]) && !kept(&[WRITE, begins, SAY, ends]));
+    assert!(!kept(&[begins, WRITE, ends, SAY]) && !kept(&[WRITE, begins, WRITE, ends, SAY]));
+    let [begins, ends] = ["1 pwrite64(9</s/db>, \"x\", 1, 0 <unfinished ...>", "1 <... pwrite64 resumed>) = 1"];
+    assert!(kept(&[begins, ends, SYNC, SAY]) && !kept(&[begins, SYNC, ends, SAY]) && !kept(&[begins, SYNC, SAY, ends]));
 }
 
 /// Where it cannot be looked at, what is lost with a disk that keeps only what was synced is tested without real ones: by
@@ -136,14 +190,16 @@ fn nothing_is_called_durable_before_the_disk_was_told_to_keep_it() {
         .expect("strace runs");
     assert!(status.success(), "the writer ended well: {status}");
     let text = std::fs::read_to_string(&trace).expect("a trace");
-    let (store, mut syncing) = (store.to_string_lossy().into_owned(), BTreeMap::new());
-    let acts: Vec<Act> = text.lines().filter_map(|line| act(line, &store, &mut syncing)).collect();
-    let said = acts.iter().filter(|act| **act == Act::Said).count();
-    assert_eq!(said, 30, "it has said so after each batch");
-    for (n, before) in acts.split(|act| *act == Act::Said).take(30).enumerate() {
-        let wrote = before.iter().position(|act| *act == Act::Wrote);
-        let synced = before.iter().rposition(|act| *act == Act::Synced);
-        assert!(wrote.is_some() && synced > wrote, "batch {} was written and then synced: {before:?}", n + 1);
+    // Of the store's files it is sled's that must be on the disk.
+    let file = store.join("sled").join("db").canonicalize().expect("it is there");
+    let (file, mut traced) = (format!("<{}>", file.display()), Traced::default());
+    text.lines().for_each(|line| traced.line(line, &file));
+    assert_eq!(traced.said.len(), 30, "it has said so after each batch");
+    let mut before = 0;
+    for (n, (wrote, kept)) in traced.said.into_iter().enumerate() {
+        assert!(wrote > before, "batch {} was written", n + 1);
+        assert_eq!(kept, wrote, "a sync began after the last write, and succeeded before batch {} was durable", n + 1);
+        before = wrote;
     }
 }
 

@@ -7,8 +7,10 @@ use sworm_tests::protocol::{Command, Failure, Kind, Say};
 use sworm_tests::{Cluster, Process, eventually, program};
 
 const NAMES: usize = 200;
-/// How many must have moved, and how many must not have, when the kill comes.
+/// How many must have moved when the kill comes, and how many are busy, so that they have not.
 const SOME: usize = 10;
+/// For how long they are: the leave waits for them if the kill does not end it.
+const BUSY_MS: u64 = 18_000;
 
 fn name(n: usize) -> String {
     format!("worker-{n}")
@@ -33,6 +35,17 @@ async fn filled(node: &Process) {
 async fn killed_during_the_leave(cluster: &mut Cluster, victim: &str) -> Result<(), Failure> {
     let (a, c) = (cluster["a"].clone(), cluster["c"].clone());
     filled(&c).await;
+    let busy = (NAMES - SOME..NAMES).map(|n| {
+        let a = &a;
+        async move {
+            let name = name(n);
+            a.cast(Kind::Held, &name, Say::Sleep(BUSY_MS)).await.expect("it runs");
+            // It is in its handler when it answers nothing else.
+            let probe = || async { a.call_within(Kind::Held, &name, Say::Get, Some(500)).await.err() };
+            eventually("it being busy", probe).await;
+        }
+    });
+    join_all(busy).await;
     let leave = tokio::spawn(async move { a.get(Command::Leave).await });
     let on_a = eventually("a part having moved", || async {
         let on_a = c.registered().await.iter().filter(|found| found.pid.node.as_str() == "a").count();
@@ -40,7 +53,7 @@ async fn killed_during_the_leave(cluster: &mut Cluster, victim: &str) -> Result<
     })
     .await;
     cluster.kill(victim).await;
-    assert!(on_a >= SOME, "the leave was over before the kill");
+    assert!(on_a >= SOME, "the busy ones went before the kill: {on_a}");
     leave.await.expect("it does not panic")
 }
 

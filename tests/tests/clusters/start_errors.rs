@@ -1,6 +1,6 @@
 //! A node that cannot start says what is wrong and what to do, and leaves nothing behind.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -111,11 +111,12 @@ async fn what_is_no_directory_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "a test that could not be made must say so")]
 async fn what_cannot_be_written_to_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let Some(path) = unwritable(directory.path()) else {
-        return eprintln!("skipped: everything can be written to on this machine");
+        // Not by the macros: the harness shows what they print of failures only.
+        let skipped = b"\nSKIPPED: everything can be written to on this machine\n";
+        return std::io::stderr().write_all(skipped).expect("it can be said");
     };
     let error = refused(builder("a").store(&path)).await;
     assert!(matches!(error, StartError::Store(StoreError::NotWritable { .. })), "{error}");

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use sworm_tests::protocol::{Found, Kind, Say};
 use sworm_tests::{Cluster, Process, Registering, eventually, holds_for, program};
 
+/// How long something may take that comes.
+const LONG_MS: Option<u64> = Some(50_000);
+
 async fn pair() -> (Cluster, Arc<Process>, Arc<Process>) {
     let cluster = Cluster::start(program!(), &["a", "b"]).await;
     let (a, b) = (cluster["a"].clone(), cluster["b"].clone());
@@ -16,6 +19,11 @@ async fn both(nodes: [&Process; 2], name: &str, what: &str, is: impl Fn(Option<&
     for node in nodes {
         eventually(what, || async { is(node.find(name).await.as_ref()).then_some(()) }).await;
     }
+}
+
+/// On "b", with more time than it needs once the gate is open.
+fn gated(name: &str) -> Registering<'_> {
+    Registering { on: Some("b"), within_ms: LONG_MS, ..Registering::new(Kind::Gated, name, 7) }
 }
 
 async fn crash(node: &Process, kind: Kind, name: &str) {
@@ -134,30 +142,39 @@ async fn a_worker_that_cannot_start_tells_why_and_leaves_no_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_runs_out_of_time_says_that_its_outcome_is_unknown() {
-    let (_cluster, a, b) = pair().await;
-    let impatient = Registering { on: Some("b"), within_ms: Some(100), ..Registering::new(Kind::Slow, "slow", 1_000) };
-    let late = a.register_with(impatient).await.expect_err("it takes a second");
+    let (cluster, a, b) = pair().await;
+    let impatient = Registering { within_ms: Some(100), ..gated("gated") };
+    let late = a.register_with(impatient).await.expect_err("the gate is closed");
     assert_eq!((late.kind.as_str(), late.unknown), ("Timeout", true));
     // In this case it comes to be; who asks again is told.
-    both([&a, &b], "slow", "the name", |found| found.is_some_and(|f| f.state == "Running")).await;
-    assert_eq!(a.register(Kind::Slow, "slow", 0).await.expect_err("it is there").kind, "AlreadyRegistered");
+    cluster.open_gate();
+    both([&a, &b], "gated", "the name", |found| found.is_some_and(|f| f.state == "Running")).await;
+    assert_eq!(a.register(Kind::Gated, "gated", 0).await.expect_err("it is there").kind, "AlreadyRegistered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_start_delays_no_other_and_a_call_to_it_waits() {
-    let (_cluster, a, _b) = pair().await;
+    let (cluster, a, _b) = pair().await;
     let slow = tokio::spawn({
         let a = a.clone();
-        async move { a.register_on(Kind::Slow, "slow", 1_500, "b").await }
+        async move { a.register_with(gated("slow")).await }
     });
     eventually("the start", || async { a.find("slow").await.filter(|found| found.state == "Starting") }).await;
     for n in 0..20 {
         a.register_on(Kind::Counter, &format!("quick-{n}"), 0, "b").await.expect("free");
     }
-    assert!(!slow.is_finished(), "twenty others were registered meanwhile");
-    let unsent = a.call_within(Kind::Slow, "slow", Say::Get, Some(1)).await.expect_err("it is not there yet");
+    assert!(!slow.is_finished(), "the gate is closed");
+    let unsent = a.call_within(Kind::Gated, "slow", Say::Get, Some(1)).await.expect_err("it is not there yet");
     assert_eq!((unsent.kind.as_str(), unsent.unknown), ("NotSent", false));
-    assert_eq!(a.call(Kind::Slow, "slow", Say::Get).await, Ok(1_500), "a call waits for the start");
+    let waiting = tokio::spawn({
+        let a = a.clone();
+        async move { a.call_within(Kind::Gated, "slow", Say::Get, LONG_MS).await }
+    });
+    // There is time for it to fail: another one, asked for later, is answered.
+    a.call(Kind::Counter, "quick-0", Say::Get).await.expect("it runs");
+    assert!(!waiting.is_finished(), "the gate is closed");
+    cluster.open_gate();
+    assert_eq!(waiting.await.expect("it does not panic"), Ok(7), "a call waits for the start");
     slow.await.expect("it does not panic").expect("free");
 }
 

@@ -18,6 +18,8 @@ mod settled;
 static ASKED: Mutex<Vec<Exit>> = Mutex::new(Vec::new());
 /// What the hook `stopping` was told, by name.
 static TOLD: Mutex<BTreeMap<String, Vec<Option<Exit>>>> = Mutex::new(BTreeMap::new());
+/// To whom workers have lost their name, by the hook `on_conflict`, and their exits then.
+static LOST: Mutex<BTreeMap<String, (Pid, Option<Exit>)>> = Mutex::new(BTreeMap::new());
 /// How often each name was started.
 static STARTS: Mutex<BTreeMap<String, u32>> = Mutex::new(BTreeMap::new());
 
@@ -96,7 +98,7 @@ macro_rules! workers {
             }
 
             async fn on_conflict(&mut self, other: Pid, ctx: &mut Context<Self>) {
-                assert_eq!(ctx.exit(), Some(&Exit::Conflict { winner: other }));
+                locked(&LOST).insert(ctx.name().to_owned(), (other, ctx.exit().cloned()));
             }
         }
 

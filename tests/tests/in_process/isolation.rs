@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm::{
-    BoxError, CallError, Error, Exit, RegisterError, Restart, RestartDecision, RestartHistory, StartError,
-    UnregisterError,
+    BoxError, CallError, Error, Event, Events, Exit, RegisterError, Restart, RestartDecision, RestartHistory,
+    StartError, UnregisterError,
 };
 use sworm_tests::{eventually, holds_for};
 use tokio::sync::Semaphore;
 
+use super::events::next;
 use super::{gone, log, opened, running};
 
 /// Counts.
@@ -122,11 +123,26 @@ struct Act;
 struct Part(In);
 
 /// How often each was started.
-static STARTED: Mutex<BTreeMap<In, usize>> = Mutex::new(BTreeMap::new());
+static STARTED: Counts = Mutex::new(BTreeMap::new());
+/// How often each has panicked.
+static PANICS: Counts = Mutex::new(BTreeMap::new());
+
+type Counts = Mutex<BTreeMap<In, usize>>;
+
+fn add_one(counts: &Counts, at: In) {
+    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(at).or_default() += 1;
+}
+
+fn count(counts: &Counts, at: In) -> usize {
+    counts.lock().unwrap_or_else(PoisonError::into_inner).get(&at).copied().unwrap_or_default()
+}
 
 impl Panicking {
     fn is_at(&self, place: In) {
-        assert_ne!(self.at, place, "told to panic");
+        if self.at == place {
+            add_one(&PANICS, place);
+            panic!("told to panic");
+        }
     }
 }
 
@@ -143,7 +159,7 @@ impl Handoff<Part> for Panicking {
 
 impl Lifecycle for Panicking {
     async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
-        *STARTED.lock().unwrap_or_else(PoisonError::into_inner).entry(self.at).or_default() += 1;
+        add_one(&STARTED, self.at);
         self.is_at(In::Started);
         self.has_started = true;
         Ok(())
@@ -176,8 +192,21 @@ impl Drop for Panicking {
     }
 }
 
+/// Has it moved to the other node, until that is told which shows that it could not be.
+async fn cannot_move(name: &str, here: &Sworm, mut events: Events, shows: impl Fn(&Event) -> bool) {
+    let moving = tokio::spawn({
+        let (here, name, to) = (here.clone(), name.to_owned(), here.nodes()[1].clone());
+        async move { here.move_name(name, &to).await }
+    });
+    while !shows(&next(&mut events).await) {}
+    moving.abort();
+    if let Ok(moved) = moving.await {
+        moved.expect_err("it cannot be moved");
+    }
+}
+
 /// Registers one on the first node, makes it panic, and ends it.
-async fn panics(at: In, here: &Sworm) {
+async fn panics(at: In, [here, there]: [&Sworm; 2]) {
     let name = format!("{at:?}");
     let registered = here.register(&name, Panicking { at, has_started: false }).on(&here.nodes()[0]).await;
     let worker = match (at, registered) {
@@ -186,7 +215,7 @@ async fn panics(at: In, here: &Sworm) {
         }
         (_, registered) => registered.expect("free"),
     };
-    let starts = || STARTED.lock().unwrap_or_else(PoisonError::into_inner).get(&at).copied().unwrap_or_default();
+    let starts = || count(&STARTED, at);
     match at {
         // A crash loop without a pause.
         In::Run => eventually("many starts", || async { (starts() > 100).then_some(()) }).await,
@@ -198,16 +227,19 @@ async fn panics(at: In, here: &Sworm) {
             let refused = worker.call(Act).await;
             assert!(matches!(&refused, Err(CallError::NotDurable { reason }) if reason.contains("told to panic")));
             eventually("another start", || async { (starts() > 1).then_some(()) }).await;
-            running(here, &name).await;
-            // Nothing is given away without its state.
-            let to = here.nodes()[1].clone();
-            let moved = tokio::time::timeout(Duration::from_millis(500), here.move_name(&name, &to)).await;
-            assert!(moved.is_err(), "{moved:?}");
+            let stays = running(here, &name).await.pid;
+            // Nothing is given away without its state: it was to go, and goes on.
+            let resumed = |event: &Event| matches!(event, Event::Resumed { pid } if *pid == stays);
+            cannot_move(&name, here, here.events(), resumed).await;
+            assert_eq!(here.whereis(&name).map(|found| found.pid), Some(stays));
         }
         In::Restoring => {
             let to = here.nodes()[1].clone();
-            let moved = tokio::time::timeout(Duration::from_millis(500), here.move_name(&name, &to)).await;
-            assert!(moved.is_err(), "{moved:?}");
+            let failed = |event: &Event| {
+                matches!(event, Event::StartFailed { pid, reason, .. }
+                    if *pid.name == *name && pid.node == to && reason.contains("told to panic"))
+            };
+            cannot_move(&name, here, there.events(), failed).await;
             let found = || async { here.whereis(&name).filter(|found| found.pid.node == to) };
             assert_eq!(eventually("a start elsewhere", found).await.state, RegistrationState::Starting);
         }
@@ -215,14 +247,15 @@ async fn panics(at: In, here: &Sworm) {
     }
     here.unregister_name(&name).await.expect("it is there");
     gone(here, &name).await;
+    eventually(&format!("a panic in {at:?}"), || async { (count(&PANICS, at) > 0).then_some(()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_worker_that_panics_wherever_it_can_harms_no_other_and_neither_does_a_crash_loop() {
-    let [(a, on_a), (b, _on_b)] = opened("s").await;
+    let [(a, on_a), (b, on_b)] = opened("s").await;
     let mut bystanders = Bystanders::on(&on_a).await;
     for at in [In::Started, In::Run, In::Handler, In::Stopping, In::Saving, In::Restoring, In::Dropping] {
-        bystanders.meanwhile(panics(at, &on_a)).await;
+        bystanders.meanwhile(panics(at, [&on_a, &on_b])).await;
     }
     assert_eq!((a.failure(), b.failure()), (None, None));
 }

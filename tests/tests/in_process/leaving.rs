@@ -41,14 +41,14 @@ impl Lifecycle for Unhurried {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leave_goes_on_while_workers_go_however_long_that_is() {
     let [(a, on_a), (b, on_b)] = opened("s").await;
-    // One after the other: together they take longer than any of them may.
-    const EACH_MS: u64 = 700;
-    for n in 1..=6 {
+    // One after the other: the last goes when longer has passed than any of them may take.
+    const EACH_MS: u64 = 350;
+    for n in 1..=14 {
         let worker = Unhurried { stopping_ms: n * EACH_MS };
         on_a.register(format!("worker-{n}"), worker).on(a.id()).await.expect("free");
     }
-    a.leave_within(Duration::from_millis(3 * EACH_MS)).await.expect("all go");
-    for n in 1..=6 {
+    a.leave_within(Duration::from_millis(12 * EACH_MS)).await.expect("all go");
+    for n in 1..=14 {
         assert_eq!(running(&on_b, &format!("worker-{n}")).await.pid.node, *b.id());
     }
 }

@@ -53,6 +53,10 @@ macro_rules! with_type {
                 type $worker = Slow;
                 $do
             }
+            Kind::Gated => {
+                type $worker = Gated;
+                $do
+            }
             Kind::Held => {
                 type $worker = Held;
                 $do

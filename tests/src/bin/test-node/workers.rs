@@ -1,11 +1,13 @@
 //! Workers that count, with one attribute different in each.
 
 use std::future::pending;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::{BoxError, Pinned, Transient};
+use sworm_tests::GATE;
 use sworm_tests::living::Living;
 
 #[derive(Message, Serialize, Deserialize)]
@@ -162,6 +164,7 @@ counters! {
     NoHandoff, "no-handoff", (handoff = false), at_once;
     Broken, "broken", (handoff), broken;
     Slow, "slow", (handoff, start_timeout = "2s"), slowly;
+    Gated, "gated", (handoff, start_timeout = "10m"), at_the_gate;
     Twice, "twice", (handoff, restart = Transient::with_intensity(2, LONG)), at_once;
     Fast, "fast", (handoff, distribution = Pinned::to("disk", "fast")), at_once;
 }
@@ -179,6 +182,14 @@ async fn broken(_: i64) -> Result<(), BoxError> {
 
 async fn slowly(ms: i64) -> Result<(), BoxError> {
     tokio::time::sleep(Duration::from_millis(u64::try_from(ms)?)).await;
+    Ok(())
+}
+
+async fn at_the_gate(_: i64) -> Result<(), BoxError> {
+    let gate = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?).join(GATE);
+    while !gate.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     Ok(())
 }
 

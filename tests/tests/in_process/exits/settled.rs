@@ -3,10 +3,10 @@
 use futures_util::future::join4;
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
-use sworm::{Cause, Event, Mode, NodeId};
+use sworm::{Cause, Event, Exit, Mode, NodeId};
 use sworm_tests::eventually;
 
-use super::{ASKED, Always, Do, Mostly, Never, Start, TOLD, kind, locked};
+use super::{ASKED, Always, Do, LOST, Mostly, Never, Start, TOLD, kind, locked};
 use crate::{node, opened, running};
 
 /// What is done to a worker of each strategy, and what its name is to begin with.
@@ -72,6 +72,11 @@ async fn loses() {
     of_each!("twice", runs(&on_b, &[b.id()]));
     network.heal("a", "b");
     told("twice", &["Conflict"]).await;
+    for name in ["permanent-twice", "transient-twice", "temporary-twice"] {
+        let lost = || async { locked(&LOST).get(name).cloned() };
+        let (winner, exit) = eventually("the hook of who has lost", lost).await;
+        assert_eq!(exit, Some(Exit::Conflict { winner }), "{name}");
+    }
     of_each!("twice", runs(&on_a, &[a.id(), b.id()]));
 }
 
