@@ -11,6 +11,9 @@ use super::lane::Lane;
 use super::message::{Message, Phase};
 use super::placement::Placing;
 use super::state::Core;
+use calm::{CALM_MS, Comings};
+
+mod calm;
 
 /// Whether names move for balance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +22,8 @@ pub enum Rebalance {
     #[default]
     Off,
     /// By itself: when the members have been the same for 5 s, none of them leaves or is emptied, and nothing is to be
-    /// recovered. A node moves 8 workers at a time.
+    /// recovered. A node moves 8 workers at a time. A node that comes again within 10 min must have been there for 10 s before
+    /// names move to it, and then for twice as long each time, but for 5 min at most: one that comes and goes causes no storm.
     On,
     /// When [`Sworm::rebalance`](crate::Sworm::rebalance) is called.
     Manual,
@@ -45,10 +49,9 @@ pub struct Balancing {
     /// Whether one was carried out since the members are the same.
     again: bool,
     plan: VecDeque<(Arc<str>, NodeId)>,
+    comings: Comings,
 }
 
-/// How long the members must have been the same: one that comes and goes causes no moves.
-const CALM_MS: u64 = 5_000;
 /// When it is looked again whether what must go first is over.
 const LATER_MS: u64 = 1_000;
 /// How many workers of a node move for balance at a time.
@@ -61,8 +64,11 @@ const MOST_PERCENT: u64 = 110;
 impl Core {
     /// Other members than before: what was planned for those is off.
     pub(super) fn balance_anew(&mut self) {
-        let due = self.config.rebalance == Rebalance::On;
-        self.balancing = Balancing { due_ms: due.then_some(self.now.mono_ms + CALM_MS), ..Balancing::default() };
+        let (due, now) = (self.config.rebalance == Rebalance::On, self.now.mono_ms);
+        let mut comings = std::mem::take(&mut self.balancing.comings);
+        comings.note(now, self.view.members.keys());
+        self.balancing = Balancing { due_ms: due.then_some(now + CALM_MS), comings, ..Balancing::default() };
+        self.drop_wishes_for_balance();
     }
 
     /// Tells each host which of its names are to move.
@@ -104,13 +110,18 @@ impl Core {
                 self.balancing.due_ms = Some(now + LATER_MS);
                 return;
             }
-            let plan = self.moves_of(&self.config.me.clone());
-            self.balancing.plan = plan.into_iter().map(|(name, to)| (name, to.node)).collect();
+            let moves = self.moves_of(&self.config.me.clone()).into_iter().map(|(name, to)| (name, to.node));
+            let calm_ms = |node: &NodeId| self.balancing.comings.calm_ms(node);
+            let plan: VecDeque<_> = moves.filter(|(_, to)| calm_ms(to) <= now).collect();
+            // Those that come and go have their turn later.
+            let later_ms = self.view.up().map(|peer| calm_ms(&peer.node)).filter(|calm_ms| *calm_ms > now).min();
             // What has moved by then may make room for more.
-            self.balancing.again = !self.balancing.plan.is_empty();
-            self.balancing.due_ms = self.balancing.again.then_some(now + CALM_MS);
+            self.balancing.due_ms = if plan.is_empty() { later_ms } else { Some(now + CALM_MS) };
+            self.balancing.again = self.balancing.due_ms.is_some();
+            self.balancing.plan = plan;
         }
-        let mut room = AT_A_TIME.saturating_sub(self.wishes_for_balance().count());
+        let at_a_time = if planted(Fault::BalanceAllAtOnce) { usize::MAX } else { AT_A_TIME };
+        let mut room = at_a_time.saturating_sub(self.wishes_for_balance().count());
         if room == 0 || self.balancing.plan.is_empty() {
             return;
         }

@@ -163,6 +163,12 @@ faults! {
     NamelessUnnoticed = "nameless-unnoticed",
     /// A name that ran before is not started again when its start fails.
     OneStart = "one-start",
+    /// A worker is stopped without its state when its node has lost the majority.
+    ParkWithoutState = "park-without-state",
+    /// All that a node is to give for balance goes at once.
+    BalanceAllAtOnce = "balance-all-at-once",
+    /// Names wait no longer for a node that comes and goes than for one that comes once.
+    FlapsUndamped = "flaps-undamped",
     /// Every worker is started again as if its restart strategy were the usual one.
     OneStrategy = "one-strategy",
     /// Names are placed on nodes that their distribution strategy leaves out.

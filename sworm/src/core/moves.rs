@@ -184,6 +184,13 @@ impl Core {
         wishes.filter_map(|wish| wish.to.as_ref())
     }
 
+    /// Those of them that have not begun to go stay.
+    pub(super) fn drop_wishes_for_balance(&mut self) {
+        let runs =
+            |name: &Arc<str>| self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running));
+        self.wishes.retain(|name, wish| wish.wanted != Wanted::Balance || !runs(name));
+    }
+
     /// A worker is to go to that node for balance.
     pub(super) fn wish_for_balance(&mut self, name: &Arc<str>, to: NodeId) {
         self.wish(name, Some(to), Wanted::Balance, BALANCE_WISH_MS);

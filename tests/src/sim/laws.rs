@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sworm::Exit;
-use sworm::core::cell::Revision;
+use sworm::core::cell::{NameCell, NameState, Revision};
 use sworm::core::directory::Standing;
 use sworm::core::ids::{Birth, Epoch, Incarnation, Peer, Pid};
 use sworm::core::message::{Answer, Ask, Done, Refusal};
@@ -44,6 +44,8 @@ pub(super) struct Laws {
     parked: BTreeMap<Kept, String>,
     /// Those that a later worker was started from, or given.
     gone_on_from: BTreeSet<Kept>,
+    /// When each name has moved for balance.
+    pub(super) balanced: BTreeMap<Arc<str>, Vec<u64>>,
     /// The lineages that ran when the only missing link was cut, while it is.
     pub(super) lone_cut: Option<BTreeSet<(Arc<str>, Birth)>>,
 }
@@ -51,8 +53,6 @@ pub(super) struct Laws {
 /// A saved state: its name, its lineage and its place in that.
 type Kept = (Arc<str>, Birth, Revision);
 
-/// What was to move when a process died is on its way by then.
-const UNDER_WAY_MS: u64 = 3_000;
 /// Processes that die within this time die at once: lost copies are not made up for yet.
 const AT_ONCE_MS: u64 = 5_000;
 
@@ -405,19 +405,17 @@ impl World {
         None
     }
 
-    /// Recovery goes before balance: nothing is taken away from a node that stays while what ran on one that is gone does
-    /// not run yet.
-    pub(super) fn paused_for(&mut self, at: &Peer, name: &str, why: &Exit) {
-        let recently = self.laws.deaths.last().is_some_and(|died| self.now_ms < died + UNDER_WAY_MS);
-        if !self.options.balances || recently || !matches!(why, Exit::Moved { .. }) {
-            return;
-        }
+    /// What runs is never stopped for want of a majority before its state was taken.
+    pub(super) fn stops_for(&mut self, at: &Peer, name: &Arc<str>, since: Epoch, why: &Exit) {
         let node = &self.nodes[&*at.node];
-        let lives = |host: &Peer| self.nodes.get(&*host.node).is_some_and(|node| node.me == *host);
-        let lost = node.index.iter().find(|(_, entry)| !entry.running && !lives(&entry.host));
-        if let Some((lost, _)) = lost {
-            let what = format!("{name} moves away from {at} for balance, and {lost} is not recovered");
-            self.laws.broken(what);
+        let worker = node.workers.get(name).filter(|worker| worker.since == since && !worker.kept);
+        let cell = node.core.directory().lane(at).and_then(|lane| lane.name(name)).map(|(_, cell)| cell);
+        let runs = |cell: &NameCell| matches!(cell.state, NameState::Running | NameState::Leaving { .. });
+        let loses = cell.is_some_and(|cell| cell.since == since && runs(cell) && cell.spec.kind.handoff);
+        if *why == Exit::MajorityLost && worker.is_some() && loses {
+            self.laws.broken(format!(
+                "{name} {since} on {at} is stopped for want of a majority, and its state is not taken"
+            ));
         }
     }
 

@@ -5,6 +5,7 @@
 //! with faults, heals everything, and checks the [laws] at every step and at the end. The same seed gives the same
 //! trace, byte for byte.
 
+mod balance;
 mod disk;
 mod follower;
 mod kinds;

@@ -56,6 +56,8 @@ pub struct Worker {
     pub(super) ready: bool,
     /// Whether it was told to stop.
     pub(super) stops: bool,
+    /// Whether it is paused, and its state was taken.
+    pub(super) kept: bool,
     /// A checkpoint that it waits for, and the count that it makes durable.
     pub(super) saving: Option<(u64, u64)>,
 }

@@ -391,6 +391,7 @@ impl World {
                     worker.ready = false;
                     worker.stops = parked;
                     let state = handoff.then(|| worker.snapshot());
+                    worker.kept = state.is_some();
                     if let Some(state) = state.as_ref().filter(|_| parked) {
                         self.laws.parks(at, &name, state.birth, state.revision);
                     }
@@ -402,9 +403,12 @@ impl World {
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = true;
                     worker.stops = false;
+                    worker.kept = false;
                 }
             }
             Effect::Stop { name, since, why } => {
+                self.stops_for(at, &name, since, &why);
+                self.moved_for(&name, &why);
                 // One whose start fails never runs.
                 if let Exit::Conflict { winner } = why
                     && !self.broken.contains(&name)
@@ -546,6 +550,7 @@ impl World {
             checkpointed,
             ready: false,
             stops: false,
+            kept: false,
             saving: None,
         };
         let former = node.workers.insert(name.clone(), worker);

@@ -36,6 +36,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::NoStopWithoutMajority | Fault::TakeOverEarly | Fault::ShrinkUnheard | Fault::SameViewAgain => {
             &[Plot::Minority]
         }
+        Fault::ParkWithoutState => &[Plot::Minority],
         Fault::LeaseFromReceipt | Fault::QuorumOfVisible | Fault::OneVoiceIsEnough | Fault::RestartAfterLease => {
             &[Plot::Suspended]
         }
@@ -54,7 +55,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::TakenBackUnseen => &[Plot::LostNews],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
         Fault::BalanceFirst => &[Plot::Losses],
-        Fault::RoundUpShares => &[Plot::Joins],
+        Fault::RoundUpShares | Fault::BalanceAllAtOnce | Fault::FlapsUndamped => &[Plot::Joins],
         Fault::RestoreWithoutAsking | Fault::ReplyBeforeReplica => &[Plot::OneByOne],
         Fault::ReplyBeforeSync => &[Plot::AllAlone],
         Fault::RestoreFirstCome => &[Plot::MembersInCut],

@@ -52,6 +52,10 @@ impl Core {
                 self.local.remove(name);
                 self.restate(name, |cell| cell.state = NameState::Parked);
             }
+            LocalPhase::Running if planted(Fault::ParkWithoutState) => {
+                local.phase = LocalPhase::Parking;
+                self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::MajorityLost });
+            }
             LocalPhase::Running => self.park(name, Exit::MajorityLost),
             LocalPhase::Moving(moving) if !moving.is_accepted() => self.park_in_mid_move(name),
             LocalPhase::Starting | LocalPhase::Settling => {

@@ -195,7 +195,11 @@ impl Plot {
             // What is lost is asked for, or said, again; too much of it, and time is over first.
             Self::Moves => (o.kills, o.lost) = (seeded.kills, lost.min(20)),
             Self::HandoffKills => (o.kills, o.lost) = (true, lost.min(20)),
-            Self::Joins => (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0),
+            // In every other one it comes and goes, and there are more names than may go at a time.
+            Self::Joins => {
+                (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0);
+                o.names = if o.seed.is_multiple_of(2) { o.names.max(60) } else { o.names };
+            }
             Self::Minority => {
                 (o.majority, o.cuts, o.one_way_cuts, o.kills) = (true, true, true, seeded.kills);
                 o.stop_ms = if seeded.leaves { 2_500 } else { o.stop_ms };

@@ -72,7 +72,23 @@ impl World {
     pub(super) fn balances_out(&mut self) {
         self.run(10_000);
         self.rests_within(60_000);
-        self.run_while(30_000, |world| world.nodes.values().any(|node| !node.core.plan_rebalance().is_empty()));
+        // Names wait for one that came and went.
+        let moves = |world: &World| world.nodes.values().any(|node| !node.core.plan_rebalance().is_empty());
+        let until_ms = self.now_ms + 400_000;
+        while self.now_ms < until_ms && self.violation().is_none() && moves(self) {
+            self.run(1_000);
+        }
+        self.rests_within(60_000);
+    }
+
+    /// A node comes and goes, and is there for long enough to be given names.
+    fn flaps(&mut self, node: &str) {
+        for _ in 0..10 {
+            self.start(node);
+            self.pause(500..12_000);
+            self.kill(node);
+            self.pause(0..3_000);
+        }
         self.rests_within(60_000);
     }
 
@@ -87,7 +103,7 @@ impl World {
         self.rests_within(30_000);
         self.run(8_000);
         self.rests_within(30_000);
-        let before = self.all_places();
+        let mut before = self.all_places();
         // One that comes and goes moves nothing.
         for _ in 0..self.rng.u32(0..3) {
             self.start(&last);
@@ -96,6 +112,10 @@ impl World {
             self.pause(0..3_000);
         }
         self.undisturbed(&before, &last);
+        if self.options.seed.is_multiple_of(2) {
+            self.flaps(&last);
+            before = self.all_places();
+        }
         self.start(&last);
         self.balances_out();
         if self.violation().is_some() {
