@@ -116,7 +116,9 @@ impl Traced {
             return;
         }
         if call.starts_with("write(1<") && call.contains("durable") {
-            return self.said.push((self.wrote, self.kept));
+            // What is being written is not there yet.
+            let writing = self.underway.values().filter(|begun| matches!(begun, Begun::Write)).count();
+            return self.said.push((self.wrote + writing, self.kept));
         }
         if !call.contains(file) {
             return;
