@@ -125,7 +125,7 @@ fn setters(source: &str) -> Vec<String> {
 fn a_setter_is_found_however_its_signature_is_broken_into_lines() {
     let source = "
         impl Builder {
-            pub fn new(name: &str) -> Self { todo!() }
+            pub fn new(name: &str) -> Self { make(name) }
             pub fn short(self, on: bool) -> Self { self.with(on) }
             pub fn long<F: Fn(u8)>(
                 mut self,
@@ -139,7 +139,7 @@ fn a_setter_is_found_however_its_signature_is_broken_into_lines() {
             ) -> Self { self }
             pub fn look(&self) -> u8 { 1 }
             fn private(self) -> Self { self }
-            pub fn other(selfish: u8) -> Self { todo!() }
+            pub fn other(selfish: u8) -> Self { make(selfish) }
         }";
     assert_eq!(setters(source), ["short", "long", "alone"]);
 }
