@@ -209,7 +209,7 @@ pub enum Command {
 }
 
 /// What a node can be told about workers of one type.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "they are the library's functions")]
 pub enum TypedCommand {
     Register {

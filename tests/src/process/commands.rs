@@ -159,7 +159,6 @@ impl Process {
         self.ask_worker(kind, name, Say::Where, None).await
     }
 
-    /// What another node registered is known here a moment later: only then there is a reference to call it by.
     async fn ask_worker<T: DeserializeOwned>(
         &self,
         kind: Kind,
@@ -167,8 +166,13 @@ impl Process {
         say: Say,
         within_ms: Option<u64>,
     ) -> Result<T, Failure> {
+        self.when_known(TypedCommand::Call { kind, name: name.into(), say, within_ms }).await
+    }
+
+    /// What another node registered is known here a moment later: only then there is a reference to it.
+    async fn when_known<T: DeserializeOwned>(&self, command: TypedCommand) -> Result<T, Failure> {
         let ask = || async {
-            let answer = self.typed(TypedCommand::Call { kind, name: name.into(), say, within_ms }).await;
+            let answer = self.typed(command.clone()).await;
             (!answer.as_ref().is_err_and(|failure: &Failure| failure.kind == "Missing")).then_some(answer)
         };
         crate::eventually("a reference to the worker", ask).await
@@ -176,7 +180,7 @@ impl Process {
 
     /// Casts.
     pub async fn cast(&self, kind: Kind, name: &str, say: Say) -> Result<(), Failure> {
-        self.typed(TypedCommand::Cast { kind, name: name.into(), say }).await
+        self.when_known(TypedCommand::Cast { kind, name: name.into(), say }).await
     }
 
     /// `unregister_name`.
@@ -186,12 +190,12 @@ impl Process {
 
     /// Puts a counter into a group.
     pub async fn join(&self, group: &str, name: &str) -> Result<(), Failure> {
-        self.typed(TypedCommand::Join { kind: Kind::Counter, group: group.into(), name: name.into() }).await
+        self.when_known(TypedCommand::Join { kind: Kind::Counter, group: group.into(), name: name.into() }).await
     }
 
     /// Takes a counter out of a group.
     pub async fn leave_group(&self, group: &str, name: &str) -> Result<(), Failure> {
-        self.typed(TypedCommand::LeaveGroup { kind: Kind::Counter, group: group.into(), name: name.into() }).await
+        self.when_known(TypedCommand::LeaveGroup { kind: Kind::Counter, group: group.into(), name: name.into() }).await
     }
 
     /// The names in a group.
