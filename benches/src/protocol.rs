@@ -49,8 +49,8 @@ pub(crate) enum Command {
     LookUp { count: usize, readers: usize, time: Duration },
     /// Call workers of names that run on one node. Answers with a `Load`.
     Call { count: usize, on: String, callers: usize, time: Duration },
-    /// The same over a channel of tokio's, without Sworm.
-    CallChannel { callers: usize, time: Duration },
+    /// The same over channels of tokio's to so many tasks, without Sworm.
+    CallChannel { tasks: usize, callers: usize, time: Duration },
     /// Change the states of workers, of one for each caller.
     Save { callers: usize, time: Duration },
     /// Leave in good order. Answers the seconds that it took.

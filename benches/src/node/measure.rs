@@ -93,19 +93,25 @@ pub(super) async fn call(
     .await
 }
 
-/// The same with a task that answers over a channel: what calls are made of.
-pub(super) async fn call_channel(callers: usize, time: Duration) -> Result<Load, BoxError> {
+/// The same with that many tasks that answer over a channel: what calls are made of.
+pub(super) async fn call_channel(tasks: usize, callers: usize, time: Duration) -> Result<Load, BoxError> {
     let message = Bytes::from(vec![7; MESSAGE_BYTES]);
-    load(callers, time, |_| {
+    let task = |_| {
         let (calls, mut received) = mpsc::channel::<(Bytes, oneshot::Sender<Bytes>)>(64);
         tokio::spawn(async move {
             while let Some((message, reply)) = received.recv().await {
                 let _ = reply.send(message);
             }
         });
-        let message = message.clone();
+        calls
+    };
+    let tasks: Vec<_> = (0..tasks.max(callers)).map(task).collect();
+    load(callers, time, |caller| {
+        let mine: Vec<_> = tasks.iter().skip(caller).step_by(callers).cloned().collect();
+        let (mut next, message) = (0, message.clone());
         move || {
-            let (calls, message) = (calls.clone(), message.clone());
+            next = (next + 1) % mine.len();
+            let (calls, message) = (mine[next].clone(), message.clone());
             async move {
                 let (reply, answer) = oneshot::channel();
                 calls.send((message, reply)).await?;

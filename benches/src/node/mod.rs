@@ -86,7 +86,7 @@ impl Server {
             Command::Call { count, on, callers, time } => {
                 json(measure::call(self.sworm()?, count, &on, callers, time).await?)
             }
-            Command::CallChannel { callers, time } => json(measure::call_channel(callers, time).await?),
+            Command::CallChannel { tasks, callers, time } => json(measure::call_channel(tasks, callers, time).await?),
             Command::Save { callers, time } => json(measure::save(self.sworm()?, callers, time).await?),
             Command::Leave => {
                 let started = Instant::now();

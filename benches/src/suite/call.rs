@@ -25,7 +25,7 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
     let raw = Raw::connect(&other).await?;
     for callers in [1, 64] {
         let (mut sworm, mut put, mut by_task, mut query, mut tcp) = (vec![], vec![], vec![], vec![], vec![]);
-        let (mut local, mut channel) = (vec![], vec![]);
+        let (mut local, mut channel, mut one_channel) = (vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             let time = run.time();
             // One other node, as the baselines have.
@@ -36,14 +36,25 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
             query.push(raw.zenoh.query(callers, time).await?);
             tcp.push(raw::tcp::call(&raw.tcp, callers, time).await?);
             local.push(cluster["a"].ask(call("a")).await?);
-            channel.push(cluster["a"].ask(Command::CallChannel { callers, time }).await?);
+            // As many tasks as there are workers here, about, and as few as possible.
+            let channels = |tasks| Command::CallChannel { tasks, callers, time };
+            channel.push(cluster["a"].ask(channels(NAMES / 3)).await?);
+            one_channel.push(cluster["a"].ask(channels(callers)).await?);
         }
         let remote = Load::median(&sworm);
         rows.extend(compare(callers, "remote", remote, "zenoh put and reply", Load::median(&put)));
         rows.extend(compare(callers, "remote", remote, "zenoh put and reply by a task", Load::median(&by_task)));
         rows.extend(compare(callers, "remote", remote, "zenoh query and reply", Load::median(&query)));
         rows.extend(compare(callers, "remote", remote, "TCP ping-pong", Load::median(&tcp)));
-        rows.extend(compare(callers, "local", Load::median(&local), "channel with oneshot", Load::median(&channel)));
+        let local = Load::median(&local);
+        rows.extend(compare(callers, "local", local, "channel with oneshot", Load::median(&channel)));
+        rows.extend(compare(
+            callers,
+            "local",
+            local,
+            "channel with oneshot, a task a caller",
+            Load::median(&one_channel),
+        ));
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Calls of this node that wait for a reply of another one, and whether a call is the only thing on its way there.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ahash::HashMap;
 use tokio::sync::oneshot;
 
 use super::frame::Replied;

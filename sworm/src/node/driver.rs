@@ -1,11 +1,11 @@
 //! Runs one core: feeds it what happens, and performs what it decides.
 
-use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use ahash::HashMap;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 

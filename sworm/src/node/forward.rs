@@ -1,11 +1,12 @@
 //! Sends on what did not find its worker where it came to: casts, for which nobody else would. What must wait for a worker
 //! waits in order, and whatever comes for that worker meanwhile waits behind it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ahash::HashMap;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 

@@ -1,8 +1,9 @@
 //! What look-ups read: names and groups, beside the core, so that no reader ever waits for it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use ahash::HashMap;
 use tokio::sync::oneshot;
 
 use super::home::Home;
@@ -13,7 +14,7 @@ use crate::core::ids::NodeId;
 /// Names, groups, and who waits for a change of a name.
 #[derive(Default)]
 pub struct Index {
-    names: papaya::HashMap<Arc<str>, Arc<Found>>,
+    names: papaya::HashMap<Arc<str>, Arc<Found>, ahash::RandomState>,
     groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
     nodes: RwLock<Vec<NodeId>>,
     /// What the core said of the names that an answer said more of, as long as it has said nothing since.

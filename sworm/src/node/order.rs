@@ -1,11 +1,12 @@
 //! Keeps what this node sends to one worker in the order in which it was asked to, wherever the worker goes meanwhile: what
 //! is sent to a new place waits until all that went to the old one has been answered, has come back, or was passed on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ahash::HashMap;
 use tokio::sync::oneshot;
 
 use crate::core::ids::{Epoch, Peer};

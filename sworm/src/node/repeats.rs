@@ -1,7 +1,8 @@
 //! Drops what the network brings twice: of each sender, the numbers that came last are known.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ahash::HashMap;
 
 use crate::core::ids::Peer;
 

@@ -1,10 +1,11 @@
 //! One sworm on this node: what its handles, its driver and its workers share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ahash::HashMap;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -242,7 +243,9 @@ impl SwormShared {
         if *parcel.message == *FLUSH || self.rooms.is_waited_for(&call.name) {
             return self.bring(&call.name, parcel, false);
         }
-        let here = self.index.get(&call.name).is_some_and(|entry| entry.host == self.node.me && entry.running);
+        let here = self.index.look(&call.name, |found| {
+            found.is_some_and(|(_, found)| found.entry.running && found.entry.host == self.node.me)
+        });
         let mailbox = if here { self.mailbox(&call.name) } else { None };
         let Some(mailbox) = mailbox else { return self.not_here(&call.name, parcel, false) };
         match mailbox.deliver(parcel) {

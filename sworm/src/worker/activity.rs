@@ -14,7 +14,8 @@ pub(crate) struct Activity(Mutex<Option<Doing>>);
 #[derive(Debug)]
 struct Doing {
     what: &'static str,
-    since: Instant,
+    /// When somebody looked for the first time: most of what is done has ended by then, and never costs a look at the clock.
+    since: Option<Instant>,
     /// How often it was reported that it takes long.
     reports: u32,
 }
@@ -22,7 +23,7 @@ struct Doing {
 impl Activity {
     /// People's code begins: a handler, by its message's id, or a hook.
     pub(crate) fn begins(&self, what: &'static str) {
-        *self.doing() = Some(Doing { what, since: Instant::now(), reports: 0 });
+        *self.doing() = Some(Doing { what, since: None, reports: 0 });
     }
 
     /// It has ended.
@@ -30,11 +31,12 @@ impl Activity {
         *self.doing() = None;
     }
 
-    /// What takes long, and how long already, if that is to be said (again): after 5 s, 10 s, 20 s and so on.
+    /// What takes long, and how long already as far as was looked, if that is to be said (again): after 5 s, 10 s, 20 s and
+    /// so on.
     pub(crate) fn overdue(&self, now: Instant) -> Option<(&'static str, Duration)> {
         let mut doing = self.doing();
         let doing = doing.as_mut()?;
-        let busy = now.saturating_duration_since(doing.since);
+        let busy = now.saturating_duration_since(*doing.since.get_or_insert(now));
         if busy < REPORTED_AFTER.saturating_mul(1 << doing.reports.min(20)) {
             return None;
         }
@@ -62,6 +64,7 @@ mod tests {
         activity.ends();
         assert_eq!(reported(1_000), None);
         activity.begins("started");
-        assert_eq!(reported(1_000), Some("started"));
+        assert_eq!(reported(1_000), None, "nobody has looked before");
+        assert_eq!(reported(1_005), Some("started"));
     }
 }

@@ -45,6 +45,10 @@ impl Asked {
         self.stop.load(Relaxed)
     }
 
+    pub(super) fn checkpoint(&self) -> bool {
+        self.checkpoint.load(Relaxed)
+    }
+
     pub(super) fn take_checkpoint(&self) -> bool {
         self.checkpoint.swap(false, Relaxed)
     }

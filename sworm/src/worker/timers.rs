@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context as Polling, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::mailbox::LocalParcel;
 use super::{Context, Handler, Request, Worker, outbox};
@@ -48,8 +51,10 @@ pub(super) struct Timers<W>(Arc<Shared<W>>);
 
 struct Shared<W> {
     set: Mutex<Set<W>>,
-    /// Told when there is an earlier one.
-    changed: Notify,
+    /// Whether there may be one whose time has begun, so that most workers need not look.
+    any: AtomicBool,
+    /// Whether the time of one has begun since that was looked at.
+    news: AtomicBool,
 }
 
 struct Set<W> {
@@ -82,17 +87,41 @@ impl<W> Timers<W> {
         drop(ended);
     }
 
-    /// The next message that is due, when it is.
-    pub(super) async fn due(&self) -> Box<dyn LocalParcel<W>> {
-        loop {
-            let changed = self.0.changed.notified();
+    /// The next message that is due, when it is; `wake` is kept from one time to the next. The worker's task alone adds
+    /// timers, and looks here after all that may have.
+    pub(super) fn poll_due(
+        &self,
+        cx: &mut Polling<'_>,
+        wake: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Box<dyn LocalParcel<W>>> {
+        self.0.news.store(false, Relaxed);
+        while self.any() {
             let taken = self.0.set().take(Instant::now());
-            match taken {
-                Taken::Parcel(parcel) => return parcel,
-                Taken::Later(at) => drop(timeout_at(at, changed).await),
-                Taken::Nothing => changed.await,
+            let at = match taken {
+                Taken::Parcel(parcel) => return Poll::Ready(parcel),
+                Taken::Later(at) => at,
+                Taken::Nothing => {
+                    self.0.any.store(false, Relaxed);
+                    break;
+                }
+            };
+            let wake = wake.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if wake.deadline() != at {
+                wake.as_mut().reset(at);
             }
+            ready!(wake.as_mut().poll(cx));
         }
+        Poll::Pending
+    }
+
+    /// Whether there may be one whose time has begun.
+    pub(super) fn any(&self) -> bool {
+        self.0.any.load(Relaxed)
+    }
+
+    /// Whether the time of one has begun since [`Self::poll_due`].
+    pub(super) fn has_news(&self) -> bool {
+        self.0.news.load(Relaxed)
     }
 }
 
@@ -141,7 +170,7 @@ impl<W> Clone for Timers<W> {
 impl<W> Default for Timers<W> {
     fn default() -> Self {
         let set = Set { next: 0, timers: BTreeMap::new(), due: BTreeSet::new() };
-        Self(Arc::new(Shared { set: Mutex::new(set), changed: Notify::new() }))
+        Self(Arc::new(Shared { set: Mutex::new(set), any: AtomicBool::new(false), news: AtomicBool::new(false) }))
     }
 }
 
@@ -154,7 +183,8 @@ struct Held<W> {
 impl<W> Held<W> {
     fn begin(&self) {
         self.shared.set().begin(self.number);
-        self.shared.changed.notify_one();
+        self.shared.any.store(true, Relaxed);
+        self.shared.news.store(true, Relaxed);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Lanes: for each node that something is sent to a queue and a thread that puts it. A node that takes nothing, or takes it slowly,
 //! holds up its own lane and no other.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use ahash::HashMap;
 use bytes::Bytes;
 
 use super::packet::Packer;

@@ -1,12 +1,12 @@
 //! Puts: the session and the keys by which messages leave. Each lane's thread uses them for what is queued; a message that is alone
 //! on its way leaves on its caller's thread, which saves that the other one has to be woken.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ahash::HashMap;
 use bytes::Bytes;
 use zenoh::Wait;
 use zenoh::bytes::ZBytes;

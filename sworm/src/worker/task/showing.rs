@@ -22,6 +22,11 @@ use crate::worker::{BoxError, Lifecycle};
 const RUN_HOLDS: Duration = Duration::from_millis(50);
 
 impl<W: Lifecycle> Task<W> {
+    /// Whether there is nothing to be saved or sent before the task goes on: so it is for most workers, most of the time.
+    pub(super) fn is_settled(&self) -> bool {
+        self.outbox.is_none() && !self.ctx.asked.checkpoint()
+    }
+
     /// Whether something waits that hooks have sent.
     fn holds_something(&self) -> bool {
         self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())

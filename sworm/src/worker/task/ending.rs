@@ -1,0 +1,166 @@
+//! How a worker pauses and ends, and what becomes of the messages that it has not handled.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use tokio::time::timeout;
+
+use super::showing::held;
+use super::{Control, End, STOPPING_LIMIT, Task, guarded};
+use crate::core::Input;
+use crate::core::ids::{Peer, Pid};
+use crate::node::order::{Order, Stay};
+use crate::strategy::Exit;
+use crate::worker::Lifecycle;
+use crate::worker::context::Place;
+use crate::worker::mailbox::{Parcel, RemoteParcel};
+
+impl<W: Lifecycle> Task<W> {
+    /// Saves the state for whoever takes over, and waits for what becomes of that.
+    pub(super) async fn pause(&mut self, worker: &mut W, answered: &AtomicBool, why: Exit) -> Option<End> {
+        let outbox = self.outbox.clone();
+        held(outbox.as_ref(), self.stopping(worker, why)).await;
+        let state = if self.ctx.handoff {
+            let place = self.place().await;
+            self.snapshot(worker, place).map(Some).map_err(|unsaved| unsaved.to_string())
+        } else {
+            Ok(None)
+        };
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        let mut is_given = state.is_ok();
+        if answered.swap(true, Relaxed) {
+            is_given = false;
+        } else {
+            self.saver.is_replaced();
+            self.send(Input::Paused { name, since, state });
+        }
+        loop {
+            match self.control.recv().await {
+                Some(Control::Resume) => {
+                    self.saver.stirs();
+                    // `started` sets them again.
+                    self.ctx.timers.clear();
+                    let resumed = self.started(worker).await;
+                    self.fresh = false;
+                    return resumed.err().map(End::Exit);
+                }
+                Some(Control::Stop { why }) => {
+                    self.loses(&why);
+                    if is_given && self.lost_to.is_none() {
+                        self.send_outbox_aside();
+                    }
+                    return Some(End::Stopped);
+                }
+                None => return Some(End::Stopped),
+                Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
+                Some(Control::Checkpointed { number, .. }) => self.saver.arrived(number),
+                Some(Control::Pause { .. }) => {}
+            }
+        }
+    }
+
+    /// Ends a worker that wants to end. What `stopping` sends leaves when the state that it shows is durable: it may be
+    /// started again from that.
+    pub(super) async fn finishes(&mut self, worker: &mut W) -> End {
+        let outbox = self.outbox.clone();
+        held(outbox.as_ref(), self.stopping(worker, Exit::Normal)).await;
+        match self.settle(worker).await {
+            Some(End::Stopped) => End::Stopped,
+            Some(End::Exit(_)) | None => End::Exit(Exit::Normal),
+        }
+    }
+
+    pub(super) async fn stopping(&mut self, worker: &mut W, why: Exit) {
+        tracing::debug!(pid = %self.ctx.pid, %why, "a worker stops");
+        self.ctx.place = Place::Hook;
+        self.ctx.exit = Some(Box::new(why));
+        self.activity.begins("`stopping`");
+        limited("stopping", &self.ctx.pid.clone(), worker.stopping(&mut self.ctx)).await;
+        self.activity.ends();
+        self.ctx.exit = None;
+        self.ctx.place = Place::Work;
+    }
+
+    /// Notes against whom it has lost, if that is why it is stopped.
+    pub(super) fn loses(&mut self, why: &Exit) {
+        if let Exit::Conflict { winner } = why {
+            self.lost_to = Some(winner.clone());
+        }
+    }
+
+    /// Tells a worker that it has lost a conflict, if it has and does not know it yet. It takes nothing any more: what
+    /// waits goes to the winner.
+    pub(super) async fn conflict(&mut self, worker: &mut W) {
+        let Some(winner) = self.lost_to.take() else { return };
+        self.give_everything_back();
+        self.ctx.place = Place::Hook;
+        self.ctx.exit = Some(Box::new(Exit::Conflict { winner: winner.clone() }));
+        self.activity.begins("`on_conflict`");
+        limited("on_conflict", &self.ctx.pid.clone(), worker.on_conflict(winner, &mut self.ctx)).await;
+        self.activity.ends();
+        self.ctx.exit = None;
+        self.ctx.place = Place::Work;
+    }
+
+    /// What was not handled goes back to its callers, who look for the worker anew; casts are sent on.
+    pub(super) fn give_everything_back(&mut self) {
+        while let Some(parcel) = self.incoming.close() {
+            self.give_back(parcel);
+        }
+    }
+
+    fn order(&self) -> &Arc<Order> {
+        &self.ctx.sworm.shared.order
+    }
+
+    fn me(&self) -> Peer {
+        Peer { node: self.ctx.pid.node.clone(), incarnation: self.ctx.pid.incarnation }
+    }
+
+    fn stay(&self) -> Stay {
+        Stay::begun(self.me(), self.ctx.pid.epoch)
+    }
+
+    pub(super) fn give_back(&self, parcel: Parcel<W>) {
+        let name = &self.ctx.pid.name;
+        let parcel = match parcel {
+            Parcel::Remote(parcel) => parcel,
+            Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
+                None => return,
+                Some((message, Ok(payload))) => {
+                    self.order().passes_on(name, &self.stay());
+                    self.own_cast(message, payload)
+                }
+                Some((message, Err(error))) => {
+                    tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
+                    return;
+                }
+            },
+        };
+        self.tell.replies.clone().give_back(name, parcel);
+    }
+
+    /// A cast of this node, as one of another node would be.
+    fn own_cast(&self, message: &'static str, payload: Vec<u8>) -> RemoteParcel {
+        RemoteParcel {
+            from: self.me(),
+            number: 0,
+            cast: true,
+            hops: 0,
+            seen: None,
+            alone: false,
+            message: message.into(),
+            payload: payload.into(),
+        }
+    }
+}
+
+/// Runs a hook that must not hold up the end of its worker.
+async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
+    match timeout(STOPPING_LIMIT, guarded(run)).await {
+        Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
+        Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
+        Ok(Ok(())) => {}
+    }
+}
