@@ -1,10 +1,14 @@
 //! The one place that turns values into bytes and back: CBOR, for the wire and the disk.
 
+use std::cell::Cell;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The deepest nesting that is decoded.
 const RECURSION_LIMIT: usize = 64;
+/// How much memory a thread keeps for values that it encodes only to look at the bytes.
+const MOST_KEPT_BYTES: usize = 64 << 10;
 
 /// A value could not be encoded, or bytes could not be decoded.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -23,6 +27,24 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(64);
     ciborium::into_writer(value, &mut bytes).map_err(|e| CodecError(format!("cannot be encoded: {e}")))?;
     Ok(bytes)
+}
+
+/// Encodes a value, only to look at the bytes.
+pub(crate) fn with_encoded<T: Serialize + ?Sized, R>(
+    value: &T,
+    look: impl FnOnce(&[u8]) -> R,
+) -> Result<R, CodecError> {
+    thread_local! {
+        static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut bytes = BYTES.take();
+    bytes.clear();
+    let encoded = ciborium::into_writer(value, &mut bytes).map_err(|e| CodecError(format!("cannot be encoded: {e}")));
+    let looked = encoded.map(|()| look(&bytes));
+    if bytes.capacity() <= MOST_KEPT_BYTES {
+        BYTES.set(bytes);
+    }
+    looked
 }
 
 /// Decodes a value; bytes left over are an error.

@@ -87,8 +87,7 @@ pub enum Joined {
 }
 
 fn cell_hash(key: &Key, seq: u64, value: &Value) -> u64 {
-    let bytes = codec::encode(&(key, seq, value)).expect("cells are made of plain data");
-    xxh3_64(&bytes)
+    codec::with_encoded(&(key, seq, value), xxh3_64).expect("cells are made of plain data")
 }
 
 impl Lane {
@@ -121,6 +120,12 @@ impl Lane {
     /// The live fact under a key that is not a name.
     pub fn fact(&self, key: &Key) -> Option<&Value> {
         self.facts.get(key)?.value.as_ref()
+    }
+
+    /// Whether it may hold a ban.
+    pub fn may_ban(&self) -> bool {
+        // No fact that is not a name comes before them.
+        matches!(self.facts.first_key_value(), Some((Key::Ban(_), _)))
     }
 
     /// All live facts but the names.

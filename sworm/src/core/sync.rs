@@ -326,8 +326,10 @@ impl Core {
                 }
             }
         }
-        let view = View::of(&self.config.me, self.phase, &self.members);
-        if view != self.view {
+        if !self.view.is_of(&self.config.me, self.phase, &self.members)
+            && let view = View::of(&self.config.me, self.phase, &self.members)
+            && view != self.view
+        {
             if planted(Fault::RestartBystanders) && view.members.len() < self.view.members.len() {
                 self.restart_all();
             }

@@ -72,20 +72,35 @@ pub struct View {
     pub hash: u64,
 }
 
+/// Those of the others that are present and have opened the sworm, in order.
+fn taking_part(others: &BTreeMap<NodeId, Member>) -> impl Iterator<Item = (&NodeId, Incarnation, Phase)> {
+    let present = others.iter().filter(|(_, member)| member.present);
+    let taking_part = present.filter_map(|(node, member)| Some((node, member.incarnation, member.phase()?)));
+    taking_part.filter(|(_, _, phase)| *phase != Phase::Joining)
+}
+
 impl View {
     /// The view made of this node and the others that are present.
     pub fn of(me: &Peer, phase: Phase, others: &BTreeMap<NodeId, Member>) -> Self {
-        let mut members: BTreeMap<Peer, Phase> = others
-            .iter()
-            .filter(|(_, member)| member.present)
-            .filter_map(|(node, member)| {
-                Some((Peer { node: node.clone(), incarnation: member.incarnation }, member.phase()?))
-            })
+        let mut members: BTreeMap<Peer, Phase> = taking_part(others)
+            .map(|(node, incarnation, phase)| (Peer { node: node.clone(), incarnation }, phase))
             .collect();
-        members.insert(me.clone(), phase);
-        members.retain(|_, phase| *phase != Phase::Joining);
+        if phase != Phase::Joining {
+            members.insert(me.clone(), phase);
+        }
         let hash = xxh3_64(&codec::encode(&members).expect("ids encode"));
         Self { members, hash }
+    }
+
+    /// Whether it is that one still.
+    pub fn is_of(&self, me: &Peer, phase: Phase, others: &BTreeMap<NodeId, Member>) -> bool {
+        let own = self.members.get(me).copied() == (phase != Phase::Joining).then_some(phase);
+        let mut theirs = self.members.iter().filter(|(peer, _)| *peer != me);
+        let same = |(node, incarnation, phase): (&NodeId, Incarnation, Phase)| {
+            let seen = theirs.next();
+            seen.is_some_and(|(peer, seen)| (&peer.node, peer.incarnation, *seen) == (node, incarnation, phase))
+        };
+        own && taking_part(others).all(same) && theirs.next().is_none()
     }
 
     /// Whether that incarnation is in view.
@@ -111,5 +126,45 @@ impl View {
 
     fn in_phase(&self, wanted: Phase) -> impl Iterator<Item = &Peer> {
         self.members.iter().filter(move |(_, phase)| **phase == wanted).map(|(peer, _)| peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::fixture::peer;
+    use proptest::prelude::*;
+
+    const PHASES: [Phase; 4] = [Phase::Joining, Phase::Up, Phase::Leaving, Phase::Draining];
+
+    /// Of each node whether it is there, its incarnation, and its phase if it has said one.
+    fn members(of: &[Option<(bool, u64, Option<usize>)>]) -> BTreeMap<NodeId, Member> {
+        let member = |(node, known): (&str, &Option<(bool, u64, Option<usize>)>)| {
+            let (present, incarnation, phase) = (*known)?;
+            let beat = phase.map(|phase| {
+                let phase = PHASES[phase];
+                let beat =
+                    Beat { counter: 1, phase, view: 0, changes: 0, max: 0, durable: 0, heard: 0, holds: 0, time: 0 };
+                (beat, 0)
+            });
+            Some((peer(node).node, Member { present, beat, ..Member::new(Incarnation(incarnation)) }))
+        };
+        ["a", "c", "d"].into_iter().zip(of).filter_map(member).collect()
+    }
+
+    fn all() -> impl Strategy<Value = (usize, [Option<(bool, u64, Option<usize>)>; 3])> {
+        let one = || proptest::option::of((any::<bool>(), 1..3_u64, proptest::option::of(0..4_usize)));
+        (0..4_usize, [one(), one(), one()])
+    }
+
+    proptest! {
+        #[test]
+        fn a_view_knows_whether_it_is_still_so((phase, of) in all(), (later_phase, later) in all()) {
+            let me = peer("b");
+            let view = View::of(&me, PHASES[phase], &members(&of));
+            prop_assert!(view.is_of(&me, PHASES[phase], &members(&of)));
+            let (phase, of) = (PHASES[later_phase], members(&later));
+            prop_assert_eq!(view.is_of(&me, phase, &of), view == View::of(&me, phase, &of));
+        }
     }
 }

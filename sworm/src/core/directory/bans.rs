@@ -7,6 +7,7 @@ use super::Directory;
 use crate::core::cell::{Key, Value};
 use crate::core::fault::{Fault, planted};
 use crate::core::ids::{Birth, LaneId, NodeId, Peer};
+use crate::core::lane::Lane;
 
 impl Directory {
     /// Ends these births of a name for good. If the own statement is of one of them it stays until its worker has stopped.
@@ -32,6 +33,11 @@ impl Directory {
         }
     }
 
+    /// Whether any lane may hold a ban: where nothing ends there is none.
+    fn may_ban(&self) -> bool {
+        self.lanes.values().any(Lane::may_ban)
+    }
+
     /// Whether a birth of a name has ended for good.
     pub fn is_banned(&self, name: &Arc<str>, birth: Birth) -> bool {
         self.is_banned_by(name, birth, |_| true)
@@ -39,6 +45,9 @@ impl Directory {
 
     /// Whether one of those lanes ends a birth of a name.
     pub fn is_banned_by(&self, name: &Arc<str>, birth: Birth, by: impl Fn(&LaneId) -> bool) -> bool {
+        if !self.may_ban() {
+            return false;
+        }
         let key = Key::Ban(name.clone());
         let mut lanes = self.lanes.iter().filter(|(id, _)| by(id));
         lanes.any(|(_, lane)| matches!(lane.fact(&key), Some(Value::Ban(set)) if set.contains(&birth)))
@@ -47,6 +56,9 @@ impl Directory {
     /// The births of a name that somebody still speaks of and that only incarnations which have ended have banned: to be
     /// banned again, since those lanes will go.
     pub fn orphaned_bans(&self, name: &Arc<str>) -> BTreeSet<Birth> {
+        if !self.may_ban() {
+            return BTreeSet::new();
+        }
         let key = Key::Ban(name.clone());
         let banned = |birth: &Birth, living: bool| {
             let lanes = self.lanes.iter().filter(|(id, _)| self.has_ended(id) != living);
