@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::{BoxError, CallError};
-use sworm_tests::{eventually, fresh_cluster, fresh_host};
+use sworm_tests::{eventually, fresh_cluster, fresh_host, holds_for};
 use tokio::sync::Semaphore;
 
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -17,12 +17,19 @@ struct Narrow {
 }
 
 #[derive(Worker, Serialize, Deserialize)]
-#[worker(name = "sluggish", lifecycle, start_timeout = "30s", handles(Count))]
-struct Sluggish;
+#[worker(name = "sluggish", lifecycle, start_timeout = "100s", handles(Count))]
+struct Sluggish {
+    /// Whether it starts only when [`MAY_START`] opens.
+    waits: bool,
+}
+
+static MAY_START: Semaphore = Semaphore::const_new(0);
 
 impl Lifecycle for Sluggish {
     async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        if self.waits {
+            MAY_START.acquire().await?.forget();
+        }
         Ok(())
     }
 }
@@ -228,7 +235,7 @@ async fn a_name_that_is_gone_or_has_another_type_is_not_called() {
         assert!(!gone.is_unknown_outcome());
         assert_eq!(to.cast(Count).await, Err(gone));
     }
-    let sluggish = pair.sworms[1].register_name("narrow", Sluggish).await.expect("free");
+    let sluggish = pair.sworms[1].register_name("narrow", Sluggish { waits: false }).await.expect("free");
     for to in &refs {
         let found = "sluggish".to_owned();
         let expected = Some(CallError::WrongType { name: "narrow".into(), found });
@@ -244,7 +251,7 @@ async fn a_call_to_a_name_that_is_starting_waits_and_says_that_it_was_not_sent()
     let pair = Pair::start().await;
     let starting = tokio::spawn({
         let sworm = pair.sworms[0].clone();
-        async move { sworm.register_name("sluggish", Sluggish).await }
+        async move { sworm.register("sluggish", Sluggish { waits: true }).timeout(Duration::from_secs(100)).await }
     });
     for sworm in &pair.sworms {
         let to = eventually("the name", || async { sworm.whereis_name::<Sluggish>("sluggish") }).await;
@@ -254,7 +261,10 @@ async fn a_call_to_a_name_that_is_starting_waits_and_says_that_it_was_not_sent()
         assert!(!unsent.is_unknown_outcome());
     }
     let to = pair.sworms[1].whereis_name::<Sluggish>("sluggish").expect("seen");
-    assert_eq!(to.call(Count).timeout(Duration::from_secs(20)).await, Ok(1), "it waits for the start");
+    let waiting = tokio::spawn(async move { to.call(Count).timeout(Duration::from_secs(60)).await });
+    holds_for(Duration::from_millis(300), "it waits for the start", || async { !waiting.is_finished() }).await;
+    MAY_START.add_permits(1);
+    assert_eq!(waiting.await.expect("it does not panic"), Ok(1));
     starting.await.expect("it does not panic").expect("free");
     pair.close().await;
 }

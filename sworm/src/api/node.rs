@@ -323,10 +323,10 @@ mod tests {
         node.guard.shared.introduced.send_replace(Introduction::Waiting);
         let spec = SwormSpec::new("s");
         let shared = open::open(&node.guard.shared, &spec).expect("it is opened");
-        let limit = Duration::from_millis(100);
+        let limit = Duration::from_secs(1);
         let recovered = shared.clone();
         let work = move |_: &mut _| {
-            std::thread::sleep(limit * 5);
+            std::thread::sleep(limit * 2);
             recovered.input(Input::Introduced);
         };
         shared.senders.looks.send(Box::new(work)).expect("its driver runs");

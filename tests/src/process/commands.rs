@@ -145,11 +145,11 @@ impl Process {
     }
 
     /// A worker's total. Where the caller's node has not noticed yet that the worker's is dead, a call to it has an
-    /// unknown outcome; to ask again changes nothing.
+    /// unknown outcome, and until the worker runs again one may not be sent in its time; to ask again changes nothing.
     pub async fn total(&self, kind: Kind, name: &str) -> Result<i64, Failure> {
         let ask = || async {
             let total = self.call(kind, name, Say::Get).await;
-            (!total.as_ref().is_err_and(|failure| failure.unknown)).then_some(total)
+            (!total.as_ref().is_err_and(|failure| failure.unknown || failure.kind == "NotSent")).then_some(total)
         };
         crate::eventually("an answer of the worker", ask).await
     }

@@ -22,7 +22,12 @@ async fn a_node_with_a_configuration_of_the_callers_is_found_on_this_machine_and
     assert!(a.endpoints().iter().all(|endpoint| endpoint.starts_with("tcp/127.0.0.1:")), "{:?}", a.endpoints());
     assert_eq!(a.endpoints().len(), 1);
     let b = build("b").start().await.expect("it starts");
-    assert_eq!(b.members().len(), 2, "it has found the other one");
+    let met = async {
+        while b.members().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(40), met).await.expect("it finds the other one");
     let (on_a, on_b) = (a.sworm("s").await.expect("it opens"), b.sworm("s").await.expect("it opens"));
     let mut inbox = on_a.attach_name::<Ping>("name").await.expect("free");
     let answering = tokio::spawn(async move {

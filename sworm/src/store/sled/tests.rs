@@ -163,7 +163,7 @@ async fn a_disk_that_hangs_fails_the_store_and_is_not_believed_later() {
     let dir = dir();
     let (release, gate) = mpsc::channel::<()>();
     let (begins, begun) = mpsc::channel();
-    let store = open_with(&dir, Duration::from_millis(100), move || {
+    let store = open_with(&dir, Duration::from_secs(3), move || {
         let _ = begins.send(());
         let _ = gate.recv();
         Ok(())

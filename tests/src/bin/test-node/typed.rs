@@ -16,6 +16,9 @@ use crate::workers::*;
 
 /// How many registrations or calls of one command are under way at once.
 const AT_A_TIME: usize = 200;
+/// How long a registration or a call may take that is not told otherwise: less than a command, and longer than the library
+/// gives it, which is not enough on a busy machine.
+const LONG: Duration = Duration::from_secs(40);
 
 /// A sworm, a name and a worker type.
 type Key = (String, String, &'static str);
@@ -85,9 +88,7 @@ impl Typed for Types {
                 if let Some(node) = on {
                     registering = registering.on(&NodeId::new(node).expect("valid"));
                 }
-                if let Some(ms) = within_ms {
-                    registering = registering.timeout(Duration::from_millis(ms));
-                }
+                registering = registering.timeout(within_ms.map_or(LONG, Duration::from_millis));
                 for (key, value) in metadata {
                     registering = registering.metadata(key, value);
                 }
@@ -98,7 +99,7 @@ impl Typed for Types {
                 let all = values.into_iter().map(|value| {
                     let (sworm, name) = (sworm.clone(), name.clone());
                     // Tasks of their own, so that they really run at once.
-                    tokio::spawn(async move { sworm.register_name(name, Counter::new(value)).await })
+                    tokio::spawn(async move { sworm.register(name, Counter::new(value)).timeout(LONG).await })
                 });
                 let all: Vec<_> = all.collect();
                 let mut results: Vec<Result<Pid, Failure>> = Vec::new();
@@ -112,7 +113,7 @@ impl Typed for Types {
                 let all = futures_util::stream::iter(names).map(|name| {
                     let sworm = sworm.clone();
                     async move {
-                        let error = sworm.register_name(&name, W::new(0)).await.err()?;
+                        let error = sworm.register(&name, W::new(0)).timeout(LONG).await.err()?;
                         Some((name, register_failure(error)))
                     }
                 });
@@ -123,7 +124,7 @@ impl Typed for Types {
                     let to = self.reference::<W>(&sworm, &name);
                     async move {
                         let total = match to {
-                            Ok(to) => to.call(Add(n)).await.map_err(call_failure),
+                            Ok(to) => to.call(Add(n)).timeout(LONG).await.map_err(call_failure),
                             Err(missing) => Err(missing),
                         };
                         (name, total)
