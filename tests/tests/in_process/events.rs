@@ -14,7 +14,7 @@ use sworm::{BoxError, Event, Events, Gone};
 use sworm_tests::eventually;
 use tokio::time::timeout;
 
-use super::{Room, node, opened, running};
+use super::{Room, ended, node, opened, running};
 
 /// Crashes when it is told to, and can be made durable.
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -439,7 +439,7 @@ async fn a_worker_that_is_stuck_is_told_on_its_node_with_what_it_does_and_for_ho
             other => panic!("{other:?}"),
         }
     }
-    on_a.unregister_name("x").await.expect("it is there");
+    ended(&on_a, "x").await;
     let all = told(&mut elsewhere, "x", "unregistered on b").await;
     assert_eq!(all, ["registered as silent on b", "started on b", "unregistered on b"]);
 }

@@ -1,6 +1,6 @@
 //! What a worker knows of itself and can do from inside: its groups, its timers, references to others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
@@ -226,19 +226,18 @@ impl Handler<Tick> for Clock {
     }
 }
 
-/// Is sent by the worker to itself after 300 ms, if it is there still.
+/// Is sent by the worker to itself after that time, if it is there still.
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "inside.late")]
 struct Late {
-    first: bool,
+    after_ms: Option<u64>,
 }
 
 impl Handler<Late> for Clock {
-    async fn handle(&mut self, Late { first }: Late, ctx: &mut Context<Self>) {
-        if first {
-            ctx.send_after(Duration::from_millis(300), Late { first: false });
-        } else {
-            self.late += 1;
+    async fn handle(&mut self, Late { after_ms }: Late, ctx: &mut Context<Self>) {
+        match after_ms {
+            Some(ms) => drop(ctx.send_after(Duration::from_millis(ms), Late { after_ms: None })),
+            None => self.late += 1,
         }
     }
 }
@@ -264,14 +263,17 @@ async fn timers_stay_behind_when_their_worker_moves_and_start_anew_where_it_goes
     let [(a, on_a), (b, _on_b)] = opened("s").await;
     let clock = on_a.register("clock", Clock::default()).on(a.id()).await.expect("free");
     let ticks = async |stop| clock.call(Ticks { stop }).await.expect("it runs");
-    clock.call(Late { first: true }).await.expect("it runs");
+    // It moves long before this one is due.
+    let set = Instant::now();
+    clock.call(Late { after_ms: Some(10_000) }).await.expect("it runs");
     moved(&on_a, "clock", b.id()).await;
     let (after_move, _) = ticks(false).await;
     eventually("ticks there", || async { (ticks(false).await.0 >= after_move + 5).then_some(()) }).await;
-    // Of those that were set there nothing comes: 300 ms have passed, and so they have with a single timer.
+    // Of those that were set there nothing comes.
+    tokio::time::sleep_until((set + Duration::from_millis(10_500)).into()).await;
     let (_, late) = ticks(false).await;
     assert_eq!(late, 0);
-    clock.call(Late { first: true }).await.expect("it runs");
+    clock.call(Late { after_ms: Some(300) }).await.expect("it runs");
     eventually("the late one", || async { (ticks(false).await.1 == 1).then_some(()) }).await;
     let (last, _) = ticks(true).await;
     holds_for(Duration::from_millis(300), "there is no second timer", || async { ticks(false).await.0 == last }).await;

@@ -19,7 +19,7 @@ use sworm_tests::{eventually, holds_for};
 use tokio::sync::Semaphore;
 
 use super::events::next;
-use super::{gone, log, opened, running};
+use super::{ended, gone, log, opened, running};
 
 /// Counts.
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -407,6 +407,14 @@ async fn staying(sworm: &Sworm, name: &str, place: Option<In>) -> Ref<Staying> {
     worker.expect("free")
 }
 
+/// Ends a name; that is acknowledged when its worker has stopped.
+async fn has_stopped(sworm: &Sworm, name: &str) {
+    let told = ended(sworm, name).await;
+    let stopped = || alive(name).load(Relaxed) == 0;
+    assert!(!told || stopped(), "it is acknowledged when it has stopped");
+    eventually("its end", || async { stopped().then_some(()) }).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_worker_that_does_not_return_is_reported_again_and_again_and_can_be_stopped() {
     log::keep();
@@ -422,14 +430,12 @@ async fn a_worker_that_does_not_return_is_reported_again_and_again_and_can_be_st
     let line = ["WARN", "is stuck", "\"does not return\"", "isolation-stay"];
     bystanders.meanwhile(log::has(2, &line)).await;
     // Its time to stop is over after eight.
-    bystanders.meanwhile(on_b.unregister_name("does not return")).await.expect("it is there");
+    bystanders.meanwhile(has_stopped(&on_b, "does not return")).await;
     gone(&on_a, "does not return").await;
-    assert_eq!(alive("does not return").load(Relaxed), 0, "it is acknowledged when it has stopped");
     assert!(waiting.await.expect("it does not panic").is_err());
     staying(&on_a, "does not return", Some(In::Stopping)).await;
     // Nor does it return when it stops.
-    bystanders.meanwhile(on_b.unregister_name("does not return")).await.expect("it is there");
-    assert_eq!(alive("does not return").load(Relaxed), 0);
+    bystanders.meanwhile(has_stopped(&on_b, "does not return")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

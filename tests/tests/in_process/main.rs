@@ -1,6 +1,7 @@
 //! Nodes in the test's own process, over a network in memory: what needs no process of its own.
 
 use serde::{Deserialize, Serialize};
+use sworm::UnregisterError;
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
@@ -73,4 +74,18 @@ async fn running(sworm: &Sworm, name: &str) -> Registration {
 /// Waits until a node knows that a name is gone.
 async fn gone(sworm: &Sworm, name: &str) {
     eventually("the end of the name", || async { sworm.whereis(name).is_none().then_some(()) }).await;
+}
+
+/// Ends a name whose worker is stuck: it is waited for nearly as long as there is time. Gives whether that was told; if not,
+/// the name is gone, and its worker may be there for a moment.
+async fn ended(sworm: &Sworm, name: &str) -> bool {
+    eventually("the end of the name", || async {
+        match sworm.unregister_name(name).await {
+            Ok(()) => Some(true),
+            Err(UnregisterError::NotRegistered { .. }) => Some(false),
+            Err(UnregisterError::Timeout { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await
 }

@@ -6,7 +6,7 @@ use sworm::prelude::*;
 use sworm_tests::eventually;
 
 use self::cart::{Cart, CartAddItem, CartCalls, CartClear, CartTotal};
-use super::{opened, running};
+use super::{ended, opened, running};
 
 mod cart {
     use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ async fn methods_are_called_on_references_wherever_the_worker_is() {
     assert_eq!(cart.total().await, Ok(13), "the state has gone along");
     let limit = Duration::from_millis(50);
     assert_eq!(cart.nap(60_000).timeout(limit).await, Err(CallError::Timeout { after: limit }));
-    on_a.unregister_name("cart").await.expect("it runs");
+    ended(&on_a, "cart").await;
     assert_eq!(cart.total().await, Err(CallError::NotRegistered { name: "cart".into() }));
 }
 

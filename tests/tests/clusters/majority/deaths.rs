@@ -4,12 +4,9 @@ use sworm_tests::holds_for;
 
 use super::voters::{LEASE_MS, SILENCE, Voters};
 
-/// The lease of a sworm that does not say otherwise.
-const DEFAULT_LEASE_MS: u64 = 3_000;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_nodes_names_start_elsewhere_when_it_was_silent_for_long_enough() {
-    let mut voters = Voters::founded(&["a", "b", "c"], DEFAULT_LEASE_MS).await;
+    let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
     voters.kill(&["a"]).await;
     voters.all_is_well(&["b", "c"]).await;
     voters.add("c").await;

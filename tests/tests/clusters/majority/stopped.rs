@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::voters::{LEASE_MS, Voters};
 
-/// Longer than the lease, and shorter than the 2 s that its links live.
+/// The shortest lease.
+const SHORT_LEASE_MS: u64 = 1_000;
+/// Longer than that, and shorter than the 2 s that its links live.
 const SHORT: Duration = Duration::from_millis(1_500);
 /// Shorter than the silence after which its names start elsewhere.
 const UNMISSED: Duration = Duration::from_millis(4_000);
@@ -19,7 +21,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stood_still_for_longer_than_its_lease_goes_on_with_its_workers() {
-    let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
+    let mut voters = Voters::founded(&["a", "b", "c"], SHORT_LEASE_MS).await;
     let (a, c) = (voters.node("a").clone(), voters.node("c").clone());
     // On a machine that is busy it may stand still for too long: then once more.
     for _ in 0..10 {
