@@ -88,7 +88,7 @@ pub(crate) enum Durable {
 /// What happens when the network is cut.
 pub(crate) enum Mode {
     Available,
-    Majority(LitStr),
+    Majority,
 }
 
 /// When a registration is acknowledged.

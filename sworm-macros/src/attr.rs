@@ -229,7 +229,7 @@ fn mode(arg: Arg<'_>) -> Result<Mode> {
     let mode = arg.text("mode = \"available\"")?;
     match mode.value().as_str() {
         "available" => Ok(Mode::Available),
-        "majority" => Ok(Mode::Majority(mode)),
+        "majority" => Ok(Mode::Majority),
         other => {
             let text =
                 format!("there is no mode \"{other}\"; write \"available\", which is the default, or \"majority\"");

@@ -183,7 +183,6 @@ fn a_majority_is_counted_among_so_many() {
     let text = expand::sworm(&input).to_string();
     assert!(text.contains("Mode :: Majority) . expect_nodes (3) . lease ("), "{text}");
     for (wrong, why) in [
-        (quote!(mode = "majority"), "mode \"majority\" needs to know how many nodes vote: add `expect_nodes = 3`"),
         (
             quote!(expect_nodes = 3),
             "`expect_nodes` is for `mode = \"majority\"` only; add that, or leave `expect_nodes` out",

@@ -70,14 +70,11 @@ pub(crate) fn sworm(input: &DeriveInput, attrs: &mut SwormAttrs, errors: &mut Er
     length(&mut attrs.state_wait, &STATE_WAIT, "`state_wait` must be at most 10 years", errors);
     strategy(&mut attrs.restart, "restart = \"temporary\"", errors);
     strategy(&mut attrs.distribution, "distribution = \"rendezvous\"", errors);
-    let expects = attrs.expect_nodes.is_some();
     number(&mut attrs.expect_nodes, |n| outside(n, 1, MAX_VOTERS, "`expect_nodes`"), errors);
     length(&mut attrs.lease, &LEASE, "`lease` must be from 1s to 60s", errors);
     match &attrs.mode {
-        Some(Mode::Majority(mode)) if !expects => {
-            errors.at(mode, "mode \"majority\" needs to know how many nodes vote: add `expect_nodes = 3`");
-        }
-        Some(Mode::Majority(_)) => {}
+        // How many nodes vote may be said when it is opened.
+        Some(Mode::Majority) => {}
         Some(Mode::Available) | None => {
             let only =
                 |what: &str| format!("`{what}` is for `mode = \"majority\"` only; add that, or leave `{what}` out");

@@ -25,6 +25,7 @@ pub use api::{
     Ack, CallBuilder, Events, Inbox, MAX_SNAPSHOT_LIMIT, Member, Mode, MultiCallBuilder, Node, NodeBuilder, Ref,
     RegisterBuilder, Registration, RegistrationState, ReplyTo, Sworm, SwormSpec, VoterList,
 };
+pub use codec::CodecError;
 pub use core::balance::{PlannedMove, Rebalance};
 pub use core::draining::{Drained, Stays};
 pub use core::events::{Cause, Event, Gone};
@@ -37,12 +38,14 @@ pub use error::{
 };
 #[doc(hidden)] // for measurements
 pub use node::index::Index;
+pub use store::{Batch, Space, Store, StoreError, StoreFactory, Ticket};
 pub use strategy::{
     BoundedLoad, Candidate, Distribution, Exit, HashRing, LeastLoaded, LocalFirst, MAX_WEIGHT, Permanent,
     PermanentWithin, Pinned, Random, Rendezvous, Restart, RestartDecision, RestartHistory, Spread, Strategy, Temporary,
     Transient, TransientWithin, score, weighted_score,
 };
 pub use sworm_macros::{Message, Sworm, Worker, handlers};
+pub use transport::Transport;
 pub use worker::{
     BoxError, Context, Durable, Handler, Handoff, Lifecycle, Message, Older, Request, Snapshots, Storable, Target,
     Timer, Upgrade, Worker, WorkerOptions,

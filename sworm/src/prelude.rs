@@ -1,7 +1,8 @@
 //! All that a service usually needs: `use sworm::prelude::*;`.
 
 pub use crate::{
-    Ack, CallError, Context, Event, Handler, Handoff, Inbox, Lifecycle, Member, MemberState, Message, Mode, Node,
-    NodeId, Older, Pid, Rebalance, Ref, RegisterError, Registration, RegistrationState, Request, Sworm, SwormSpec,
-    Upgrade, Worker,
+    Ack, BoxError, CallError, Context, Epoch, Event, Exit, GroupError, Handler, Handoff, HandoffError, Inbox,
+    Incarnation, Lifecycle, Member, MemberState, Message, Mode, MoveError, Node, NodeId, Older, OpenError, Pid,
+    Rebalance, Ref, RegisterError, Registration, RegistrationState, ReplyTo, Request, StartError, Sworm, SwormSpec,
+    UnregisterError, Upgrade, Worker,
 };

@@ -20,7 +20,7 @@ pub(crate) fn sworm(input: &DeriveInput) -> TokenStream {
     spec.extend(strategy("restart", &quote!(#sworm::Restart), attrs.restart.as_ref()));
     spec.extend(strategy("distribution", &quote!(#sworm::Distribution), attrs.distribution.as_ref()));
     spec.extend(attrs.handoff.map(|on| quote!(.handoff(#on))));
-    if let Some(Mode::Majority(_)) = attrs.mode {
+    if let Some(Mode::Majority) = attrs.mode {
         spec.extend(quote!(.mode(#sworm::Mode::Majority)));
     }
     spec.extend(attrs.expect_nodes.map(|voters| quote!(.expect_nodes(#voters))));

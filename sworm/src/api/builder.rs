@@ -153,9 +153,9 @@ impl NodeBuilder {
     pub fn advertise<I>(mut self, endpoints: I) -> Self
     where
         I: IntoIterator,
-        I::Item: Into<String>,
+        I::Item: AsRef<str>,
     {
-        self.network.sockets.advertise.extend(endpoints.into_iter().map(Into::into));
+        self.network.sockets.advertise.extend(endpoints.into_iter().map(|endpoint| endpoint.as_ref().to_owned()));
         self
     }
 
@@ -165,9 +165,9 @@ impl NodeBuilder {
     pub fn join<I>(mut self, endpoints: I) -> Self
     where
         I: IntoIterator,
-        I::Item: Into<String>,
+        I::Item: AsRef<str>,
     {
-        self.network.sockets.join.extend(endpoints.into_iter().map(Into::into));
+        self.network.sockets.join.extend(endpoints.into_iter().map(|endpoint| endpoint.as_ref().to_owned()));
         self
     }
 

@@ -1,13 +1,15 @@
 //! Calls and casts of one worker.
 
 use std::borrow::Cow;
-use std::future::IntoFuture;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
 use super::Sworm;
+use super::lazy::Lazy;
+use super::reference::Told;
 use super::way::{Letter, Way};
 use crate::error::CallError;
 use crate::worker::{Message, outbox};
@@ -15,39 +17,53 @@ use crate::worker::{Message, outbox};
 /// How long a call waits unless told otherwise.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// A call with options; awaiting it sends the message and gives the reply.
+/// A call with options; awaiting it sends the message and gives the reply. It is a future: many of them can be joined or
+/// spawned as they are.
 #[must_use = "a call is sent when it is awaited"]
-pub struct CallBuilder<M> {
+pub struct CallBuilder<M: Message>(Lazy<Options<M>, Result<M::Reply, CallError>>);
+
+struct Options<M> {
     /// Or what is said since it is gone with its node.
     sworm: Result<Sworm, CallError>,
     name: Arc<str>,
+    told: Option<Arc<Told>>,
     target: Cow<'static, str>,
     message: M,
     timeout: Duration,
 }
 
-impl<M> CallBuilder<M> {
-    pub(super) fn new(sworm: Result<Sworm, CallError>, name: Arc<str>, target: Cow<'static, str>, message: M) -> Self {
-        Self { sworm, name, target, message, timeout: CALL_LIMIT }
+impl<M: Message> CallBuilder<M> {
+    pub(super) fn new(
+        sworm: Result<Sworm, CallError>,
+        name: Arc<str>,
+        told: Option<Arc<Told>>,
+        target: Cow<'static, str>,
+        message: M,
+    ) -> Self {
+        Self(Lazy::new(Options { sworm, name, told, target, message, timeout: CALL_LIMIT }))
     }
 
     /// How long to wait for the reply (default 5 s).
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
-        self
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self(self.0.with(|options| options.timeout = limit))
     }
 }
 
-impl<M: Message> IntoFuture for CallBuilder<M> {
-    type Output = Result<M::Reply, CallError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+// Nothing is pinned in it but the box.
+impl<M: Message> Unpin for CallBuilder<M> {}
 
-    fn into_future(self) -> Self::IntoFuture {
-        let Self { sworm, name, target, message, timeout } = self;
-        Box::pin(async move {
-            let sworm = sworm?;
-            let _calling = outbox::calling()?;
-            Way::new(&sworm, &name, Some(&target), timeout).call(Letter::Message(message)).await
+impl<M: Message> Future for CallBuilder<M> {
+    type Output = Result<M::Reply, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx, |options| {
+            let Options { sworm, name, told, target, message, timeout } = options;
+            Box::pin(async move {
+                let sworm = sworm?;
+                let _calling = outbox::calling()?;
+                let mut way = Way::new(&sworm, &name, Some(&target), timeout).told(told.as_deref());
+                way.call(Letter::Message(message)).await
+            })
         })
     }
 }
@@ -56,6 +72,7 @@ impl<M: Message> IntoFuture for CallBuilder<M> {
 pub(super) async fn cast<M: Message>(
     sworm: &Sworm,
     name: &Arc<str>,
+    told: Option<Arc<Told>>,
     target: &str,
     message: M,
     limit: Duration,
@@ -64,22 +81,23 @@ pub(super) async fn cast<M: Message>(
         let (sworm, name, target) = (sworm.clone(), name.clone(), target.to_owned());
         outbox.push(move || {
             Box::pin(async move {
-                if let Err(error) = cast_now(&sworm, &name, &target, message, limit).await {
+                if let Err(error) = cast_now(&sworm, &name, told.as_deref(), &target, message, limit).await {
                     tracing::warn!(%name, message = M::ID, %error, "what a worker has cast did not arrive");
                 }
             })
         });
         return Ok(());
     }
-    cast_now(sworm, name, target, message, limit).await
+    cast_now(sworm, name, told.as_deref(), target, message, limit).await
 }
 
 async fn cast_now<M: Message>(
     sworm: &Sworm,
     name: &Arc<str>,
+    told: Option<&Told>,
     target: &str,
     message: M,
     limit: Duration,
 ) -> Result<(), CallError> {
-    Way::new(sworm, name, Some(target), limit).cast(Letter::Message(message)).await
+    Way::new(sworm, name, Some(target), limit).told(told).cast(Letter::Message(message)).await
 }

@@ -1,15 +1,18 @@
 //! Messages to all members of a group: encoded once, one message for each node that has some of them.
 
 use std::collections::BTreeMap;
-use std::future::IntoFuture;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 
 use super::call::CALL_LIMIT;
+use super::lazy::Lazy;
 use super::way::{Found, Letter, Way, may_send};
 use super::{Registration, Sworm};
 use crate::core::ids::Peer;
@@ -22,6 +25,8 @@ use crate::worker::{Message, outbox};
 
 /// How many bytes of names go into one message; a node that has more members gets another one.
 const MAX_NAMES_BYTES: usize = 16 << 20;
+/// How many members are in one message: half of what one node may have sent to another one since, so that it is no repeat.
+const MAX_NAMES: usize = 32_768;
 /// What a member's number and the lengths take beside its name, at most.
 const NUMBER_BYTES: usize = 16;
 
@@ -36,7 +41,8 @@ impl Sworm {
     /// is [`CallError::Timeout`], and it handles the message afterwards.
     ///
     /// The message is encoded once, and the members of one node get it in one message (one more for each 16 MiB of their
-    /// names). A mailbox that is full is waited for within the time, then it is [`CallError::Overloaded`].
+    /// names, or 32,768 of them). A mailbox that is full is waited for within the time, then it is
+    /// [`CallError::Overloaded`]; so it is at once for those members to whose node the links take nothing more.
     ///
     /// ```no_run
     /// # use serde::{Deserialize, Serialize};
@@ -54,13 +60,14 @@ impl Sworm {
     /// # }
     /// ```
     pub fn multi_call<M: Message>(&self, group: impl AsRef<str>, message: M) -> MultiCallBuilder<M> {
-        MultiCallBuilder { sworm: self.clone(), group: group.as_ref().into(), message, timeout: CALL_LIMIT }
+        let (sworm, group) = (self.clone(), group.as_ref().into());
+        MultiCallBuilder(Lazy::new(Options { sworm, group, message, timeout: CALL_LIMIT }))
     }
 
     /// Sends a message to all members of a group without waiting for it to be handled, and gives the number of those to
     /// which it is on its way. What [`cast`](crate::Ref::cast) says holds for each of them: one that is moving or starting
-    /// is waited for up to 5 s. Those that could not be sent it (they have failed, or their worker is here and does not take
-    /// it) are not counted, and named in the log at level debug.
+    /// is waited for up to 5 s. Those that could not be sent it (they have failed, their worker is here and does not take it, or
+    /// the links to their node take nothing more) are not counted, and told of in the log at level debug.
     ///
     /// In a worker with `snapshot = "each"` it leaves when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)),
     /// and the number is that of the members at the time of the call.
@@ -68,8 +75,8 @@ impl Sworm {
     /// # Errors
     ///
     /// [`CallError::Undecodable`] and [`CallError::TooLarge`] of the message, [`CallError::NoMajority`],
-    /// [`CallError::Stopped`] and [`CallError::NodeFailed`] of this node. Nobody was sent anything then. And
-    /// [`CallError::Overloaded`] where the links do not take what this node sends: some members may have been sent it.
+    /// [`CallError::Stopped`] and [`CallError::NodeFailed`] of this node, and [`CallError::Overloaded`] where the links take
+    /// nothing of it. Nobody was sent anything then.
     pub async fn publish<M: Message>(&self, group: impl AsRef<str>, message: M) -> Result<usize, CallError> {
         let names = self.shared.index.group(group.as_ref());
         let payload = Letter::Message(message).encoded();
@@ -79,36 +86,46 @@ impl Sworm {
 
 /// A call of all members of a group, with options; awaiting it sends the message and gives the replies.
 #[must_use = "a call is sent when it is awaited"]
-pub struct MultiCallBuilder<M> {
+pub struct MultiCallBuilder<M: Message>(Lazy<Options<M>, Replies<M>>);
+
+/// Each member, and what came of its call.
+type Replies<M> = Vec<(Registration, Result<<M as Message>::Reply, CallError>)>;
+
+struct Options<M> {
     sworm: Sworm,
     group: Arc<str>,
     message: M,
     timeout: Duration,
 }
 
-impl<M> MultiCallBuilder<M> {
+impl<M: Message> MultiCallBuilder<M> {
     /// How long to wait for all the replies (default 5 s).
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
-        self
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self(self.0.with(|options| options.timeout = limit))
     }
 }
 
-impl<M: Message> IntoFuture for MultiCallBuilder<M> {
-    type Output = Vec<(Registration, Result<M::Reply, CallError>)>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+// Nothing is pinned in it but the box.
+impl<M: Message> Unpin for MultiCallBuilder<M> {}
 
-    fn into_future(self) -> Self::IntoFuture {
+impl<M: Message> Future for MultiCallBuilder<M> {
+    type Output = Vec<(Registration, Result<M::Reply, CallError>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx, |options| Box::pin(options.call()))
+    }
+}
+
+impl<M: Message> Options<M> {
+    async fn call(self) -> Replies<M> {
         let Self { sworm, group, message, timeout } = self;
-        Box::pin(async move {
-            let members = sworm.members(&*group);
-            let calling = outbox::calling();
-            let results = match calling.and_then(|calling| Ok((calling, Letter::Message(message).encoded()?))) {
-                Ok((_calling, payload)) => call_all::<M>(&sworm, &members, payload, timeout).await,
-                Err(error) => members.iter().map(|_| Err(error.clone())).collect(),
-            };
-            members.into_iter().zip(results).collect()
-        })
+        let members = sworm.members(&*group);
+        let calling = outbox::calling();
+        let results = match calling.and_then(|calling| Ok((calling, Letter::Message(message).encoded()?))) {
+            Ok((_calling, payload)) => call_all::<M>(&sworm, &members, payload, timeout).await,
+            Err(error) => members.iter().map(|_| Err(error.clone())).collect(),
+        };
+        members.into_iter().zip(results).collect()
     }
 }
 
@@ -119,20 +136,31 @@ async fn call_all<M: Message>(
     limit: Duration,
 ) -> Vec<Result<M::Reply, CallError>> {
     let mut ways: Vec<Way<'_>> = members.iter().map(|member| Way::new(sworm, &member.name, None, limit)).collect();
-    let mut sent: Vec<Option<Sent<'_>>> = members.iter().map(|_| None).collect();
+    let mut turns: Vec<Option<OnItsWay>> = members.iter().map(|_| None).collect();
     let mut batches = Batches::<M>::new(sworm, payload.clone(), false);
-    for ((way, member), sent) in ways.iter_mut().zip(members).zip(&mut sent) {
-        if let Ok(Some(Found::There(stay))) = way.look()
-            && let Some(turn) = way.is_next(&stay, false)
-        {
-            let host = stay.host;
-            let waiting = sworm.shared.node.calls.wait(&host);
-            batches.add(&host, &member.name, waiting.number);
-            *sent = Some(Sent { host, waiting, turn });
+    for (at, ((way, member), turn)) in ways.iter_mut().zip(members).zip(&mut turns).enumerate() {
+        if let Ok(Some(Found::There(stay))) = way.look() {
+            *turn = way.is_next(&stay, false);
+            if turn.is_some() {
+                batches.add(&stay.host, &member.name, at);
+            }
         }
     }
-    if let Err(error) = batches.send() {
+    let mut sent: Vec<Option<Sent<'_>>> = members.iter().map(|_| None).collect();
+    let refused = batches.send(|host, at| {
+        let waiting = sworm.shared.node.calls.wait(host);
+        let number = waiting.number;
+        sent[at] = turns[at].take().map(|turn| Sent { host: host.clone(), waiting, turn });
+        number
+    });
+    if let Err(error) = refused {
         return members.iter().map(|_| Err(error.clone())).collect();
+    }
+    // Those whose node is not sent it are called one by one, and each is told why it cannot be.
+    for (way, turn) in ways.iter_mut().zip(turns) {
+        if let Some(turn) = turn {
+            way.is_back(turn);
+        }
     }
     let calls = ways.iter_mut().zip(sent).map(|(way, sent)| call_one::<M>(way, sent, payload.clone()));
     join_all(calls).await
@@ -191,7 +219,7 @@ async fn publish<M: Message>(
 async fn publish_now<M: Message>(sworm: &Sworm, names: &[Arc<str>], payload: Bytes) -> Result<usize, CallError> {
     let mut batches = Batches::<M>::new(sworm, payload.clone(), true);
     let (mut others, mut turns) = (Vec::new(), Vec::new());
-    for name in names {
+    for (at, name) in names.iter().enumerate() {
         let mut way = Way::new(sworm, name, None, CALL_LIMIT);
         let there = match way.look() {
             Ok(Some(Found::There(stay))) => way.is_next(&stay, true).map(|turn| (stay.host, turn)),
@@ -199,16 +227,17 @@ async fn publish_now<M: Message>(sworm: &Sworm, names: &[Arc<str>], payload: Byt
         };
         match there {
             Some((host, turn)) => {
-                batches.add(&host, name, sworm.shared.node.calls.number());
+                batches.add(&host, name, at);
                 turns.push(turn);
             }
             None => others.push(cast_one::<M>(way, name, payload.clone())),
         }
     }
-    batches.send()?;
+    let refused = batches.send(|_, _| sworm.shared.node.calls.number())?;
     drop(turns);
-    let sent = names.len() - others.len();
-    Ok(sent + join_all(others).await.into_iter().filter(|is_sent| *is_sent).count())
+    let sent = names.len() - others.len() - refused;
+    let sent = sent + join_all(others).await.into_iter().filter(|is_sent| *is_sent).count();
+    if sent == 0 && refused > 0 { Err(CallError::Overloaded) } else { Ok(sent) }
 }
 
 async fn cast_one<M: Message>(mut way: Way<'_>, name: &str, payload: Bytes) -> bool {
@@ -219,12 +248,12 @@ async fn cast_one<M: Message>(mut way: Way<'_>, name: &str, payload: Bytes) -> b
     outcome.is_ok()
 }
 
-/// The members that run on other nodes, by node.
+/// The members that run on other nodes, by node, each with its place among all.
 struct Batches<'a, M> {
     sworm: &'a Sworm,
     payload: Bytes,
     cast: bool,
-    of: BTreeMap<Peer, Vec<(Arc<str>, u64)>>,
+    of: BTreeMap<Peer, Vec<(Arc<str>, usize)>>,
     message: PhantomData<fn(M)>,
 }
 
@@ -233,22 +262,35 @@ impl<'a, M: Message> Batches<'a, M> {
         Self { sworm, payload, cast, of: BTreeMap::new(), message: PhantomData }
     }
 
-    fn add(&mut self, host: &Peer, name: &Arc<str>, number: u64) {
-        self.of.entry(host.clone()).or_default().push((name.clone(), number));
+    fn add(&mut self, host: &Peer, name: &Arc<str>, at: usize) {
+        self.of.entry(host.clone()).or_default().push((name.clone(), at));
     }
 
-    /// One message for each node; all of them or, with an error, none.
-    fn send(self) -> Result<(), CallError> {
+    /// One message for each node that has room for it, or some. Each member's number is drawn right before its message is
+    /// sent: what came after a number makes it look like a repeat if it is very much. Gives how many were not sent it, since
+    /// the links to their nodes do not take it.
+    fn send(self, mut number: impl FnMut(&Peer, usize) -> u64) -> Result<usize, CallError> {
         let shared = &self.sworm.shared;
-        let mut frames = Vec::new();
-        for (host, mut workers) in self.of {
-            while !workers.is_empty() {
-                let rest = workers.split_off(fitting(&workers));
+        let mut refused = 0;
+        for (host, mut members) in self.of {
+            let bytes = members.iter().map(|(name, _)| name.len() + NUMBER_BYTES).sum::<usize>();
+            let messages = 1 + bytes / MAX_NAMES_BYTES + members.len() / MAX_NAMES;
+            if !shared.node.has_room_for(&host, bytes + messages * self.payload.len()) {
+                tracing::debug!(%host, members = members.len(), message = M::ID, "the links do not take it");
+                refused += members.len();
+                continue;
+            }
+            while !members.is_empty() {
+                let rest = members.split_off(fitting(&members));
+                let workers: Vec<_> = std::mem::replace(&mut members, rest)
+                    .into_iter()
+                    .map(|(name, at)| (name, number(&host, at)))
+                    .collect();
                 let count = workers.len();
                 let calls = Calls {
                     sworm: shared.hash,
                     from: shared.node.me.clone(),
-                    workers: std::mem::replace(&mut workers, rest),
+                    workers,
                     message: M::ID.into(),
                     cast: self.cast,
                     payload: self.payload.clone(),
@@ -256,28 +298,20 @@ impl<'a, M: Message> Batches<'a, M> {
                 let frame = Frame::Calls(calls)
                     .encode()
                     .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
-                frames.push((host.clone(), count, frame));
+                shared.node.send(&host, Class::Important, frame);
+                if self.cast {
+                    shared.node.calls.has_sent(&host, count);
+                }
             }
         }
-        let mut bytes: BTreeMap<&Peer, usize> = BTreeMap::new();
-        frames.iter().for_each(|(host, _, frame)| *bytes.entry(host).or_default() += frame.len());
-        if !bytes.into_iter().all(|(host, bytes)| shared.node.has_room_for(host, bytes)) {
-            return Err(CallError::Overloaded);
-        }
-        for (host, count, frame) in frames {
-            shared.node.send(&host, Class::Important, frame);
-            if self.cast {
-                shared.node.calls.has_sent(&host, count);
-            }
-        }
-        Ok(())
+        Ok(refused)
     }
 }
 
 /// How many of these go into one message: those whose names fit, and at least one.
-fn fitting(workers: &[(Arc<str>, u64)]) -> usize {
+fn fitting<T>(members: &[(Arc<str>, T)]) -> usize {
     let mut bytes = 0;
-    let fit = workers.iter().take_while(|(name, _)| {
+    let fit = members.iter().take(MAX_NAMES).take_while(|(name, _)| {
         bytes += name.len() + NUMBER_BYTES;
         bytes <= MAX_NAMES_BYTES
     });
@@ -295,5 +329,7 @@ mod tests {
         assert_eq!([&workers[..], &workers[..3], &workers[..0]].map(fitting), [4, 3, 1]);
         let long: Arc<str> = "x".repeat(MAX_NAMES_BYTES + 1).into();
         assert_eq!(fitting(&[(long.clone(), 0), (long, 1)]), 1);
+        let short: Arc<str> = "x".into();
+        assert_eq!(fitting(&vec![(short, ()); 2 * MAX_NAMES]), MAX_NAMES);
     }
 }

@@ -182,6 +182,11 @@ impl<M: Message> Drop for Inbox<M> {
         // The name may be somebody else's by now: only this lineage of it ends.
         let ask = Ask::Unregister { name: self.pid.name.clone(), birth: Some(self.birth) };
         drop(self.sworm.shared.ask(ask, ASK_LIMIT));
+        // What waits here is not handed out any more.
+        self.receiver.close();
+        while let Ok(waiting) = self.receiver.try_recv() {
+            waiting.refuse(CallError::NotRegistered { name: self.pid.name.to_string() });
+        }
     }
 }
 

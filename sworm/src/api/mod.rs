@@ -5,6 +5,7 @@ mod call;
 mod events;
 mod groups;
 mod inbox;
+mod lazy;
 mod moves;
 mod network;
 mod node;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::register::no_id;
 use super::sworm::ASK_LIMIT;
 use super::{Node, Sworm};
 use crate::core::Input;
@@ -25,9 +26,11 @@ impl Sworm {
     /// # Errors
     ///
     /// See [`MoveError`]. Waits 10 s at most.
-    pub async fn move_name(&self, name: impl AsRef<str>, node: &NodeId) -> Result<Pid, MoveError> {
+    pub async fn move_name(&self, name: impl AsRef<str>, node: impl AsRef<str>) -> Result<Pid, MoveError> {
         let name: Arc<str> = name.as_ref().into();
-        let ask = Ask::Move { name: name.clone(), to: node.clone() };
+        let node = node.as_ref();
+        let to = NodeId::new(node).ok_or_else(|| MoveError::NoCandidate { why: no_id(node) })?;
+        let ask = Ask::Move { name: name.clone(), to };
         match self.shared.ask(ask, ASK_LIMIT).await {
             Ok(Asked::Answer(Ok(Done::Moved { host, cell, .. }))) => Ok(cell.pid(&self.shared.name, &name, &host)),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(MoveError::NotRegistered { name: name.to_string() }),
@@ -71,8 +74,9 @@ impl Sworm {
     /// # Errors
     ///
     /// [`MoveError::Stopped`] and [`MoveError::NodeFailed`].
-    pub async fn plan_drain(&self, node: &NodeId) -> Result<Vec<PlannedMove>, MoveError> {
-        let node = node.clone();
+    pub async fn plan_drain(&self, node: impl AsRef<str>) -> Result<Vec<PlannedMove>, MoveError> {
+        let node = node.as_ref();
+        let node = NodeId::new(node).ok_or_else(|| MoveError::NoCandidate { why: no_id(node) })?;
         self.shared.look(move |core| core.plan_drain(&node)).await.ok_or_else(|| self.move_stopped())
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -36,10 +37,23 @@ enum Last {
     Told(Arc<Told>),
 }
 
-struct Told {
+pub(super) struct Told {
     home: Arc<Home>,
-    host: Peer,
-    epoch: Epoch,
+    pub(super) host: Peer,
+    pub(super) epoch: Epoch,
+    /// Whether this node has not heard of the name yet: only a name that it has heard of can be gone.
+    is_news: AtomicBool,
+}
+
+impl Told {
+    pub(super) fn is_news(&self) -> bool {
+        self.is_news.load(Relaxed)
+    }
+
+    /// This node has heard of the name, or its worker's has said that it is gone.
+    pub(super) fn is_heard(&self) {
+        self.is_news.store(false, Relaxed);
+    }
 }
 
 impl Last {
@@ -54,7 +68,7 @@ impl Last {
         match self {
             Self::Found(found) => found.entry.cell.pid(&found.home.name, name, &found.entry.host),
             Self::Told(told) => {
-                let (Told { home, host, epoch }, name) = (&**told, name.clone());
+                let (Told { home, host, epoch, .. }, name) = (&**told, name.clone());
                 let (node, incarnation) = (host.node.clone(), host.incarnation);
                 Pid { sworm: home.name.clone(), name, node, incarnation, epoch: *epoch }
             }
@@ -65,7 +79,8 @@ impl Last {
 impl<W: Target> Ref<W> {
     pub(crate) fn new(sworm: &Sworm, name: Arc<str>, pid: Pid) -> Self {
         let Pid { node, incarnation, epoch, .. } = pid;
-        let told = Told { home: sworm.shared.home.clone(), host: Peer { node, incarnation }, epoch };
+        let is_news = AtomicBool::new(sworm.shared.index.look(&name, |found| found.is_none()));
+        let told = Told { home: sworm.shared.home.clone(), host: Peer { node, incarnation }, epoch, is_news };
         Self { name, last: Last::Told(Arc::new(told)), target: PhantomData }
     }
 
@@ -85,6 +100,14 @@ impl<W: Target> Ref<W> {
         match home.shared().and_then(|shared| shared.index.get(&self.name)) {
             Some(entry) => entry.cell.pid(&home.name, &self.name, &entry.host),
             None => self.last.pid(&self.name),
+        }
+    }
+
+    /// Where the worker is said to be, if this node may not have heard of it yet.
+    fn news(&self) -> Option<Arc<Told>> {
+        match &self.last {
+            Last::Told(told) if told.is_news() => Some(told.clone()),
+            _ => None,
         }
     }
 
@@ -119,7 +142,7 @@ impl<W: Target> Ref<W> {
     /// # }
     /// ```
     pub fn call<M: Request<W>>(&self, message: M) -> CallBuilder<M> {
-        CallBuilder::new(self.sworm(), self.name.clone(), W::type_name(), message)
+        CallBuilder::new(self.sworm(), self.name.clone(), self.news(), W::type_name(), message)
     }
 
     /// Sends a message without waiting for it to be handled. While the name moves or starts it waits for up to 5 s; `Ok`
@@ -140,7 +163,12 @@ impl<W: Target> Ref<W> {
     /// See [`CallError`]; the message was not handled then.
     pub async fn cast<M: Request<W>>(&self, message: M) -> Result<(), CallError> {
         let sworm = self.sworm()?;
-        call::cast(&sworm, &self.name, &W::type_name(), message, call::CALL_LIMIT).await
+        call::cast(&sworm, &self.name, self.news(), &W::type_name(), message, call::CALL_LIMIT).await
+    }
+
+    /// Whether it is of that sworm.
+    pub(super) fn is_of(&self, sworm: &Sworm) -> bool {
+        self.last.home().hash == sworm.shared.hash
     }
 
     pub(super) fn shared_name(&self) -> Arc<str> {

@@ -1,12 +1,13 @@
 //! Registrations with options.
 
 use std::collections::BTreeMap;
-use std::future::IntoFuture;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
+use super::lazy::Lazy;
 use super::sworm::ASK_LIMIT;
 use super::{Ref, Sworm};
 use crate::core::cell::{Kind, NameCell, Spec};
@@ -34,46 +35,47 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 /// # }
 /// ```
 #[must_use = "a registration does nothing until it is awaited"]
-pub struct RegisterBuilder<W> {
+pub struct RegisterBuilder<W: Lifecycle>(Lazy<Options<W>, Result<Ref<W>, RegisterError>>);
+
+struct Options<W> {
     sworm: Sworm,
     name: Arc<str>,
     value: W,
     timeout: Duration,
-    on: Option<NodeId>,
+    on: Option<Arc<str>>,
     metadata: BTreeMap<String, String>,
     replaces_failed: bool,
 }
 
 impl<W: Lifecycle> RegisterBuilder<W> {
     pub(super) fn new(sworm: Sworm, name: Arc<str>, value: W) -> Self {
-        Self { sworm, name, value, timeout: ASK_LIMIT, on: None, metadata: BTreeMap::new(), replaces_failed: true }
+        let (timeout, on, metadata, replaces_failed) = (ASK_LIMIT, None, BTreeMap::new(), true);
+        Self(Lazy::new(Options { sworm, name, value, timeout, on, metadata, replaces_failed }))
     }
 
     /// How long to wait for the answer (default 10 s).
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
-        self
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self(self.0.with(|options| options.timeout = limit))
     }
 
     /// The node to start on, instead of the one that the distribution strategy would choose. It says nothing about
     /// where the worker goes later.
-    pub fn on(mut self, node: &NodeId) -> Self {
-        self.on = Some(node.clone());
-        self
+    pub fn on(self, node: impl AsRef<str>) -> Self {
+        Self(self.0.with(|options| options.on = Some(node.as_ref().into())))
     }
 
     /// Something that look-ups tell of the name.
-    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
-        self
+    pub fn metadata(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self(self.0.with(|options| drop(options.metadata.insert(key.into(), value.into()))))
     }
 
     /// Leaves a name alone whose worker has failed.
-    pub(super) fn unless_failed(mut self) -> Self {
-        self.replaces_failed = false;
-        self
+    pub(super) fn unless_failed(self) -> Self {
+        Self(self.0.with(|options| options.replaces_failed = false))
     }
+}
 
+impl<W: Lifecycle> Options<W> {
     async fn register(self) -> Result<Ref<W>, RegisterError> {
         check_name(&self.name)?;
         let Some(hosted) = self.sworm.shared.types.get(W::NAME) else {
@@ -94,10 +96,14 @@ impl<W: Lifecycle> RegisterBuilder<W> {
             patient: hosted.saving.each,
         };
         let spec = Spec { kind: Arc::new(kind), value: value.into() };
+        let on = match &self.on {
+            Some(id) => Some(NodeId::new(id).ok_or_else(|| RegisterError::NoCandidate { why: no_id(id) })?),
+            None => None,
+        };
         let registering = Registering {
             name: self.name.clone(),
             spec: Arc::new(spec),
-            on: self.on,
+            on,
             metadata: self.metadata,
             attached: false,
             replaces_failed: self.replaces_failed,
@@ -142,6 +148,11 @@ fn refused(name: &str, refusal: Refusal, limit: Duration) -> RegisterError {
     }
 }
 
+/// What speaks against a node with that id.
+pub(super) fn no_id(id: &str) -> String {
+    format!("{id:?} is no node's id: those have 1 to 128 bytes")
+}
+
 pub(super) fn check_name(name: &str) -> Result<(), RegisterError> {
     if (1..=MAX_NAME_BYTES).contains(&name.len()) { Ok(()) } else { Err(RegisterError::BadName { bytes: name.len() }) }
 }
@@ -159,11 +170,13 @@ pub(super) fn attached(worker_type: &str) -> Spec {
     Spec { kind: Arc::new(kind), value: Box::default() }
 }
 
-impl<W: Lifecycle> IntoFuture for RegisterBuilder<W> {
-    type Output = Result<Ref<W>, RegisterError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+// Nothing is pinned in it but the box.
+impl<W: Lifecycle> Unpin for RegisterBuilder<W> {}
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.register())
+impl<W: Lifecycle> Future for RegisterBuilder<W> {
+    type Output = Result<Ref<W>, RegisterError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx, |options| Box::pin(options.register()))
     }
 }

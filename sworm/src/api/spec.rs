@@ -39,6 +39,8 @@ pub struct SwormSpec {
     pub(crate) expect_nodes: Option<usize>,
     pub(crate) lease: Duration,
     pub(crate) state_wait: Option<Duration>,
+    /// Whether nothing but its name is said: if it is open it is that one, however it was opened.
+    pub(crate) by_name: bool,
 }
 
 /// What happens when the network is cut.
@@ -102,6 +104,7 @@ impl SwormSpec {
             expect_nodes: None,
             lease: DEFAULT_LEASE,
             state_wait: None,
+            by_name: false,
         }
     }
 
@@ -249,12 +252,18 @@ impl SwormSpec {
 
 impl From<&str> for SwormSpec {
     fn from(name: &str) -> Self {
-        Self::new(name)
+        Self { by_name: true, ..Self::new(name) }
     }
 }
 
 impl From<String> for SwormSpec {
     fn from(name: String) -> Self {
-        Self::new(name)
+        name.as_str().into()
+    }
+}
+
+impl From<&String> for SwormSpec {
+    fn from(name: &String) -> Self {
+        name.as_str().into()
     }
 }

@@ -220,8 +220,9 @@ impl Sworm {
     }
 
     /// The names that run on a node, sorted.
-    pub fn registered_on(&self, node: &NodeId) -> Vec<Registration> {
-        self.registered_where(|_, entry| entry.host.node == *node)
+    pub fn registered_on(&self, node: impl AsRef<str>) -> Vec<Registration> {
+        let node = node.as_ref();
+        self.registered_where(|_, entry| *entry.host.node == *node)
     }
 
     /// The names of a worker type, sorted.
@@ -283,7 +284,7 @@ impl Sworm {
     ///
     /// See [`GroupError`].
     pub async fn join<W: Target>(&self, group: impl AsRef<str>, member: &Ref<W>) -> Result<(), GroupError> {
-        let (name, group) = (member.shared_name(), checked_group(group.as_ref())?);
+        let (name, group) = (self.own_name(member)?, checked_group(group.as_ref())?);
         self.regroup(name.clone(), Ask::Join { name, group }).await
     }
 
@@ -293,8 +294,14 @@ impl Sworm {
     ///
     /// See [`GroupError`].
     pub async fn leave<W: Target>(&self, group: impl AsRef<str>, member: &Ref<W>) -> Result<(), GroupError> {
-        let (name, group) = (member.shared_name(), checked_group(group.as_ref())?);
+        let (name, group) = (self.own_name(member)?, checked_group(group.as_ref())?);
         self.regroup(name.clone(), Ask::Leave { name, group }).await
+    }
+
+    /// The name of a worker of this sworm: in another one somebody else may have it here.
+    fn own_name<W: Target>(&self, member: &Ref<W>) -> Result<Arc<str>, GroupError> {
+        let name = member.shared_name();
+        if member.is_of(self) { Ok(name) } else { Err(GroupError::NotRegistered { name: name.to_string() }) }
     }
 
     async fn regroup(&self, name: Arc<str>, ask: Ask) -> Result<(), GroupError> {

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Sworm;
+use super::reference::Told;
 use crate::codec::CodecError;
 use crate::core::Entry;
 use crate::core::cell::NameState;
@@ -91,6 +92,8 @@ pub(super) struct Way<'a> {
     room_again: Duration,
     changed: Option<oneshot::Receiver<()>>,
     ticket: Ticket,
+    /// Where the worker is said to be, if this node may not have heard of it yet.
+    told: Option<&'a Told>,
 }
 
 impl<'a> Way<'a> {
@@ -100,7 +103,23 @@ impl<'a> Way<'a> {
         let deadline = now.checked_add(limit).unwrap_or(now + FOR_EVER);
         let ticket = sworm.shared.order.ticket(name);
         let came_late = sworm.shared.node.has_stopped();
-        Self { sworm, name, target, limit, deadline, came_late, room_again: ROOM_AGAIN, changed: None, ticket }
+        Self {
+            sworm,
+            name,
+            target,
+            limit,
+            deadline,
+            came_late,
+            room_again: ROOM_AGAIN,
+            changed: None,
+            ticket,
+            told: None,
+        }
+    }
+
+    /// The same, for a worker that is said to be there.
+    pub(super) fn told(self, told: Option<&'a Told>) -> Self {
+        Self { told, ..self }
     }
 
     /// Brings the message there, once, and gives the reply.
@@ -134,6 +153,10 @@ impl<'a> Way<'a> {
                     }
                     if let Some(sent) = sent {
                         self.ticket.is_back(sent);
+                    }
+                    // Where it was said to be it is not any more.
+                    if let Some(told) = self.told {
+                        told.is_heard();
                     }
                 }
             }
@@ -255,7 +278,10 @@ impl<'a> Way<'a> {
 
     fn reachable(&self, entry: Option<&Entry>) -> Result<Option<Found>, CallError> {
         let shared = &self.sworm.shared;
-        let Some(entry) = entry else { return Err(CallError::NotRegistered { name: self.name.to_string() }) };
+        let Some(entry) = entry else { return self.unheard() };
+        if let Some(told) = self.told {
+            told.is_heard();
+        }
         if self.target.is_some_and(|target| *entry.cell.spec.worker_type != *target) {
             let found = entry.cell.spec.worker_type.to_string();
             return Err(CallError::WrongType { name: self.name.to_string(), found });
@@ -271,6 +297,15 @@ impl<'a> Way<'a> {
             return Ok(Some(Found::There(Stay::begun(entry.host.clone(), since))));
         }
         Ok(shared.mailbox(self.name).map(|mailbox| Found::Here(mailbox, since)))
+    }
+
+    /// Where the worker of a name is that this node does not know.
+    fn unheard(&self) -> Result<Option<Found>, CallError> {
+        let node = &self.sworm.shared.node;
+        match self.told.filter(|told| told.is_news() && told.host != node.me && node.is_present(&told.host)) {
+            Some(told) => Ok(Some(Found::There(Stay::begun(told.host.clone(), told.epoch)))),
+            None => Err(CallError::NotRegistered { name: self.name.to_string() }),
+        }
     }
 
     /// Waits a moment after a message came back.

@@ -78,7 +78,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     let (agreed, settings): (Arc<str>, String) = (spec.agreed().into(), spec.settings());
     let mut sworms = node.sworms();
     if let Some(open) = sworms.get(&hash) {
-        if open.settings.text == settings {
+        if spec.by_name || open.settings.text == settings {
             return Ok(open.clone());
         }
         return Err(OpenError::Disagreed {

@@ -38,6 +38,8 @@ struct Hub {
     repeats: bool,
     /// Those that have too much to send.
     full: BTreeSet<NodeId>,
+    /// Those who have too much to send to one other, by sender and receiver.
+    full_links: BTreeSet<(NodeId, NodeId)>,
     /// By sender and receiver.
     traffic: BTreeMap<(NodeId, NodeId), Traffic>,
 }
@@ -107,6 +109,16 @@ impl MemoryNetwork {
             hub.full.insert(id)
         } else {
             hub.full.remove(&id)
+        };
+    }
+
+    /// The same of what it has to send to one other node.
+    pub fn fill_link(&self, from: impl AsRef<str>, to: impl AsRef<str>, on: bool) {
+        let (mut hub, Some(link)) = (lock(&self.hub), NodeId::new(from).zip(NodeId::new(to))) else { return };
+        if on {
+            hub.full_links.insert(link)
+        } else {
+            hub.full_links.remove(&link)
         };
     }
 
@@ -245,8 +257,9 @@ impl Transport for MemoryTransport {
         }
     }
 
-    fn has_room_for(&self, _to: &Peer, _bytes: usize) -> bool {
-        !lock(&self.hub).full.contains(&self.at.peer.node)
+    fn has_room_for(&self, to: &Peer, _bytes: usize) -> bool {
+        let (hub, me) = (lock(&self.hub), &self.at.peer.node);
+        !hub.full.contains(me) && !hub.full_links.contains(&(me.clone(), to.node.clone()))
     }
 
     fn endpoints(&self) -> Vec<String> {

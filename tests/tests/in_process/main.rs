@@ -13,6 +13,7 @@ mod drains;
 mod events;
 mod exits;
 mod failed;
+mod fresh;
 mod full;
 mod groups;
 mod inside;
