@@ -54,10 +54,11 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |
 /// | `handoff` | workers' state is saved when they stop or move | not saved |
 /// | `mode = "majority"` | when the network is cut: `"available"` goes on everywhere, `"majority"` on one side | `"available"` |
-/// | `expect_nodes = 3` | with `"majority"`, which needs it: how many nodes found it and vote, 1 to 99 | none |
+/// | `expect_nodes = 3` | with `"majority"`, which needs it, here or in the `SwormSpec`: how many nodes found it and vote, 1 to 99 | none |
 /// | `lease = "3s"` | with `"majority"`: how long a node goes on without hearing of one, 1 s to 60 s | 3 s |
 /// | `rebalance = "on"` | whether names move for balance: `"off"`, `"on"`, or `"manual"` by `Sworm::rebalance` | `"off"` |
 /// | `ack = "memory"` | a registration is acknowledged before it is on the disk | `"durable"` |
+/// | `state_wait = "10s"` | how long a name waits for a node that has its newest state, up to 10 years | 10 s; with `snapshot = "each"` until it is back |
 /// | `sync_interval = "100ms"` | how often nodes compare what they hold, 20 ms to 2 s | 200 ms |
 /// | `crate = path` | where the sworm crate is | `::sworm` |
 #[proc_macro_derive(Sworm, attributes(sworm))]

@@ -43,7 +43,8 @@ pub enum CallError {
     /// the message waits for the worker's next place, as with every move.
     #[error("this node is leaving; the message was not sent")]
     Draining,
-    /// This node, or the worker's, has no majority (mode "majority" only). The message was not handled.
+    /// This node, or that of an [`Inbox`](crate::Inbox), has no majority (mode "majority" only). The message was not handled. For
+    /// a worker whose node has none a call waits within its time.
     #[error("this side has no majority; the message was not handled")]
     NoMajority,
     /// The worker's node lost its majority while the message was handled: its reply is held back, since the other side may

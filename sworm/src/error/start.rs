@@ -148,8 +148,8 @@ pub enum OpenError {
         /// What was given.
         name: String,
     },
-    /// Another node opened the sworm with another `handoff`, on which all nodes must agree, or this node has it open with
-    /// other settings of any kind. Nothing was changed.
+    /// Another node opened the sworm with another mode, `expect_nodes`, `lease`, `handoff`, `ack`, `rebalance` or `state_wait`, on
+    /// which all nodes must agree, or this node has it open with other settings of any kind. Nothing was changed.
     #[error("sworm {sworm:?} was opened on {node} with {theirs}, here with {ours}; all nodes must open it alike")]
     Disagreed {
         /// The sworm.

@@ -31,7 +31,7 @@ use crate::codec::{Codec, CodecError};
 ///
 /// | attribute | meaning | default |
 /// |---|---|---|
-/// | `name = "…"` | the type's name on the wire and on disk | the type's name |
+/// | `name = "…"` | the type's name on the wire and on disk, 1 to 255 bytes | the type's name |
 /// | `version = 2` | the version of the stored form; above 1 write `impl` [`Upgrade`] | 1 |
 /// | `handles(A, B)` | the messages that it takes | none |
 /// | `methods` | the methods in `#[sworm::handlers] impl` are called as messages | none |
@@ -39,13 +39,13 @@ use crate::codec::{Codec, CodecError};
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |
 /// | `handoff` | the whole value is saved when it stops or moves | the sworm's setting, else not saved |
 /// | `handoff = S` | what [`Handoff<S>`] saves | |
-/// | `snapshot = "1s"` | the state is saved when it has changed, so long after it was saved last | not while it runs |
+/// | `snapshot = "1s"` | the state is saved when it has changed, so long after it was saved last (10 ms to 1 day) | not while it runs |
 /// | `snapshot = "each"` | the state is saved after each message that changes it, before the reply leaves | |
-/// | `every = 100` | the state is saved after so many messages | |
+/// | `every = 100` | the state is saved after so many messages (1 to 1,000,000,000) | |
 /// | `replicas = 2` | how many peers hold each saved state (0 to 16) | 1 |
 /// | `durable = "local"` | a checkpoint waits for the worker's own disk alone | `"replicas"` |
-/// | `mailbox = 64` | how many messages wait at most | 1024 |
-/// | `start_timeout = "3s"` | how long a start may take | 10 s |
+/// | `mailbox = 64` | how many messages wait at most (1 to 1,000,000) | 1024 |
+/// | `start_timeout = "3s"` | how long a start may take, up to 1 h | 10 s |
 /// | `lifecycle` | you write `impl Lifecycle` yourself | defaults |
 /// | `crate = path` | where the sworm crate is | `::sworm` |
 ///
