@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::select;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::timeout;
 
 use super::activity::Activity;
@@ -28,18 +28,19 @@ use super::{Context, Lifecycle, entry_of};
 use crate::api::Sworm;
 use crate::core::Input;
 use crate::core::cell::Spec;
-use crate::core::ids::{Birth, Epoch, Peer, Pid};
+use crate::core::ids::{Birth, Epoch, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
-use crate::node::order::{Order, Stay};
 use crate::panics;
 use crate::strategy::Exit;
 
 mod decode;
+mod diverging;
+mod ending;
 mod save;
 mod showing;
 
-use decode::decode;
+use decode::decode_within;
 use save::{Began, Saver, Unsaved};
 use showing::{held, run_until_asked};
 
@@ -190,8 +191,8 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
     task.activity.begins("its decoding");
     // What it is made from is not kept beside it.
     let state = start.state.take();
-    let decoded = decode::<W>(&task.ctx.sworm.shared.node, &start.spec, start.saving, state.as_ref());
-    drop(state);
+    let of = (&task.ctx.sworm.shared, &name);
+    let decoded = decode_within::<W>(task.start_timeout, of, &start.spec, start.saving, state).await;
     task.activity.ends();
     let started = match decoded {
         Ok((mut worker, renewed)) => task.started(&mut worker).await.map(|()| (worker, renewed)),
@@ -433,7 +434,8 @@ impl<W: Lifecycle> Task<W> {
         held(outbox.as_ref(), self.stopping(worker, why)).await;
         let state = if self.ctx.handoff {
             let place = self.place().await;
-            self.snapshot(worker, place).map(Some).map_err(|unsaved| unsaved.to_string())
+            let snapshot = beside(|| self.snapshot(worker, place));
+            snapshot.map(Some).map_err(|unsaved| unsaved.to_string())
         } else {
             Ok(None)
         };
@@ -469,158 +471,6 @@ impl<W: Lifecycle> Task<W> {
             }
         }
     }
-
-    /// Gives the worker a state of its lineage that it lacks, and says when it has done with it, and has saved that if it
-    /// wants to.
-    async fn diverged(&mut self, worker: &mut W, snapshot: Snapshot) -> Option<End> {
-        // It is about to be parked; whoever goes on is given the state.
-        if !self.ctx.sworm.shared.may_go_on() {
-            return None;
-        }
-        let revision = snapshot.revision;
-        self.saver.stirs();
-        self.activity.begins("its decoding");
-        let node = &self.ctx.sworm.shared.node;
-        let decoded = decode::<W>(node, &self.spec, self.saver.saving(), Some(&snapshot)).map(|(other, _)| other);
-        self.activity.ends();
-        let given = match decoded {
-            Ok(other) => {
-                self.activity.begins("`on_diverged`");
-                let outbox = self.outbox.clone();
-                let hook = guarded(held(outbox.as_ref(), worker.on_diverged(other, &mut self.ctx)));
-                let given = timeout(STOPPING_LIMIT, hook).await;
-                self.activity.ends();
-                self.stirred = true;
-                match given {
-                    Ok(given) => given.map_err(|panic| (panic.clone(), Some(End::Exit(Exit::Panic(panic))))),
-                    Err(_) => Err((format!("`on_diverged` did not return in {STOPPING_LIMIT:?}"), None)),
-                }
-            }
-            Err(exit) => Err((exit.to_string(), None)),
-        };
-        let (result, end) = match given {
-            Ok(()) => match self.save_after_message(worker).await {
-                Ok(()) => {
-                    if self.ctx.sworm.shared.may_go_on() {
-                        self.send_outbox().await;
-                    } else {
-                        self.forget_outbox();
-                    }
-                    (Ok(()), None)
-                }
-                // It starts again from what it had before, and is given the state again.
-                Err(Unsaved::Ends { end, .. }) => return Some(end),
-                Err(unsaved) => {
-                    self.forget_outbox();
-                    (Err(unsaved.to_string()), None)
-                }
-            },
-            Err((why, end)) => {
-                self.forget_outbox();
-                tracing::error!(pid = %self.ctx.pid, why, "a state that the worker lacks could not be given to it, and is kept");
-                (Err(why), end)
-            }
-        };
-        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-        self.send(Input::Merged { name, since, revision, result });
-        end
-    }
-
-    /// Ends a worker that wants to end. What `stopping` sends leaves when the state that it shows is durable: it may be
-    /// started again from that.
-    async fn finishes(&mut self, worker: &mut W) -> End {
-        let outbox = self.outbox.clone();
-        held(outbox.as_ref(), self.stopping(worker, Exit::Normal)).await;
-        match self.settle(worker).await {
-            Some(End::Stopped) => End::Stopped,
-            Some(End::Exit(_)) | None => End::Exit(Exit::Normal),
-        }
-    }
-
-    async fn stopping(&mut self, worker: &mut W, why: Exit) {
-        tracing::debug!(pid = %self.ctx.pid, %why, "a worker stops");
-        self.ctx.place = Place::Hook;
-        self.ctx.exit = Some(Box::new(why));
-        self.activity.begins("`stopping`");
-        limited("stopping", &self.ctx.pid.clone(), worker.stopping(&mut self.ctx)).await;
-        self.activity.ends();
-        self.ctx.exit = None;
-        self.ctx.place = Place::Work;
-    }
-
-    /// Notes against whom it has lost, if that is why it is stopped.
-    fn loses(&mut self, why: &Exit) {
-        if let Exit::Conflict { winner } = why {
-            self.lost_to = Some(winner.clone());
-        }
-    }
-
-    /// Tells a worker that it has lost a conflict, if it has and does not know it yet. It takes nothing any more: what
-    /// waits goes to the winner.
-    async fn conflict(&mut self, worker: &mut W) {
-        let Some(winner) = self.lost_to.take() else { return };
-        self.give_everything_back();
-        self.ctx.place = Place::Hook;
-        self.ctx.exit = Some(Box::new(Exit::Conflict { winner: winner.clone() }));
-        self.activity.begins("`on_conflict`");
-        limited("on_conflict", &self.ctx.pid.clone(), worker.on_conflict(winner, &mut self.ctx)).await;
-        self.activity.ends();
-        self.ctx.exit = None;
-        self.ctx.place = Place::Work;
-    }
-
-    /// What was not handled goes back to its callers, who look for the worker anew; casts are sent on.
-    fn give_everything_back(&mut self) {
-        self.receiver.close();
-        while let Ok(parcel) = self.receiver.try_recv() {
-            self.give_back(parcel);
-        }
-    }
-
-    fn order(&self) -> &Arc<Order> {
-        &self.ctx.sworm.shared.order
-    }
-
-    fn me(&self) -> Peer {
-        Peer { node: self.ctx.pid.node.clone(), incarnation: self.ctx.pid.incarnation }
-    }
-
-    fn stay(&self) -> Stay {
-        Stay::begun(self.me(), self.ctx.pid.epoch)
-    }
-
-    fn give_back(&self, parcel: Parcel<W>) {
-        let name = &self.ctx.pid.name;
-        let parcel = match parcel {
-            Parcel::Remote(parcel) => parcel,
-            Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
-                None => return,
-                Some((message, Ok(payload))) => {
-                    self.order().passes_on(name, &self.stay());
-                    self.own_cast(message, payload)
-                }
-                Some((message, Err(error))) => {
-                    tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
-                    return;
-                }
-            },
-        };
-        self.tell.replies.clone().give_back(name, parcel);
-    }
-
-    /// A cast of this node, as one of another node would be.
-    fn own_cast(&self, message: &'static str, payload: Vec<u8>) -> RemoteParcel {
-        RemoteParcel {
-            from: self.me(),
-            number: 0,
-            cast: true,
-            hops: 0,
-            seen: None,
-            alone: false,
-            message: message.into(),
-            payload: payload.into(),
-        }
-    }
 }
 
 /// The next message: one of the mailbox or of a timer, by turns where both have some.
@@ -640,12 +490,11 @@ async fn next_parcel<W: 'static>(
     parcel
 }
 
-/// Runs a hook that must not hold up the end of its worker.
-async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
-    match timeout(STOPPING_LIMIT, guarded(run)).await {
-        Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
-        Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
-        Ok(Ok(())) => {}
+/// Runs people's code that may block its thread, where others may go on without that.
+fn beside<T>(run: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(run),
+        _ => run(),
     }
 }
 

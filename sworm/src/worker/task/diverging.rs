@@ -1,0 +1,70 @@
+//! States of a worker's lineage that it lacks are given to it.
+
+use tokio::time::timeout;
+
+use super::decode::decode_within;
+use super::save::Unsaved;
+use super::{End, STOPPING_LIMIT, Task, guarded, held};
+use crate::core::Input;
+use crate::core::message::Snapshot;
+use crate::strategy::Exit;
+use crate::worker::Lifecycle;
+
+impl<W: Lifecycle> Task<W> {
+    /// Gives the worker a state of its lineage that it lacks, and says when it has done with it, and has saved that if it
+    /// wants to.
+    pub(super) async fn diverged(&mut self, worker: &mut W, snapshot: Snapshot) -> Option<End> {
+        // It is about to be parked; whoever goes on is given the state.
+        if !self.ctx.sworm.shared.may_go_on() {
+            return None;
+        }
+        let revision = snapshot.revision;
+        self.saver.stirs();
+        self.activity.begins("its decoding");
+        let of = (&self.ctx.sworm.shared, &self.ctx.pid.name);
+        let decoded = decode_within::<W>(self.start_timeout, of, &self.spec, self.saver.saving(), Some(snapshot)).await;
+        let decoded = decoded.map(|(other, _)| other);
+        self.activity.ends();
+        let given = match decoded {
+            Ok(other) => {
+                self.activity.begins("`on_diverged`");
+                let outbox = self.outbox.clone();
+                let hook = guarded(held(outbox.as_ref(), worker.on_diverged(other, &mut self.ctx)));
+                let given = timeout(STOPPING_LIMIT, hook).await;
+                self.activity.ends();
+                self.stirred = true;
+                match given {
+                    Ok(given) => given.map_err(|panic| (panic.clone(), Some(End::Exit(Exit::Panic(panic))))),
+                    Err(_) => Err((format!("`on_diverged` did not return in {STOPPING_LIMIT:?}"), None)),
+                }
+            }
+            Err(exit) => Err((exit.to_string(), None)),
+        };
+        let (result, end) = match given {
+            Ok(()) => match self.save_after_message(worker).await {
+                Ok(()) => {
+                    if self.ctx.sworm.shared.may_go_on() {
+                        self.send_outbox().await;
+                    } else {
+                        self.forget_outbox();
+                    }
+                    (Ok(()), None)
+                }
+                // It starts again from what it had before, and is given the state again.
+                Err(Unsaved::Ends { end, .. }) => return Some(end),
+                Err(unsaved) => {
+                    self.forget_outbox();
+                    (Err(unsaved.to_string()), None)
+                }
+            },
+            Err((why, end)) => {
+                self.forget_outbox();
+                tracing::error!(pid = %self.ctx.pid, why, "a state that the worker lacks could not be given to it, and is kept");
+                (Err(why), end)
+            }
+        };
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        self.send(Input::Merged { name, since, revision, result });
+        end
+    }
+}
