@@ -37,6 +37,22 @@ struct H;
 #[sworm(state_wait = 10, snapshot = "1s")]
 struct I;
 
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(replicas = 3, handoff = false)]
+struct J;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(snapshot = "each", every = 100)]
+struct K;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(handoff, durable = "local", replicas = 0)]
+struct L;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(handoff, durable = "replicas", replicas = 0x0)]
+struct M;
+
 #[derive(Message, Serialize, Deserialize)]
 struct Get;
 

@@ -151,8 +151,8 @@ fn when_and_where_states_are_saved_is_written_as_it_was_given() {
     let text = worker_with(r#"snapshot = "1s", every = 7, durable = "replicas""#).to_string();
     assert!(text.contains("Snapshots :: Every (") && text.contains("every (7)"), "{text}");
     assert!(text.contains("Durable :: Replicas") && !text.contains("handoff ("), "{text}");
-    let never = ["snapshot = \"each\"", "every = 7", "durable = \"local\""];
-    for (key, given) in ["snapshot", "every", "durable"].into_iter().zip(never) {
+    let never = ["snapshot = \"each\"", "every = 7", "durable = \"local\"", "replicas = 2"];
+    for (key, given) in ["snapshot", "every", "durable", "replicas"].into_iter().zip(never) {
         for whole in [format!("handoff = false, {given}"), format!("{given}, handoff = false")] {
             let errors = errors(&items(worker_with(&whole)));
             assert!(matches!(&errors[..], [error] if error.contains(&format!("`{key}` has no meaning"))), "{errors:?}");
@@ -160,6 +160,32 @@ fn when_and_where_states_are_saved_is_written_as_it_was_given() {
         }
         let fine = errors(&items(worker_with(&format!("handoff, {given}"))));
         assert_eq!(fine, [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn of_all_that_says_how_states_are_saved_nothing_is_accepted_that_means_nothing() {
+    let handoffs = ["", "handoff,", "handoff = Part,", "handoff = false,"];
+    let snapshots = ["", "snapshot = \"1s\",", "snapshot = \"each\","];
+    for (handoff, snapshot) in handoffs.into_iter().flat_map(|handoff| snapshots.map(|snapshot| (handoff, snapshot))) {
+        for (every, durable) in
+            [("", ""), ("every = 7,", ""), ("", "durable = \"local\","), ("every = 7,", "durable = \"replicas\",")]
+        {
+            for replicas in ["", "replicas = 0,", "replicas = 2,"] {
+                let never =
+                    handoff.contains("false") && [snapshot, every, durable, replicas].iter().any(|s| !s.is_empty());
+                let each = snapshot.contains("each") && !every.is_empty() && !never;
+                let alone = replicas.contains('0') && !durable.is_empty() && !never;
+                let given = format!("{handoff} {snapshot} {every} {durable} {replicas}");
+                let errors = errors(&items(worker_with(&given)));
+                let wrong = [never, each, alone].into_iter().filter(|wrong| *wrong).count();
+                assert_eq!(errors.len(), wrong, "{given}: {errors:?}");
+                assert!(
+                    errors.iter().all(|error| error.ends_with("has no meaning; leave one out")),
+                    "{given}: {errors:?}"
+                );
+            }
+        }
     }
 }
 

@@ -127,17 +127,28 @@ fn period(slot: &mut Option<Snapshots>, errors: &mut Errors) {
     }
 }
 
-/// What says when or where a state is saved says nothing where it is not saved.
+/// What says when, where or how often a state is saved says nothing where it is not saved, or where something else says more.
 fn saved_at_all(attrs: &WorkerAttrs, errors: &mut Errors) {
-    let Some(Handoff::Never(never)) = &attrs.handoff else { return };
-    let given = [
-        attrs.snapshot.is_some().then_some("snapshot"),
-        attrs.every.is_some().then_some("every"),
-        attrs.durable.is_some().then_some("durable"),
-    ];
-    if let Some(key) = given.into_iter().flatten().next() {
-        errors
-            .at(never, format!("with `handoff = false` no state is saved, and `{key}` has no meaning; leave one out"));
+    let WorkerAttrs { snapshot, every, durable, replicas, .. } = attrs;
+    if let Some(Handoff::Never(never)) = &attrs.handoff {
+        let given = [
+            snapshot.is_some().then_some("snapshot"),
+            every.is_some().then_some("every"),
+            durable.is_some().then_some("durable"),
+            replicas.is_some().then_some("replicas"),
+        ];
+        if let Some(key) = given.into_iter().flatten().next() {
+            let text = format!("with `handoff = false` no state is saved, and `{key}` has no meaning; leave one out");
+            errors.at(never, text);
+        }
+        return;
+    }
+    if let (Some(Snapshots::Each), Some(every)) = (snapshot, every) {
+        errors.at(every, "`snapshot = \"each\"` saves after each message, and `every` has no meaning; leave one out");
+    }
+    if let Some(none) = replicas.as_ref().filter(|n| durable.is_some() && n.base10_parse::<u64>().is_ok_and(|n| n == 0))
+    {
+        errors.at(none, "with `replicas = 0` no other node has a copy, and `durable` has no meaning; leave one out");
     }
 }
 

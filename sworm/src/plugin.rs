@@ -65,8 +65,8 @@ inventory::collect!(Plugin);
 /// `dyn StoreFactory`, for [`NodeBuilder::store_plugin`](crate::NodeBuilder::store_plugin). A program that uses a plugin crate by
 /// name only must say `use the_crate as _;`, else the linker leaves it out.
 ///
-/// What is linked is in the log when a node starts, and in [`Member::linked`](crate::Member::linked) on all others. Two plugins
-/// of one kind and one name are a [`StartError`](crate::StartError) that names both places; so is a name that is not linked,
+/// What is linked (worker types, strategies and kinds of stores) is in the log when a node starts, and in
+/// [`Member::linked`](crate::Member::linked) on all others. Two plugins of one kind and one name are a [`StartError`](crate::StartError) that names both places; so is a name that is not linked,
 /// with a list of those that are.
 #[macro_export]
 macro_rules! plugin {
@@ -215,6 +215,8 @@ pub(crate) fn linked(types: &WorkerTypes, strategies: &Strategies) -> Linked {
         worker_types: few(types.iter().map(|worker| worker.name().to_owned()).collect()),
         restart: few(strategies.restart_names()),
         distribution: few(strategies.distribution_names()),
+        // A node with two of one name has not started.
+        stores: few(Stores::linked().map(|stores| stores.names()).unwrap_or_default()),
     }
 }
 

@@ -96,6 +96,33 @@ async fn a_sworms_wrong_settings_are_refused_with_what_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metadata_out_of_its_limits_is_refused_and_nothing_is_registered() {
+    let (node, sworm) = alone().await;
+    let of = |entries: &[(String, usize)]| {
+        let with =
+            |all: sworm::RegisterBuilder<Room>, (key, bytes): &(String, usize)| all.metadata(key, "v".repeat(*bytes));
+        entries.iter().fold(sworm.register("x", Room), with)
+    };
+    let many = |count: usize| (0..count).map(|n| (format!("{n:02}"), 1)).collect::<Vec<_>>();
+    for (entries, what) in [
+        (vec![(String::new(), 1)], "1 to 255 bytes; one has 0"),
+        (vec![("k".repeat(256), 1)], "1 to 255 bytes; one has 256"),
+        (vec![("k".into(), 16 << 10)], "has 16385 bytes; at most 16384"),
+        (many(65), "65 entries; at most 64"),
+    ] {
+        let refused = of(&entries).await.expect_err("out of its limits");
+        assert!(matches!(refused, RegisterError::BadMetadata { .. }), "{refused}");
+        says(&refused, &[what]);
+        assert!(sworm.whereis("x").is_none());
+    }
+    of(&[("k".into(), (16 << 10) - 1)]).await.expect("free");
+    sworm.unregister_name("x").await.expect("it is there");
+    let all = of(&many(64)).await.expect("free");
+    assert_eq!(sworm.whereis(all.name()).expect("it is here").metadata.len(), 64);
+    node.close().await.expect("it closes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_have_one_to_512_bytes_of_any_kind() {
     let (node, sworm) = alone().await;
     for name in ["", "x".repeat(513).as_str()] {

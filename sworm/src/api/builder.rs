@@ -1,24 +1,16 @@
 //! How a node is built and started.
 
-use std::path::{Path, PathBuf};
+mod start;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout};
-
 use super::Node;
 use super::network::Asked;
-use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
-use crate::core::membership::{Membership, Profile};
-use crate::error::StartError;
-use crate::node::clock::Clock;
-use crate::node::{GRACE_MS, Introduction, NodeShared, identity, network, open, random_u64, unix_ms};
-use crate::plugin::{Duplicate, Stores, Strategies};
-use crate::store::{MemoryStore, Store, StoreError, StoreFactory};
-use crate::strategy::MAX_WEIGHT;
+use crate::core::membership::Profile;
+use crate::store::{Store, StoreFactory};
 use crate::transport::MemoryNetwork;
-use crate::worker::WorkerTypes;
 
 /// The most that [`NodeBuilder::snapshot_limit`] may be: 64 MiB.
 pub const MAX_SNAPSHOT_LIMIT: usize = crate::core::chunks::MAX_BYTES as usize;
@@ -32,6 +24,8 @@ const DEFAULT_RECOVER_WAIT: Duration = Duration::from_secs(5);
 const MAX_RECOVER_WAIT: Duration = Duration::from_secs(86_400);
 /// The largest state that a worker may save.
 const DEFAULT_SNAPSHOT_LIMIT: usize = 16 << 20;
+/// How many labels a node may have.
+const MAX_LABELS: usize = 64;
 /// How long a starter waits for those that answered its dial.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
 
@@ -58,9 +52,10 @@ pub struct NodeBuilder {
     place: Option<Place>,
     profile: Profile,
     hosts: bool,
-    starts: usize,
+    weight: Option<u32>,
+    starts: Option<usize>,
     recover_wait: Duration,
-    snapshot_limit: usize,
+    snapshot_limit: Option<usize>,
     encode_local_calls: bool,
     network: Asked,
 }
@@ -86,9 +81,10 @@ impl NodeBuilder {
             place: None,
             profile: Profile::default(),
             hosts: true,
-            starts: DEFAULT_STARTS,
+            weight: None,
+            starts: None,
             recover_wait: DEFAULT_RECOVER_WAIT,
-            snapshot_limit: DEFAULT_SNAPSHOT_LIMIT,
+            snapshot_limit: None,
             encode_local_calls: false,
             network: Asked::default(),
         }
@@ -171,23 +167,24 @@ impl NodeBuilder {
         self
     }
 
-    /// A label that distribution strategies can read, such as `("zone", "a")`.
+    /// A label that distribution strategies can read, such as `("zone", "a")`. A node has up to 64, with keys of 1 to 255 bytes
+    /// and values of up to 255.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.profile.labels.insert(key.into(), value.into());
         self
     }
 
-    /// How many shares of the names this node takes, 1 (the default) to [`MAX_WEIGHT`]: one of weight 2 gets twice as many
+    /// How many shares of the names this node takes, 1 (the default) to [`MAX_WEIGHT`](crate::MAX_WEIGHT): one of weight 2 gets twice as many
     /// as one of weight 1. Every strategy that comes with the library honours it.
     pub fn weight(mut self, weight: u32) -> Self {
-        self.profile.weight = weight;
+        self.weight = Some(weight);
         self
     }
 
     /// How many workers of this node start at a time, 1 or more (default 64): the others wait for their turn, which is not
     /// counted as a part of their start's time. Whoever blocks a thread in `started` keeps its place.
     pub fn concurrent_starts(mut self, starts: usize) -> Self {
-        self.starts = starts;
+        self.starts = Some(starts);
         self
     }
 
@@ -206,7 +203,7 @@ impl NodeBuilder {
     /// is the limit of the node that the worker runs on, and should be the same on all: a state that is within that of another
     /// node is taken over from it, and cannot be saved here. A node holds up to four large states in memory while they are saved.
     pub fn snapshot_limit(mut self, bytes: usize) -> Self {
-        self.snapshot_limit = bytes;
+        self.snapshot_limit = Some(bytes);
         self
     }
 
@@ -218,7 +215,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Makes this node a client: it looks up, registers and calls, but never runs workers.
+    /// Makes this node a client: it looks up, registers and calls, but never runs workers. It takes no [`weight`](Self::weight),
+    /// [`concurrent_starts`](Self::concurrent_starts) or [`snapshot_limit`](Self::snapshot_limit).
     pub fn client(mut self) -> Self {
         self.hosts = false;
         self
@@ -249,131 +247,6 @@ impl NodeBuilder {
     /// any).
     pub async fn start(self) -> crate::Result<Node> {
         Ok(self.start_node().await?)
-    }
-
-    async fn start_node(self) -> Result<Node, StartError> {
-        let Some(id) = NodeId::new(&self.id) else { return Err(StartError::BadNodeId { id: self.id }) };
-        if !(1..=MAX_LABEL_BYTES).contains(&self.cluster.len()) {
-            return Err(StartError::BadClusterName { name: self.cluster });
-        }
-        if !(1..=MAX_WEIGHT).contains(&self.profile.weight) {
-            return Err(StartError::BadWeight { weight: self.profile.weight });
-        }
-        if !(1..=Semaphore::MAX_PERMITS).contains(&self.starts) {
-            return Err(StartError::BadConcurrentStarts { starts: self.starts });
-        }
-        if self.recover_wait > MAX_RECOVER_WAIT {
-            return Err(StartError::BadRecoverWait { wait: self.recover_wait });
-        }
-        if !(1..=MAX_SNAPSHOT_LIMIT).contains(&self.snapshot_limit) {
-            return Err(StartError::BadSnapshotLimit { bytes: self.snapshot_limit });
-        }
-        let types = WorkerTypes::linked().map_err(duplicate_type)?;
-        let strategies = open::settle(&types, Strategies::linked().map_err(duplicate_plugin)?)?;
-        let stores = Stores::linked().map_err(duplicate_plugin)?;
-        let Some(place) = self.place else { return Err(StartError::NoStore { node: self.id }) };
-        let place = match place {
-            Place::Memory => Chosen::Store(Arc::new(MemoryStore::volatile())),
-            Place::Own(store) => Chosen::Store(store),
-            Place::Directory { kind, path } => match stores.get(&kind) {
-                Some(factory) => Chosen::Directory(factory, path),
-                None => return Err(StartError::UnknownStore { name: kind, known: stores.names() }),
-            },
-        };
-        let wanted = self.network.check().await?;
-        // What can be wrong with the arguments has been looked at: only now something is changed.
-        let owner = identity::Owner { cluster: &self.cluster, node: &id };
-        let (store, path) = match place {
-            Chosen::Store(store) => (store, None),
-            Chosen::Directory(factory, path) => {
-                identity::check(&path, owner)?;
-                (free(&path, factory).await?, Some(path))
-            }
-        };
-        let remembered = identity::remembered(&*store)?;
-        let claimed = identity::claim(&*store, path.as_deref(), owner, unix_ms(), random_u64()).await?;
-        let me = Peer { node: id, incarnation: claimed.incarnation };
-
-        let (events_sender, events) = mpsc::unbounded_channel();
-        let clock = Clock::start();
-        let network = wanted.open(&self.cluster, &me, &*store, &remembered, events_sender).await?;
-        let join_until_ms = clock.ms() + u64::try_from(JOIN_WAIT.as_millis()).unwrap_or(u64::MAX);
-        let looked_for = network.looked_for.clone();
-        let membership = Membership::new(me.clone(), claimed.instance, looked_for, GRACE_MS, join_until_ms);
-        let shared = Arc::new(NodeShared::new(
-            me.clone(),
-            self.cluster,
-            claimed.instance,
-            self.profile,
-            self.hosts,
-            self.encode_local_calls,
-            self.starts,
-            self.recover_wait,
-            self.snapshot_limit,
-            store,
-            types,
-            strategies,
-            membership,
-            clock,
-        ));
-        network.transport.shortcut(network::shortcut(&shared));
-        shared.set_transport(network.transport);
-        say_what_is_linked(&shared, &stores);
-        tokio::spawn(network::run(shared.clone(), remembered, events));
-        network::dial_seeds(&shared, network.looked_for);
-        let node = Node::new(shared.clone(), network.announcement);
-
-        let mut introduced = shared.introduced.subscribe();
-        let met = timeout(2 * JOIN_WAIT, introduced.wait_for(|now| *now != Introduction::Waiting));
-        // Cloned at once: what `wait_for` gives is a lock.
-        let taken = met.await.is_ok_and(|met| met.is_ok_and(|now| now.clone() == Introduction::IdTaken));
-        if taken {
-            // It never took part: there is nothing that a failed close could lose.
-            let _ = node.close().await;
-            return Err(StartError::IdTaken { node: me.node });
-        }
-        Ok(node)
-    }
-}
-
-/// Opens a store as soon as nobody else has it open.
-async fn free(path: &Path, factory: &dyn StoreFactory) -> Result<Arc<dyn Store>, StoreError> {
-    let until = Instant::now() + STORE_WAIT;
-    loop {
-        match factory.open(path) {
-            Err(StoreError::Locked { .. }) if Instant::now() < until => sleep(STORE_AGAIN).await,
-            opened => return opened,
-        }
-    }
-}
-
-fn say_what_is_linked(shared: &NodeShared, stores: &Stores) {
-    let types: Vec<&str> = shared.types.iter().map(|worker| worker.name()).collect();
-    tracing::info!(
-        node = %shared.me,
-        cluster = shared.cluster,
-        endpoints = ?shared.endpoints(),
-        worker_types = ?types,
-        restart = ?shared.strategies.restart_names(),
-        distribution = ?shared.strategies.distribution_names(),
-        stores = ?stores.names(),
-        "node started",
-    );
-}
-
-fn duplicate_type(duplicate: Duplicate) -> StartError {
-    StartError::DuplicateWorkerType {
-        name: duplicate.name.to_owned(),
-        first: duplicate.first.to_string(),
-        second: duplicate.second.to_string(),
-    }
-}
-
-fn duplicate_plugin(duplicate: Duplicate) -> StartError {
-    StartError::DuplicatePlugin {
-        name: duplicate.name.to_owned(),
-        first: duplicate.first.to_string(),
-        second: duplicate.second.to_string(),
     }
 }
 

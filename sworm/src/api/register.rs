@@ -11,7 +11,7 @@ use super::lazy::Lazy;
 use super::sworm::ASK_LIMIT;
 use super::{Ref, Sworm};
 use crate::core::cell::{Kind, NameCell, Spec};
-use crate::core::ids::{MAX_NAME_BYTES, NodeId, Peer};
+use crate::core::ids::{MAX_LABEL_BYTES, MAX_NAME_BYTES, NodeId, Peer};
 use crate::core::message::{Ask, Done, Refusal, Registering};
 use crate::error::RegisterError;
 use crate::node::sworm::Asked;
@@ -19,6 +19,10 @@ use crate::worker::Lifecycle;
 
 /// The largest registered value, encoded.
 const MAX_VALUE_BYTES: usize = 1 << 20;
+
+/// How many entries of metadata a name may have, and how many bytes in all.
+const MAX_METADATA: usize = 64;
+const MAX_METADATA_BYTES: usize = 16 << 10;
 
 /// A registration with options; awaiting it registers.
 ///
@@ -64,7 +68,7 @@ impl<W: Lifecycle> RegisterBuilder<W> {
         Self(self.0.with(|options| options.on = Some(node.as_ref().into())))
     }
 
-    /// Something that look-ups tell of the name.
+    /// Something that look-ups tell of the name: up to 64 entries with keys of 1 to 255 bytes, and 16 KiB in all.
     pub fn metadata(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         Self(self.0.with(|options| drop(options.metadata.insert(key.into(), value.into()))))
     }
@@ -78,10 +82,15 @@ impl<W: Lifecycle> RegisterBuilder<W> {
 impl<W: Lifecycle> Options<W> {
     async fn register(self) -> Result<Ref<W>, RegisterError> {
         check_name(&self.name)?;
+        check_metadata(&self.metadata)?;
         let Some(hosted) = self.sworm.shared.types.get(W::NAME) else {
             let why = format!("worker type {:?} is not linked", W::NAME);
             return Err(RegisterError::NoCandidate { why });
         };
+        if let Some(option) = hosted.in_vain {
+            let sworm = self.sworm.shared.name.to_string();
+            return Err(RegisterError::NothingSaved { worker_type: W::NAME.to_owned(), option, sworm });
+        }
         let value = W::CODEC.encode(&self.value).map_err(|e| RegisterError::BadValue { why: e.to_string() })?;
         if value.len() > MAX_VALUE_BYTES {
             let why = format!("it has {} bytes encoded; at most {MAX_VALUE_BYTES} can be registered", value.len());
@@ -155,6 +164,21 @@ pub(super) fn no_id(id: &str) -> String {
 
 pub(super) fn check_name(name: &str) -> Result<(), RegisterError> {
     if (1..=MAX_NAME_BYTES).contains(&name.len()) { Ok(()) } else { Err(RegisterError::BadName { bytes: name.len() }) }
+}
+
+fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), RegisterError> {
+    let bad = |why: String| Err(RegisterError::BadMetadata { why });
+    if metadata.len() > MAX_METADATA {
+        return bad(format!("it has {} entries; at most {MAX_METADATA} can be registered", metadata.len()));
+    }
+    if let Some(key) = metadata.keys().find(|key| !(1..=MAX_LABEL_BYTES).contains(&key.len())) {
+        return bad(format!("a key has 1 to {MAX_LABEL_BYTES} bytes; one has {}", key.len()));
+    }
+    let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAX_METADATA_BYTES {
+        return bad(format!("it has {bytes} bytes; at most {MAX_METADATA_BYTES} can be registered"));
+    }
+    Ok(())
 }
 
 /// The spec of a task under a name: there is nothing to start.

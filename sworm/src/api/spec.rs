@@ -37,7 +37,7 @@ pub struct SwormSpec {
     pub(crate) sync_interval: Duration,
     pub(crate) mode: Mode,
     pub(crate) expect_nodes: Option<usize>,
-    pub(crate) lease: Duration,
+    pub(crate) lease: Option<Duration>,
     pub(crate) state_wait: Option<Duration>,
     /// Whether nothing but its name is said: if it is open it is that one, however it was opened.
     pub(crate) by_name: bool,
@@ -102,7 +102,7 @@ impl SwormSpec {
             sync_interval: Duration::from_millis(200),
             mode: Mode::Available,
             expect_nodes: None,
-            lease: DEFAULT_LEASE,
+            lease: None,
             state_wait: None,
             by_name: false,
         }
@@ -172,10 +172,10 @@ impl SwormSpec {
         self
     }
 
-    /// In mode "majority": for how long a node goes on after the last heartbeat that a majority has echoed (default 3 s; 1 s to
+    /// In mode "majority" only: for how long a node goes on after the last heartbeat that a majority has echoed (default 3 s; 1 s to
     /// 60 s, and at least five times the `sync_interval`). Shorter means sooner failover, and less patience with a slow network.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        self.lease = Some(lease);
         self
     }
 
@@ -202,9 +202,11 @@ impl SwormSpec {
                 bad(format!("expect_nodes is {voters}; it must be 1 to 99"))
             }
             (Mode::Available, Some(_)) => bad("expect_nodes is for mode \"majority\" only".into()),
-            (Mode::Available, None) if self.lease != DEFAULT_LEASE => bad("lease is for mode \"majority\" only".into()),
-            (Mode::Majority, Some(_)) if !LEASE.contains(&self.lease) || self.lease < self.sync_interval * 5 => {
-                let (lease, interval) = (self.lease, self.sync_interval);
+            (Mode::Available, None) if self.lease.is_some() => bad("lease is for mode \"majority\" only".into()),
+            (Mode::Majority, Some(_))
+                if !LEASE.contains(&self.lease_time()) || self.lease_time() < self.sync_interval * 5 =>
+            {
+                let (lease, interval) = (self.lease_time(), self.sync_interval);
                 bad(format!(
                     "lease is {lease:?}; it must be 1 s to 60 s, and five times the sync_interval of {interval:?}"
                 ))
@@ -213,10 +215,14 @@ impl SwormSpec {
         }
     }
 
+    fn lease_time(&self) -> Duration {
+        self.lease.unwrap_or(DEFAULT_LEASE)
+    }
+
     /// How majorities are counted, if they are.
     pub(crate) fn rules(&self) -> Option<Rules> {
         let expect = self.expect_nodes.filter(|_| self.mode == Mode::Majority)?;
-        let lease_ms = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = u64::try_from(self.lease_time().as_millis()).unwrap_or(u64::MAX);
         Some(Rules { expect, lease_ms, stop_ms: STOP_MS })
     }
 
@@ -242,7 +248,9 @@ impl SwormSpec {
             Rebalance::Manual => "manual",
         };
         let mode = match (self.mode, self.expect_nodes) {
-            (Mode::Majority, Some(voters)) => format!("majority, expect_nodes = {voters}, lease = {:?}", self.lease),
+            (Mode::Majority, Some(voters)) => {
+                format!("majority, expect_nodes = {voters}, lease = {:?}", self.lease_time())
+            }
             _ => "available".to_owned(),
         };
         let state_wait = self.state_wait.map_or(String::new(), |wait| format!(", state_wait = {wait:?}"));

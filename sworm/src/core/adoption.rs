@@ -53,7 +53,7 @@ impl Core {
                 !self.may_be_adopted(name)
                     || self.is_ending(name)
                     || self.members_are_missing()
-                    || self.waits_for_holders(name, &cell, settled_for)
+                    || self.waits_for_holders(name, &host, &cell, settled_for)
             }
         };
         if wait {
@@ -76,7 +76,8 @@ impl Core {
             Err(refusal) => {
                 self.adopt_retry_ms.insert(name.clone(), now + ADOPT_AGAIN_MS);
                 if self.nowhere.insert(name.clone()) {
-                    self.out.push(Effect::Tell(Notice::NoCandidate { name: name.clone(), why: refusal.why() }));
+                    let pid = cell.pid(&self.config.sworm, name, &host);
+                    self.out.push(Effect::Tell(Notice::NoCandidate { pid, why: refusal.why() }));
                 }
             }
             Ok(to) => {
@@ -143,11 +144,18 @@ impl Core {
     }
 
     /// Whether a name waits for those who hold its state. Who does that for longer than usual is told of it.
-    pub(super) fn waits_for_holders(&mut self, name: &Arc<str>, cell: &NameCell, settled_for: u64) -> bool {
+    pub(super) fn waits_for_holders(
+        &mut self,
+        name: &Arc<str>,
+        host: &Peer,
+        cell: &NameCell,
+        settled_for: u64,
+    ) -> bool {
         let waits = self.holders_are_missing(cell) && settled_for < self.state_wait_ms(&cell.spec);
         if waits && settled_for >= STATE_WAIT_MS && self.awaited.insert(name.clone()) {
             let holders = cell.holders.iter().cloned().collect();
-            self.out.push(Effect::Tell(Notice::StateAwaited { name: name.clone(), holders }));
+            let pid = cell.pid(&self.config.sworm, name, host);
+            self.out.push(Effect::Tell(Notice::StateAwaited { pid, holders }));
         }
         waits
     }

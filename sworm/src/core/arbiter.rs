@@ -3,16 +3,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::Effect;
 use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::events::Gone;
 use super::fault::{Fault, planted};
-use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
+use super::ids::{Birth, Epoch, NodeId, Peer, Request};
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Refusal, Registering};
 use super::placement::Placing;
 use super::rare::Rare;
 use super::state::Core;
-use super::{Effect, Notice};
 use crate::strategy::score;
 
 /// What the arbiter of a name has to do, in order.
@@ -22,11 +22,11 @@ pub struct Queue {
     active: Option<Active>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 enum Job {
-    Register { request: RequestId, registering: Box<Registering> },
-    Unregister { request: RequestId, birth: Option<Birth> },
-    Restart { request: RequestId },
+    Register { request: Request, registering: Box<Registering> },
+    Unregister { request: Request, birth: Option<Birth> },
+    Restart { request: Request },
 }
 
 /// What was decided and is not yet seen in the directory.
@@ -36,7 +36,7 @@ enum Active {
     Granted { to: Peer, grant: Box<Grant>, confirmed: bool, until_ms: u64, again_ms: u64 },
     /// `missing` are those who have not said yet that the end is on their disk: the host, and one node beside it.
     Ending {
-        request: RequestId,
+        request: Request,
         host: Peer,
         missing: BTreeSet<Peer>,
         births: BTreeSet<Birth>,
@@ -68,7 +68,7 @@ impl Core {
         self.view.arbiter(name) == Some(&self.config.me)
     }
 
-    pub(super) fn on_asked(&mut self, request: RequestId, ask: Ask) {
+    pub(super) fn on_asked(&mut self, request: Request, ask: Ask) {
         let name = ask.name().clone();
         let job = match ask {
             Ask::Register(registering) => Job::Register { request, registering },
@@ -83,14 +83,15 @@ impl Core {
             }
         };
         // Who is not in view may know of names that this node has not heard of.
-        let stranger = !self.is_live(&job.request().from);
+        let stranger = !self.is_live(&job.request().id.from);
         // Without a majority nothing is kept for later: by then, whoever asks may have been told that nothing was changed.
         let may_decide = self.has_quorum_in_view() && (self.is_arbiter(&name) || planted(Fault::PlaceByValue));
         if stranger || !may_decide {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
         let queue = self.queues.entry(name.clone()).or_default();
-        if queue.jobs.contains(&job) {
+        if let Some(same) = queue.jobs.iter_mut().find(|other| other.request().id == job.request().id) {
+            *same = job; // whoever asks waits for the answer to this attempt
             return;
         }
         if queue.jobs.len() >= MAX_JOBS {
@@ -100,8 +101,8 @@ impl Core {
         self.recheck(&name);
     }
 
-    pub(super) fn answer_to(&mut self, request: &RequestId, answer: super::message::Answer) {
-        self.send(&request.from, Message::Answer { number: request.number, answer });
+    pub(super) fn answer_to(&mut self, request: &Request, answer: super::message::Answer) {
+        self.send(&request.id.from, request.answer(answer));
     }
 
     /// Does what can be done for a name now.
@@ -189,7 +190,7 @@ impl Core {
         }
     }
 
-    fn run_register(&mut self, name: &Arc<str>, request: &RequestId, registering: &Registering) -> Step {
+    fn run_register(&mut self, name: &Arc<str>, request: &Request, registering: &Registering) -> Step {
         let standing = self.standing(name);
         if let Some((host, cell)) = standing.cell() {
             let claimed = matches!(standing, Standing::Claimed { .. });
@@ -206,7 +207,7 @@ impl Core {
                 NameState::Starting if cell.restarts.is_empty() => return Step::Wait,
                 _ if !claimed => return Step::Wait,
                 // Its own registration, asked again: the host confirms it when it is durable.
-                _ if cell.request == *request => {
+                _ if cell.request == request.id => {
                     return Step::Active(self.grant(name, host.clone(), (**cell).clone(), false));
                 }
                 _ => {
@@ -229,7 +230,7 @@ impl Core {
         let placing = Placing {
             name: by_value.as_ref().unwrap_or(name),
             kind: &registering.spec.kind,
-            asked: Some(&request.from.node),
+            asked: Some(&request.id.from.node),
             on: registering.on.as_ref(),
             but: None,
         };
@@ -247,7 +248,7 @@ impl Core {
                     since: epoch,
                     assigned: self.hybrid(),
                     spec: registering.spec.clone(),
-                    request: request.clone(),
+                    request: request.id.clone(),
                     groups: Rare::default(),
                     metadata: registering.metadata.clone().into(),
                     attached: registering.attached,
@@ -268,7 +269,7 @@ impl Core {
     }
 
     /// Starts a worker that has failed where its state is, as one whose node is gone is started.
-    fn run_restart(&mut self, name: &Arc<str>, request: &RequestId) -> Step {
+    fn run_restart(&mut self, name: &Arc<str>, request: &Request) -> Step {
         let (host, cell) = match self.standing(name) {
             Standing::Free => {
                 self.answer_to(request, Err(Refusal::NotRegistered));
@@ -276,7 +277,7 @@ impl Core {
             }
             Standing::Claimed { cell, .. } if cell.state == NameState::Starting => return self.later(request),
             // Its own, asked again: the host confirms it when it is durable.
-            Standing::Claimed { host, cell } if cell.request == *request => {
+            Standing::Claimed { host, cell } if cell.request == request.id => {
                 return Step::Active(self.grant(name, host, (*cell).clone(), true));
             }
             Standing::Claimed { host, cell } => {
@@ -291,12 +292,9 @@ impl Core {
             || !self.may_be_adopted(name)
             || self.is_ending(name)
             || self.members_are_missing()
-            || self.waits_for_holders(name, &cell, settled_for)
+            || self.waits_for_holders(name, &host, &cell, settled_for)
         {
             return self.later(request);
-        }
-        if self.holders_are_missing(&cell) {
-            self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
         }
         match self.place_adopted(name, &cell) {
             Err(refusal) => {
@@ -310,7 +308,7 @@ impl Core {
                     epoch,
                     since: epoch,
                     assigned,
-                    request: request.clone(),
+                    request: request.id.clone(),
                     restarts: Rare::default(),
                     state: NameState::Starting,
                     ..(*cell).clone()
@@ -321,7 +319,7 @@ impl Core {
     }
 
     /// Nothing is kept for whoever asks for this too early: it keeps nobody else from the name.
-    fn later(&mut self, request: &RequestId) -> Step {
+    fn later(&mut self, request: &Request) -> Step {
         self.answer_to(request, Err(Refusal::Again));
         Step::Done
     }
@@ -354,7 +352,7 @@ impl Core {
             // The requester is answered now; the next in the queue waits until the directory shows it.
             GrantOutcome::Running(cell) => {
                 *confirmed = true;
-                let position = queue.jobs.iter().position(|job| *job.request() == cell.request);
+                let position = queue.jobs.iter().position(|job| job.request().id == cell.request);
                 if let Some(job) = position.and_then(|place| queue.jobs.remove(place)) {
                     let done = Done::Registered { name: name.clone(), host: from.clone(), cell };
                     self.answer_to(job.request(), Ok(done));
@@ -377,7 +375,7 @@ impl Core {
         self.recheck(name);
     }
 
-    fn run_unregister(&mut self, name: &Arc<str>, request: &RequestId, only: Option<Birth>) -> Step {
+    fn run_unregister(&mut self, name: &Arc<str>, request: &Request, only: Option<Birth>) -> Step {
         let births = only.map_or_else(|| self.directory.births(name), |birth| BTreeSet::from([birth]));
         let standing = self.standing(name);
         let another = standing.cell().is_some_and(|(_, cell)| only.is_some_and(|birth| cell.birth != birth));
@@ -407,12 +405,11 @@ impl Core {
     }
 
     /// Ends births whose host cannot do it.
-    fn end_here(&mut self, name: &Arc<str>, request: &RequestId, births: BTreeSet<Birth>) {
+    fn end_here(&mut self, name: &Arc<str>, request: &Request, births: BTreeSet<Birth>) {
         self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
         self.directory.ban(name, births.iter().copied());
-        let answer =
-            Message::Answer { number: request.number, answer: Ok(Done::Unregistered { name: name.clone(), births }) };
-        self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(answer) });
+        let answer = request.answer(Ok(Done::Unregistered { name: name.clone(), births }));
+        self.once_durable(Effect::Send { to: request.id.from.clone(), message: Box::new(answer) });
     }
 
     /// Who must have the end of a name on disk before it is acknowledged: its host and one node beside it, so that it
@@ -524,7 +521,7 @@ impl Job {
         matches!(self, Self::Unregister { .. })
     }
 
-    fn request(&self) -> &RequestId {
+    fn request(&self) -> &Request {
         match self {
             Self::Register { request, .. } | Self::Unregister { request, .. } | Self::Restart { request } => request,
         }

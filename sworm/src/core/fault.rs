@@ -101,6 +101,12 @@ faults! {
     QuorumOfVisible = "quorum-of-visible",
     /// A node that has lost its store votes at once.
     VoteWithoutStore = "vote-without-store",
+    /// The state of a worker that is parked since the majority is lost is taken, and not stored.
+    ParkUnstored = "park-unstored",
+    /// A worker that has just started is stopped without its state when the majority is lost.
+    ParkUnsettled = "park-unsettled",
+    /// What somebody says to an attempt of a request counts for a later one.
+    AnyAttempt = "any-attempt",
     /// What was pulled in a view counts when the same view comes back, whatever was decided in between.
     SameViewAgain = "same-view-again",
     /// A worker that was stopped when the lease ended is started again here, without being granted anew.

@@ -142,6 +142,7 @@ impl Core {
                     self.restate(&name, |cell| cell.state = NameState::Parked);
                 }
                 LocalPhase::Running if alone || late => self.park(&name, Exit::Shutdown),
+                LocalPhase::Settling if late => self.park(&name, Exit::Shutdown),
                 LocalPhase::Parking => {}
                 LocalPhase::Running if in_flight < MAX_MOVES => {
                     in_flight += 1;
@@ -319,7 +320,10 @@ impl Core {
             }
             LocalPhase::Parking => {
                 if let Some(snapshot) = snapshot {
-                    self.store(name, snapshot);
+                    self.keeping.remove(name); // what others were to have of it is older
+                    if !planted(Fault::ParkUnstored) {
+                        self.store(name, snapshot);
+                    }
                     let me = self.config.me.node.clone();
                     self.restate(name, |cell| cell.holders = BTreeSet::from([me]).into());
                 }
@@ -336,7 +340,9 @@ impl Core {
         match local.phase {
             LocalPhase::Moving(_) => self.go_on(name, why),
             LocalPhase::Parking if late || local.fenced => {
-                if self.directory.mine(name).is_some_and(|cell| !cell.unsaved && cell.spec.handoff) {
+                // One that has not started yet has nothing that is not saved.
+                let starts = local.restored.is_some();
+                if !starts && self.directory.mine(name).is_some_and(|cell| !cell.unsaved && cell.spec.handoff) {
                     self.on_unsaved(name, since, why.into());
                     self.restate(name, |cell| cell.unsaved = true);
                 }

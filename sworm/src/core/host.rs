@@ -10,7 +10,7 @@ use super::directory::Standing;
 use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
-use super::ids::{Birth, Epoch, Peer, RequestId};
+use super::ids::{Birth, Epoch, Peer, Request};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
 use super::moves::without_host;
 use super::rare::Rare;
@@ -178,8 +178,10 @@ impl Core {
 
     pub(super) fn on_started(&mut self, name: &Arc<str>, since: Epoch, result: Result<(), Exit>) {
         let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
-        if !matches!(local.phase, LocalPhase::Starting) {
-            return;
+        match local.phase {
+            LocalPhase::Starting => {}
+            LocalPhase::Parking => return self.on_started_to_park(name, result),
+            _ => return,
         }
         match (result, &local.granted) {
             (Ok(()), _) => match local.restored.take() {
@@ -200,6 +202,18 @@ impl Core {
             }
             (Err(exit), Some((_, First::Lineage))) => self.start_again(name, &exit),
             (Err(exit), None) => self.after_exit(name, exit),
+        }
+    }
+
+    /// A worker was told to pause in the middle of its start, and is parked.
+    fn on_started_to_park(&mut self, name: &Arc<str>, result: Result<(), Exit>) {
+        let restored = self.local.get_mut(name).and_then(|local| local.restored.take());
+        match (result, restored) {
+            // What it is parked with follows upon what it was started from.
+            (Ok(()), Some(restored)) => self.follows(name, restored.revision()),
+            (Ok(()), None) => {}
+            // There is nothing to be saved, and no task.
+            (Err(_), _) => self.on_handed_over(name),
         }
     }
 
@@ -400,7 +414,7 @@ impl Core {
     /// Changes the groups of a worker of this node.
     pub(super) fn regroup(
         &mut self,
-        request: &RequestId,
+        request: &Request,
         name: &Arc<str>,
         change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool,
     ) {
@@ -417,9 +431,8 @@ impl Core {
             self.restate(name, |cell| cell.groups = groups);
         }
         let cell = self.directory.mine(name).cloned().unwrap_or(cell);
-        let done =
-            Message::Answer { number: request.number, answer: Ok(Done::Regrouped { name: name.clone(), host, cell }) };
-        self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(done) });
+        let done = request.answer(Ok(Done::Regrouped { name: name.clone(), host, cell }));
+        self.once_durable(Effect::Send { to: request.id.from.clone(), message: Box::new(done) });
     }
 }
 

@@ -161,3 +161,12 @@ pub struct RequestId {
     /// Counts the requests of that incarnation.
     pub number: u64,
 }
+
+/// A request as it was sent once: it may have been sent before, and be sent again, to others too.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// Which one it is.
+    pub id: RequestId,
+    /// Counts how often it was sent. Who refuses it says which attempt that was: a later one may be carried out.
+    pub attempt: u32,
+}

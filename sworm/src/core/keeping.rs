@@ -134,13 +134,17 @@ impl Core {
 
     /// Stores a state under the epoch that was started from it.
     pub(super) fn keep_restored(&mut self, name: &Arc<str>, since: Epoch, restored: Shipment) {
-        let from = restored.revision();
-        self.restate(name, |cell| cell.past = cell.past.started_from(from).into());
+        self.follows(name, restored.revision());
         let restored = match restored {
             Shipment::Whole(snapshot) => self.pack(name, snapshot),
             chunked => chunked,
         };
         self.keep(name, since, restored.at(first_revision(since)), Then::Run, Wait::Replicas);
+    }
+
+    /// States from what a worker was started.
+    pub(super) fn follows(&mut self, name: &Arc<str>, from: Revision) {
+        self.restate(name, |cell| cell.past = cell.past.started_from(from).into());
     }
 
     fn keep(&mut self, name: &Arc<str>, since: Epoch, snapshot: Shipment, then: Then, wait: Wait) {
@@ -336,7 +340,9 @@ impl Core {
                 local.shrunk_seq = max;
             }
         }
-        if matches!(then, Then::Run | Then::RunAndTell) {
+        // It may be parked instead.
+        let settles = self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Settling));
+        if settles && matches!(then, Then::Run | Then::RunAndTell) {
             self.run(name);
             if left_out && self.stored.get(name).is_some_and(|stored| stored.manifest.is_some()) {
                 self.copies_checked = 0; // a large one may just take longer: it is copied while the worker runs

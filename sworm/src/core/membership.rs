@@ -52,6 +52,8 @@ pub struct Linked {
     pub restart: Vec<String>,
     /// The distribution strategies.
     pub distribution: Vec<String>,
+    /// The kinds of stores.
+    pub stores: Vec<String>,
 }
 
 impl Linked {
@@ -61,6 +63,7 @@ impl Linked {
             ("worker type", &self.worker_types, &other.worker_types),
             ("restart strategy", &self.restart, &other.restart),
             ("distribution strategy", &self.distribution, &other.distribution),
+            ("kind of store", &self.stores, &other.stores),
         ];
         let lacks = kinds.into_iter().flat_map(|(kind, mine, theirs)| {
             let missing = mine.iter().filter(|name| !theirs.contains(name));

@@ -9,7 +9,7 @@ use serde_bytes::ByteArray;
 
 use super::cell::{NameCell, Revision, Spec};
 use super::chunks::{SetId, Shipment};
-use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, RequestId};
+use super::ids::{Birth, Epoch, Incarnation, LaneId, NodeId, Peer, Pid, Request};
 use super::lane::{Delta, Part};
 use super::majority::Votes;
 use super::past::Past;
@@ -32,9 +32,9 @@ pub enum Message {
     /// Asks for the part after `after`, of a transfer that builds on `from` and began with this `gc`.
     PullPart { lane: LaneId, from: u64, gc: u64, after: u64 },
     /// From a requester to the arbiter, or to the host for what only the host can do.
-    Ask { request: RequestId, ask: Ask },
-    /// The answer to it.
-    Answer { number: u64, answer: Answer },
+    Ask { request: Request, ask: Ask },
+    /// The answer to that attempt of it.
+    Answer { number: u64, attempt: u32, answer: Answer },
     /// From the arbiter to a host: start this.
     Grant(Box<Grant>),
     /// What became of a grant.
@@ -251,6 +251,13 @@ pub struct Registering {
 
 /// What one is answered.
 pub type Answer = Result<Done, Refusal>;
+
+impl Request {
+    /// The answer to it.
+    pub fn answer(&self, answer: Answer) -> Message {
+        Message::Answer { number: self.id.number, attempt: self.attempt, answer }
+    }
+}
 
 /// A request was carried out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

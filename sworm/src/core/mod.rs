@@ -151,6 +151,8 @@ pub enum Input {
     Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot, wait: snapshots::Wait },
     /// A worker's state could not be saved, and nobody waits for that.
     Unsaved { name: Arc<str>, since: Epoch, why: Arc<str> },
+    /// A hook of a worker that ends has panicked or did not return in time, and it was gone on without it.
+    HookFailed { name: Arc<str>, since: Epoch, hook: &'static str, why: Arc<str> },
     /// A worker that is about to say that it has started was registered with an older version: its spec in the present one.
     Renewed { name: Arc<str>, since: Epoch, spec: Arc<Spec> },
     /// A worker that was to be looked after has no task.
@@ -242,13 +244,15 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A name has no node to run on.
-    NoCandidate { name: Arc<str>, why: String },
-    /// A worker started from a state that may not be its last.
-    RestoredOlder { name: Arc<str> },
+    NoCandidate { pid: Pid, why: String },
+    /// A worker starts from a state that may not be its last.
+    RestoredOlder { pid: Pid, reason: Arc<str> },
     /// Nobody who holds the newest state of a name is there, and it is waited for them.
-    StateAwaited { name: Arc<str>, holders: BTreeSet<NodeId> },
+    StateAwaited { pid: Pid, holders: BTreeSet<NodeId> },
     /// A worker's state could not be saved.
     Unsaved { pid: Pid, reason: Arc<str> },
+    /// A hook of a worker that ends has failed.
+    HookFailed { pid: Pid, hook: &'static str, reason: Arc<str> },
     /// A worker lost a conflict and was stopped.
     Conflict { pid: Pid, winner: Pid },
     /// A worker is given a state of its lineage that it lacks: the epoch of the worker that has saved it, and who kept it.

@@ -1,14 +1,14 @@
 //! Moves that somebody asked for: of one name, of all that a node has ([`draining`](super::draining)), and for balance. The
 //! handover itself is [`handoff`](super::handoff)'s.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Effect;
 use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::host::LocalPhase;
-use super::ids::{Birth, Epoch, NodeId, Peer, RequestId};
+use super::ids::{Birth, Epoch, NodeId, Peer, Request, RequestId};
 use super::message::{Done, Message, Refusal};
 use super::placement::Placing;
 use super::state::Core;
@@ -27,8 +27,8 @@ pub struct Wish {
 /// Who wants a worker to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Somebody has asked for it.
-    Asked(BTreeSet<RequestId>),
+    /// Somebody has asked for it, at last with that attempt.
+    Asked(BTreeMap<RequestId, u32>),
     /// The node is being emptied.
     Drain,
     /// It would be better placed there.
@@ -56,14 +56,14 @@ const BALANCE_WISH_MS: u64 = 30_000;
 impl Core {
     /// Somebody asks for a name to run on a certain node. It is asked again and again, of whoever hosts the name, until
     /// that is the one.
-    pub(super) fn on_ask_move(&mut self, request: &RequestId, name: &Arc<str>, to: &NodeId) {
+    pub(super) fn on_ask_move(&mut self, request: &Request, name: &Arc<str>, to: &NodeId) {
         match self.standing(name) {
             Standing::Free => self.answer_to(request, Err(Refusal::NotRegistered)),
             Standing::Claimed { host, cell } if host == self.config.me && *to == host.node => {
                 if self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running)) {
                     let moved = Done::Moved { name: name.clone(), host, cell };
-                    let answer = Message::Answer { number: request.number, answer: Ok(moved) };
-                    self.once_durable(Effect::Send { to: request.from.clone(), message: Box::new(answer) });
+                    let answer = request.answer(Ok(moved));
+                    self.once_durable(Effect::Send { to: request.id.from.clone(), message: Box::new(answer) });
                 }
             }
             Standing::Claimed { host, cell } if host == self.config.me => {
@@ -71,7 +71,7 @@ impl Core {
                     let why = format!("{name:?} is the name of a task, which stays where it is");
                     return self.answer_to(request, Err(Refusal::NoCandidate { why }));
                 }
-                let requests = BTreeSet::from([request.clone()]);
+                let requests = BTreeMap::from([(request.id.clone(), request.attempt)]);
                 self.wish(name, Some(to.clone()), Wanted::Asked(requests), WISH_MS);
             }
             Standing::Claimed { .. } => self.answer_to(request, Err(Refusal::Again)),
@@ -161,8 +161,8 @@ impl Core {
             Wanted::Asked(requests) => {
                 let requests = requests.clone();
                 self.wishes.remove(name);
-                for request in requests {
-                    self.answer_to(&request, Err(Refusal::NoCandidate { why: why.clone() }));
+                for (id, attempt) in requests {
+                    self.answer_to(&Request { id, attempt }, Err(Refusal::NoCandidate { why: why.clone() }));
                 }
             }
             Wanted::Drain => {

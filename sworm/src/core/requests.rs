@@ -1,7 +1,7 @@
 //! What this node asks for: each request goes to whoever decides, again and again with the same id, until it is
 //! answered or its time is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Effect;
@@ -9,7 +9,7 @@ use super::cell::NameState;
 use super::directory::Standing;
 use super::events::Gone;
 use super::fault::{Fault, planted};
-use super::ids::{Birth, Peer, RequestId};
+use super::ids::{Birth, Peer, Request, RequestId};
 use super::message::{Answer, Ask, Done, Message, Refusal};
 use super::state::Core;
 
@@ -20,10 +20,16 @@ pub struct Pending {
     until_ms: u64,
     /// To whom it was sent last, and when it is sent again.
     sent: Option<(Peer, u64)>,
-    /// Whether that one has said that it did nothing.
+    /// How often it was sent: what is refused may be an attempt before the last one, which may be carried out.
+    attempt: u32,
+    /// How long an answer may take before it is sent again.
+    again_ms: u64,
+    /// Whether that one has said that it did nothing when it was sent last.
     refused: bool,
-    /// Whether somebody before that one never answered: it may have been carried out.
+    /// Whether an attempt before that one was never answered: it may have been carried out.
     unanswered: bool,
+    /// Those who were asked and have not said that they did nothing, each with the last attempt.
+    open: BTreeMap<Peer, u32>,
     /// The births of the name when it was asked for.
     births: BTreeSet<Birth>,
 }
@@ -39,6 +45,8 @@ impl Pending {
 const AGAIN_MS: u64 = 1_000;
 /// How soon a move is asked for again: it is done when the new host says so.
 const MOVE_AGAIN_MS: u64 = 100;
+/// How long an answer may take at most before the request is sent again, where answers take long.
+const SLOWEST_MS: u64 = 8_000;
 /// How soon a request is sent again after `Again`.
 const SOON_MS: u64 = 40;
 
@@ -48,25 +56,43 @@ impl Core {
             return self.out.push(Effect::Answer { number, answer: Err(refusal) });
         }
         let births = self.directory.births(ask.name());
-        let pending = Pending { ask, until_ms, sent: None, refused: false, unanswered: false, births };
+        let again_ms = if matches!(ask, Ask::Move { .. }) { MOVE_AGAIN_MS } else { AGAIN_MS };
+        let (refused, unanswered, open) = (false, false, BTreeMap::new());
+        let pending = Pending { ask, until_ms, sent: None, attempt: 0, again_ms, refused, unanswered, open, births };
         self.pending.insert(number, pending);
         self.send_request(number);
     }
 
-    pub(super) fn on_answer(&mut self, from: &Peer, number: u64, answer: Answer) {
+    pub(super) fn on_answer(&mut self, from: &Peer, number: u64, attempt: u32, answer: Answer) {
         // Where nothing can be decided it is not soon that something can.
         let soon_ms = if self.has_quorum_in_view() { SOON_MS } else { AGAIN_MS };
         let Some(pending) = self.pending.get_mut(&number) else { return };
-        if answer == Err(Refusal::Again) {
-            if let Some((to, again)) = &mut pending.sent {
-                pending.refused |= to == from;
-                *again = self.now.mono_ms + soon_ms;
+        if let (Err(refusal), Some((to, again))) = (&answer, &mut pending.sent) {
+            if pending.open.get(from).is_some_and(|last| *last <= attempt) {
+                pending.open.remove(from);
             }
-            return;
-        }
-        // Whoever was asked since may do what another one has refused: what counts is what it says.
-        if answer.is_err() && pending.sent.as_ref().is_some_and(|(to, _)| to != from) {
-            return;
+            // Who was asked since, or again, may do what was refused before: what counts is what is said to the last attempt.
+            let is_last = attempt == pending.attempt || to == from && planted(Fault::AnyAttempt);
+            if !is_last {
+                // Where answers take longer than that it is asked less often, or none would be to the last one.
+                if to == from {
+                    pending.again_ms = (pending.again_ms * 2).min(SLOWEST_MS);
+                    *again = (*again).max(self.now.mono_ms + pending.again_ms);
+                }
+                return;
+            }
+            // Somebody else may have done it, and not be heard: nobody can say that nothing was changed.
+            let says_undone = matches!(refusal, Refusal::NoCandidate { .. } | Refusal::UnknownStrategy { .. })
+                && matches!(pending.ask, Ask::Register(_) | Ask::Restart { .. });
+            if says_undone && !pending.open.is_empty() && !planted(Fault::AnyAttempt) {
+                *again = self.now.mono_ms + AGAIN_MS;
+                return;
+            }
+            if *refusal == Refusal::Again {
+                pending.refused = true;
+                *again = self.now.mono_ms + soon_ms;
+                return;
+            }
         }
         let Some(pending) = self.pending.remove(&number) else { return };
         let answer = match (&pending.ask, answer) {
@@ -123,13 +149,20 @@ impl Core {
         let Some(pending) = self.pending.get(&number) else { return };
         let (ask, to) = (pending.ask.clone(), self.decider(&pending.ask));
         let Some(to) = to else { return };
+        let mut attempt = 0;
         if let Some(pending) = self.pending.get_mut(&number) {
             pending.unanswered |= pending.sent.is_some() && !pending.refused;
+            // A move that is asked for all the time is one attempt.
+            let reminds = matches!(ask, Ask::Move { .. })
+                && !pending.refused
+                && pending.sent.as_ref().is_some_and(|(before, _)| *before == to);
+            pending.attempt += u32::from(!reminds);
             pending.refused = false;
-            let again_ms = if matches!(pending.ask, Ask::Move { .. }) { MOVE_AGAIN_MS } else { AGAIN_MS };
-            pending.sent = Some((to.clone(), self.now.mono_ms + again_ms));
+            pending.sent = Some((to.clone(), self.now.mono_ms + pending.again_ms));
+            attempt = pending.attempt;
+            pending.open.insert(to.clone(), attempt);
         }
-        let request = RequestId { from: self.config.me.clone(), number };
+        let request = Request { id: RequestId { from: self.config.me.clone(), number }, attempt };
         self.send(&to, Message::Ask { request, ask });
     }
 
@@ -160,3 +193,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

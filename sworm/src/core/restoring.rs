@@ -169,17 +169,26 @@ impl Core {
         if !((all_answered || late) && (one_holds || too_late)) {
             if !one_holds && now >= restoring.tell_ms && self.awaited.insert(name.clone()) {
                 let holders = (*holders).clone();
-                self.out.push(Effect::Tell(Notice::StateAwaited { name: name.clone(), holders }));
+                if let Some(pid) = self.local.get(name).map(|local| self.own_pid(name, local.since)) {
+                    self.out.push(Effect::Tell(Notice::StateAwaited { pid, holders }));
+                }
             }
             return;
         }
         self.awaited.remove(name);
         let unsaved = self.directory.mine(name).is_some_and(|cell| cell.unsaved);
-        if !one_holds || unsaved {
-            self.out.push(Effect::Tell(Notice::RestoredOlder { name: name.clone() }));
-        }
         let Some(Restoring { birth, best, .. }) = self.restoring.remove(name) else { return };
         let Some(since) = self.local.get(name).map(|local| local.since) else { return };
+        let older = if !one_holds {
+            let holders: Vec<&str> = holders.iter().map(|node| &**node).collect();
+            Some(format!("its newest state is on {}, and nobody who has it is there", holders.join(", ")))
+        } else {
+            unsaved.then(|| "its last worker has ended, and its state could not be saved".to_owned())
+        };
+        if let Some(reason) = older {
+            let (pid, reason) = (self.own_pid(name, since), reason.into());
+            self.out.push(Effect::Tell(Notice::RestoredOlder { pid, reason }));
+        }
         match (best, self.stored.get(name).filter(|stored| stored.birth == birth)) {
             (Some((from, best)), _) => match self.lacks_chunks(name, &best) {
                 Some(manifest) => self.fetch(&from, name, manifest, Why::Start { since }),

@@ -22,7 +22,7 @@ use super::snapshots::Stored;
 use super::time::HybridClock;
 use super::transfer::Transfer;
 use super::view::{Member, View};
-use super::{Config, Effect, Entry, Input, Now, Recovered};
+use super::{Config, Effect, Entry, Input, Notice, Now, Recovered};
 
 /// One node's part in one sworm.
 pub struct Core {
@@ -212,6 +212,9 @@ impl Core {
             Input::Gone { name, since } => self.on_gone(&name, since),
             Input::Checkpoint { name, since, snapshot, wait } => self.on_checkpoint(&name, since, snapshot, wait),
             Input::Unsaved { name, since, why } => self.on_unsaved(&name, since, why),
+            Input::HookFailed { name, since, hook, why: reason } => {
+                self.out.push(Effect::Tell(Notice::HookFailed { pid: self.own_pid(&name, since), hook, reason }));
+            }
             Input::Renewed { name, since, spec } => self.on_renewed(&name, since, spec),
             Input::Merged { name, since, revision, result } => self.on_merged(&name, since, revision, &result),
             Input::LostChunk { to, name, set } => self.on_lost_chunk(&to, &name, set),

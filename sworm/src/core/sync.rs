@@ -85,7 +85,7 @@ impl Core {
             Message::Part(part) => self.on_part(from, part),
             Message::PullPart { lane, from: base, gc, after } => self.on_pull_part(from, lane, (base, gc), after),
             Message::Ask { request, ask } => self.on_asked(request, ask),
-            Message::Answer { number, answer } => self.on_answer(from, number, answer),
+            Message::Answer { number, attempt, answer } => self.on_answer(from, number, attempt, answer),
             Message::Grant(grant) => self.on_grant(from, *grant),
             Message::Granted { name, epoch, outcome } => self.on_granted(from, &name, epoch, outcome),
             Message::End { name, births } => self.on_end(from, &name, births),

@@ -48,6 +48,26 @@ pub enum RegisterError {
         /// Why.
         why: String,
     },
+    /// There are more than 64 entries of metadata, a key does not have 1 to 255 bytes, or all of it is larger than 16 KiB. Nothing
+    /// was changed.
+    #[error("the metadata cannot be registered: {why}")]
+    BadMetadata {
+        /// What is wrong and what is allowed.
+        why: String,
+    },
+    /// The worker's type says how its states are saved, and in this sworm they are not: give the type `handoff`, `snapshot` or
+    /// `every`, open the sworm with [`handoff`](crate::SwormSpec::handoff), or leave that attribute out. Nothing was changed.
+    #[error(
+        "worker type {worker_type:?} has `{option}`, and in sworm {sworm:?} its state is not saved; add `handoff`, or leave `{option}` out"
+    )]
+    NothingSaved {
+        /// The worker type.
+        worker_type: String,
+        /// The attribute that has no meaning: `durable` or `replicas`.
+        option: &'static str,
+        /// The sworm.
+        sworm: String,
+    },
     /// The worker's `started` returned an error or panicked. There is no name.
     #[error("the worker could not start: {reason}")]
     StartFailed {

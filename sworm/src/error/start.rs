@@ -32,6 +32,20 @@ pub enum StartError {
         /// What was given.
         weight: u32,
     },
+    /// A label's key has 1 to 255 bytes, and its value at most 255.
+    #[error("a label's key has 1 to 255 bytes and its value at most 255; {key:?} has {} and {}", .bytes[0], .bytes[1])]
+    BadLabel {
+        /// The key.
+        key: String,
+        /// How long the key and the value are.
+        bytes: [usize; 2],
+    },
+    /// A node has at most 64 labels.
+    #[error("a node has at most 64 labels, not {labels}")]
+    TooManyLabels {
+        /// How many were given.
+        labels: usize,
+    },
     /// A node waits at most a day for those that were there before.
     #[error("a node waits at most a day for those that were there before; not {wait:?}")]
     BadRecoverWait {
@@ -49,6 +63,14 @@ pub enum StartError {
     BadConcurrentStarts {
         /// What was given.
         starts: usize,
+    },
+    /// The node is a [`client`](crate::NodeBuilder::client), and was told something about the workers that it runs. Leave one out.
+    #[error("node {node:?} is a client, which runs no workers, and `{option}` has no meaning for it; leave one out")]
+    RunsNothing {
+        /// The node.
+        node: String,
+        /// The option.
+        option: &'static str,
     },
     /// The cluster's name is empty or longer than 255 bytes.
     #[error("a cluster's name has 1 to 255 bytes; {name:?} has {}", .name.len())]

@@ -390,22 +390,27 @@ impl Driver {
         self.shared.watchers.tell(notice.event());
         let sworm = &*self.shared.name;
         match notice {
-            Notice::NoCandidate { name, why } => {
-                tracing::warn!(sworm, name = &**name, why, "a name has no node to run on")
+            Notice::NoCandidate { pid, why } => {
+                tracing::warn!(sworm, name = &*pid.name, why, "a name has no node to run on")
             }
-            Notice::RestoredOlder { name } => {
-                tracing::warn!(
-                    sworm,
-                    name = &**name,
-                    "none of those who hold the newest state is there; an older one may be used"
-                );
+            Notice::RestoredOlder { pid, reason } => {
+                tracing::warn!(sworm, name = &*pid.name, reason = &**reason, "an older state of a worker may be used");
             }
-            Notice::StateAwaited { name, holders } => {
+            Notice::StateAwaited { pid, holders } => {
                 let holders: Vec<&str> = holders.iter().map(|node| &**node).collect();
-                tracing::warn!(sworm, name = &**name, ?holders, "the nodes that hold a name's state are waited for");
+                tracing::warn!(sworm, name = &*pid.name, ?holders, "the nodes that hold a name's state are waited for");
             }
             Notice::Unsaved { pid, reason } => {
                 tracing::error!(sworm, name = &*pid.name, reason = &**reason, "a worker's state could not be saved");
+            }
+            Notice::HookFailed { pid, hook, reason } => {
+                tracing::warn!(
+                    sworm,
+                    name = &*pid.name,
+                    hook,
+                    reason = &**reason,
+                    "a hook has failed; its worker ends without it"
+                );
             }
             Notice::Conflict { pid, winner } => {
                 tracing::warn!(sworm, name = &*pid.name, %winner, "two workers had one name; the one here stops");

@@ -213,8 +213,10 @@ fn hosted_types(
     let sworms_restart = restart_of(spec.restart)?;
     let hosted = node.types.iter().map(|worker| {
         let options = worker.options();
+        let handoff = options.saving().goes_on() || options.handoff.or(spec.handoff).unwrap_or(false);
         let hosted = HostedType {
             worker,
+            in_vain: options.for_states().filter(|_| !handoff),
             restart: match options.restart {
                 Some(strategy) => restart_of(Some(strategy))?,
                 None => sworms_restart,
@@ -224,7 +226,7 @@ fn hosted_types(
                 Some(Strategy::Named(name)) => name.into(),
                 None => sworms_distribution.clone(),
             },
-            handoff: options.saving().goes_on() || options.handoff.or(spec.handoff).unwrap_or(false),
+            handoff,
             saving: options.saving(),
             replicas: options.replicas.unwrap_or(DEFAULT_REPLICAS),
             mailbox: options.mailbox.unwrap_or(DEFAULT_MAILBOX),

@@ -1,6 +1,6 @@
 //! One sworm on this node: what its handles, its driver and its workers share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct HostedType {
     pub(crate) restart: &'static dyn Restart,
     pub(crate) distribution: Arc<str>,
     pub(crate) handoff: bool,
+    /// What the type says of how its states are saved, where they are not.
+    pub(crate) in_vain: Option<&'static str>,
     pub(crate) saving: Saving,
     pub(crate) replicas: u8,
     pub(crate) mailbox: usize,
@@ -122,6 +124,8 @@ pub(crate) struct SwormShared {
     /// What has come here and waits.
     pub(super) rooms: Rooms,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
+    /// The names whose states are being decoded, be it that nobody waits for that any more.
+    decoding: Mutex<HashSet<Arc<str>>>,
     asked: Mutex<HashMap<u64, oneshot::Sender<Asked>>>,
     next_ask: AtomicU64,
 }
@@ -159,6 +163,7 @@ impl SwormShared {
                 order: Arc::default(),
                 rooms: Rooms::default(),
                 slots: Mutex::default(),
+                decoding: Mutex::default(),
                 asked: Mutex::default(),
                 next_ask: AtomicU64::new(0),
             }
@@ -217,6 +222,10 @@ impl SwormShared {
 
     pub(crate) fn slots(&self) -> MutexGuard<'_, HashMap<Arc<str>, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn decoding(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.decoding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Asked>>> {

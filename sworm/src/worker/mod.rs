@@ -41,9 +41,9 @@ use crate::codec::{Codec, CodecError};
 /// | `handoff = S` | what [`Handoff<S>`] saves | |
 /// | `snapshot = "1s"` | the state is saved when it has changed, so long after it was saved last (10 ms to 1 day) | not while it runs |
 /// | `snapshot = "each"` | the state is saved after each message that changes it, before the reply leaves | |
-/// | `every = 100` | the state is saved after so many messages (1 to 1,000,000,000) | |
-/// | `replicas = 2` | how many peers hold each saved state (0 to 16) | 1 |
-/// | `durable = "local"` | a checkpoint waits for the worker's own disk alone | `"replicas"` |
+/// | `every = 100` | the state is saved after so many messages (1 to 1,000,000,000); not beside `"each"` | |
+/// | `replicas = 2` | how many peers hold each saved state (0 to 16); where states are saved | 1 |
+/// | `durable = "local"` | a checkpoint waits for the worker's own disk alone; where states are saved, and not with `replicas = 0` | `"replicas"` |
 /// | `mailbox = 64` | how many messages wait at most (1 to 1,000,000) | 1024 |
 /// | `start_timeout = "3s"` | how long a start may take, up to 1 h | 10 s |
 /// | `lifecycle` | you write `impl Lifecycle` yourself | defaults |

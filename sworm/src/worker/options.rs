@@ -106,6 +106,11 @@ impl WorkerOptions {
         }
     }
 
+    /// What is said of how states are saved, if anything is.
+    pub(crate) fn for_states(&self) -> Option<&'static str> {
+        self.replicas.map(|_| "replicas").or(self.durable.map(|_| "durable"))
+    }
+
     /// Sets how long a start may take.
     pub const fn start_timeout(mut self, limit: Duration) -> Self {
         self.start_timeout = Some(limit);

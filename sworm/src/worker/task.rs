@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::timeout;
 
 use super::activity::Activity;
@@ -33,14 +33,14 @@ use crate::panics;
 use crate::strategy::Exit;
 
 mod decode;
+mod diverging;
 mod ending;
 mod handling;
-mod merging;
 mod next;
 mod save;
 mod showing;
 
-use decode::decode;
+use decode::decode_within;
 use next::{Incoming, Next};
 use save::{Began, Saver};
 use showing::held;
@@ -189,8 +189,8 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
     task.activity.begins("its decoding");
     // What it is made from is not kept beside it.
     let state = start.state.take();
-    let decoded = decode::<W>(&task.ctx.sworm.shared.node, &start.spec, start.saving, state.as_ref());
-    drop(state);
+    let of = (&task.ctx.sworm.shared, &name);
+    let decoded = decode_within::<W>(task.start_timeout, of, &start.spec, start.saving, state).await;
     task.activity.ends();
     let started = match decoded {
         Ok((mut worker, renewed)) => task.started(&mut worker).await.map(|()| (worker, renewed)),
@@ -343,6 +343,14 @@ impl<W: Lifecycle> Task<W> {
                 return end;
             }
         }
+    }
+}
+
+/// Runs people's code that may block its thread, where others may go on without that.
+fn beside<T>(run: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(run),
+        _ => run(),
     }
 }
 

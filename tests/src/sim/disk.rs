@@ -47,6 +47,12 @@ impl Disk {
         }
     }
 
+    /// What would be left of it if the machine stopped now.
+    pub(super) fn durable_part(&self) -> Self {
+        let durable = self.state().durable.clone();
+        Self(Arc::new(Mutex::new(State { seen: durable.clone(), durable, ..State::default() })))
+    }
+
     /// How many writes a crash may lose.
     pub(super) fn unsynced(&self) -> usize {
         self.state().tail.len()

@@ -21,6 +21,8 @@ const USUAL: &str = "rendezvous";
 const IN_ZONE: &str = "in-simulated-zone";
 const DISTRIBUTIONS: [&str; 8] =
     [USUAL, "least-loaded", "bounded", "ring", "random", "local-first", "over-simulated-zones", IN_ZONE];
+/// How many of them, the first, put any name on any node.
+const ANYWHERE: usize = 6;
 const ZONE: &str = "simulated-zone";
 
 sworm::plugin!(dyn Distribution, "in-simulated-zone", Pinned::to(ZONE, "a"));
@@ -28,7 +30,7 @@ sworm::plugin!(dyn Distribution, "over-simulated-zones", Spread::over(ZONE));
 
 /// What programs link, unless they are others.
 pub(super) fn types(options: &Options) -> BTreeMap<Arc<str>, u32> {
-    let linked = if options.mixed { &TYPES[..] } else { &[WORKER] };
+    let linked = if options.mixed || options.drawn { &TYPES[..] } else { &[WORKER] };
     linked.iter().map(|name| ((*name).into(), 1)).collect()
 }
 
@@ -40,12 +42,13 @@ pub(super) fn restart() -> BTreeMap<Arc<str>, &'static dyn Restart> {
 
 /// The worker type of a name, and the strategy that places it.
 pub(super) fn of(name: &str, options: &Options) -> (&'static str, &'static str) {
-    if !options.mixed {
+    if !options.mixed && !options.drawn {
         return (WORKER, USUAL);
     }
+    let distributions = if options.mixed { &DISTRIBUTIONS[..] } else { &DISTRIBUTIONS[..ANYWHERE] };
     let chance = xxh3_64_with_seed(name.as_bytes(), options.seed);
     let one_of = |all: &[&'static str], chance: u64| all[usize::try_from(chance % all.len() as u64).expect("few")];
-    (one_of(&TYPES, chance >> 32), one_of(&DISTRIBUTIONS, chance & 0xffff_ffff))
+    (one_of(&TYPES, chance >> 32), one_of(distributions, chance & 0xffff_ffff))
 }
 
 /// What distribution strategies know of a node.

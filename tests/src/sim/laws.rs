@@ -9,6 +9,7 @@ use sworm::core::directory::Standing;
 use sworm::core::ids::{Birth, Epoch, Incarnation, Peer, Pid};
 use sworm::core::message::{Answer, Ask, Done, Refusal};
 
+use super::node::Node;
 use super::options::Options;
 use super::world::{Saved, World};
 
@@ -36,12 +37,15 @@ pub(super) struct Laws {
     contents: BTreeMap<(Peer, u64), u64>,
     /// Lineages of which two that died at once have a newer state than a worker was started from, which was not told then.
     taken_along: BTreeSet<(Arc<str>, Birth)>,
+    /// Requests of which it was said that nothing has come of them.
+    refused: BTreeSet<u64>,
     /// When processes died.
     pub(super) deaths: Vec<u64>,
     /// The workers that lost a conflict, and whether they were told.
     losers: BTreeMap<(Peer, Arc<str>, Epoch), bool>,
-    /// The states with which workers were parked, since their node had no majority, with the nodes that hold them.
-    parked: BTreeMap<Kept, String>,
+    /// The states with which workers were parked, since their node had no majority, with the nodes that hold them, and since
+    /// when.
+    parked: BTreeMap<Kept, (String, u64)>,
     /// Those that a later worker was started from, or given.
     gone_on_from: BTreeSet<Kept>,
     /// When each name has moved for balance.
@@ -55,6 +59,13 @@ type Kept = (Arc<str>, Birth, Revision);
 
 /// Processes that die within this time die at once: lost copies are not made up for yet.
 const AT_ONCE_MS: u64 = 5_000;
+
+/// Whether a state is there, or what the same worker had when it was saved again: that has it as well.
+fn is_in(states: &BTreeSet<Kept>, kept: &Kept) -> bool {
+    let (name, birth, revision) = kept;
+    let last = (name.clone(), *birth, Revision { number: u64::MAX, ..*revision });
+    states.range(kept..=&last).next().is_some()
+}
 
 impl Laws {
     pub(super) fn broken(&mut self, what: String) {
@@ -156,8 +167,8 @@ impl Laws {
     }
 
     /// A worker is parked with this state, since its node has no majority.
-    pub(super) fn parks(&mut self, at: &Peer, name: &Arc<str>, birth: Birth, revision: Revision) {
-        self.parked.insert((name.clone(), birth, revision), at.node.to_string());
+    pub(super) fn parks(&mut self, now_ms: u64, at: &Peer, name: &Arc<str>, birth: Birth, revision: Revision) {
+        self.parked.insert((name.clone(), birth, revision), (at.node.to_string(), now_ms));
     }
 
     /// A worker is started from a state, or has been given it.
@@ -167,17 +178,12 @@ impl Laws {
 
     /// Of what was parked on a node only this is there when its process has ended: the rest had not reached its disk.
     pub(super) fn only_keeps(&mut self, node: &str, kept: &BTreeSet<Kept>) {
-        self.parked.retain(|parked, on| on != node || kept.contains(parked));
+        self.parked.retain(|parked, (on, _)| on != node || kept.contains(parked));
     }
 
     /// A state with which a worker was parked, and that no later worker of its lineage has seen.
     fn unseen(&self, runs: impl Fn(&str, Birth) -> bool) -> Option<String> {
-        let unseen = |kept: &&Kept| {
-            // What the same worker had when it was saved again is in that as well.
-            let (name, birth, revision) = *kept;
-            let last = (name.clone(), *birth, Revision { number: u64::MAX, ..*revision });
-            self.gone_on_from.range(*kept..=&last).next().is_none() && runs(name, *birth)
-        };
+        let unseen = |kept: &&Kept| !is_in(&self.gone_on_from, kept) && runs(&kept.0, kept.1);
         let (name, _, revision) = self.parked.keys().find(unseen)?;
         Some(format!("{name} was parked with {revision:?}, and no later worker of it was given that"))
     }
@@ -228,13 +234,15 @@ impl Laws {
         Some(format!("{name} {since} on {at} has lost a conflict and was not told"))
     }
 
-    pub(super) fn answered(&mut self, _number: u64, answer: &Answer) {
+    pub(super) fn answered(&mut self, number: u64, answer: &Answer) {
         match answer {
             Ok(Done::Registered { name, cell, .. }) => {
                 self.registered.entry(name.clone()).or_default().insert(cell.birth);
             }
             Ok(Done::Unregistered { name, births }) => self.ended.entry(name.clone()).or_default().extend(births),
-            _ => {}
+            // One that was carried out beyond a cut may have lost, and a start that failed was a start.
+            Ok(_) | Err(Refusal::AlreadyRegistered { .. } | Refusal::StartFailed { .. }) => {}
+            Err(_) => drop(self.refused.insert(number)),
         }
     }
 }
@@ -405,14 +413,43 @@ impl World {
         None
     }
 
+    /// Of a request nothing comes after it was refused, and nothing has come before.
+    pub(super) fn nothing_came_of_refused(&mut self, at: &Peer, name: &Arc<str>) {
+        let Some(node) = self.nodes.get(&*at.node).filter(|node| node.workers.contains_key(name)) else { return };
+        let request = node.core.directory().mine(name).map(|cell| cell.request.number);
+        if let Some(number) = request.filter(|number| self.laws.refused.contains(number)) {
+            self.laws.broken(format!("{name} runs on {at} for request {number}, which was refused"));
+        }
+    }
+
+    /// What was parked is on the disk before the other side starts the name: from there it can be offered. One that stood still
+    /// meanwhile has not had the time.
+    pub(super) fn parked_states_are_durable(&mut self, at: &Peer, name: &Arc<str>, birth: Birth) {
+        let lost = self.laws.parked.iter().find(|(kept, (on, since_ms))| {
+            let is_it = kept.0 == *name && kept.1 == birth && **on != *at.node;
+            let had_time = |node: &Node| node.paused_until.is_none() && node.resumed_ms <= *since_ms;
+            is_it
+                && !is_in(&self.laws.gone_on_from, kept)
+                && self.nodes.get(on).is_some_and(had_time)
+                && !self.machines[on].disk.has_failed()
+                && !is_in(&super::disk::states(&self.machines[on].disk.durable_part()), kept)
+        });
+        if let Some(((_, _, revision), (on, _))) = lost {
+            let what =
+                format!("{name} starts on {at}, and {revision:?}, with which it was parked, is not durable on {on}");
+            self.laws.broken(what);
+        }
+    }
+
     /// What runs is never stopped for want of a majority before its state was taken.
     pub(super) fn stops_for(&mut self, at: &Peer, name: &Arc<str>, since: Epoch, why: &Exit) {
         let node = &self.nodes[&*at.node];
         let worker = node.workers.get(name).filter(|worker| worker.since == since && !worker.kept);
         let cell = node.core.directory().lane(at).and_then(|lane| lane.name(name)).map(|(_, cell)| cell);
-        let runs = |cell: &NameCell| matches!(cell.state, NameState::Running | NameState::Leaving { .. });
-        let loses = cell.is_some_and(|cell| cell.since == since && runs(cell) && cell.spec.kind.handoff);
-        if *why == Exit::MajorityLost && worker.is_some() && loses {
+        let runs = |cell: &Arc<NameCell>| matches!(cell.state, NameState::Running | NameState::Leaving { .. });
+        let has_state = cell.is_some_and(|cell| cell.since == since && cell.spec.kind.handoff);
+        let loses = worker.is_some_and(|worker| worker.ready || cell.is_some_and(runs));
+        if *why == Exit::MajorityLost && has_state && loses {
             self.laws.broken(format!(
                 "{name} {since} on {at} is stopped for want of a majority, and its state is not taken"
             ));

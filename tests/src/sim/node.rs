@@ -52,6 +52,8 @@ pub struct Worker {
     pub(super) padding: usize,
     pub(super) revision: u64,
     pub(super) checkpointed: bool,
+    /// When its start is over.
+    pub(super) starts_ms: u64,
     /// Whether it has started and takes messages.
     pub(super) ready: bool,
     /// Whether it was told to stop.

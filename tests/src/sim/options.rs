@@ -13,7 +13,7 @@ use super::run::{Case, Shape};
 const STOP_MS: u64 = 20;
 
 /// So many times as much do clocks run apart in mode "majority".
-const MAJORITY_DRIFT: u64 = 4;
+const MAJORITY_DRIFT: u64 = 5;
 
 /// The size of a simulated cluster and the faults that happen in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct Options {
     pub majority: bool,
     /// Names are of several worker types, with other restart and distribution strategies, and nodes are not all alike.
     pub mixed: bool,
+    /// The same of strategies that may put a name on any node, and nodes are all alike.
+    pub drawn: bool,
     /// Disks are lost with all that is on them.
     pub lost_disks: bool,
     /// Checkpoints wait for the node's own disk alone.
@@ -132,6 +134,7 @@ impl Options {
             broken_starts: one_in(3),
             balances: false,
             mixed: false,
+            drawn: false,
             lost_disks: false,
             stop_ms: STOP_MS,
             lost: [0, 0, 20, 100][rng.usize(0..4)],
@@ -199,6 +202,7 @@ impl Options {
             balances: false,
             majority: false,
             mixed: false,
+            drawn: false,
             lost_disks: false,
             local: false,
             aside: false,

@@ -188,7 +188,7 @@ impl World {
             Input::Started { name, since, result } => {
                 let found = node.workers.get_mut(name).filter(|worker| worker.since == *since);
                 match (result, found) {
-                    (Ok(()), Some(worker)) => worker.ready = true,
+                    (Ok(()), Some(worker)) => worker.ready = !worker.stops && !worker.kept,
                     (Ok(()), None) => return,
                     (Err(_), _) => drop(node.workers.remove(name)),
                 }
@@ -384,16 +384,18 @@ impl World {
             Effect::Pause { name, since, why } => {
                 let parked = why == Exit::MajorityLost;
                 self.paused_for(at, &name, &why);
-                let handoff = self.handoff;
+                let (handoff, now_ms) = (self.handoff, self.now_ms);
                 let delay = 1 + self.rng.u64(0..20);
                 let node = self.nodes.get_mut(&*at.node).expect("it acts");
                 if let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) {
                     worker.ready = false;
                     worker.stops = parked;
+                    // It does so when it has started.
+                    let delay = worker.starts_ms.saturating_sub(now_ms) + delay;
                     let state = handoff.then(|| worker.snapshot());
                     worker.kept = state.is_some();
                     if let Some(state) = state.as_ref().filter(|_| parked) {
-                        self.laws.parks(at, &name, state.birth, state.revision);
+                        self.laws.parks(now_ms, at, &name, state.birth, state.revision);
                     }
                     self.tell(delay, at, Input::Paused { name, since, state: Ok(state) });
                 }
@@ -446,6 +448,9 @@ impl World {
                 self.laws.answered(number, &answer);
                 if let Some(asked) = self.asked.get_mut(&number) {
                     asked.answer = Some(Some(answer));
+                    let name = asked.ask.name().clone();
+                    let nodes: Vec<Peer> = self.nodes.values().map(|node| node.me.clone()).collect();
+                    nodes.iter().for_each(|node| self.nothing_came_of_refused(node, &name));
                 }
             }
             Effect::Drained { drained, .. } => self.note(|| format!("{at} is empty: {drained:?}")),
@@ -474,7 +479,7 @@ impl World {
                 self.note(|| format!("{at} tells {notice:?}"));
                 self.told.push((at.node.to_string(), notice.clone()));
                 match notice {
-                    Notice::RestoredOlder { name } => self.laws.restored_older(&name),
+                    Notice::RestoredOlder { pid, .. } => self.laws.restored_older(&pid.name),
                     Notice::StateDiverged { pid, .. } => self.laws.diverged(&pid.name),
                     Notice::Conflict { pid, .. } => {
                         if let Some(loser) = self.nodes[&*at.node].workers.get(&pid.name) {
@@ -542,6 +547,7 @@ impl World {
         let birth = node.core.birth_of(&name).expect("it starts");
         let padding = self.options.padding;
         let worker = Worker {
+            starts_ms: self.now_ms + delay,
             since,
             count,
             birth,
@@ -560,6 +566,8 @@ impl World {
         }
         self.laws.starts_in_lone_cut(at, &name, birth);
         self.may_start(at, &name, birth);
+        self.nothing_came_of_refused(at, &name);
+        self.parked_states_are_durable(at, &name, birth);
         let places = self.active_places(&name);
         let fine = self.violation().is_none();
         self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
@@ -592,7 +600,7 @@ impl World {
         self.note(|| format!("{at} has {name} = {count} durable: {ok}"));
         if !ok && !self.nodes[&*at.node].may_go_on(self.now_ms) {
             let revision = Revision { epoch: since, number };
-            self.laws.parks(at, &name, birth, revision);
+            self.laws.parks(self.now_ms, at, &name, birth, revision);
         }
         if ok {
             self.laws.saved(&Saved { name, birth, since, count });

@@ -84,7 +84,8 @@ pub struct World {
     pub(super) others: Option<Vec<String>>,
     /// Frames that were refused.
     pub refused: u64,
-    pub(super) slow: BTreeSet<Arc<str>>,
+    /// The names whose starts take three seconds.
+    pub slow: BTreeSet<Arc<str>>,
     /// Names whose workers fail to start.
     pub broken: BTreeSet<Arc<str>>,
     /// Whether workers' states are handed over.

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use sworm::CallError;
 use sworm::core::cell::{Key, Kind, NameCell, NameState, Release, Revision, Spec, Value};
 use sworm::core::chunks::{Manifest, SetId, Shipment};
-use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid, RequestId};
+use sworm::core::ids::{Birth, Epoch, Incarnation, InstanceId, NodeId, Peer, Pid, Request, RequestId};
 use sworm::core::lane::{Delta, Part};
 use sworm::core::majority::Votes;
 use sworm::core::majority::voters::{Ballot, Voters};
@@ -242,8 +242,8 @@ impl Gen {
                 fingerprint: self.number(),
                 cells: self.many(Self::change),
             }),
-            5 => Message::Ask { request: self.request(), ask: self.ask() },
-            6 => Message::Answer { number: self.number(), answer: self.answer() },
+            5 => Message::Ask { request: Request { id: self.request(), attempt: self.0.u32(..) }, ask: self.ask() },
+            6 => Message::Answer { number: self.number(), attempt: self.0.u32(..), answer: self.answer() },
             7 => {
                 let (view, adoption) = (self.number(), self.0.bool());
                 Message::Grant(Box::new(Grant { name, view, cell: self.cell(), adoption }))
@@ -326,7 +326,7 @@ impl Gen {
 
     fn linked(&mut self) -> Linked {
         let mut linked = Linked::default();
-        for names in [&mut linked.worker_types, &mut linked.restart, &mut linked.distribution] {
+        for names in [&mut linked.worker_types, &mut linked.restart, &mut linked.distribution, &mut linked.stores] {
             *names = self.many(Self::string);
         }
         linked

@@ -116,6 +116,9 @@ impl Lifecycle for Moody {
 
 /// An event without its name and epochs.
 fn brief(event: &Event) -> String {
+    if event.name().is_some() {
+        assert!(event.pid().is_some() && event.reason().is_some_and(|reason| !reason.is_empty()), "{event:?}");
+    }
     match event {
         Event::NodeUp { node, .. } => format!("{node} is up"),
         Event::NodeSuspect { node, .. } => format!("{node} is suspect"),

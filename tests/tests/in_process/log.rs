@@ -21,11 +21,11 @@ impl Write for Kept {
     }
 }
 
-/// From now on warnings and errors are kept.
+/// From now on all is kept that operators are to know.
 pub(super) fn keep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_ansi(false).with_writer(|| Kept).init();
+        tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_ansi(false).with_writer(|| Kept).init();
     });
 }
 

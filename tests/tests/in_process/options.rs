@@ -1,7 +1,11 @@
 //! Attributes of worker types, and what a worker's hooks and handlers can do, where a worker moves or asks for a copy.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm::{Error, OpenError, RegisterError, StartError};
 use sworm_tests::eventually;
 
 use super::{opened, running};
@@ -183,6 +187,50 @@ async fn a_checkpoint_is_kept_by_as_many_peers_as_the_type_asks_for() {
     // The later one has its copy: by now the earlier one would have one too.
     assert_eq!(holders("Saved", 2).await, [a.id().clone(), b.id().clone()]);
     assert_eq!(holders("SavedHere", 1).await, [a.id().clone()]);
+}
+
+counters! {
+    Copied(replicas = 3),
+    SavedLocally(durable = "local"),
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_type_says_of_its_states_is_refused_where_they_are_not_saved() {
+    let [(_a, sworm)] = opened("s").await;
+    let refused = |result: Result<(), RegisterError>| match result {
+        Err(RegisterError::NothingSaved { worker_type, option, sworm }) => (worker_type, option, sworm),
+        other => panic!("{other:?}"),
+    };
+    let copied = sworm.register_name("x", Copied::default()).await.map(drop);
+    assert_eq!(refused(copied), ("Copied".into(), "replicas", "s".into()));
+    let local = sworm.register_name("x", SavedLocally::default()).await.map(drop);
+    assert_eq!(refused(local), ("SavedLocally".into(), "durable", "s".into()));
+    assert!(sworm.whereis("x").is_none());
+    // The sworm may say that they are.
+    let [(_b, sworm)] = opened(SwormSpec::new("t").handoff(true)).await;
+    sworm.register_name("x", Copied::default()).await.expect("free");
+    sworm.register_name("y", SavedLocally::default()).await.expect("free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_nothing_of_workers_that_it_does_not_run() {
+    let client = || Node::builder("c").memory_network(&MemoryNetwork::new()).in_memory().client();
+    for (builder, of) in [
+        (client().weight(1), "weight"),
+        (client().concurrent_starts(64), "concurrent_starts"),
+        (client().snapshot_limit(1 << 20), "snapshot_limit"),
+    ] {
+        let error = builder.start().await.expect_err("it runs nothing");
+        assert!(matches!(&error, Error::Start(StartError::RunsNothing { option, .. }) if *option == of), "{error}");
+    }
+    client().start().await.expect("it starts").close().await.expect("it closes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_without_a_majority_is_refused_be_it_the_usual_one() {
+    let [(node, _sworm)] = opened("s").await;
+    let refused = node.sworm(SwormSpec::new("t").lease(Duration::from_secs(3))).await.expect_err("it has no meaning");
+    assert!(matches!(&refused, OpenError::BadSetting { what, .. } if what.contains("lease")), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,21 @@ async fn a_weight_out_of_its_limits_is_refused() {
 }
 
 #[tokio::test]
+async fn labels_out_of_their_limits_are_refused() {
+    let build = || Node::builder("a").in_memory().memory_network(&MemoryNetwork::new());
+    let (fits, long) = ("k".repeat(255), "k".repeat(256));
+    for (label, value) in [("", "a"), (&*long, "a"), ("zone", &*long)] {
+        let refused = build().label(label, value).start().await;
+        let Err(Error::Start(StartError::BadLabel { key, bytes })) = refused else { panic!("{refused:?}") };
+        assert_eq!((key.as_str(), bytes), (label, [label.len(), value.len()]));
+    }
+    let many = |count: usize| (1..count).fold(build().label(&*fits, &*fits), |all, n| all.label(n.to_string(), &*fits));
+    let refused = many(65).start().await;
+    assert!(matches!(refused, Err(Error::Start(StartError::TooManyLabels { labels: 65 }))), "{refused:?}");
+    many(64).start().await.expect("it starts").close().await.expect("it closes");
+}
+
+#[tokio::test]
 async fn a_pinned_worker_runs_on_nodes_with_its_label_only() {
     let all = nodes(3, |id, builder| match id {
         "a" => builder,

@@ -79,6 +79,7 @@ async fn nodes_tell_each_other_what_they_link() {
                 (&linked.worker_types, "watched", "room"),
                 (&linked.distribution, "last-node", "rendezvous"),
                 (&linked.restart, "transient", "permanent"),
+                (&linked.stores, "counted", "sled"),
             ] {
                 assert!(names.is_sorted(), "{names:?}");
                 assert!([own, built_in].iter().all(|name| names.iter().any(|known| known == name)), "{names:?}");
@@ -86,6 +87,16 @@ async fn nodes_tell_each_other_what_they_link() {
             assert!(linked.distribution.iter().all(|name| !name.starts_with("value")), "{linked:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_says_in_the_log_what_is_linked() {
+    super::log::keep();
+    alone("says what it links").in_memory().start().await.expect("it starts").close().await.expect("it closes");
+    let names =
+        ["worker_types=[", "\"room\"", "restart=[", "\"permanent\"", "distribution=[", "\"last-node\"", "stores=["];
+    let line = [&["node started", "says what it links"], &names[..], &["\"counted\"", "\"sled\""]].concat();
+    super::log::has(1, &line).await;
 }
 
 struct First;

@@ -1,5 +1,7 @@
 //! Which strategy decides about a worker: its type's, else the sworm's, else the default; and strategies that panic.
 
+mod named;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -17,7 +17,7 @@ use sworm_tests::sim::{Case, Plot, each, run, run_planted};
 /// So many seeds at most for each fault.
 const BUDGET: u64 = 1_500;
 /// So many at first of each plot that is about it.
-const DIRECTED: u64 = 100;
+const DIRECTED: u64 = 200;
 
 /// What found a fault.
 enum Found {
@@ -36,7 +36,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::NoStopWithoutMajority | Fault::TakeOverEarly | Fault::ShrinkUnheard | Fault::SameViewAgain => {
             &[Plot::Minority]
         }
-        Fault::ParkWithoutState => &[Plot::Minority],
+        Fault::ParkWithoutState | Fault::ParkUnsettled | Fault::ParkUnstored => &[Plot::Minority],
         Fault::LeaseFromReceipt | Fault::QuorumOfVisible | Fault::OneVoiceIsEnough | Fault::RestartAfterLease => {
             &[Plot::Suspended]
         }
@@ -61,21 +61,12 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::RestoreFirstCome => &[Plot::MembersInCut],
         Fault::KeepOlder => &[Plot::SecondNode],
         Fault::CountEmptyHolders => &[Plot::LostCopies],
+        Fault::AnyAttempt => &[Plot::MovesInCut],
         Fault::NoMargin => &[Plot::SlowStops],
         Fault::NamelessUnnoticed => &[Plot::LostNames],
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere => &[Plot::Mixed],
         _ => &[],
-    }
-}
-
-/// With which seed to begin, where a fault takes a rare turn of events to be seen.
-fn first(fault: Fault) -> u64 {
-    match fault {
-        Fault::RestoreFirstCome => 131,
-        Fault::DropBans => 100,
-        Fault::KeepOlder | Fault::ForgetEarly => 150,
-        _ => 0,
     }
 }
 
@@ -87,7 +78,7 @@ fn by_case(fault: Fault) -> (Option<Found>, u64) {
     each(0..BUDGET, |number| {
         let case = match number.checked_sub(directed) {
             Some(seed) => Case::small(seed),
-            None => Case::playing(plots[number as usize % plots.len()], first(fault) + number / plots.len() as u64),
+            None => Case::playing(plots[number as usize % plots.len()], number / plots.len() as u64),
         };
         ran.fetch_add(1, Relaxed);
         let Some(violation) = run_planted(case, false, fault).violation else {

@@ -1,8 +1,10 @@
 //! Mode "majority" with few voters, an even number of them, and after a restart of all.
 
+use sworm::NodeId;
 use sworm::core::Notice;
-use sworm::core::message::Refusal;
-use sworm_tests::sim::World;
+use sworm::core::fault::{Fault, plant};
+use sworm::core::message::{Ask, Refusal};
+use sworm_tests::sim::{Options, World};
 
 use super::{ALL, rest, saved};
 
@@ -107,6 +109,65 @@ fn a_voter_that_has_left_in_good_order_is_still_counted() {
     world.run_until("all run", |world| world.workers("n1") + world.workers("n3") == 3);
     world.start("n2");
     rest(&mut world);
+}
+
+/// A worker is parked on n3, and starts on the other side.
+fn parked_and_started_elsewhere() -> World {
+    let mut world = World::under(Options { nodes: 3, majority: true, cuts: true, ..Options::none() });
+    running_on(&mut world, &["n3"]);
+    world.count("on-n3", false).expect("it runs");
+    apart(&mut world, &["n3"], &["n1", "n2"]);
+    world.run_until("it is parked", |world| world.workers("n3") == 0);
+    world.run_until("it runs elsewhere", |world| world.workers("n1") + world.workers("n2") == 1);
+    world
+}
+
+#[test]
+fn a_state_that_was_parked_is_durable_before_the_other_side_starts_and_that_is_checked() {
+    let told = |fault: Option<Fault>| {
+        plant(fault);
+        let world = parked_and_started_elsewhere();
+        plant(None);
+        world.violation().map(str::to_owned)
+    };
+    assert_eq!(told(None), None);
+    let stopped = told(Some(Fault::ParkWithoutState)).expect("it is stopped without its state");
+    assert!(stopped.contains("its state is not taken"), "{stopped}");
+    let unstored = told(Some(Fault::ParkUnstored)).expect("its state is not stored");
+    assert!(unstored.contains("is not durable on n3"), "{unstored}");
+}
+
+#[test]
+fn what_a_worker_does_before_it_is_said_to_run_is_parked_with_it() {
+    // Its state is long on its way to the disk of its new node, or its start takes long.
+    for (sync_ms, slow) in [(5_000, false), (100, true)] {
+        let mut world = World::under(Options { nodes: 3, majority: true, cuts: true, ..Options::none() });
+        running_on(&mut world, &["n3"]);
+        world.slow_disk("n2", Some(sync_ms));
+        if slow {
+            world.slow.insert("on-n3".into());
+        }
+        world.ask("n1", Ask::Move { name: "on-n3".into(), to: NodeId::new("n2").expect("valid") });
+        world.run_until("it is there", |world| world.places("on-n3").iter().any(|(node, _)| *node == "n2"));
+        apart(&mut world, &["n2"], &["n1", "n3"]);
+        let ready = |world: &World| world.places("on-n3").iter().any(|(_, worker)| worker.is_ready());
+        if !slow {
+            world.run_until("it has started", ready);
+            assert_eq!(
+                world.lookups("on-n3")[1].as_ref().map(|(_, running)| *running),
+                Some(false),
+                "it is not settled"
+            );
+            world.count("on-n3", false).expect("it has started");
+        }
+        world.run_until("it is parked", |world| world.workers("n2") == 0);
+        world.run_until("it runs elsewhere", ready);
+        world.slow.clear();
+        world.heal();
+        rest(&mut world);
+        let given = world.told.iter().filter(|(_, notice)| matches!(notice, Notice::StateDiverged { .. })).count();
+        assert_eq!((given > 0, world.violation()), (true, None), "slow: {slow}");
+    }
 }
 
 /// How long a node must have been silent before its names start elsewhere.

@@ -50,9 +50,9 @@ fn told(world: &World, matching: impl Fn(&Notice) -> Option<String>) -> BTreeSet
 
 fn awaited(world: &World) -> BTreeSet<String> {
     told(world, |notice| match notice {
-        Notice::StateAwaited { name, holders } => {
+        Notice::StateAwaited { pid, holders } => {
             assert!(holders.iter().all(|node| **node != *"n3") && !holders.is_empty(), "{holders:?}");
-            Some(name.to_string())
+            Some(pid.name.to_string())
         }
         _ => None,
     })
@@ -60,7 +60,7 @@ fn awaited(world: &World) -> BTreeSet<String> {
 
 fn started_older(world: &World) -> BTreeSet<String> {
     told(world, |notice| match notice {
-        Notice::RestoredOlder { name } => Some(name.to_string()),
+        Notice::RestoredOlder { pid, .. } => Some(pid.name.to_string()),
         _ => None,
     })
 }
@@ -112,7 +112,7 @@ fn who_has_lost_its_disk_holds_nothing_and_the_other_holder_is_waited_for() {
     world.run(60_000);
     assert!(lost.iter().all(|name| world.worker(name).is_none()), "there was nothing to start from");
     let told = world.told.iter().filter_map(|(_, notice)| match notice {
-        Notice::StateAwaited { name, holders } => Some((name.to_string(), holders.len())),
+        Notice::StateAwaited { pid, holders } => Some((pid.name.to_string(), holders.len())),
         _ => None,
     });
     assert_eq!(told.collect::<BTreeSet<_>>(), lost.iter().map(|name| (name.clone(), 2)).collect());
@@ -129,7 +129,7 @@ fn it_is_told_that_an_older_state_is_used_though_a_holder_without_its_disk_is_th
     world.run_until("they run", |world| all_run(world, &lost));
     assert!(lost.iter().all(|name| world.worker(name).expect("it runs").1.count == 0));
     let told = world.told.iter().filter_map(|(_, notice)| match notice {
-        Notice::RestoredOlder { name } => Some(name.to_string()),
+        Notice::RestoredOlder { pid, .. } => Some(pid.name.to_string()),
         _ => None,
     });
     assert_eq!(told.collect::<Vec<_>>().len(), lost.len());
@@ -186,7 +186,7 @@ fn who_decides_about_a_name_waits_for_its_holders_also_without_its_worker_type()
         let by_clients = told.iter().filter(|(node, _)| node == "one" || node == "two");
         let awaited: BTreeSet<String> = by_clients
             .filter_map(|(_, notice)| match notice {
-                Notice::StateAwaited { name, .. } => Some(name.to_string()),
+                Notice::StateAwaited { pid, .. } => Some(pid.name.to_string()),
                 _ => None,
             })
             .collect();

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::Message;
 use crate::api::{Inbox, Ref};
+use crate::node::random_u64;
+use crate::{Message, StartError};
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(reply = u32, crate = crate)]

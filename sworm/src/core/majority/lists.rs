@@ -2,7 +2,7 @@
 
 use super::voters::{Ballot, Voters};
 use crate::core::cell::{Key, Value};
-use crate::core::ids::{NodeId, Peer, RequestId};
+use crate::core::ids::{NodeId, Peer, Request};
 use crate::core::message::{Done, Refusal};
 use crate::core::state::Core;
 
@@ -13,7 +13,7 @@ impl Core {
     }
 
     /// Somebody wants the list of voters changed.
-    pub(in crate::core) fn on_ask_voter(&mut self, request: &RequestId, node: &NodeId, add: bool) {
+    pub(in crate::core) fn on_ask_voter(&mut self, request: &Request, node: &NodeId, add: bool) {
         let settled = self.settled() && self.leads();
         let decided = |other: &NodeId| {
             let ballot = match *other == self.config.me.node {

@@ -56,12 +56,13 @@ impl Core {
                 local.phase = LocalPhase::Parking;
                 self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::MajorityLost });
             }
-            LocalPhase::Running => self.park(name, Exit::MajorityLost),
-            LocalPhase::Moving(moving) if !moving.is_accepted() => self.park_in_mid_move(name),
-            LocalPhase::Starting | LocalPhase::Settling => {
+            LocalPhase::Starting | LocalPhase::Settling if planted(Fault::ParkUnsettled) => {
                 local.phase = LocalPhase::Parking;
                 self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::MajorityLost });
             }
+            // One that has started has a state of its own, whether that is known here yet or not.
+            LocalPhase::Running | LocalPhase::Starting | LocalPhase::Settling => self.park(name, Exit::MajorityLost),
+            LocalPhase::Moving(moving) if !moving.is_accepted() => self.park_in_mid_move(name),
             LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Stopping(_) => {}
         }
     }

@@ -1,22 +1,67 @@
 //! Makes a worker of what is stored, also by an older version.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::core::cell::{Kind, Spec};
 use crate::core::message::Snapshot;
+use crate::node::sworm::SwormShared;
 use crate::node::{NodeShared, scope};
 use crate::panics;
 use crate::strategy::Exit;
 use crate::worker::saving::{Older, Saving};
 use crate::worker::{BoxError, Lifecycle};
 
-/// The worker, and its spec in the present form if it was registered with an older one.
-pub(super) fn decode<W: Lifecycle>(
-    node: &Arc<NodeShared>,
-    spec: &Spec,
+/// What is decoded: the worker, and its spec in the present form if it was registered with an older one.
+pub(super) type Decoded<W> = Result<(W, Option<Arc<Spec>>), Exit>;
+
+/// Decodes within that time. What may run `restore` or `upgrade`, which may block, does so on a thread of its own: that is left
+/// alone when the time is over, and until it has returned the name is not decoded again, so that it takes no other thread.
+pub(super) async fn decode_within<W: Lifecycle>(
+    limit: Duration,
+    (sworm, name): (&Arc<SwormShared>, &Arc<str>),
+    spec: &Arc<Spec>,
     saving: Saving,
-    state: Option<&Snapshot>,
-) -> Result<(W, Option<Arc<Spec>>), Exit> {
+    state: Option<Snapshot>,
+) -> Decoded<W> {
+    let (node, spec) = (sworm.node.clone(), spec.clone());
+    if state.is_none() && spec.version == W::VERSION {
+        return decode(&node, &spec, saving, None);
+    }
+    let Some(turn) = Turn::take(sworm, name) else {
+        return Err(Exit::StartFailed("`restore` or `upgrade` was called before, and has not returned yet".into()));
+    };
+    let decoding = tokio::task::spawn_blocking(move || {
+        let decoded = decode(&node, &spec, saving, state.as_ref());
+        drop(turn);
+        decoded
+    });
+    match timeout(limit, decoding).await {
+        Ok(Ok(decoded)) => decoded,
+        Ok(Err(error)) => Err(Exit::StartFailed(format!("decoding did not end: {error}"))),
+        Err(_) => Err(Exit::StartTimedOut),
+    }
+}
+
+/// A name is being decoded.
+struct Turn(Arc<SwormShared>, Arc<str>);
+
+impl Turn {
+    fn take(sworm: &Arc<SwormShared>, name: &Arc<str>) -> Option<Self> {
+        let is_free = sworm.decoding().insert(name.clone());
+        is_free.then(|| Self(sworm.clone(), name.clone()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.decoding().remove(&self.1);
+    }
+}
+
+fn decode<W: Lifecycle>(node: &Arc<NodeShared>, spec: &Spec, saving: Saving, state: Option<&Snapshot>) -> Decoded<W> {
     let failed = |what: &str, why: &dyn std::fmt::Display| Exit::StartFailed(format!("{what} {why}"));
     let decode = || {
         let (registered, renewed) = registered::<W>(spec, saving).map_err(|e| failed("the registered value", &e))?;

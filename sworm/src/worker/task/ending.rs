@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::time::timeout;
 
 use super::showing::held;
-use super::{Control, End, STOPPING_LIMIT, Task, guarded};
+use super::{Control, End, STOPPING_LIMIT, Task, beside, guarded};
 use crate::core::Input;
-use crate::core::ids::{Peer, Pid};
+use crate::core::ids::Peer;
 use crate::node::order::{Order, Stay};
 use crate::strategy::Exit;
 use crate::worker::Lifecycle;
@@ -23,7 +23,8 @@ impl<W: Lifecycle> Task<W> {
         held(outbox.as_ref(), self.stopping(worker, why)).await;
         let state = if self.ctx.handoff {
             let place = self.place().await;
-            self.snapshot(worker, place).map(Some).map_err(|unsaved| unsaved.to_string())
+            let snapshot = beside(|| self.snapshot(worker, place));
+            snapshot.map(Some).map_err(|unsaved| unsaved.to_string())
         } else {
             Ok(None)
         };
@@ -76,10 +77,19 @@ impl<W: Lifecycle> Task<W> {
         self.ctx.place = Place::Hook;
         self.ctx.exit = Some(Box::new(why));
         self.activity.begins("`stopping`");
-        limited("stopping", &self.ctx.pid.clone(), worker.stopping(&mut self.ctx)).await;
-        self.activity.ends();
+        let failed = limited(worker.stopping(&mut self.ctx)).await;
+        self.hook_ends("stopping", failed);
         self.ctx.exit = None;
         self.ctx.place = Place::Work;
+    }
+
+    /// A hook has ended without which the worker ends all the same: what went wrong is told.
+    fn hook_ends(&self, hook: &'static str, failed: Option<String>) {
+        self.activity.ends();
+        if let Some(why) = failed {
+            let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+            self.send(Input::HookFailed { name, since, hook, why: why.into() });
+        }
     }
 
     /// Notes against whom it has lost, if that is why it is stopped.
@@ -97,8 +107,8 @@ impl<W: Lifecycle> Task<W> {
         self.ctx.place = Place::Hook;
         self.ctx.exit = Some(Box::new(Exit::Conflict { winner: winner.clone() }));
         self.activity.begins("`on_conflict`");
-        limited("on_conflict", &self.ctx.pid.clone(), worker.on_conflict(winner, &mut self.ctx)).await;
-        self.activity.ends();
+        let failed = limited(worker.on_conflict(winner, &mut self.ctx)).await;
+        self.hook_ends("on_conflict", failed);
         self.ctx.exit = None;
         self.ctx.place = Place::Work;
     }
@@ -156,11 +166,11 @@ impl<W: Lifecycle> Task<W> {
     }
 }
 
-/// Runs a hook that must not hold up the end of its worker.
-async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
+/// Runs a hook that must not hold up the end of its worker. Gives what went wrong.
+async fn limited(run: impl Future<Output = ()>) -> Option<String> {
     match timeout(STOPPING_LIMIT, guarded(run)).await {
-        Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
-        Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
-        Ok(Ok(())) => {}
+        Err(_) => Some(format!("it did not return in {STOPPING_LIMIT:?}")),
+        Ok(Err(panic)) => Some(format!("it panicked: {panic}")),
+        Ok(Ok(())) => None,
     }
 }

@@ -26,6 +26,14 @@ impl World {
         name(self.rng.u64(0..self.options.names))
     }
 
+    /// Where restart strategies are drawn, a worker ends now and then.
+    pub(super) fn ends_one(&mut self) {
+        if self.options.drawn && self.rng.u32(0..6) == 0 {
+            let name = self.any_name();
+            if self.rng.bool() { self.crash(&name) } else { self.stop(&name) }
+        }
+    }
+
     /// Asks for all names, each on some node.
     pub(super) fn register_all(&mut self) {
         self.register_some(0..self.options.names);

@@ -31,6 +31,7 @@ impl World {
                 let name = self.any_name();
                 self.register(&on, &name, 0);
             }
+            self.ends_one();
             self.pause(50..900);
         }
     }

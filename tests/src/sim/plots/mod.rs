@@ -14,6 +14,10 @@ mod moves;
 mod names;
 mod repairs;
 
+/// Of so many seeds, these draw the strategies of each name.
+const OF: u64 = 7;
+const DRAWN: [u64; 2] = [0, 5];
+
 /// What happens in the phase with faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plot {
@@ -152,6 +156,14 @@ impl Plot {
         Self::ALL[usize::try_from(seed / 2 % all).expect("small")]
     }
 
+    /// Whether strategies may be others than the usual ones in it.
+    fn draws(self) -> bool {
+        matches!(
+            self,
+            Self::Moves | Self::Losses | Self::Minority | Self::MembersInCut | Self::Suspended | Self::MovesInCut
+        )
+    }
+
     /// The faults that it is about, and none of the others; links and disks stay as bad as the seed says, if it allows.
     pub(super) fn adjust(self, seeded: Options) -> Options {
         let (lost, delay_ms) = (seeded.lost, seeded.delay_ms);
@@ -174,6 +186,9 @@ impl Plot {
             spoiled: seeded.spoiled,
             ..Options::none()
         };
+        if self.draws() && DRAWN.contains(&(seeded.seed % OF)) {
+            (o.drawn, o.crashes) = (true, true);
+        }
         match self {
             Self::Random => return seeded,
             Self::Mixed => return Options { mixed: true, crashes: true, ..seeded },

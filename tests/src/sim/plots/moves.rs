@@ -35,6 +35,7 @@ impl World {
                 _ if !kills => self.count_all(false),
                 _ => {}
             }
+            self.ends_one();
             self.pause(0..800);
         }
         self.start_all_shuffled(500);

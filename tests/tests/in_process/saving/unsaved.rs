@@ -107,7 +107,7 @@ async fn leaves(how: How) {
     let (mut on_a, mut on_b) = (a.sworm.events(), b.sworm.events());
     let left = tokio::spawn(async move { a.node.leave_within(Duration::from_secs(1)).await });
     told(&mut on_a, |event| matches!(event, Event::SnapshotFailed { pid, .. } if *pid == before)).await;
-    told(&mut on_b, |event| matches!(event, Event::RestoredOlder { name } if **name == *"x")).await;
+    told(&mut on_b, |event| matches!(event, Event::RestoredOlder { name, reason, .. } if **name == *"x" && reason.contains("could not be saved"))).await;
     assert_eq!(running(&b.sworm, "x").await.pid.node, *b.node.id());
     let next = b.sworm.whereis_name::<Fragile>("x").expect("it runs");
     assert_eq!(sum(&next).await, 5, "the last that is durable");

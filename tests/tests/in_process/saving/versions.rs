@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
-use sworm::{BoxError, Event, Older, Upgrade};
+use sworm::{BoxError, Event, Events, Older, Upgrade};
 use sworm_tests::{FaultyStore, eventually, restored};
 
 use crate::running;
@@ -45,7 +45,7 @@ struct Greeter {
 
 /// Cannot read version 1 for a while.
 #[derive(Worker, Serialize, Deserialize)]
-#[worker(name = "old.moody", version = 2, handles(Put), handoff)]
+#[worker(name = "old.moody", version = 2, handles(Put), handoff, start_timeout = "1s")]
 struct Moody {
     items: Vec<(String, u32)>,
 }
@@ -240,7 +240,7 @@ async fn what_an_older_version_has_stored_is_read_once_and_replaced() {
     assert_eq!(times_read(), [3, 1, 1, 1]);
 }
 
-/// What the upgrade of moody workers does: fails, panics, or succeeds.
+/// What the upgrade of moody workers does: fails, panics, blocks its thread until that has changed, or succeeds.
 static MOOD: AtomicU32 = AtomicU32::new(0);
 
 impl Upgrade for Moody {
@@ -248,35 +248,62 @@ impl Upgrade for Moody {
         match MOOD.load(SeqCst) {
             0 => Err("it is not in the mood".into()),
             1 => panic!("it is in a bad mood"),
+            3 => {
+                BLOCKED.fetch_add(1, SeqCst);
+                while MOOD.load(SeqCst) == 3 {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err("it was blocked".into())
+            }
             _ => Ok(Self { items: counted(older.read::<CartV1>()?.items) }),
         }
     }
 }
 
+static BLOCKED: AtomicU32 = AtomicU32::new(0);
+
+/// Changes the mood in the end, also when the test has failed: the runtime waits for its threads.
+struct CheersUp;
+
+impl Drop for CheersUp {
+    fn drop(&mut self) {
+        MOOD.store(2, SeqCst);
+    }
+}
+
+/// Waits until a start fails for that reason.
+async fn fails(events: &mut Events, why: &str) {
+    let failed = async {
+        loop {
+            match events.next().await {
+                Some(Event::StartFailed { reason, .. } | Event::Exited { reason, .. }) if reason.contains(why) => break,
+                Some(_) => {}
+                None => panic!("the node runs"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(40), failed).await.expect(why);
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_whose_upgrade_fails_or_panics_is_tried_again_and_nothing_is_lost() {
+async fn a_start_whose_upgrade_fails_panics_or_never_returns_is_tried_again_and_nothing_is_lost() {
     let mut store = FaultyStore::on(restored(STORED));
     for (mood, told) in [(0, "it is not in the mood"), (1, "it is in a bad mood")] {
         MOOD.store(mood, SeqCst);
         let (node, sworm) = start(&store, "moody").await;
         let mut events = sworm.events();
-        let failed = async {
-            loop {
-                match events.next().await {
-                    Some(Event::StartFailed { reason, .. } | Event::Exited { reason, .. }) => return reason,
-                    Some(_) => {}
-                    None => panic!("the node runs"),
-                }
-            }
-        };
-        let reason = tokio::time::timeout(Duration::from_secs(40), failed).await.expect("it is told");
-        assert!(reason.contains(told), "{reason}");
+        fails(&mut events, told).await;
         drop((node, sworm));
         store = store.next_life();
     }
-    MOOD.store(0, SeqCst);
+    MOOD.store(3, SeqCst);
+    let cheers_up = CheersUp;
     let (_node, sworm) = start(&store, "moody").await;
+    let mut events = sworm.events();
+    fails(&mut events, "timed out").await;
+    fails(&mut events, "has not returned").await;
+    assert_eq!(BLOCKED.load(SeqCst), 1, "no other thread was taken");
     eventually("the name", || async { sworm.whereis("moody") }).await;
-    MOOD.store(2, SeqCst);
+    drop(cheers_up);
     assert_eq!(asked::<Moody, _>(&sworm, "moody", || Put(None)).await, items(&["plum"]));
 }

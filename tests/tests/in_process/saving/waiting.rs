@@ -59,14 +59,15 @@ async fn gone(network: &MemoryNetwork, spec: SwormSpec) -> (Life, std::sync::Arc
 async fn a_name_starts_from_what_there_is_when_its_sworm_says_so() {
     let spec = SwormSpec::new("s").state_wait(Duration::from_millis(300));
     let (a, _, mut events) = gone(&MemoryNetwork::new(), spec).await;
-    let Event::RestoredOlder { name } = next(&mut events, |event| {
+    let Event::RestoredOlder { name, pid, reason } = next(&mut events, |event| {
         event.name().is_some_and(|n| **n == *"x") && matches!(event, Event::RestoredOlder { .. })
     })
     .await
     else {
         unreachable!("it matches")
     };
-    assert_eq!(&*name, "x");
+    assert_eq!((&*name, &*pid.name, pid.node.as_str()), ("x", "x", "a"));
+    assert!(reason.contains("its newest state is on b"), "{reason}");
     eventually("it here", || async { (running(&a.sworm, "x").await.pid.node == *"a").then_some(()) }).await;
     assert_eq!(sum(&a.sworm.whereis_name::<Lone>("x").expect("it runs")).await, 1);
 }
@@ -77,7 +78,7 @@ async fn a_name_that_replied_only_what_is_durable_waits_for_the_node_that_has_it
     let (a, disk, mut events) = gone(&network, SwormSpec::new("s")).await;
     let told =
         next(&mut events, |event| matches!(event, Event::StateAwaited { .. } | Event::RestoredOlder { .. })).await;
-    let Event::StateAwaited { name, holders } = told else { panic!("it was not waited for") };
+    let Event::StateAwaited { name, holders, .. } = told else { panic!("it was not waited for") };
     assert!(&*name == "x" && holders.iter().eq([&NodeId::new("b").expect("valid")]), "{holders:?}");
     holds_for(Duration::from_secs(1), "it runs nowhere", || async {
         a.sworm.whereis("x").is_some_and(|found| found.state != RegistrationState::Running || found.pid.node == *"b")

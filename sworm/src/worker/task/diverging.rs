@@ -1,8 +1,8 @@
-//! A state of its lineage that a worker lacks is given to it.
+//! States of a worker's lineage that it lacks are given to it.
 
 use tokio::time::timeout;
 
-use super::decode::decode;
+use super::decode::decode_within;
 use super::save::Unsaved;
 use super::showing::held;
 use super::{End, STOPPING_LIMIT, Task, guarded};
@@ -22,8 +22,9 @@ impl<W: Lifecycle> Task<W> {
         let revision = snapshot.revision;
         self.saver.stirs();
         self.activity.begins("its decoding");
-        let node = &self.ctx.sworm.shared.node;
-        let decoded = decode::<W>(node, &self.spec, self.saver.saving(), Some(&snapshot)).map(|(other, _)| other);
+        let of = (&self.ctx.sworm.shared, &self.ctx.pid.name);
+        let decoded = decode_within::<W>(self.start_timeout, of, &self.spec, self.saver.saving(), Some(snapshot)).await;
+        let decoded = decoded.map(|(other, _)| other);
         self.activity.ends();
         let given = match decoded {
             Ok(other) => {

@@ -1,0 +1,71 @@
+//! Starts that take long.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
+use sworm::{BoxError, Error, RegisterError, StartError};
+use sworm_tests::{eventually, holds_for};
+use tokio::sync::Semaphore;
+
+use super::{Bystander, Bystanders};
+
+/// Starts when it may.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "gated", lifecycle, start_timeout = "60s")]
+struct Gated;
+
+static GATE: Semaphore = Semaphore::const_new(0);
+static AT_THE_GATE: AtomicUsize = AtomicUsize::new(0);
+
+impl Lifecycle for Gated {
+    async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+        AT_THE_GATE.fetch_add(1, Relaxed);
+        GATE.acquire().await?.forget();
+        AT_THE_GATE.fetch_sub(1, Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time() {
+    let network = MemoryNetwork::new();
+    let build = || Node::builder("a").in_memory().memory_network(&network);
+    let none = build().concurrent_starts(0).start().await;
+    assert!(matches!(none, Err(Error::Start(StartError::BadConcurrentStarts { starts: 0 }))));
+    let node = build().concurrent_starts(8).start().await.expect("it starts");
+    let sworm = node.sworm("s").await.expect("it opens");
+    let mut bystanders = Bystanders::on(&sworm).await;
+    // One place is left.
+    let slow: Vec<_> = (0..7).map(|n| tokio::spawn(register_gated(sworm.clone(), n))).collect();
+    eventually("the slow ones", || async { (AT_THE_GATE.load(Relaxed) == 7).then_some(()) }).await;
+    bystanders
+        .meanwhile(async {
+            for n in 0..20 {
+                sworm.register_name(format!("quick-{n}"), Bystander::default()).await.expect("free");
+            }
+        })
+        .await;
+    // And now none: the next one waits for its turn, however long that is.
+    let last = tokio::spawn(register_gated(sworm.clone(), 7));
+    eventually("the last one", || async { (AT_THE_GATE.load(Relaxed) == 8).then_some(()) }).await;
+    let waiting = tokio::spawn({
+        let sworm = sworm.clone();
+        async move { sworm.register_name("waiting", Bystander::default()).await }
+    });
+    eventually("its turn to come", || async { sworm.whereis("waiting") }).await;
+    let waits = || async { !waiting.is_finished() };
+    bystanders.meanwhile(holds_for(Duration::from_millis(300), "it waits", waits)).await;
+    GATE.add_permits(8);
+    for started in join_all(slow.into_iter().chain([last])).await {
+        started.expect("it does not panic").expect("free");
+    }
+    waiting.await.expect("it does not panic").expect("free");
+}
+
+async fn register_gated(sworm: Sworm, n: usize) -> Result<Ref<Gated>, RegisterError> {
+    sworm.register_name(format!("gated-{n}"), Gated).await
+}
