@@ -2,8 +2,44 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 
-use sworm::store::{Batch, Space, Store, StoreError};
+use clap::ValueEnum;
+use sworm::store::{Batch, SledStore, Space, Store, StoreError};
+
+/// A kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The default.
+    Sled,
+    /// That of the plugin.
+    #[cfg(feature = "processes")]
+    Redb,
+}
+
+impl Kind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            #[cfg(feature = "processes")]
+            Self::Redb => "redb",
+        }
+    }
+
+    /// Opens one in a directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn open(self, directory: &Path) -> Result<Box<dyn Store>, StoreError> {
+        Ok(match self {
+            Self::Sled => Box::new(SledStore::open(directory)?),
+            #[cfg(feature = "processes")]
+            Self::Redb => Box::new(sworm_redb::RedbStore::open(directory)?),
+        })
+    }
+}
 
 /// What a store holds.
 pub type Content = BTreeMap<Vec<u8>, Vec<u8>>;

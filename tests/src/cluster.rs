@@ -1,7 +1,6 @@
 //! Several node processes in a directory of their own.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Index;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +10,11 @@ use tempfile::TempDir;
 
 use crate::protocol::{Balance, Census, Command, Digest, Failure, Majority, NodeSpec, Started};
 use crate::{Process, eventually};
+
+mod apart;
+
+use apart::drawn_store;
+pub use apart::fresh_host;
 
 /// The sworm that every node of [`Cluster::start`] opens.
 pub const SWORM: &str = "s";
@@ -34,7 +38,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster without nodes. `SWORM_TEST_STORE` says what kind of store they will have (default `sled`).
+    /// A cluster without nodes. `SWORM_TEST_STORE` says what kind of store they will have; else the test's name does.
     pub fn new(program: &'static str) -> Self {
         let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
         std::fs::create_dir(directory.path().join("locks")).expect("a directory");
@@ -47,7 +51,7 @@ impl Cluster {
             file_blocks: None,
             majority: None,
             balance: None,
-            store_kind: std::env::var("SWORM_TEST_STORE").unwrap_or_else(|_| "sled".into()),
+            store_kind: std::env::var("SWORM_TEST_STORE").unwrap_or_else(|_| drawn_store().into()),
             recover_wait_ms: None,
             directory,
             nodes: BTreeMap::new(),
@@ -311,14 +315,4 @@ impl Drop for Cluster {
             }
         }
     }
-}
-
-/// A loopback address of the test's own. On Linux there are millions, so that no other test takes a port that a killed
-/// node had: to listen on it again would fail then, and whoever dials it would think that the node lives.
-pub fn fresh_host() -> String {
-    if !cfg!(target_os = "linux") {
-        return "127.0.0.1".into();
-    }
-    let [a, b, c, ..] = RandomState::new().hash_one(std::process::id()).to_be_bytes();
-    format!("127.{}.{b}.{}", a.max(1), c.clamp(1, 254))
 }

@@ -7,10 +7,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sworm::store::{Batch, SledStore, Space, Store};
-use sworm_tests::batches::{Content, apply, content_of};
+use sworm_tests::batches::{Content, Kind, apply, content_of};
 
 /// How often the writer is killed; `SWORM_KILLS=1000` takes some minutes.
 const KILLS: u64 = 40;
+/// The same of redb, which writes more for each batch.
+#[cfg(feature = "processes")]
+const KILLS_OF_REDB: u64 = 15;
 /// How many batches may have been written that nobody was told of.
 const UNTOLD: u64 = 100_000;
 /// How many states are written; `SWORM_UPDATES=1000000` takes some minutes.
@@ -22,9 +25,9 @@ const MULTIPLE: u64 = 3;
 /// How much more they may take while there are writes: some segments of sled's, of 512 KiB each, wait to be used again.
 const WAITING: u64 = 2 << 20;
 
-fn writer(directory: &Path, seed: u64) -> Command {
+fn writer(kind: Kind, directory: &Path, seed: u64) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_test-writer"));
-    command.arg(directory).args(["--seed", &seed.to_string()]).stdout(Stdio::piped());
+    command.arg(directory).args(["--seed", &seed.to_string(), "--store", kind.name()]).stdout(Stdio::piped());
     command
 }
 
@@ -34,8 +37,8 @@ fn durable(line: &str) -> u64 {
 }
 
 /// Lets a writer work until it has said so much, and somewhat longer, kills it, and gives the last that it called durable.
-fn killed(directory: &Path, seed: u64, rng: &mut fastrand::Rng) -> u64 {
-    let mut child = writer(directory, seed).spawn().expect("it starts");
+fn killed(kind: Kind, directory: &Path, seed: u64, rng: &mut fastrand::Rng) -> u64 {
+    let mut child = writer(kind, directory, seed).spawn().expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     // Also while it opens the store.
     let enough = rng.usize(0..15);
@@ -55,17 +58,26 @@ fn killed(directory: &Path, seed: u64, rng: &mut fastrand::Rng) -> u64 {
 
 #[test]
 fn a_store_whose_process_is_killed_again_and_again_holds_all_that_was_durable_and_no_half_batch() {
-    let kills = number("SWORM_KILLS", KILLS);
+    is_killed_again_and_again(Kind::Sled, number("SWORM_KILLS", KILLS));
+}
+
+#[cfg(feature = "processes")]
+#[test]
+fn so_does_one_of_redb() {
+    is_killed_again_and_again(Kind::Redb, number("SWORM_KILLS", KILLS_OF_REDB));
+}
+
+fn is_killed_again_and_again(kind: Kind, kills: u64) {
     let seed = fastrand::u64(..);
     let mut rng = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().expect("a directory");
     let mut content = Content::new();
     for round in 0..kills {
         let batches = rng.u64(..);
-        let last = killed(directory.path(), batches, &mut rng);
+        let last = killed(kind, directory.path(), batches, &mut rng);
         (1..=last).for_each(|number| apply(&mut content, batches, number));
-        let store = SledStore::open(directory.path()).expect("it always opens");
-        let found = content_of(&store).expect("it can be read");
+        let store = kind.open(directory.path()).expect("it always opens");
+        let found = content_of(&*store).expect("it can be read");
         drop(store);
         let mut number = last;
         while content != found {

@@ -89,8 +89,8 @@ faults! {
     ForgetEarly = "forget-early",
     /// A ban is forgotten though somebody who has left may still speak of what it bans.
     ForgetTheAway = "forget-the-away",
-    /// A checkpoint is acknowledged that fewer hold than the last one, before anybody else knows who they are.
-    ShrinkUnheard = "shrink-unheard",
+    /// A checkpoint is acknowledged that others hold than the last one, before anybody else knows who they are.
+    HoldersUnheard = "holders-unheard",
     /// A node that has no majority any more goes on.
     NoStopWithoutMajority = "no-stop-without-majority",
     /// Names of a silent node start elsewhere when its lease may have ended, and its workers may not have stopped.

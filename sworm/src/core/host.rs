@@ -36,8 +36,8 @@ pub struct Local {
     pub(super) stated: Option<Arc<NameCell>>,
     /// Those who said that its newest state is durable with them.
     pub(super) kept_by: BTreeSet<Peer>,
-    /// The number in the own lane at which the list of those who hold its state lost somebody last.
-    pub(super) shrunk_seq: u64,
+    /// The number in the own lane at which the list of those who hold its state began, or lost somebody last.
+    pub(super) holders_seq: u64,
     /// Whether the state from which it would start again was here, and cannot be read any more.
     pub(super) unreadable: bool,
     /// Whether the lease has ended since it started: whatever comes, it is not for this node to go on with it.
@@ -142,7 +142,7 @@ impl Core {
             restored: None,
             stated: None,
             kept_by: BTreeSet::new(),
-            shrunk_seq: 0,
+            holders_seq: 0,
             unreadable: false,
             fenced: false,
         };

@@ -1,4 +1,5 @@
-//! Saving: when a state counts as durable. Where its copies go is decided in [`replicas`](super::replicas).
+//! Saving: when a state counts as durable. Where its copies go is decided in [`replicas`](super::replicas), and whether enough
+//! others know where they are in [`hearing`](super::hearing).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -71,16 +72,6 @@ impl Keeping {
     fn oldest(&self, peer: &Peer, me: &Peer) -> Revision {
         if self.is_awaited() && peer == me { self.revision } else { self.first }
     }
-}
-
-/// A checkpoint that fewer hold than the one before. It is acknowledged when the others know that: else a worker could be
-/// started from an older one that somebody has who is not on the list any more.
-#[derive(Debug)]
-pub struct Unheard {
-    since: Epoch,
-    number: u64,
-    /// How much of the own lane the others must hold.
-    seq: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,43 +270,9 @@ impl Core {
         }
     }
 
-    /// Whether what this node has said up to this number is known to whoever will look for states when this node is gone:
-    /// another member that is Up, if there is one; in mode "majority" enough voters.
-    fn is_known(&self, seq: u64) -> bool {
-        let me = &self.config.me.node;
-        let holds = |node: &NodeId| {
-            node == me
-                || self.view.peer(node).is_some() && self.members.get(node).is_some_and(|m| m.holds_of_mine >= seq)
-        };
-        let others = || self.view.up().map(|peer| &peer.node).filter(|node| *node != me);
-        seq == 0 || self.is_known_to_quorum(holds).unwrap_or_else(|| others().next().is_none() || others().any(holds))
-    }
-
-    /// Acknowledges checkpoints that waited until the others know that fewer have copies than before.
-    pub(super) fn tell_the_unheard(&mut self) {
-        for (name, unheard) in std::mem::take(&mut self.unheard) {
-            if self.local.get(&name).is_none_or(|local| local.since != unheard.since) {
-                continue;
-            }
-            if self.is_known(unheard.seq) {
-                let Unheard { since, number, .. } = unheard;
-                self.once_durable(Effect::Checkpointed { name, since, number, result: Ok(()) });
-            } else {
-                self.unheard.insert(name, unheard);
-            }
-        }
-    }
-
-    fn waits_to_be_heard(&self, name: &Arc<str>, since: Epoch, number: u64) -> bool {
-        self.unheard.get(name).is_some_and(|unheard| unheard.since == since && unheard.number >= number)
-    }
-
     /// No checkpoint is acknowledged any more: what is stored here is stored.
     pub(super) fn keep_no_more(&mut self) {
-        for (name, Unheard { since, number, .. }) in std::mem::take(&mut self.unheard) {
-            let result = Err("there is no majority any more".to_owned());
-            self.out.push(Effect::Checkpointed { name, since, number, result });
-        }
+        self.hear_no_more();
         for (name, keeping) in std::mem::take(&mut self.keeping) {
             let Keeping { since, revision, .. } = keeping;
             let result = Err("there is no majority any more".to_owned());
@@ -333,11 +290,11 @@ impl Core {
         let before = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
         let changed = *before != holders;
         if changed {
-            let shrunk = !before.is_subset(&holders) || before.is_empty() && left_out;
+            let others = before.is_empty() || !before.is_subset(&holders);
             self.restate(name, |cell| cell.holders = holders.into());
             let max = self.own_max();
-            if let Some(local) = self.local.get_mut(name).filter(|_| shrunk) {
-                local.shrunk_seq = max;
+            if let Some(local) = self.local.get_mut(name).filter(|_| others) {
+                local.holders_seq = max;
             }
         }
         // It may be parked instead.
@@ -356,9 +313,9 @@ impl Core {
             // Nobody waits for it, but the next one may be saved.
             Then::Run | Then::Nothing => self.out.push(told),
             Then::Tell | Then::RunAndTell => {
-                let seq = self.local.get(name).map_or(0, |local| local.shrunk_seq);
-                if !self.is_known(seq) && !planted(Fault::ShrinkUnheard) {
-                    self.unheard.insert(name.clone(), Unheard { since, number, seq });
+                let seq = self.local.get(name).map_or(0, |local| local.holders_seq);
+                if !self.are_known(name, seq) {
+                    self.wait_to_be_heard(name, since, number, seq);
                 } else if changed {
                     self.once_durable(told);
                 } else {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use super::arbiter::Queue;
 use super::cell::{Key, Value};
 use super::directory::{Directory, Standing};
-use super::fault::{Fault, planted};
 use super::fetch::Fetch;
 use super::host::Local;
 use super::ids::{Birth, Epoch, LaneId, NodeId, Peer};
-use super::keeping::{Keeping, Unheard};
+use super::keeping::Keeping;
 use super::lane::Delta;
 use super::majority::Majority;
 use super::majority::voters::Ballot;
@@ -67,7 +66,7 @@ pub struct Core {
     pub(super) sync_number: u64,
     /// How much of the own lane is on the disk, and what it will be when a number is durable.
     pub(super) durable_max: u64,
-    syncing: BTreeMap<u64, u64>,
+    pub(super) syncing: BTreeMap<u64, u64>,
     // requester
     pub(super) pending: BTreeMap<u64, Pending>,
     // arbiter
@@ -90,7 +89,7 @@ pub struct Core {
     pub(super) looking: super::repair::Looking,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
     pub(super) keeping: BTreeMap<Arc<str>, Keeping>,
-    pub(super) unheard: BTreeMap<Arc<str>, Unheard>,
+    pub(super) unheard: super::hearing::Unheard,
     pub(super) slow: super::replicas::Slow,
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
     /// The large states that are on their way to this node.
@@ -174,7 +173,7 @@ impl Core {
             looking: super::repair::Looking::default(),
             stored: recovered.snapshots,
             keeping: BTreeMap::new(),
-            unheard: BTreeMap::new(),
+            unheard: super::hearing::Unheard::default(),
             slow: super::replicas::Slow::default(),
             restoring: BTreeMap::new(),
             fetches: BTreeMap::new(),
@@ -248,7 +247,9 @@ impl Core {
                 self.review(&name);
             }
         }
+        self.tell_who_was_heard();
         self.publish();
+        self.ask_who_has_heard();
         std::mem::take(&mut self.out)
     }
 
@@ -286,24 +287,6 @@ impl Core {
     /// How it takes part.
     pub fn phase(&self) -> Phase {
         self.phase
-    }
-
-    /// What it thinks of the others, for people.
-    pub fn describe_members(&self) -> String {
-        let members = self.members.iter().map(|(node, member)| {
-            let beat = member.beat.as_ref().map(|(beat, at)| (beat.phase, beat.view == self.view.hash, at));
-            let synced = member.is_synced(self.view.hash);
-            format!("{node}#{} present {} synced {synced} beat {beat:?}", member.incarnation, member.present)
-        });
-        let members: Vec<String> = members.collect();
-        let majority = self.majority.as_ref().map_or(String::new(), |majority| format!("; {majority:?}"));
-        let (me, view, now) = (&self.config.me, &self.view.members, self.now.mono_ms);
-        format!("{me} in {view:?} at {now}: {}{majority}", members.join("; "))
-    }
-
-    /// What it does for a name and keeps of it, for people.
-    pub fn describe(&self, name: &Arc<str>) -> String {
-        format!("local {:?}, stored {:?}", self.local.get(name), self.stored.get(name))
     }
 
     /// When the next tick is useful, in `mono_ms`. Nothing else that comes meanwhile puts it off: else a node to which something
@@ -355,58 +338,6 @@ impl Core {
             self.inbox.push_back(message);
         } else {
             self.out.push(Effect::Send { to: to.clone(), message: Box::new(message) });
-        }
-    }
-
-    /// Does this once everything stated so far is durable.
-    pub(super) fn once_durable(&mut self, effect: Effect) {
-        match effect {
-            Effect::Send { to, message } if planted(Fault::AckBeforeDurable) => self.send(&to, *message),
-            effect => self.waiting.push(effect),
-        }
-    }
-
-    fn publish(&mut self) {
-        let mut sync = !self.waiting.is_empty();
-        if let Some(delta) = self.directory.unpublished() {
-            sync = true;
-            self.out.push(Effect::Persist(delta.clone()));
-            self.tell_all(delta);
-        }
-        // Copies of others' lanes need not be durable before anything else, but soon.
-        let now = self.now.mono_ms;
-        sync |= self.unsynced_ms.is_some_and(|since| now >= since + LAZY_SYNC_MS);
-        if std::mem::take(&mut self.ends_changed) {
-            self.unsynced_ms.get_or_insert(now);
-            self.out.push(Effect::PersistEnds {
-                ended: self.directory.ended().clone(),
-                dropped: self.directory.dropped().clone(),
-            });
-        }
-        if sync {
-            self.unsynced_ms = None;
-            self.sync_number += 1;
-            let max = self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
-            self.syncing.insert(self.sync_number, max);
-            self.after.insert(self.sync_number, std::mem::take(&mut self.waiting));
-            self.out.push(Effect::Sync(self.sync_number));
-        }
-        if self.beat_due_ms <= self.now.mono_ms {
-            self.beat();
-        }
-    }
-
-    fn on_durable(&mut self, number: u64) {
-        let unsynced = self.syncing.split_off(&(number + 1));
-        if let Some((_, max)) = std::mem::replace(&mut self.syncing, unsynced).pop_last() {
-            self.durable_max = self.durable_max.max(max);
-        }
-        let later = self.after.split_off(&(number + 1));
-        for effect in std::mem::replace(&mut self.after, later).into_values().flatten() {
-            match effect {
-                Effect::Send { to, message } => self.send(&to, *message),
-                other => self.out.push(other),
-            }
         }
     }
 
@@ -464,8 +395,6 @@ fn remembered(me: &NodeId, lanes: &BTreeMap<LaneId, super::lane::Lane>) -> Optio
     ballots.next()
 }
 
-/// How long copies of what others state may stay in memory alone.
-const LAZY_SYNC_MS: u64 = 1_000;
 /// The longest time between two ticks.
 pub const TICK_MS: u64 = 50;
 

@@ -161,7 +161,7 @@ impl Core {
         self.directory.lane(&self.config.me).map_or(0, |lane| lane.max())
     }
 
-    fn versions(&self, answer: bool) -> Versions {
+    pub(super) fn versions(&self, answer: bool) -> Versions {
         Versions {
             view: self.view.hash,
             changes: self.view_changes,

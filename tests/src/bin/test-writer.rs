@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use sworm::store::{SledStore, Store as _};
-use sworm_tests::batches::batch;
+use sworm_tests::batches::{Kind, batch};
 
 /// Writes batches into a store.
 #[derive(Parser)]
@@ -20,6 +19,9 @@ struct Options {
     /// How many batches there are at most.
     #[arg(long, default_value_t = u64::MAX)]
     batches: u64,
+    /// What kind of store it is.
+    #[arg(long, default_value = "sled")]
+    store: Kind,
     /// Syncs after each batch, not after some.
     #[arg(long)]
     each: bool,
@@ -28,7 +30,7 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let store = SledStore::open(&options.directory)?;
+    let store = options.store.open(&options.directory)?;
     let mut rng = fastrand::Rng::with_seed(options.seed);
     for number in 1..=options.batches {
         let ticket = store.write(batch(options.seed, number))?;

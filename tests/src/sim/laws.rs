@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use sworm::Exit;
 use sworm::core::cell::{NameCell, NameState, Revision};
-use sworm::core::directory::Standing;
 use sworm::core::ids::{Birth, Epoch, Incarnation, Peer, Pid};
-use sworm::core::message::{Answer, Ask, Done, Refusal};
+use sworm::core::message::{Answer, Done, Refusal};
 
-use super::node::Node;
 use super::options::Options;
-use super::world::{Saved, World};
+use super::world::World;
+
+mod end;
+mod parked;
+mod states;
+
+use states::States;
+pub(super) use states::{Acked, Start};
 
 /// What was seen so far, and the first thing that must not have happened.
 #[derive(Default)]
@@ -20,8 +25,8 @@ pub(super) struct Laws {
     incarnations: BTreeMap<String, Incarnation>,
     /// The epochs at which each name was started, in order.
     starts: BTreeMap<Arc<str>, Vec<(Epoch, Peer)>>,
-    /// The newest count of each lineage whose checkpoint was acknowledged.
-    saved: BTreeMap<(Arc<str>, Birth), u64>,
+    /// What was acknowledged of the states of each lineage.
+    states: States,
     /// The newest count that was answered without a checkpoint.
     counted: BTreeMap<(String, Birth), u64>,
     /// Lineages whose end was acknowledged.
@@ -30,13 +35,8 @@ pub(super) struct Laws {
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     /// Lineages whose workers ended in a way after which they are not to be started again.
     pub(super) over: BTreeSet<(Arc<str>, Birth)>,
-    restored_older: BTreeSet<Arc<str>>,
-    /// Names of which a newer state than that of their worker has turned up.
-    diverged: BTreeSet<Arc<str>>,
     /// The content of each lane at each of its numbers that anybody had.
     contents: BTreeMap<(Peer, u64), u64>,
-    /// Lineages of which two that died at once have a newer state than a worker was started from, which was not told then.
-    taken_along: BTreeSet<(Arc<str>, Birth)>,
     /// Requests of which it was said that nothing has come of them.
     refused: BTreeSet<u64>,
     /// When processes died.
@@ -60,14 +60,19 @@ type Kept = (Arc<str>, Birth, Revision);
 /// Processes that die within this time die at once: lost copies are not made up for yet.
 const AT_ONCE_MS: u64 = 5_000;
 
-/// Whether a state is there, or what the same worker had when it was saved again: that has it as well.
-fn is_in(states: &BTreeSet<Kept>, kept: &Kept) -> bool {
-    let (name, birth, revision) = kept;
-    let last = (name.clone(), *birth, Revision { number: u64::MAX, ..*revision });
-    states.range(kept..=&last).next().is_some()
-}
-
 impl Laws {
+    pub(super) fn saved(&mut self, name: &Arc<str>, birth: Birth, acked: Acked) {
+        self.states.saved(name, birth, acked);
+    }
+
+    pub(super) fn restored_older(&mut self, name: &Arc<str>, birth: Birth, since: Epoch) {
+        self.states.restored_older(name, birth, since);
+    }
+
+    pub(super) fn diverged(&mut self, name: &Arc<str>, birth: Birth) {
+        self.states.diverged(name, birth);
+    }
+
     pub(super) fn broken(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
@@ -87,18 +92,8 @@ impl Laws {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "called once")]
-    pub(super) fn starts(
-        &mut self,
-        at: &Peer,
-        name: &Arc<str>,
-        birth: Birth,
-        since: Epoch,
-        count: u64,
-        places: &[String],
-        now_ms: u64,
-        options: &Options,
-    ) {
+    pub(super) fn starts(&mut self, start: &Start<'_>, options: &Options) {
+        let Start { at, name, birth, since, count, places, .. } = *start;
         let starts = self.starts.entry(name.clone()).or_default();
         let last = starts.last().map(|(epoch, _)| *epoch);
         let before = starts.iter().filter(|(_, peer)| peer == at).map(|(epoch, _)| *epoch).max();
@@ -119,17 +114,9 @@ impl Laws {
         if self.ended.get(name).is_some_and(|ended| ended.contains(&birth)) && !options.may_lose() {
             self.broken(format!("{name} of {birth:?} starts after its end was acknowledged"));
         }
-        let known = self.saved.get(&(name.clone(), birth)).copied().unwrap_or(0);
-        // One replica survives the loss of one node at a time. What two took along is waited for, and if it does not come in
-        // time, that is told. Only if nobody else had heard yet who has it, it is told when it is back.
-        let lost = self.deaths.iter().filter(|at| **at + AT_ONCE_MS >= now_ms).count();
-        let excused = self.is_told_of(name) || options.lost_disks;
-        if count < known && lost >= 2 && excused {
-            self.saved.insert((name.clone(), birth), count);
-        } else if count < known && lost >= 2 {
-            self.taken_along.insert((name.clone(), birth));
-        } else if count < known && !excused && !self.taken_along.contains(&(name.clone(), birth)) {
-            self.broken(format!("{name} starts from {count} on {at}, and {known} was acknowledged"));
+        let lost = self.deaths.iter().filter(|at| **at + AT_ONCE_MS >= start.now_ms).count();
+        if let Some(what) = self.states.starts(start, lost, options.lost_disks) {
+            self.broken(what);
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
         if count < known && !options.may_lose() && !options.crashes && !options.may_part() {
@@ -150,60 +137,9 @@ impl Laws {
         }
     }
 
-    pub(super) fn saved(&mut self, saved: &Saved) {
-        let known = self.saved.entry((saved.name.clone(), saved.birth)).or_default();
-        *known = saved.count.max(*known);
-        let _ = saved.since;
-    }
-
-    /// The newest count of a lineage that was acknowledged.
-    pub(super) fn acknowledged(&self, name: &str, birth: Birth) -> u64 {
-        self.saved.get(&(name.into(), birth)).copied().unwrap_or(0)
-    }
-
     pub(super) fn counted(&mut self, name: &str, birth: Birth, count: u64) {
         let known = self.counted.entry((name.to_owned(), birth)).or_default();
         *known = count.max(*known);
-    }
-
-    /// A worker is parked with this state, since its node has no majority.
-    pub(super) fn parks(&mut self, now_ms: u64, at: &Peer, name: &Arc<str>, birth: Birth, revision: Revision) {
-        self.parked.insert((name.clone(), birth, revision), (at.node.to_string(), now_ms));
-    }
-
-    /// A worker is started from a state, or has been given it.
-    pub(super) fn goes_on_from(&mut self, name: &Arc<str>, birth: Birth, revision: Revision) {
-        self.gone_on_from.insert((name.clone(), birth, revision));
-    }
-
-    /// Of what was parked on a node only this is there when its process has ended: the rest had not reached its disk.
-    pub(super) fn only_keeps(&mut self, node: &str, kept: &BTreeSet<Kept>) {
-        self.parked.retain(|parked, (on, _)| on != node || kept.contains(parked));
-    }
-
-    /// A state with which a worker was parked, and that no later worker of its lineage has seen.
-    fn unseen(&self, runs: impl Fn(&str, Birth) -> bool) -> Option<String> {
-        let unseen = |kept: &&Kept| !is_in(&self.gone_on_from, kept) && runs(&kept.0, kept.1);
-        let (name, _, revision) = self.parked.keys().find(unseen)?;
-        Some(format!("{name} was parked with {revision:?}, and no later worker of it was given that"))
-    }
-
-    /// Whether it was told of a name that an older state is used, be it when the newer one turned up.
-    pub(super) fn is_told_of(&self, name: &str) -> bool {
-        self.restored_older.contains(name) || self.diverged.contains(name)
-    }
-
-    /// Whether those who died at once have a newer state of a lineage, of which nobody else knows before they are back.
-    pub(super) fn is_taken_along(&self, name: &str, birth: Birth) -> bool {
-        self.taken_along.contains(&(name.into(), birth))
-    }
-
-    pub(super) fn diverged(&mut self, name: &Arc<str>) {
-        self.diverged.insert(name.clone());
-    }
-
-    pub(super) fn restored_older(&mut self, name: &Arc<str>) {
-        self.restored_older.insert(name.clone());
     }
 
     pub(super) fn lost(&mut self, at: &Peer, name: &Arc<str>, since: Epoch) {
@@ -253,164 +189,9 @@ impl World {
         self.laws.violation.as_deref()
     }
 
-    /// Whether all directories are equal, every worker runs where they say, and nothing else runs.
-    pub fn is_at_rest(&self) -> bool {
-        self.unrest().is_none()
-    }
-
-    /// Why the cluster is not at rest.
-    pub(super) fn unrest(&self) -> Option<String> {
-        let waits = |asked: &super::world::Asked| {
-            asked.answer.is_none() && asked.until_ms >= self.now_ms && self.nodes.contains_key(&asked.on)
-        };
-        if let Some((number, _)) = self.asked.iter().find(|(_, asked)| waits(asked)) {
-            return Some(format!("request {number} has no answer"));
-        }
-        let mut hashes = BTreeMap::new();
-        for (id, node) in &self.nodes {
-            if !node.core.settled() {
-                return Some(format!(
-                    "{id} is not settled: {}",
-                    node.core.describe_members() + &format!("{:?} {:?}", node.membership.known(), node.links)
-                ));
-            }
-            hashes.entry(node.core.directory().hash()).or_insert_with(Vec::new).push(id);
-            if node.core.has_to_offer() {
-                return Some(format!("{id} holds a state that a worker lacks"));
-            }
-            for (name, worker) in &node.workers {
-                match node.core.standing(name) {
-                    Standing::Claimed { host, cell } if host == node.me && cell.since == worker.since => {}
-                    standing => return Some(format!("{id} runs {name} {}, and {standing:?}", worker.since)),
-                }
-            }
-            for (name, entry) in &node.index {
-                if entry.running && self.places(name).is_empty() {
-                    let why = self.describe(name);
-                    return Some(format!("{id} says that {name} runs on {}, and it does not{why}", entry.host));
-                }
-                let failed = matches!(entry.cell.state, sworm::core::cell::NameState::Failed { .. });
-                if !entry.running && !failed && !self.broken.contains(name) {
-                    return Some(format!("{name} does not run: {:?}{}", entry.cell.state, self.describe(name)));
-                }
-            }
-        }
-        (hashes.len() > 1).then(|| format!("directories differ: {hashes:?}"))
-    }
-
     /// Whether a node has copies to make up for, now or when somebody counts again who was slow.
     pub(super) fn makes_up_for_copies(&self) -> bool {
         self.nodes.values().any(|node| node.core.makes_up_for_copies())
-    }
-
-    /// What must hold when all faults are over and the cluster is at rest.
-    pub(super) fn check_end(&mut self) {
-        let found = self
-            .overdue()
-            .or_else(|| self.laws.untold())
-            .or_else(|| {
-                self.laws.unseen(|name, birth| self.places(name).iter().any(|(_, worker)| worker.birth == birth))
-            })
-            .or_else(|| self.names_are_wrong())
-            .or_else(|| self.lanes_are_wrong());
-        if let Some(what) = found {
-            self.laws.broken(what);
-        }
-    }
-
-    /// A request whose time is over and that has not ended.
-    pub(super) fn overdue(&self) -> Option<String> {
-        let late = |asked: &super::world::Asked| {
-            asked.answer.is_none()
-                && asked.until_ms < self.now_ms
-                && self.nodes.get(&asked.on).is_some_and(|node| node.paused_until.is_none())
-        };
-        let found = self.asked.iter().find(|(_, asked)| late(asked) && !self.options.may_part());
-        found.map(|(number, asked)| format!("request {number} has not ended in time: {asked:?}"))
-    }
-
-    fn names_are_wrong(&self) -> Option<String> {
-        let names: BTreeSet<Arc<str>> = self.asked.values().map(|asked| asked.ask.name().clone()).collect();
-        names
-            .iter()
-            .find_map(|name| self.name_is_wrong(name).map(|what| format!("{name} {what}{}", self.describe(name))))
-    }
-
-    fn name_is_wrong(&self, name: &Arc<str>) -> Option<String> {
-        let places = self.places(name);
-        if places.len() > 1 {
-            return Some(format!("runs on {} nodes", places.len()));
-        }
-        let mut all_known = true;
-        let mut never_ended = true;
-        for asked in self.asked.values().filter(|asked| asked.ask.name() == name) {
-            all_known &= matches!(asked.answer, Some(Some(_)));
-            never_ended &= !matches!(asked.ask, Ask::Unregister { .. });
-            if let Some(Some(Err(Refusal::Again))) = asked.answer {
-                return Some("was answered with what is no answer".into());
-            }
-        }
-        let registered = self.laws.registered.get(name).cloned().unwrap_or_default();
-        let ended = self.laws.ended.get(name).cloned().unwrap_or_default();
-        let failed = self.nodes.values().any(|node| {
-            let failed =
-                |cell: &sworm::core::cell::NameCell| matches!(cell.state, sworm::core::cell::NameState::Failed { .. });
-            node.index.get(name).is_some_and(|entry| failed(&entry.cell))
-        });
-        if let Some((_, worker)) = places.first()
-            && ended.contains(&worker.birth)
-        {
-            return Some(format!("runs, and the end of {:?} was acknowledged", worker.birth));
-        }
-        let over = registered.iter().any(|birth| self.laws.over.contains(&(name.clone(), *birth)));
-        if never_ended && !registered.is_empty() && places.is_empty() && !failed && !over {
-            return Some("was registered, never ended, and does not run".into());
-        }
-        if registered.is_empty() && all_known && !places.is_empty() {
-            return Some("was never registered and runs".into());
-        }
-        // Somebody who gave up after a failure may have been replaced; so may one of whom only those knew who are gone.
-        let known = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
-        if never_ended && registered.len() > 1 && known && !self.options.may_part() && !self.options.crashes {
-            return Some(format!("was registered {} times and never ended", registered.len()));
-        }
-        if let Some((_, worker)) = places.first() {
-            let saved = self.laws.saved.get(&(name.clone(), worker.birth)).copied().unwrap_or(0);
-            let at_once = !self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
-            let lost = at_once && self.options.lost_disks;
-            let excused = self.options.may_part() || self.laws.is_told_of(name) || lost;
-            if worker.count < saved && !excused {
-                return Some(format!("is at {}, and {saved} was acknowledged", worker.count));
-            }
-        }
-        let lookups: BTreeSet<Option<(String, bool)>> = self
-            .nodes
-            .values()
-            .map(|node| node.index.get(name).map(|entry| (entry.host.to_string(), entry.running)))
-            .collect();
-        (lookups.len() > 1).then(|| format!("is looked up differently: {lookups:?}"))
-    }
-
-    /// Equal lanes hold equal cells, and what has ended is forgotten.
-    fn lanes_are_wrong(&self) -> Option<String> {
-        let mut seen = BTreeMap::new();
-        for (id, node) in &self.nodes {
-            for (lane, content) in node.core.directory().lanes() {
-                let cells = (content.names().collect::<Vec<_>>(), content.facts().collect::<Vec<_>>());
-                let key = (lane.clone(), content.max());
-                let (first, known) = seen.entry(key).or_insert_with(|| (id, cells.clone()));
-                if *known != cells {
-                    return Some(format!("{first} and {id} hold {lane} at {} differently", content.max()));
-                }
-                let forgotten = self.nodes.values().any(|node| node.me == *lane);
-                if !forgotten && self.nodes.len() == self.machines.len() {
-                    let names: Vec<_> = content.names().map(|(name, _)| name.clone()).collect();
-                    let why: String = names.iter().map(|name| format!("\n{name}:{}", self.describe(name))).collect();
-                    return Some(format!("{id} still holds {lane}, which has ended, with {names:?}{why}"));
-                }
-            }
-        }
-        None
     }
 
     /// Of a request nothing comes after it was refused, and nothing has come before.
@@ -419,25 +200,6 @@ impl World {
         let request = node.core.directory().mine(name).map(|cell| cell.request.number);
         if let Some(number) = request.filter(|number| self.laws.refused.contains(number)) {
             self.laws.broken(format!("{name} runs on {at} for request {number}, which was refused"));
-        }
-    }
-
-    /// What was parked is on the disk before the other side starts the name: from there it can be offered. One that stood still
-    /// meanwhile has not had the time.
-    pub(super) fn parked_states_are_durable(&mut self, at: &Peer, name: &Arc<str>, birth: Birth) {
-        let lost = self.laws.parked.iter().find(|(kept, (on, since_ms))| {
-            let is_it = kept.0 == *name && kept.1 == birth && **on != *at.node;
-            let had_time = |node: &Node| node.paused_until.is_none() && node.resumed_ms <= *since_ms;
-            is_it
-                && !is_in(&self.laws.gone_on_from, kept)
-                && self.nodes.get(on).is_some_and(had_time)
-                && !self.machines[on].disk.has_failed()
-                && !is_in(&super::disk::states(&self.machines[on].disk.durable_part()), kept)
-        });
-        if let Some(((_, _, revision), (on, _))) = lost {
-            let what =
-                format!("{name} starts on {at}, and {revision:?}, with which it was parked, is not durable on {on}");
-            self.laws.broken(what);
         }
     }
 

@@ -90,6 +90,8 @@ pub struct Options {
     pub aside: bool,
     /// The holders of a state are waited for until they are back, unless something else is said.
     pub patient: bool,
+    /// How many peers hold each state.
+    pub replicas: u8,
     /// How long they are waited for, if that is said.
     pub state_wait_ms: Option<u64>,
     /// The longest that a worker takes to stop.
@@ -158,6 +160,7 @@ impl Options {
             local: rng.u32(0..8) == 0,
             aside: rng.u32(0..4) == 0,
             patient: false,
+            replicas: [1, 1, 1, 0, 2, 3][sizes.usize(0..6)],
             state_wait_ms: None,
         };
         // Who asks about a node and loses each tenth word, or its answer, may miss all that is said within the grace time.
@@ -207,6 +210,7 @@ impl Options {
             local: false,
             aside: false,
             patient: false,
+            replicas: 1,
             state_wait_ms: None,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,

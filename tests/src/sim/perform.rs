@@ -13,8 +13,9 @@ use sworm::internals::{Disk, Frame, Relay};
 use sworm::store::{StoreError, Ticket};
 use sworm::{Exit, store::Store};
 
+use super::laws::Start;
 use super::node::{SWORM, WORKER, Worker, decoded};
-use super::world::{Event, Saved, World};
+use super::world::{Event, World};
 
 const SWORM_HASH: u64 = 1;
 /// How long a slow start takes.
@@ -479,8 +480,17 @@ impl World {
                 self.note(|| format!("{at} tells {notice:?}"));
                 self.told.push((at.node.to_string(), notice.clone()));
                 match notice {
-                    Notice::RestoredOlder { pid, .. } => self.laws.restored_older(&pid.name),
-                    Notice::StateDiverged { pid, .. } => self.laws.diverged(&pid.name),
+                    Notice::RestoredOlder { pid, .. } => {
+                        let name = &pid.name;
+                        let cell = self.nodes[&*at.node].core.directory().mine(name);
+                        let (birth, since) = cell.map(|cell| (cell.birth, cell.since)).expect("it is to start there");
+                        self.laws.restored_older(name, birth, since);
+                    }
+                    Notice::StateDiverged { pid, .. } => {
+                        if let Some(worker) = self.nodes[&*at.node].workers.get(&pid.name) {
+                            self.laws.diverged(&pid.name, worker.birth);
+                        }
+                    }
                     Notice::Conflict { pid, .. } => {
                         if let Some(loser) = self.nodes[&*at.node].workers.get(&pid.name) {
                             self.laws.lost(at, &pid.name, loser.since);
@@ -568,9 +578,10 @@ impl World {
         self.may_start(at, &name, birth);
         self.nothing_came_of_refused(at, &name);
         self.parked_states_are_durable(at, &name, birth);
-        let places = self.active_places(&name);
+        let (places, running) = (self.active_places(&name), self.nodes.values().map(|node| node.me.clone()).collect());
         let fine = self.violation().is_none();
-        self.laws.starts(at, &name, birth, since, count, &places, self.now_ms, &self.options);
+        let start = Start { at, name: &name, birth, since, count, places: &places, running, now_ms: self.now_ms };
+        self.laws.starts(&start, &self.options);
         if fine && self.violation().is_some() && self.trace.is_some() {
             let held = self.describe(&name);
             self.note(|| format!("what is held of {name}:{held}"));
@@ -603,7 +614,8 @@ impl World {
             self.laws.parks(self.now_ms, at, &name, birth, revision);
         }
         if ok {
-            self.laws.saved(&Saved { name, birth, since, count });
+            let acked = self.acked(at, &name, count);
+            self.laws.saved(&name, birth, acked);
         } else {
             // As in production: a worker whose checkpoint fails ends, and is started again.
             self.nodes.get_mut(&*at.node).expect("it acts").workers.remove(&name);

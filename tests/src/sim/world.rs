@@ -9,7 +9,7 @@ use sworm::NodeId;
 
 use sworm::core::cell::{Kind, Spec};
 use sworm::core::directory::Directory;
-use sworm::core::ids::{Birth, Epoch, Peer};
+use sworm::core::ids::Peer;
 use sworm::core::message::{Answer, Ask, Registering};
 use sworm::core::snapshots::Wait;
 use sworm::core::{Input, Notice};
@@ -90,8 +90,6 @@ pub struct World {
     pub broken: BTreeSet<Arc<str>>,
     /// Whether workers' states are handed over.
     pub handoff: bool,
-    /// How many nodes keep copies of the states of those that are registered.
-    pub replicas: u8,
     /// The version of the worker type that registrations speak of.
     pub version: u32,
     /// Where a process dies.
@@ -131,7 +129,6 @@ impl World {
             slow: BTreeSet::new(),
             broken: BTreeSet::new(),
             handoff: true,
-            replicas: 1,
             trap: None,
             version: 1,
             renews: false,
@@ -296,7 +293,7 @@ impl World {
                 version: self.version,
                 distribution: distribution.into(),
                 handoff: self.handoff,
-                replicas: self.replicas,
+                replicas: self.options.replicas,
                 patient: self.options.patient,
             }),
             value: from.to_be_bytes().into(),
@@ -379,6 +376,11 @@ impl World {
         }
         let _ = now_ms;
         Some(count)
+    }
+
+    /// Whether any worker waits for its state to be durable.
+    pub fn is_saving(&self) -> bool {
+        self.nodes.values().any(|node| node.workers.values().any(Worker::is_saving))
     }
 
     /// A worker panics.
@@ -574,12 +576,4 @@ impl World {
 /// The name of the n-th node.
 pub(super) fn node_name(n: usize) -> String {
     format!("n{}", n + 1)
-}
-
-/// What a worker's checkpoint made durable.
-pub(super) struct Saved {
-    pub(super) name: Arc<str>,
-    pub(super) birth: Birth,
-    pub(super) since: Epoch,
-    pub(super) count: u64,
 }

@@ -101,7 +101,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_store_is_made_whole_by_the_peers() {
-    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let mut cluster = Cluster::new(program!()).with_store("sled").started(&["a", "b", "c"]).await;
     let mut names = Names::register(&cluster).await;
     let cuts: [fn(usize) -> usize; 5] =
         [|_| 0, |_| 1000, |length| length / 3, |length| length - 4096, |length| length - 1];
@@ -116,7 +116,7 @@ async fn a_truncated_store_is_made_whole_by_the_peers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flipped_bits_anywhere_in_a_store_are_made_good_by_the_peers() {
-    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let mut cluster = Cluster::new(program!()).with_store("sled").started(&["a", "b", "c"]).await;
     let mut names = Names::register(&cluster).await;
     for seed in 0..5_u64 {
         names.count(&cluster).await;
@@ -142,7 +142,7 @@ async fn flipped_bits_anywhere_in_a_store_are_made_good_by_the_peers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_garbage_or_gone_is_rebuilt_by_the_peers() {
-    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let mut cluster = Cluster::new(program!()).with_store("sled").started(&["a", "b", "c"]).await;
     let mut names = Names::register(&cluster).await;
     names.count(&cluster).await;
     let log = restart(&mut cluster, |store| {
@@ -164,7 +164,7 @@ async fn a_store_that_is_garbage_or_gone_is_rebuilt_by_the_peers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_death_of_all_one_damaged_store_costs_nothing() {
-    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let mut cluster = Cluster::new(program!()).with_store("sled").started(&["a", "b", "c"]).await;
     let mut names = Names::register(&cluster).await;
     for (id, keep) in [("b", 0), ("c", 1 << 19), ("a", 40_000)] {
         names.count(&cluster).await;
@@ -182,7 +182,7 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_another_node_cluster_or_version_is_refused_and_nothing_in_it_is_changed() {
-    let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
+    let mut cluster = Cluster::new(program!()).with_store("sled").started(&["a", "b", "c"]).await;
     let mut names = Names::register(&cluster).await;
     names.count(&cluster).await;
     cluster.kill("b").await;

@@ -1,4 +1,5 @@
-//! A node process whose files cannot grow any more: it stops as one whose disk is full.
+//! A node process whose files cannot grow any more: it stops as one whose disk is full. How large they are to begin with is
+//! known of sled.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ async fn count(node: &Process, name: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_full_disk_says_why_and_leaves_its_work_to_the_others() {
-    let mut cluster = Cluster::start(program!(), &["a", "c"]).await;
+    let mut cluster = Cluster::new(program!()).with_store("sled").started(&["a", "c"]).await;
     cluster.limit_files(Some(BLOCKS));
     let b = cluster.add("b").await;
     cluster.limit_files(None);

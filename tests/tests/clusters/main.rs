@@ -19,4 +19,5 @@ mod standing_still;
 mod start_errors;
 mod storm;
 mod supervision;
+mod surviving;
 mod whole_cluster;

@@ -15,8 +15,7 @@ pub(super) const LAWS: &[(&str, Law)] = &[
 
 /// A worker that was counted up once on the first of so many nodes, and has saved that there and on so many others.
 fn saved(nodes: usize, replicas: u8) -> World {
-    let mut world = World::under(Options { nodes, ..Options::none() });
-    world.replicas = replicas;
+    let mut world = World::under(Options { nodes, replicas, ..Options::none() });
     let request = world.register_at("n1", "one", 0, Some("n1"));
     world.answer(request).expect("registered");
     world.run(1_000);

@@ -33,7 +33,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::NoViewBarrier | Fault::EndOnSuspicion | Fault::WeakBeatsOriginal => &[Plot::LoneCut],
         Fault::LoserRunsOn | Fault::LoserUntold | Fault::RemoveAnothersCell => &[Plot::LoneCut],
         Fault::RegisterUnasked | Fault::ForgetEarly => &[Plot::BackFirst],
-        Fault::NoStopWithoutMajority | Fault::TakeOverEarly | Fault::ShrinkUnheard | Fault::SameViewAgain => {
+        Fault::NoStopWithoutMajority | Fault::TakeOverEarly | Fault::HoldersUnheard | Fault::SameViewAgain => {
             &[Plot::Minority]
         }
         Fault::ParkWithoutState | Fault::ParkUnsettled | Fault::ParkUnstored => &[Plot::Minority],

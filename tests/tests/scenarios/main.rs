@@ -26,6 +26,11 @@ fn rest(world: &mut World) {
     assert_eq!(world.violation(), None);
 }
 
+/// Waits until nothing is being saved any more.
+fn all_durable(world: &mut World) {
+    world.run_until("all is durable", |world| !world.is_saving());
+}
+
 /// Counts a worker up and makes that durable.
 fn saved(world: &mut World, name: &str) {
     world.count(name, true).expect("it runs");
@@ -120,7 +125,7 @@ fn a_crashed_worker_restarts_from_its_checkpoint_at_a_higher_epoch() {
     let mut world = World::calm(3);
     registered(&mut world, 1);
     saved(&mut world, "name-0");
-    world.run(50);
+    all_durable(&mut world);
     let (host, before) = world.worker("name-0").expect("runs");
     world.crash("name-0");
     world.run_until("a restart", |world| world.worker("name-0").is_some());
@@ -240,7 +245,7 @@ fn workers_of_a_killed_node_start_elsewhere_with_their_checkpoints_and_no_other_
     for name in &names {
         saved(&mut world, name);
     }
-    world.run(50);
+    all_durable(&mut world);
     let before: Vec<_> = names.iter().map(|name| world.worker(name).expect("runs")).collect();
     world.kill("n2");
     world.run_until("failover", |world| names.iter().all(|name| world.worker(name).is_some()));
@@ -266,7 +271,7 @@ fn a_node_that_leaves_hands_everything_over_with_its_state() {
     for name in names.iter().step_by(7) {
         saved(&mut world, name);
     }
-    world.run(50);
+    all_durable(&mut world);
     world.leave("n1");
     world.run_until("all there", |world| names.iter().all(|name| world.worker(name).is_some()));
     rest(&mut world);
@@ -283,7 +288,7 @@ fn a_node_that_leaves_takes_no_copy_away_that_others_count_on() {
     for name in &names {
         saved(&mut world, name);
     }
-    world.run(50);
+    all_durable(&mut world);
     world.leave("n1");
     world.kill("n2");
     let killed = world.now_ms();
@@ -299,7 +304,7 @@ fn a_state_whose_holders_are_gone_is_waited_for_once() {
     for name in &names {
         saved(&mut world, name);
     }
-    world.run(50);
+    all_durable(&mut world);
     world.kill("n1");
     world.kill("n2");
     let killed = world.now_ms();
@@ -314,7 +319,7 @@ fn the_last_node_parks_its_workers_and_they_come_back() {
     let request = world.register("n1", "alice", 0);
     world.answer(request).expect("free");
     saved(&mut world, "alice");
-    world.run(50);
+    all_durable(&mut world);
     world.leave("n1");
     world.start("n1");
     world.run_until("it is back", |world| world.worker("alice").is_some());
@@ -330,7 +335,7 @@ fn a_killed_cluster_comes_back_once_each_with_its_checkpoints() {
         for name in &names {
             saved(&mut world, name);
         }
-        world.run(50);
+        all_durable(&mut world);
         for node in ALL {
             world.kill(node);
         }
@@ -471,7 +476,7 @@ fn a_copy_that_is_counted_on_is_not_thrown_away_for_older_news() {
             world.answer(request).expect("free");
             saved(&mut world, name);
         }
-        world.run(50);
+        all_durable(&mut world);
         world.start("n2");
         for round in 0..6 {
             world.run(150);

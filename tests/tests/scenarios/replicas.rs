@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sworm::core::Notice;
 use sworm_tests::sim::{Options, World};
 
 use super::{registered, rest, saved};
@@ -133,4 +134,51 @@ fn a_checkpoint_that_nobody_knows_to_be_held_by_fewer_is_not_acknowledged_by_a_c
     world.heal();
     world.run_until("it runs", |world| world.places("one").len() == 1);
     assert_eq!(world.violation(), None);
+}
+
+/// Nobody else hears anything of a worker's node from the moment at which its first checkpoint is acknowledged.
+#[test]
+fn of_a_first_checkpoint_whose_holders_are_gone_at_once_it_is_told_that_there_was_one() {
+    for seed in 0..20 {
+        let mut world = World::under(Options { seed, nodes: 3, delay_ms: 60, ..Options::none() });
+        let request = world.register_at("n1", "one", 0, Some("n1"));
+        world.answer(request).expect("free");
+        rest(&mut world);
+        saved(&mut world, "one");
+        world.run_until("it is acknowledged", |world| !world.worker("one").expect("it runs").1.is_saving());
+        let gone = holders(&mut world, "one");
+        assert_eq!(gone.len(), 2);
+        let left = world.alive().into_iter().find(|node| !gone.contains(node)).expect("one does not hold it");
+        gone.iter().for_each(|node| world.cut(node, &left));
+        gone.iter().for_each(|node| world.kill(node));
+        world.run(1_000);
+        world.heal();
+        world.run_until("it runs", |world| world.worker("one").is_some());
+        assert_eq!(world.worker("one").expect("it runs").1.count, 0);
+        let told =
+            |(_, notice): &(String, Notice)| matches!(notice, Notice::RestoredOlder { name } if **name == *"one");
+        assert!(world.told.iter().any(told), "seed {seed}: an older state was used, and nobody was told");
+        rest(&mut world);
+    }
+}
+
+#[test]
+fn a_state_with_two_replicas_survives_the_loss_of_two_of_its_holders_at_once() {
+    for seed in 0..20 {
+        let mut world = World::under(Options { seed, nodes: 4, replicas: 2, ..Options::none() });
+        let names = registered(&mut world, 12);
+        for count in 1..=3 {
+            names.iter().for_each(|name| saved(&mut world, name));
+            let saving = |world: &World, name: &String| world.worker(name).is_none_or(|(_, worker)| worker.is_saving());
+            world.run_until("all are durable", |world| names.iter().all(|name| !saving(world, name)));
+            assert!(names.iter().all(|name| world.worker(name).expect("it runs").1.count == count));
+        }
+        assert_eq!(holders(&mut world, &names[0]).len(), 3);
+        ["n1", "n2"].iter().for_each(|node| world.kill(node));
+        let killed = world.now_ms();
+        world.run_until("all run", |world| names.iter().all(|name| world.worker(name).is_some()));
+        assert!(world.now_ms() < killed + 10_000, "a state was waited for");
+        assert!(names.iter().all(|name| world.worker(name).expect("it runs").1.count == 3));
+        rest(&mut world);
+    }
 }

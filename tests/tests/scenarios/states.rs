@@ -6,7 +6,7 @@ use sworm::core::Notice;
 use sworm::core::message::Done;
 use sworm_tests::sim::{Options, World};
 
-use super::{registered, rest, saved};
+use super::{all_durable, registered, rest, saved};
 
 /// Of three nodes two are killed at once that alone hold the states of some names. Gives those names, and when that was.
 fn holders_gone(options: Options) -> (World, Vec<String>, u64) {
@@ -24,7 +24,7 @@ fn holders_gone_beside(clients: &[&str], options: Options) -> (World, Vec<String
     for name in &names {
         saved(&mut world, name);
     }
-    world.run(50);
+    all_durable(&mut world);
     rest(&mut world);
     let lost: Vec<String> = names
         .into_iter()

@@ -72,6 +72,30 @@ macro_rules! with_type {
                 type $worker = Fast;
                 $do
             }
+            Kind::Each => {
+                type $worker = Each;
+                $do
+            }
+            Kind::EachLocal => {
+                type $worker = EachLocal;
+                $do
+            }
+            Kind::Local => {
+                type $worker = Local;
+                $do
+            }
+            Kind::Paced => {
+                type $worker = Paced;
+                $do
+            }
+            Kind::EveryFive => {
+                type $worker = EveryFive;
+                $do
+            }
+            Kind::TwoReplicas => {
+                type $worker = TwoReplicas;
+                $do
+            }
         }
     };
 }

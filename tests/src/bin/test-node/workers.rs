@@ -140,7 +140,8 @@ macro_rules! counters {
             async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), BoxError> {
                 // After a move that did not come about it goes on, and exists already.
                 self.living.get_or_insert_with(|| Living::new(ctx.pid().clone()));
-                let load = "load".repeat(LOAD_BYTES / 4);
+                // Nobody else has the same: neither damage nor another worker's state would go unnoticed.
+                let load: String = ctx.name().chars().chain(['/']).cycle().take(LOAD_BYTES).collect();
                 if !self.load.is_empty() && self.load != load {
                     return Err(format!("its state was {:?}", self.load).into());
                 }
@@ -167,6 +168,12 @@ counters! {
     Gated, "gated", (handoff, start_timeout = "10m"), at_the_gate;
     Twice, "twice", (handoff, restart = Transient::with_intensity(2, LONG)), at_once;
     Fast, "fast", (handoff, distribution = Pinned::to("disk", "fast")), at_once;
+    Each, "each", (snapshot = "each"), at_once;
+    EachLocal, "each-local", (snapshot = "each", durable = "local"), at_once;
+    Local, "local", (handoff, durable = "local"), at_once;
+    Paced, "paced", (snapshot = "5s"), at_once;
+    EveryFive, "every-five", (every = 5), at_once;
+    TwoReplicas, "two-replicas", (handoff, replicas = 2), at_once;
 }
 
 /// Longer than any test.

@@ -109,25 +109,4 @@ impl World {
             self.laws.broken(what);
         }
     }
-
-    /// What was acknowledged is there, though nodes died: one at a time. Where two did at once it may be told that an older
-    /// state is used.
-    pub(super) fn nothing_lost(&mut self) {
-        for n in 0..self.options.names {
-            let name = name(n);
-            let running = self.places(&name).first().map(|(_, worker)| (worker.birth, worker.count));
-            if self.laws.is_told_of(&name) {
-                continue;
-            }
-            let all_are_back = self.nodes.len() == self.machines.len();
-            if let Some((birth, count)) = running
-                && (all_are_back || !self.laws.is_taken_along(&name, birth))
-                && count < self.laws.acknowledged(&name, birth)
-            {
-                return self
-                    .laws
-                    .broken(format!("{name} has {count}, and more was acknowledged while a copy was there"));
-            }
-        }
-    }
 }

@@ -184,6 +184,7 @@ impl Plot {
             chunk_bytes: seeded.chunk_bytes,
             padding: seeded.padding,
             spoiled: seeded.spoiled,
+            replicas: seeded.replicas,
             ..Options::none()
         };
         if self.draws() && DRAWN.contains(&(seeded.seed % OF)) {
@@ -244,6 +245,7 @@ impl Plot {
             // What both have is lost unless it is waited for the other one.
             Self::LostCopies => {
                 (o.kills, o.patient, o.aside, o.lost, o.garbage) = (true, seeded.kills, false, 0, 0);
+                o.replicas = seeded.replicas.max(1);
             }
             Self::LostNames => {}
             Self::LaterStarts => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),

@@ -1,6 +1,7 @@
 //! A process dies right before or right after each step of a move: the node that gives, the one that takes, or both.
 //!
-//! All 72 points are played, in several clusters at a time; `SWORM_POINTS=few` plays one of each step, which it says.
+//! All 72 points are played, in several clusters at a time; `SWORM_POINTS=few` plays one of each step, which it says, and
+//! `SWORM_POINT_ROUNDS=3` plays each three times.
 
 use std::time::{Duration, Instant};
 
@@ -105,7 +106,8 @@ async fn play_each(points: &[Point]) {
 
 /// Plays the points of these steps, in several clusters: most of the time they wait.
 async fn play_all(steps: &[Step]) {
-    let mut points = points(steps);
+    let rounds = std::env::var("SWORM_POINT_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"));
+    let mut points: Vec<Point> = (0..rounds).flat_map(|_| points(steps)).collect();
     fastrand::shuffle(&mut points);
     let each = points.len().div_ceil(CLUSTERS);
     join_all(points.chunks(each).map(play_each)).await;

@@ -1,0 +1,31 @@
+//! What a node thinks of the others and keeps of a name, for people.
+
+use std::sync::Arc;
+
+use super::ids::Peer;
+use super::state::Core;
+
+impl Core {
+    /// What it thinks of the others, for people.
+    pub fn describe_members(&self) -> String {
+        let members = self.members.iter().map(|(node, member)| {
+            let beat = member.beat.as_ref().map(|(beat, at)| (beat.phase, beat.view == self.view.hash, at));
+            let synced = member.is_synced(self.view.hash);
+            format!("{node}#{} present {} synced {synced} beat {beat:?}", member.incarnation, member.present)
+        });
+        let members: Vec<String> = members.collect();
+        let majority = self.majority.as_ref().map_or(String::new(), |majority| format!("; {majority:?}"));
+        let (me, view, now) = (&self.config.me, &self.view.members, self.now.mono_ms);
+        format!("{me} in {view:?} at {now}: {}{majority}", members.join("; "))
+    }
+
+    /// What it does for a name and keeps of it, for people.
+    pub fn describe(&self, name: &Arc<str>) -> String {
+        format!("local {:?}, stored {:?}", self.local.get(name), self.stored.get(name))
+    }
+
+    /// The members that it takes for Up.
+    pub fn up(&self) -> impl Iterator<Item = &Peer> {
+        self.view.up()
+    }
+}
