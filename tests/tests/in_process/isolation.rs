@@ -21,6 +21,9 @@ use tokio::sync::Semaphore;
 use super::events::next;
 use super::{ended, gone, log, opened, running};
 
+/// What is held up by the test, or by a busy machine, may take.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Counts.
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "bystander", handles(Count))]
@@ -80,7 +83,7 @@ impl Bystanders {
     async fn answer(&mut self) {
         self.count += 1;
         for bystander in &self.all {
-            assert_eq!(bystander.call(Count).await, Ok(self.count), "{bystander:?}");
+            assert_eq!(bystander.call(Count).timeout(LONG).await, Ok(self.count), "{bystander:?}");
         }
     }
 }
@@ -301,7 +304,7 @@ async fn so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time() {
     eventually("the last one", || async { (AT_THE_GATE.load(Relaxed) == 8).then_some(()) }).await;
     let waiting = tokio::spawn({
         let sworm = sworm.clone();
-        async move { sworm.register_name("waiting", Bystander::default()).await }
+        async move { sworm.register("waiting", Bystander::default()).timeout(LONG).await }
     });
     eventually("its turn to come", || async { sworm.whereis("waiting") }).await;
     let waits = || async { !waiting.is_finished() };
@@ -314,7 +317,7 @@ async fn so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time() {
 }
 
 async fn register_gated(sworm: Sworm, n: usize) -> Result<Ref<Gated>, RegisterError> {
-    sworm.register_name(format!("gated-{n}"), Gated).await
+    sworm.register(format!("gated-{n}"), Gated).timeout(LONG).await
 }
 
 /// Does not return from where it is told to stay.
@@ -458,7 +461,7 @@ async fn a_worker_that_blocks_its_thread_keeps_its_name_from_others_until_it_has
     gone(&on_b, "blocks").await;
     let anew = tokio::spawn({
         let on_b = on_b.clone();
-        async move { on_b.register_name("blocks", Staying { place: None, alive: None }).await }
+        async move { on_b.register("blocks", Staying { place: None, alive: None }).timeout(LONG).await }
     });
     let waits = || async { !anew.is_finished() && alive("blocks").load(Relaxed) == 1 };
     bystanders.meanwhile(holds_for(Duration::from_secs(1), "it waits", waits)).await;
