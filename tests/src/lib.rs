@@ -33,7 +33,7 @@ pub use faulty::FaultyStore;
 #[cfg(feature = "processes")]
 pub use process::{Process, Registering};
 pub use step::Step;
-pub use wait::{eventually, eventually_within, holds_for};
+pub use wait::{ensure, eventually, eventually_within, holds_for, while_looking};
 
 /// A name for a cluster of nodes in the test's own process.
 pub fn fresh_cluster() -> String {

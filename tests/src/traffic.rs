@@ -34,6 +34,8 @@ pub struct Load {
     pub casts: bool,
     /// Of so many calls one has hardly any time; none with 0.
     pub hurry: usize,
+    /// How much time the others have.
+    pub limit: Duration,
 }
 
 impl Load {
@@ -55,16 +57,19 @@ pub struct Report {
     pub casts: usize,
     /// Casts that were not handled.
     pub lost: usize,
-    /// Errors, by their text without numbers.
+    /// Errors of calls, by their text without numbers.
     pub errors: BTreeMap<String, usize>,
+    /// Those of casts.
+    pub cast_errors: BTreeMap<String, usize>,
     /// Names that were moved.
     pub moves: usize,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, replies, casts, lost, errors, moves } = self;
-        write!(f, "{calls} calls, {replies} replies, {casts} casts ({lost} lost), {moves} moves, errors {errors:?}")
+        let Self { calls, replies, casts, lost, errors, cast_errors, moves } = self;
+        write!(f, "{calls} calls, {replies} replies, {casts} casts ({lost} lost), {moves} moves, ")?;
+        write!(f, "errors {errors:?}, of casts {cast_errors:?}")
     }
 }
 
@@ -99,8 +104,6 @@ impl Todo {
 /// A worker and a sender.
 type Key = (usize, u32);
 
-/// As long as a call has that is not told otherwise.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Less than so much time has one that is in a hurry.
 const HURRY_MS: u64 = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -150,10 +153,12 @@ pub async fn run_with<W: Keeper>(
     let mut all: BTreeMap<Key, Sent> = BTreeMap::new();
     let mut report = Report::default();
     for sent in sent {
-        let (sent, errors) = sent.map_err(|error| error.to_string())?;
+        let (sent, errors, cast_errors) = sent.map_err(|error| error.to_string())?;
         all.extend(sent);
-        for (error, count) in errors {
-            *report.errors.entry(error).or_default() += count;
+        for (to, from) in [(&mut report.errors, errors), (&mut report.cast_errors, cast_errors)] {
+            for (error, count) in from {
+                *to.entry(error).or_default() += count;
+            }
         }
     }
     done.store(true, SeqCst);
@@ -217,10 +222,10 @@ async fn send<W: Keeper>(
     sender: u32,
     todo: Arc<Todo>,
     load: Load,
-) -> (BTreeMap<Key, Sent>, BTreeMap<String, usize>) {
+) -> (BTreeMap<Key, Sent>, BTreeMap<String, usize>, BTreeMap<String, usize>) {
     let mut rng = fastrand::Rng::with_seed(sender.into());
     let books: Vec<Ref<W>> = names.iter().filter_map(|name| sworm.whereis_name(name)).collect();
-    let (mut all, mut errors) = (BTreeMap::<Key, Sent>::new(), BTreeMap::new());
+    let (mut all, mut errors, mut cast_errors) = (BTreeMap::<Key, Sent>::new(), BTreeMap::new(), BTreeMap::new());
     loop {
         let at = rng.usize(..books.len());
         let sent = all.entry((at, sender)).or_default();
@@ -235,7 +240,7 @@ async fn send<W: Keeper>(
                 Todo::take(&todo.calls);
                 sent.calls += 1;
                 let hurries = load.hurry > 0 && rng.usize(..load.hurry) == 0;
-                let limit = if hurries { Duration::from_millis(rng.u64(..HURRY_MS)) } else { CALL_LIMIT };
+                let limit = if hurries { Duration::from_millis(rng.u64(..HURRY_MS)) } else { load.limit };
                 // Its own task's: sent when it is first looked at, which is when they are joined.
                 let call = W::enter(&books[at], Entry(sender, number)).timeout(limit).into_future();
                 calls.push(async move { (number, call.await) });
@@ -243,13 +248,13 @@ async fn send<W: Keeper>(
                 settle(sent, &mut errors, join_all(calls.drain(..)).await);
                 match W::cast(&books[at], Entry(sender, number)).await {
                     Ok(()) => sent.casts.push(number),
-                    Err(error) => fail(sent, &mut errors, number, &error),
+                    Err(error) => fail(sent, &mut cast_errors, number, &error),
                 }
             }
         }
         settle(sent, &mut errors, join_all(calls).await);
         if todo.is_done() {
-            return (all, errors);
+            return (all, errors, cast_errors);
         }
     }
 }

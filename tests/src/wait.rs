@@ -1,6 +1,7 @@
 //! Waiting for something to be so.
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 /// Long enough for a slow and busy machine: what takes this long does not come at all.
@@ -50,4 +51,30 @@ pub async fn holds_for<F: Future<Output = bool>>(time: Duration, what: &str, mut
         assert!(ask().await, "it did not stay so that {what}");
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Does something and looks around again and again meanwhile; also gives the longest time between two looks. Where that is
+/// long the machine stood still, and what came of it shows nothing.
+pub async fn while_looking<T>(what: impl Future<Output = T>, look: impl AsyncFn()) -> (T, Duration) {
+    let (mut what, mut last, mut longest) = (pin!(what), Instant::now(), Duration::ZERO);
+    loop {
+        let next = async {
+            tokio::time::sleep(POLL).await;
+            look().await;
+        };
+        tokio::select! {
+            done = &mut what => return (done, longest.max(last.elapsed())),
+            () = next => longest = longest.max(last.elapsed()),
+        }
+        last = Instant::now();
+    }
+}
+
+/// An error with that text, if something is not so.
+///
+/// # Errors
+///
+/// That one.
+pub fn ensure(is_so: bool, text: impl FnOnce() -> String) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(text()) }
 }

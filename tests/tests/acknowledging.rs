@@ -31,6 +31,9 @@ impl Handler<Add> for Tally {
 #[sworm(name = "quick", ack = "memory")]
 struct Quick;
 
+/// How long the test may hold something up.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Does something in a task of its own, and checks that it has not come to an end after a while.
 async fn waits<T: Send + 'static>(what: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
     let task = tokio::spawn(what);
@@ -50,10 +53,11 @@ async fn only_a_registration_on_a_sworm_with_ack_in_memory_is_answered_before_th
     assert!(quick.register_name("in memory", Tally::default()).await.is_err(), "it is taken");
     let inbox = quick.attach_name::<Add>("task").await.expect("it does not wait");
     // Everything else does wait.
-    let registering = waits(async move { durable.register_name("on disk", Tally::default()).await.map(drop) }).await;
+    let registering =
+        waits(async move { durable.register("on disk", Tally::default()).timeout(LONG).await.map(drop) }).await;
     let calling = waits({
         let tally = tally.clone();
-        async move { tally.call(Add).await }
+        async move { tally.call(Add).timeout(LONG).await }
     })
     .await;
     let joining = waits({

@@ -2,6 +2,7 @@
 //! nothing that was acknowledged is lost.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ async fn whenever_the_disk_fills_up_nothing_acknowledged_is_lost_and_the_others_
             let tally = at_a.whereis_name::<Tally>(name).unwrap_or_else(|| panic!("{name} is lost"));
             // A call that was on its way to b when it went may be repeated: it changes nothing.
             let total = loop {
-                match tally.call(Get).await {
+                match tally.call(Get).timeout(Duration::from_secs(40)).await {
                     Ok(total) => break total,
                     Err(error) => assert!(error.is_unknown_outcome(), "{name}: {error}"),
                 }

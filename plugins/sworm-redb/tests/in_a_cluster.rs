@@ -1,6 +1,7 @@
 //! Nodes that keep what they have in it: crashed, closed and started again.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
@@ -12,6 +13,8 @@ use sworm_redb as _;
 use sworm_tests::eventually;
 
 const NAMES: usize = 20;
+/// What takes long on a busy machine.
+const LONG: Duration = Duration::from_secs(40);
 
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(handles(Add, Get), handoff)]
@@ -78,8 +81,10 @@ async fn totals(sworm: &Sworm, total: i64) {
 
 async fn add(sworm: &Sworm, n: i64) {
     for name in 0..NAMES {
-        let tally = sworm.whereis_name::<Tally>(format!("tally-{name}")).expect("it is registered");
-        tally.call(Add(n)).await.expect("it runs");
+        // What another node has registered is known here a moment later.
+        let name = format!("tally-{name}");
+        let tally = eventually(&name, || async { sworm.whereis_name::<Tally>(&name) }).await;
+        tally.call(Add(n)).timeout(LONG).await.expect("it runs");
     }
 }
 

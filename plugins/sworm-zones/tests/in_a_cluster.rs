@@ -77,7 +77,7 @@ async fn names_run_in_the_zone_and_on_the_node_that_the_labels_ask_for() {
         let name = format!("room-{n}");
         let place = Zones.choose(&name, &candidates);
         let room = sworms[n % 4].register_name(&name, Room).await.expect("free");
-        let runs_on = room.call(Ask).await.expect("it runs");
+        let runs_on = room.call(Ask).timeout(DEADLINE).await.expect("it runs");
         assert_eq!(runs_on, NODES[place].0, "{name}");
         *counts.entry(NODES[place].1).or_default() += 1;
         otherwise += usize::from(Rendezvous.choose(&name, &candidates) != place);

@@ -68,7 +68,7 @@ async fn a_worker_that_is_busy_when_its_node_leaves_is_waited_for_and_keeps_its_
     assert_eq!(b.call(Kind::Counter, "busy", Say::Add(1)).await, Ok(6));
     let busy = tokio::spawn({
         let b = b.clone();
-        async move { b.call(Kind::Counter, "busy", Say::Sleep(18_000)).await }
+        async move { b.call_within(Kind::Counter, "busy", Say::Sleep(18_000), LONG_MS).await }
     });
     // It is in its handler when it answers nothing else.
     let probe = || async { b.call_within(Kind::Counter, "busy", Say::Get, Some(200)).await.err() };

@@ -8,7 +8,7 @@ use sworm::prelude::*;
 use sworm::store::StoreError;
 use sworm::transport::TransportError;
 use sworm::{Error, NodeBuilder, StartError};
-use sworm_tests::{Cluster, fresh_cluster, program};
+use sworm_tests::{Cluster, eventually, fresh_cluster, program};
 
 fn builder(id: &str) -> NodeBuilder {
     Node::builder(id).cluster(fresh_cluster())
@@ -159,7 +159,8 @@ async fn a_port_in_use_and_an_endpoint_that_is_none_are_refused() {
     }
     assert!(!path.exists(), "nothing is left on disk");
     drop(listener);
-    let free = builder("a").store(&path).listen(&taken).start().await.expect("the port is free now");
+    let start = || async { builder("a").store(&path).listen(&taken).start().await.ok() };
+    let free = eventually("the port being free", start).await;
     free.close().await.expect("it closes");
 }
 

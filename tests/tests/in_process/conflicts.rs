@@ -72,7 +72,9 @@ async fn each_loser_of_a_conflict_is_told_once_and_can_give_its_state_to_the_win
         let agreed = || async { (sides[0].whereis(&name)?.pid == sides[1].whereis(&name)?.pid).then_some(()) };
         eventually("one worker", agreed).await;
     }
-    let told = TOLD.lock().expect("nobody panics").clone();
+    // They note it when the winner has answered them.
+    let told = || async { Some(TOLD.lock().expect("nobody panics").clone()).filter(|told| told.len() >= 12) };
+    let told = eventually("all losers being told", told).await;
     let names: std::collections::BTreeSet<String> = told.iter().map(|(loser, _)| loser.name.to_string()).collect();
     assert_eq!((told.len(), names.len()), (12, 12), "{told:?}");
     for (loser, winner) in &told {

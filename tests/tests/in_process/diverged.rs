@@ -10,7 +10,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{Event, Events, Mode, NodeId};
 use sworm_tests::{eventually, holds_for};
 
-use crate::{node, running};
+use crate::{LEASE, moved, node, running};
 
 /// What it was told, and the states that turned up.
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -87,7 +87,7 @@ async fn diverged(events: &mut Events) -> (Pid, NodeId) {
 
 /// Nodes a, b and c in mode "majority".
 async fn three(network: &MemoryNetwork) -> Vec<(Node, Sworm)> {
-    let spec = || SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3);
+    let spec = || SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3).lease(LEASE);
     let mut all = Vec::new();
     for name in ["a", "b", "c"] {
         let node = node(network, name).await;
@@ -103,7 +103,8 @@ async fn three(network: &MemoryNetwork) -> Vec<(Node, Sworm)> {
 /// A name that has saved "saved" and knows `lost`, and whose node c is cut off until the others have started it.
 async fn parked(network: &MemoryNetwork, all: &[(Node, Sworm)], name: &str, lost: &str) {
     let (on_a, on_c) = (&all[0].1, &all[2].1);
-    let worker = on_c.register_name(name, Notes::default()).await.expect("free");
+    let found = || async { on_c.whereis_or_register_name(name, Notes::default).await.ok() };
+    let worker = eventually("its registration", found).await;
     worker.call(Note("saved".to_owned())).await.expect("it runs");
     worker.call(Keep).await.expect("it is durable");
     worker.call(Note(lost.to_owned())).await.expect("it runs");
@@ -141,7 +142,7 @@ async fn what_a_parked_worker_had_is_given_once_to_the_one_that_was_started_else
     assert_eq!(given("alice"), told);
     // Wherever it goes, it has that, and is not given it again; not even where it was kept.
     for to in ["c", "a", "b"] {
-        on_b.move_name("alice", &id(to)).await.expect("it can run there");
+        moved(on_b, "alice", &id(to)).await;
         assert_eq!(notes(on_b, "alice", "other").await, set(&["lost", "other", "saved"]));
     }
     holds_for(Duration::from_secs(2), "it was given once", || async { given("alice") == told }).await;
@@ -154,7 +155,7 @@ async fn a_state_that_a_worker_panics_with_is_kept_for_one_on_another_node() {
     parked(&network, &all, "bob", "poison").await;
     let on_b = &all[1].1;
     if running(on_b, "bob").await.pid.node != *"a" {
-        on_b.move_name("bob", &id("a")).await.expect("it can run there");
+        moved(on_b, "bob", &id("a")).await;
     }
     let mut events = all[0].1.events();
     heal(&network);
@@ -163,7 +164,7 @@ async fn a_state_that_a_worker_panics_with_is_kept_for_one_on_another_node() {
     assert_eq!(given("bob"), [(id("a"), set(&["poison", "saved"]))]);
     // It was started again, and is not given that again.
     holds_for(Duration::from_secs(3), "it was given once", || async { given("bob").len() == 1 }).await;
-    on_b.move_name("bob", &id("b")).await.expect("it can run there");
+    moved(on_b, "bob", &id("b")).await;
     eventually("the state", || async { notes(on_b, "bob", "other").await.contains("poison").then_some(()) }).await;
     assert_eq!(given("bob")[1..], [(id("b"), set(&["poison", "saved"]))]);
 }
@@ -175,14 +176,14 @@ async fn a_worker_that_does_not_come_back_from_a_state_goes_on_without_it() {
     parked(&network, &all, "dave", "stuck").await;
     let on_b = &all[1].1;
     if running(on_b, "dave").await.pid.node != *"a" {
-        on_b.move_name("dave", &id("a")).await.expect("it can run there");
+        moved(on_b, "dave", &id("a")).await;
     }
     let mut events = all[0].1.events();
     heal(&network);
     let (pid, _) = diverged(&mut events).await;
     assert_eq!(notes(on_b, "dave", "after").await, set(&["after", "other", "saved"]));
     assert_eq!(running(on_b, "dave").await.pid, pid, "it has run on");
-    on_b.move_name("dave", &id("b")).await.expect("it can run there");
+    moved(on_b, "dave", &id("b")).await;
     eventually("the state", || async { notes(on_b, "dave", "other").await.contains("stuck").then_some(()) }).await;
     assert_eq!(given("dave"), [(id("a"), set(&["saved", "stuck"])), (id("b"), set(&["saved", "stuck"]))]);
 }

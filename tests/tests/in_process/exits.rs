@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
@@ -10,7 +11,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{BoxError, Exit, Permanent, RegisterError, Restart, RestartDecision, RestartHistory, Temporary, Transient};
 use sworm_tests::eventually;
 
-use super::{gone, opened, running};
+use super::{gone, moved, opened, running};
 
 mod settled;
 
@@ -192,7 +193,7 @@ where
         Act::Abort => sworm::internals::abort(here, name),
         Act::Lose => sworm::internals::lose(here, name),
         Act::Unregister => here.unregister_name(name).await.expect("it runs"),
-        Act::Move => drop(here.move_name(name, &here.nodes()[1]).await.expect("it can go there")),
+        Act::Move => drop(moved(here, name, &here.nodes()[1]).await),
     }
     match then {
         Gone => gone(there, name).await,
@@ -200,7 +201,8 @@ where
             let again = || async { there.whereis(name).filter(|found| found.pid.epoch > first.epoch) };
             let pid = eventually("another start", again).await.pid;
             assert_eq!(pid.node == first.node, then == Again, "{name}: {pid}");
-            there.whereis_name::<W>(name).expect("it is there").call(Do::Nothing).await.expect("it runs");
+            let worker = there.whereis_name::<W>(name).expect("it is there");
+            worker.call(Do::Nothing).timeout(Duration::from_secs(40)).await.expect("it runs");
         }
     }
 }

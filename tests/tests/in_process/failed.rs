@@ -9,7 +9,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{BoxError, GroupError, MoveError, RestartError, UnregisterError};
 use sworm_tests::eventually;
 
-use super::{gone, opened, running};
+use super::{gone, in_its_directory, opened, running};
 
 /// Fails where it is told to, with a count that it saves.
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -57,6 +57,11 @@ where
     }
 }
 
+/// Whether a node knows that "x" has failed.
+fn has_failed(sworm: &Sworm) -> Option<()> {
+    matches!(sworm.whereis("x")?.state, RegistrationState::Failed { .. }).then_some(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_name_is_said_to_be_one_at_once_and_is_left_as_it_is() {
     let [(a, on_a), (b, on_b)] = opened("s").await;
@@ -65,8 +70,7 @@ async fn a_failed_name_is_said_to_be_one_at_once_and_is_left_as_it_is() {
     let why = break_for_good::<Brittle>(&on_a, "x").await;
     assert!(why.contains("told to break"), "{why}");
     for sworm in [&on_a, &on_b] {
-        eventually("the news", || async { (sworm.whereis("x")?.state != RegistrationState::Running).then_some(()) })
-            .await;
+        eventually("the news", || async { has_failed(sworm) }).await;
         let (name, reason) = ("x".to_owned(), why.clone());
         let moved = sworm.move_name("x", b.id()).await;
         assert_eq!(moved, Err(MoveError::Failed { name: name.clone(), reason: reason.clone() }));
@@ -124,7 +128,7 @@ async fn a_failed_worker_of_a_node_that_is_gone_starts_elsewhere_from_its_state(
     let [(a, on_a), (b, on_b)] = opened("s").await;
     on_a.register("x", Brittle::default()).on(a.id()).await.expect("free").call(Count).await.expect("it runs");
     break_for_good::<Brittle>(&on_a, "x").await;
-    eventually("the news", || async { (on_b.whereis("x")?.state != RegistrationState::Running).then_some(()) }).await;
+    eventually("the news", || async { has_failed(&on_b) }).await;
     drop((a, on_a));
     eventually("its end", || async { (on_b.nodes().len() == 1).then_some(()) }).await;
     // As long as that node may be there nobody decides for it.
@@ -143,7 +147,7 @@ async fn a_restart_waits_for_whoever_holds_the_state_and_keeps_nobody_from_the_n
     let holders = on_a.whereis("x").expect("it stays").holders;
     let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|(node, _)| holders.contains(node.id()));
     let [(_node, sworm)] = &left[..] else { panic!("two of three have it: {holders:?}") };
-    eventually("the news", || async { (sworm.whereis("x")?.state != RegistrationState::Running).then_some(()) }).await;
+    eventually("the news", || async { has_failed(sworm) }).await;
     drop((on_a, gone));
     let mut events = sworm.events();
     let restart = tokio::spawn({
@@ -229,8 +233,7 @@ async fn a_node_that_was_dropped_can_be_started_anew_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let network = MemoryNetwork::new();
     for count in 1..=5 {
-        let node = Node::builder("a").store(directory.path()).memory_network(&network);
-        let node = node.start().await.expect("nobody else has it");
+        let node = in_its_directory(|| Node::builder("a").store(directory.path()).memory_network(&network)).await;
         let sworm = node.sworm("s").await.expect("it opens");
         let worker = sworm.whereis_or_register_name("x", Brittle::default).await.expect("it runs");
         assert_eq!(worker.call(Count).await, Ok(count));
@@ -245,8 +248,7 @@ async fn a_task_takes_the_name_of_a_failed_worker_as_a_registration_does() {
     assert_eq!(worker.call(Count).await, Ok(1));
     break_for_good::<Brittle>(&on_a, "x").await;
     for sworm in [&on_a, &on_b] {
-        eventually("the news", || async { (sworm.whereis("x")?.state != RegistrationState::Running).then_some(()) })
-            .await;
+        eventually("the news", || async { has_failed(sworm) }).await;
     }
     let mut inbox = on_b.attach_name::<Count>("x").await.expect("it has failed");
     let found = on_b.whereis_name::<Inbox<Count>>("x").expect("the task has it");

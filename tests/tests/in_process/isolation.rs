@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use sworm::NodeId;
 use sworm::prelude::*;
 
+/// What is held up by the test, or by a busy machine, may take.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Counts.
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "bystander", handles(Count))]
@@ -78,7 +81,7 @@ impl Bystanders {
     async fn answer(&mut self) {
         self.count += 1;
         for bystander in &self.all {
-            assert_eq!(bystander.call(Count).await, Ok(self.count), "{bystander:?}");
+            assert_eq!(bystander.call(Count).timeout(LONG).await, Ok(self.count), "{bystander:?}");
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Nodes in the test's own process, over a network in memory: what needs no process of its own.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use sworm::UnregisterError;
 use sworm::prelude::*;
+use sworm::store::StoreError;
 use sworm::transport::MemoryNetwork;
+use sworm::{Error, MoveError, NodeBuilder, NodeId, StartError, UnregisterError};
 use sworm_tests::eventually;
 
 mod casts;
@@ -40,6 +43,9 @@ mod strategies;
 mod traffic;
 mod walk;
 
+/// In mode "majority": not so short that it ends by itself where a busy machine stands still for some seconds.
+const LEASE: Duration = Duration::from_secs(8);
+
 /// A worker that does nothing.
 #[derive(Worker, Serialize, Deserialize)]
 #[worker(name = "room")]
@@ -50,6 +56,17 @@ async fn node(network: &MemoryNetwork, id: &str) -> Node {
     let encode = std::env::var_os("SWORM_ENCODE_LOCAL_CALLS").is_some();
     let builder = Node::builder(id).in_memory().memory_network(network).encode_local_calls(encode);
     builder.start().await.expect("it starts")
+}
+
+/// Starts a node; one that was dropped before lets go of its directory in its own time.
+async fn in_its_directory(build: impl Fn() -> NodeBuilder) -> Node {
+    eventually("the directory", || async {
+        match build().start().await {
+            Err(Error::Start(StartError::Store(StoreError::Locked { .. }))) => None,
+            started => Some(started.expect("it starts")),
+        }
+    })
+    .await
 }
 
 /// Nodes a, b and so on, and their handles to a sworm that all have opened and see each other in.
@@ -86,6 +103,17 @@ async fn ended(sworm: &Sworm, name: &str) -> bool {
             Err(UnregisterError::NotRegistered { .. }) => Some(false),
             Err(UnregisterError::Timeout { .. }) => None,
             Err(error) => panic!("{error}"),
+        }
+    })
+    .await
+}
+
+/// Moves a name. On a busy machine that may take longer than there is time to tell of it.
+async fn moved(sworm: &Sworm, name: &str, to: &NodeId) -> Pid {
+    eventually("the move", || async {
+        match sworm.move_name(name, to).await {
+            Err(MoveError::Timeout { .. }) => None,
+            moved => Some(moved.expect("it can run there")),
         }
     })
     .await

@@ -8,7 +8,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{MoveError, NodeId, Rebalance, RegisterError};
 use sworm_tests::eventually;
 
-use crate::{node, opened, running};
+use crate::{moved, node, opened, running};
 
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "moving-counter", handles(Add), handoff)]
@@ -74,7 +74,7 @@ async fn a_name_is_moved_with_its_state_to_the_node_that_was_asked_for_and_stays
     assert_eq!(counter.call(Add(5)).await, Ok(5));
     for (sworm, to) in [(&on_b, "c"), (&on_c, "b"), (&on_a, "a")] {
         let before = running(sworm, "one").await.pid;
-        let pid = sworm.move_name("one", &id(to)).await.expect("it can run there");
+        let pid = moved(sworm, "one", &id(to)).await;
         assert_eq!(pid.node, id(to));
         assert_ne!(pid.epoch, before.epoch, "another start of the worker");
         assert_eq!(sworm.move_name("one", &id(to)).await, Ok(pid.clone()), "it is there already");

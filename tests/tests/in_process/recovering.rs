@@ -10,7 +10,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{Error, StartError};
 use sworm_tests::eventually;
 
-use super::running;
+use super::{in_its_directory, running};
 
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "tally", handles(Count), snapshot = "each")]
@@ -32,8 +32,8 @@ impl Handler<Count> for Tally {
 const LONG: Duration = Duration::from_secs(3_600);
 
 async fn started(network: &MemoryNetwork, directory: &Path, id: &str, wait: Duration) -> (Node, Sworm) {
-    let node = Node::builder(id).store(directory.join(id)).memory_network(network).recover_wait(wait);
-    let node = node.start().await.expect("it starts");
+    let build = || Node::builder(id).store(directory.join(id)).memory_network(network).recover_wait(wait);
+    let node = in_its_directory(build).await;
     let sworm = node.sworm("s").await.expect("it opens");
     (node, sworm)
 }
@@ -101,8 +101,8 @@ async fn lines(sworm: &Sworm, line: &str) -> Vec<String> {
 async fn what_the_last_node_had_is_given_to_a_worker_that_the_first_one_back_has_started_without_it() {
     let (network, directory) = (MemoryNetwork::new(), tempfile::tempdir().expect("a directory"));
     let start = async |id: &str| {
-        let node = Node::builder(id).store(directory.path().join(id)).memory_network(&network);
-        let node = node.recover_wait(Duration::ZERO).start().await.expect("it starts");
+        let build = || Node::builder(id).store(directory.path().join(id)).memory_network(&network);
+        let node = in_its_directory(|| build().recover_wait(Duration::ZERO)).await;
         let sworm = node.sworm(SwormSpec::new("s").state_wait(Duration::ZERO)).await.expect("it opens");
         (node, sworm)
     };

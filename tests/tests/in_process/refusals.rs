@@ -199,7 +199,7 @@ async fn a_call_whose_workers_node_goes_down_ends_at_once_with_an_unknown_outcom
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_of_a_node_that_leaves_says_so_if_it_could_not_be_sent() {
     let [(a, on_a)] = opened("s").await;
-    let worker = Counter { count: 0, stopping_ms: 700 };
+    let worker = Counter { count: 0, stopping_ms: 3_000 };
     let counter = on_a.register_name("counter", worker).await.expect("free");
     let leaving = tokio::spawn(async move { a.leave().await });
     STOPPING.acquire().await.expect("it is never closed").forget();

@@ -6,7 +6,7 @@ use sworm::transport::MemoryNetwork;
 use sworm_tests::{eventually, holds_for};
 use tokio::sync::Semaphore;
 
-use super::{node, running};
+use super::{moved, node, running};
 
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "repeats.counter", handles(Count, Wait), handoff)]
@@ -78,16 +78,16 @@ async fn what_the_network_brings_twice_is_handled_once() {
         let counter = counter.clone();
         async move { counter.call(Count(1)).timeout(std::time::Duration::from_secs(60)).await }
     });
-    let moved = tokio::spawn({
+    let moving = tokio::spawn({
         let (on_c, c) = (on_c.clone(), c.id().clone());
-        async move { on_c.move_name("x", &c).await }
+        async move { moved(&on_c, "x", &c).await }
     });
     eventually("the move", || async {
         matches!(on_a.whereis("x")?.state, RegistrationState::Moving { .. }).then_some(())
     })
     .await;
     GATE.add_permits(1);
-    moved.await.expect("it does not panic").expect("it can run there");
+    moving.await.expect("it does not panic");
     call.await.expect("it does not panic").expect("it is waited for");
     assert_eq!(running(on_a, "x").await.pid.node, *c.id());
     let all = 2_040 + 1 + 40_000;

@@ -20,6 +20,9 @@ mod unsaved;
 mod versions;
 mod waiting;
 
+/// What the test holds up, or what takes long on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Adds, and gives the sum.
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "saving.add", reply = i64)]
@@ -66,7 +69,7 @@ impl Life {
 
     /// Registers a worker here.
     async fn register<W: Lifecycle>(&self, name: &str, value: W) -> Ref<W> {
-        self.sworm.register(name, value).on(self.node.id()).await.expect("free")
+        self.sworm.register(name, value).on(self.node.id()).timeout(LONG).await.expect("free")
     }
 
     /// How often states were written.

@@ -1,5 +1,7 @@
 //! What is so of messages to workers that move, in one thread: that is where a fault is planted.
 
+use std::time::Duration;
+
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
@@ -11,7 +13,10 @@ use crate::lanes::Law;
 pub(super) const LAWS: &[(&str, Law)] =
     &[("messages are handled once and in order", messages_are_handled_once_and_in_order)];
 
-const LOAD: Load = Load { calls: 1_000, moves: 60, workers: 4, senders: 3, together: 4, casts: true, hurry: 0 };
+/// With the time that a call has by default: where a fault loses some of them it is waited for.
+const LIMIT: Duration = Duration::from_secs(5);
+const LOAD: Load =
+    Load { calls: 1_000, moves: 60, workers: 4, senders: 3, together: 4, casts: true, hurry: 0, limit: LIMIT };
 
 fn messages_are_handled_once_and_in_order() -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;

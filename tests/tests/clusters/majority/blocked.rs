@@ -31,7 +31,11 @@ async fn a_process_that_is_cut_off_with_a_worker_that_does_not_stop_ends_before_
     let mut voters = Voters::founded(&["a", "b", "c"], LEASE_MS).await;
     voters.node("a").cast(Kind::Held, "c-0", Say::Block).await.expect("it is sent");
     let node = voters.node("a").clone();
-    let probe = || async { node.call_within(Kind::Held, "c-0", Say::Get, Some(300)).await.err() };
+    let probe = || async {
+        // That it is slow is not enough: another worker there answers.
+        node.call_within(Kind::Held, "c-1", Say::Get, Some(1_000)).await.ok()?;
+        node.call_within(Kind::Held, "c-0", Say::Get, Some(1_000)).await.err()
+    };
     eventually("its thread being blocked", probe).await;
     voters.cut_off("c", Way::Silent);
     ends_before_the_others_start_it(&mut voters).await;

@@ -1,9 +1,14 @@
 //! Calls of several nodes to workers that move between processes, each of them accounted for.
 
+use std::time::Duration;
+
 use sworm::prelude::*;
 use sworm_tests::traffic::book::{Book, SafeBook};
 use sworm_tests::traffic::{Load, run_with};
 use sworm_tests::{Cluster, SWORM, eventually, program};
+
+/// How much time calls have that are in no hurry.
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// Nodes of this very process that take part in a cluster: they call, and workers move to them as well.
 pub(super) async fn beside(cluster: &Cluster, ids: &[&str], all: usize) -> Vec<(Node, Sworm)> {
@@ -31,7 +36,9 @@ fn ids(all: &[&str]) -> Vec<NodeId> {
 async fn calls_to_workers_that_move_between_processes_each_come_to_a_reply_or_an_error_that_is_true() {
     let cluster = Cluster::start(program!(), &["a", "b"]).await;
     let nodes = beside(&cluster, &["x", "y"], 4).await;
-    let load = Load { calls: 4_000, moves: 20, workers: 12, senders: 4, together: 4, casts: true, hurry: 8 }.scaled();
+    let load =
+        Load { calls: 4_000, moves: 20, workers: 12, senders: 4, together: 4, casts: true, hurry: 8, limit: LIMIT };
+    let load = load.scaled();
     match run_with::<Book>(&nodes, &ids(&["a", "b", "x", "y"]), load, async {}).await {
         Ok(report) => {
             println!("{report}");
@@ -53,7 +60,9 @@ async fn calls_to_workers_that_move_between_processes_each_come_to_a_reply_or_an
 async fn what_was_replied_to_is_there_after_the_kill_of_a_node_and_nothing_is_there_twice() {
     let mut cluster = Cluster::start(program!(), &["a", "b", "c"]).await;
     let nodes = beside(&cluster, &["x", "y"], 5).await;
-    let load = Load { calls: 1_200, moves: 6, workers: 9, senders: 3, together: 1, casts: false, hurry: 10 }.scaled();
+    let load =
+        Load { calls: 1_200, moves: 6, workers: 9, senders: 3, together: 1, casts: false, hurry: 10, limit: LIMIT };
+    let load = load.scaled();
     let kill = cluster.kill("b");
     match run_with::<SafeBook>(&nodes, &ids(&["a", "b", "c"]), load, kill).await {
         Ok(report) => {

@@ -1,5 +1,7 @@
 //! Exits that no strategy is asked about: a node leaves, a conflict is lost, a later state turns up, a majority is lost.
 
+use std::time::Duration;
+
 use futures_util::future::join4;
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
@@ -7,7 +9,10 @@ use sworm::{Cause, Event, Exit, Mode, NodeId};
 use sworm_tests::eventually;
 
 use super::{ASKED, Always, Do, LOST, Mostly, Never, Start, TOLD, kind, locked};
-use crate::{node, opened, running};
+use crate::{LEASE, node, opened, running};
+
+/// What takes long on a busy machine.
+const LONG: Duration = Duration::from_secs(40);
 
 /// What is done to a worker of each strategy, and what its name is to begin with.
 macro_rules! of_each {
@@ -34,7 +39,7 @@ async fn told(row: &str, all: &[&str]) {
 }
 
 async fn registered<W: Lifecycle + From<Start>>(name: &str, on: (&Sworm, &NodeId)) {
-    on.0.register(name, W::from(Start::Fine)).on(on.1).await.expect("free");
+    on.0.register(name, W::from(Start::Fine)).on(on.1).timeout(LONG).await.expect("free");
 }
 
 /// Waits until it runs on one of those nodes, as one sworm sees it, and answers there.
@@ -45,7 +50,8 @@ where
     let there = || async { sworm.whereis(name).filter(|found| on.contains(&&found.pid.node)) };
     eventually(&format!("{name} on {on:?}"), there).await;
     running(sworm, name).await;
-    sworm.whereis_name::<W>(name).expect("it is there").call(Do::Nothing).await.expect("it runs");
+    let worker = sworm.whereis_name::<W>(name).expect("it is there");
+    worker.call(Do::Nothing).timeout(LONG).await.expect("it runs");
 }
 
 /// A node that leaves hands over, and the last one takes its workers with it.
@@ -86,7 +92,8 @@ async fn loses_the_majority() {
     let mut all = Vec::new();
     for id in ["a", "b", "c"] {
         let node = node(&network, id).await;
-        let sworm = node.sworm(SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3)).await.expect("it opens");
+        let sworm =
+            node.sworm(SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3).lease(LEASE)).await.expect("it opens");
         all.push((node, sworm));
     }
     let [(a, on_a), (b, _), (c, on_c)] = &all[..] else { unreachable!("there are three") };

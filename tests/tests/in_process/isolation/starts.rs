@@ -11,7 +11,7 @@ use sworm::{BoxError, Error, RegisterError, StartError};
 use sworm_tests::{eventually, holds_for};
 use tokio::sync::Semaphore;
 
-use super::{Bystander, Bystanders};
+use super::{Bystander, Bystanders, LONG};
 
 /// Starts when it may.
 #[derive(Worker, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ async fn so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time() {
     eventually("the last one", || async { (AT_THE_GATE.load(Relaxed) == 8).then_some(()) }).await;
     let waiting = tokio::spawn({
         let sworm = sworm.clone();
-        async move { sworm.register_name("waiting", Bystander::default()).await }
+        async move { sworm.register("waiting", Bystander::default()).timeout(LONG).await }
     });
     eventually("its turn to come", || async { sworm.whereis("waiting") }).await;
     let waits = || async { !waiting.is_finished() };
@@ -67,5 +67,5 @@ async fn so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time() {
 }
 
 async fn register_gated(sworm: Sworm, n: usize) -> Result<Ref<Gated>, RegisterError> {
-    sworm.register_name(format!("gated-{n}"), Gated).await
+    sworm.register(format!("gated-{n}"), Gated).timeout(LONG).await
 }

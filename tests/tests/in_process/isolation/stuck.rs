@@ -11,7 +11,7 @@ use sworm::prelude::*;
 use sworm::{BoxError, UnregisterError};
 use sworm_tests::{eventually, holds_for};
 
-use super::{Bystanders, Gate, In};
+use super::{Bystanders, Gate, In, LONG};
 use crate::{ended, gone, log, opened, running};
 
 static GATE: Gate = Gate::closed();
@@ -140,7 +140,7 @@ async fn a_worker_that_blocks_its_thread_keeps_its_name_from_others_until_it_has
     gone(&on_b, "blocks").await;
     let anew = tokio::spawn({
         let on_b = on_b.clone();
-        async move { on_b.register_name("blocks", Staying { place: None, alive: None }).await }
+        async move { on_b.register("blocks", Staying { place: None, alive: None }).timeout(LONG).await }
     });
     let waits = || async { !anew.is_finished() && alive("blocks").load(Relaxed) == 1 };
     bystanders.meanwhile(holds_for(Duration::from_secs(1), "it waits", waits)).await;

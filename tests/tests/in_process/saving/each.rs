@@ -7,7 +7,7 @@ use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::{FaultyStore, eventually, holds_for};
 
-use super::{Add, AddAndCrash, Life, sum};
+use super::{Add, AddAndCrash, LONG, Life, sum};
 use crate::running;
 
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -39,7 +39,7 @@ async fn a_reply_leaves_when_the_state_that_it_shows_is_durable() {
     for caller in [here, there] {
         a.store.hold(true);
         let before = a.writes();
-        let call = tokio::spawn(async move { caller.call(Add(1)).await });
+        let call = tokio::spawn(async move { caller.call(Add(1)).timeout(LONG).await });
         a.writes_more_than(before).await;
         holds_for(Duration::from_millis(300), "no reply leaves", || async { !call.is_finished() }).await;
         a.store.hold(false);
@@ -58,7 +58,7 @@ async fn a_message_that_changes_nothing_writes_nothing_and_waits_for_nothing() {
         assert_eq!(worker.call(Add(0)).await, Ok(1));
     }
     assert_eq!(life.writes(), before);
-    let call = tokio::spawn(async move { worker.call(Add(1)).await });
+    let call = tokio::spawn(async move { worker.call(Add(1)).timeout(LONG).await });
     life.writes_more_than(before).await;
     life.store.hold(false);
     assert_eq!(call.await.expect("it does not panic"), Ok(2));

@@ -11,8 +11,8 @@ use sworm::{BoxError, Event, Inbox, Mode};
 use sworm_tests::{FaultyStore, eventually, holds_for};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Add, Life, sum};
-use crate::running;
+use super::{Add, LONG, Life, sum};
+use crate::{LEASE, running};
 
 /// What a start, a turn of `run` and an end add to the sum.
 const START: i64 = 1_000_000;
@@ -242,7 +242,7 @@ async fn what_started_sends_waits_for_the_state_that_it_leaves() {
     hooked.call(Turn(On::Started)).await.expect("it runs");
     a.store.hold(true);
     let (before, pid) = (a.writes(), hooked.pid());
-    hooked.call(Crash).await.expect_err("it crashes");
+    hooked.call(Crash).timeout(LONG).await.expect_err("it crashes");
     a.writes_more_than(before).await;
     is_silent(&mut log).await;
     assert_eq!(a.sworm.members(format!("started-{START}")), []);
@@ -294,7 +294,7 @@ async fn what_run_has_sent_is_dropped_when_its_state_does_not_become_durable() {
     let total = sum(&hooked).await;
     assert!([0, TURN].contains(&total), "{total}");
     // So that no later word says what the first one said.
-    assert_eq!(hooked.call(Add(7)).timeout(Duration::from_secs(60)).await, Ok(total + 7));
+    assert_eq!(hooked.call(Add(7)).timeout(LONG).await, Ok(total + 7));
     runs("lost-run").told.add_permits(1);
     assert_eq!(word(&mut log).await, total + 7 + TURN, "the first word is lost");
 }
@@ -304,11 +304,11 @@ async fn what_run_has_sent_is_dropped_when_its_state_is_too_large() {
     let (a, _b, mut log) = pair().await;
     let mut events = a.sworm.events();
     let hooked = hooked(&a, "large-run", On::Run).await;
-    let swell = |bytes| hooked.call(Swell(bytes)).timeout(Duration::from_secs(60));
+    let swell = |bytes| hooked.call(Swell(bytes)).timeout(LONG);
     swell(16 << 20).await.expect_err("it is too large");
     runs("large-run").told.add_permits(1);
     let told = async { while !matches!(events.next().await, Some(Event::SnapshotFailed { .. })) {} };
-    tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is told");
+    tokio::time::timeout(LONG, told).await.expect("it is told");
     swell(0).await.expect("it is small again");
     runs("large-run").told.add_permits(1);
     assert_eq!(word(&mut log).await, 2 * TURN, "the first word is lost");
@@ -375,7 +375,7 @@ async fn what_stopping_sends_at_the_end_of_a_worker_waits_for_its_state() {
     // Nothing changes by its last message, so that its reply waits for nothing.
     a.store.hold(true);
     let before = a.writes();
-    hooked.call(End).await.expect("it ends after this");
+    hooked.call(End).timeout(LONG).await.expect("it ends after this");
     a.writes_more_than(before).await;
     is_silent(&mut log).await;
     a.store.hold(false);
@@ -411,10 +411,10 @@ async fn a_handler_calls_only_when_what_run_has_changed_before_is_durable() {
         .expect("it is done")
         .expect("it runs");
     let before = a.writes();
-    let asks = tokio::spawn(async move { hooked.call(AskAround).timeout(Duration::from_secs(60)).await });
+    let asks = tokio::spawn(async move { hooked.call(AskAround).timeout(LONG).await });
     a.writes_more_than(before).await;
     holds_for(Duration::from_millis(300), "nobody is called", || async { !asks.is_finished() }).await;
-    assert_eq!(slow.call(Slowly(Duration::ZERO)).await, Ok(2), "only the first time");
+    assert_eq!(slow.call(Slowly(Duration::ZERO)).timeout(LONG).await, Ok(2), "only the first time");
     a.store.hold(false);
     assert_eq!(asks.await.expect("it does not panic"), Ok(Ok(())));
     assert_eq!(slow.call(Slowly(Duration::ZERO)).await, Ok(4));
@@ -428,19 +428,18 @@ async fn a_worker_whose_state_is_too_large_to_be_saved_calls_nobody() {
     let hooked = hooked(&a, "x", On::Nothing).await;
     assert_eq!(hooked.call(AskAround).await, Ok(Ok(())));
     assert_eq!(slow.call(Slowly(Duration::ZERO)).await, Ok(3));
-    let long = Duration::from_secs(60);
-    let too_large = hooked.call(Swell(16 << 20)).timeout(long).await.expect_err("it is too large");
+    let too_large = hooked.call(Swell(16 << 20)).timeout(LONG).await.expect_err("it is too large");
     assert!(matches!(too_large, CallError::StateTooLarge { .. }), "{too_large}");
-    hooked.call(AskAround).timeout(long).await.expect_err("it still is");
+    hooked.call(AskAround).timeout(LONG).await.expect_err("it still is");
     assert_eq!(slow.call(Slowly(Duration::ZERO)).await, Ok(4), "nobody was called in between");
-    assert_eq!(hooked.call(Swell(0)).timeout(long).await, Ok(()));
+    assert_eq!(hooked.call(Swell(0)).timeout(LONG).await, Ok(()));
     assert_eq!(hooked.call(AskAround).await, Ok(Ok(())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_on_diverged_sends_waits_for_the_state_that_it_leaves() {
     let network = MemoryNetwork::new();
-    let spec = SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3);
+    let spec = SwormSpec::new("s").mode(Mode::Majority).expect_nodes(3).lease(LEASE);
     let mut all = Vec::new();
     for id in ["a", "b", "c"] {
         all.push(Life::start_with(&network, id, FaultyStore::new(), spec.clone()).await);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm_tests::{eventually, holds_for};
 
-use super::{Add, Life, sum};
+use super::{Add, LONG, Life, sum};
 use crate::running;
 
 /// How long a replica that does not answer is waited for, and a little less.
@@ -40,7 +40,7 @@ where
     Add: Request<W>,
 {
     let asked = Instant::now();
-    worker.call(Add(1)).timeout(Duration::from_secs(40)).await.expect("it is durable here");
+    worker.call(Add(1)).timeout(LONG).await.expect("it is durable here");
     asked.elapsed()
 }
 
@@ -73,7 +73,7 @@ async fn a_local_checkpoint_does_not_wait_for_a_replica_which_gets_it_all_the_sa
     let before = a.writes();
     let call = tokio::spawn({
         let worker = worker.clone();
-        async move { worker.call(Add(1)).await }
+        async move { worker.call(Add(1)).timeout(LONG).await }
     });
     a.writes_more_than(before).await;
     holds_for(Duration::from_millis(300), "it is not durable here", || async { !call.is_finished() }).await;

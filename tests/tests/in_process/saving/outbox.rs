@@ -7,7 +7,7 @@ use sworm::Inbox;
 use sworm::prelude::*;
 use sworm_tests::{eventually, holds_for};
 
-use super::{Add, Life, sum};
+use super::{Add, LONG, Life, sum};
 use crate::running;
 
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -153,7 +153,7 @@ async fn what_a_handler_has_cast_waits_with_its_reply_and_leaves_in_order() {
     let before = a.writes();
     let call = tokio::spawn({
         let speaker = speaker.clone();
-        async move { speaker.call(speak([1, 2, 3])).await }
+        async move { speaker.call(speak([1, 2, 3])).timeout(LONG).await }
     });
     a.writes_more_than(before).await;
     let early = tokio::time::timeout(Duration::from_millis(300), log.recv()).await;
@@ -175,7 +175,7 @@ async fn what_a_handler_has_published_waits_as_what_it_has_cast_does() {
     assert_eq!(sum(&speaker).await, 0);
     a.store.hold(true);
     let before = a.writes();
-    let call = tokio::spawn(async move { speaker.call(Publish { word: 2, crash: false }).await });
+    let call = tokio::spawn(async move { speaker.call(Publish { word: 2, crash: false }).timeout(LONG).await });
     a.writes_more_than(before).await;
     let early = tokio::time::timeout(Duration::from_millis(300), log.recv()).await;
     assert!(early.is_err() && !call.is_finished(), "the state is not durable yet");
@@ -195,7 +195,7 @@ async fn timers_and_groups_of_a_handler_begin_when_its_state_is_durable() {
     let before = a.writes();
     let call = tokio::spawn({
         let speaker = speaker.clone();
-        async move { speaker.call(Later { word: 2, crash: false }).await }
+        async move { speaker.call(Later { word: 2, crash: false }).timeout(LONG).await }
     });
     a.writes_more_than(before).await;
     let early = tokio::time::timeout(LATER + Duration::from_millis(100), log.recv()).await;
@@ -248,7 +248,7 @@ async fn what_a_handler_has_cast_is_dropped_when_its_state_does_not_become_durab
     assert_eq!(next(&mut log, 2).await, [1, u32::MAX]);
     a.store.hold(true);
     let before = a.writes();
-    let call = tokio::spawn(async move { speaker.call(speak([2, 3])).await });
+    let call = tokio::spawn(async move { speaker.call(speak([2, 3])).timeout(LONG).await });
     a.writes_more_than(before).await;
     a.store.fail_after(0);
     a.store.hold(false);
@@ -297,7 +297,7 @@ async fn without_it_what_a_handler_casts_leaves_at_once() {
     let [a, b] = Life::pair().await;
     let mut log = log(&a, &b).await;
     let shouter = a.register("x", Shouter).await;
-    let call = tokio::spawn(async move { shouter.call(Shout).timeout(Duration::from_secs(60)).await });
+    let call = tokio::spawn(async move { shouter.call(Shout).timeout(LONG).await });
     assert_eq!(word(&mut log).await, 1);
     holds_for(Duration::from_millis(100), "it is still in its handler", || async { !call.is_finished() }).await;
 }
