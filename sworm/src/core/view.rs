@@ -137,9 +137,11 @@ mod tests {
 
     const PHASES: [Phase; 4] = [Phase::Joining, Phase::Up, Phase::Leaving, Phase::Draining];
 
-    /// Of each node whether it is there, its incarnation, and its phase if it has said one.
-    fn members(of: &[Option<(bool, u64, Option<usize>)>]) -> BTreeMap<NodeId, Member> {
-        let member = |(node, known): (&str, &Option<(bool, u64, Option<usize>)>)| {
+    /// Of a node whether it is there, its incarnation, and its phase if it has said one.
+    type Said = Option<(bool, u64, Option<usize>)>;
+
+    fn members(of: &[Said]) -> BTreeMap<NodeId, Member> {
+        let member = |(node, known): (&str, &Said)| {
             let (present, incarnation, phase) = (*known)?;
             let beat = phase.map(|phase| {
                 let phase = PHASES[phase];
@@ -152,7 +154,7 @@ mod tests {
         ["a", "c", "d"].into_iter().zip(of).filter_map(member).collect()
     }
 
-    fn all() -> impl Strategy<Value = (usize, [Option<(bool, u64, Option<usize>)>; 3])> {
+    fn all() -> impl Strategy<Value = (usize, [Said; 3])> {
         let one = || proptest::option::of((any::<bool>(), 1..3_u64, proptest::option::of(0..4_usize)));
         (0..4_usize, [one(), one(), one()])
     }

@@ -155,7 +155,7 @@ async fn an_option_that_comes_too_late_is_not_ignored() {
     let [(_a, sworm)] = opened("s").await;
     let mut registering = sworm.register("x", Counter::default());
     let _ = futures_util::poll!(&mut registering);
-    let _ = registering.timeout(Duration::from_secs(1));
+    drop(registering.timeout(Duration::from_secs(1)));
 }
 
 #[derive(sworm::Sworm)]

@@ -144,7 +144,7 @@ async fn parked_workers_go_on_where_they_were_when_nobody_has_taken_them_over() 
     // Of two the first in order of ids goes on; and it hears of the other again before it may take anything over.
     let mut events = on_b.events();
     network.cut("a", "b");
-    on_a.register("bob", Counter::default()).on(&id("a")).timeout(LONG).await.expect("half is enough");
+    on_a.register("bob", Counter::default()).on(id("a")).timeout(LONG).await.expect("half is enough");
     while events.next().await != Some(Event::MajorityLost) {}
     network.heal("a", "b");
     eventually("the answer", || async { alice.call(Add(0)).await.ok() }).await;

@@ -70,7 +70,7 @@ fn spread(sworm: &Sworm) -> BTreeMap<String, usize> {
 #[tokio::test]
 async fn a_name_is_moved_with_its_state_to_the_node_that_was_asked_for_and_stays_there() {
     let [(_a, on_a), (_b, on_b), (_c, on_c)] = opened("s").await;
-    let counter = on_a.register("one", Counter::default()).on(&id("a")).await.expect("free");
+    let counter = on_a.register("one", Counter::default()).on(id("a")).await.expect("free");
     assert_eq!(counter.call(Add(5)).await, Ok(5));
     for (sworm, to) in [(&on_b, "c"), (&on_c, "b"), (&on_a, "a")] {
         let before = running(sworm, "one").await.pid;
@@ -86,7 +86,7 @@ async fn a_name_is_moved_with_its_state_to_the_node_that_was_asked_for_and_stays
 #[tokio::test]
 async fn what_cannot_be_moved_says_why_and_goes_on() {
     let [(_a, on_a), (_b, on_b)] = opened("s").await;
-    let counter = on_a.register("one", Counter::default()).on(&id("a")).await.expect("free");
+    let counter = on_a.register("one", Counter::default()).on(id("a")).await.expect("free");
     match on_b.move_name("one", &id("nobody")).await {
         Err(MoveError::NoCandidate { why }) => assert!(why.contains("nobody is not there"), "{why}"),
         other => panic!("{other:?}"),
@@ -201,7 +201,7 @@ async fn balance_by_hand_moves_what_was_planned_and_nothing_else() {
     assert!(plan.iter().all(|planned| planned.to == Ok(id("c"))), "{plan:?}");
     let planned: BTreeSet<&str> = plan.iter().map(|planned| &*planned.name).collect();
     eventually("the planned moves", || async {
-        let there = all[2].1.registered_on(&id("c"));
+        let there = all[2].1.registered_on(id("c"));
         let there = there.iter().filter(|found| found.state == RegistrationState::Running);
         (there.count() == planned.len()).then_some(())
     })

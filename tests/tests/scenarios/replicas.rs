@@ -156,7 +156,7 @@ fn of_a_first_checkpoint_whose_holders_are_gone_at_once_it_is_told_that_there_wa
         world.run_until("it runs", |world| world.worker("one").is_some());
         assert_eq!(world.worker("one").expect("it runs").1.count, 0);
         let told =
-            |(_, notice): &(String, Notice)| matches!(notice, Notice::RestoredOlder { name } if **name == *"one");
+            |(_, notice): &(String, Notice)| matches!(notice, Notice::RestoredOlder { pid, .. } if *pid.name == *"one");
         assert!(world.told.iter().any(told), "seed {seed}: an older state was used, and nobody was told");
         rest(&mut world);
     }

@@ -28,7 +28,7 @@ async fn a_node_with_a_configuration_of_the_callers_is_found_on_this_machine_and
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(40), met).await.expect("it finds the other one");
+    tokio::time::timeout(Duration::from_secs(40), met).await.expect("it finds the other one");
     let (on_a, on_b) = (a.sworm("s").await.expect("it opens"), b.sworm("s").await.expect("it opens"));
     let mut inbox = on_a.attach_name::<Ping>("name").await.expect("free");
     let answering = tokio::spawn(async move {

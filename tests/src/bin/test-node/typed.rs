@@ -110,7 +110,7 @@ impl Typed for Types {
             TypedCommand::Register { kind, name, value, on, within_ms, metadata } => with_type!(kind, W => {
                 let mut registering = sworm.register(&name, W::new(value));
                 if let Some(node) = on {
-                    registering = registering.on(&NodeId::new(node).expect("valid"));
+                    registering = registering.on(node);
                 }
                 registering = registering.timeout(within_ms.map_or(LONG, Duration::from_millis));
                 for (key, value) in metadata {

@@ -22,8 +22,8 @@ async fn a_process_that_stands_still_under_large_casts_holds_up_no_calls_to_othe
     let nodes = beside(&cluster, &["x"], 3).await;
     let sworm = &nodes[0].1;
     let on = |id: &str| NodeId::new(id).expect("valid");
-    let still = sworm.register("still", Book::default()).on(&on("a")).await.expect("free");
-    let other = sworm.register("other", Book::default()).on(&on("b")).await.expect("free");
+    let still = sworm.register("still", Book::default()).on(on("a")).await.expect("free");
+    let other = sworm.register("other", Book::default()).on(on("b")).await.expect("free");
     still.call(Audit).await.expect("it runs");
     other.call(Audit).await.expect("it runs");
     cluster["a"].freeze();
