@@ -97,11 +97,11 @@ fn choices_by_label_are_the_same_on_every_machine() {
 fn shares_are_as_even_as_each_strategy_says() {
     // At 3 and at 50 nodes.
     let limits = [
-        ("rendezvous", 1.01, 1.06),
-        ("least-loaded", 1.001, 1.03),
-        ("bounded", 1.01, 1.26),
-        ("ring", 1.15, 1.35),
-        ("random", 1.01, 1.06),
+        ("rendezvous", 1.005, 1.05),
+        ("least-loaded", 1.000_1, 1.002),
+        ("bounded", 1.005, 1.05),
+        ("ring", 1.1, 1.22),
+        ("random", 1.005, 1.05),
     ];
     for ((name, strategy), (same, at_3, at_50)) in built_in().iter().zip(limits) {
         assert_eq!(*name, same);
@@ -180,7 +180,7 @@ fn a_greater_weight_takes_from_all_and_moves_nothing_between_the_others() {
     let before = many(5);
     let mut after = before.clone();
     after[2].weight = 2;
-    for name in names(10_000) {
+    for name in names(NAMES) {
         let (was, is) = (Rendezvous.choose(&name, &before), Rendezvous.choose(&name, &after));
         assert!(was == is || is == 2, "{name}");
     }
@@ -190,7 +190,7 @@ fn a_greater_weight_takes_from_all_and_moves_nothing_between_the_others() {
 fn bounded_load_fills_no_node_above_its_limit() {
     let strategy = BoundedLoad::percent(110);
     let mut candidates = many(7);
-    for name in names(5_000) {
+    for name in names(NAMES) {
         let place = strategy.choose(&name, &candidates);
         candidates[place].names += 1;
         let total: u64 = candidates.iter().map(|candidate| candidate.names).sum();
@@ -227,6 +227,6 @@ fn a_spread_gives_equal_shares_to_the_values_of_a_label() {
     let mut four = many(4);
     four.iter_mut().take(3).for_each(|candidate| drop(candidate.labels.insert("zone".into(), "east".into())));
     let spread = Spread::over("zone");
-    let filled = filled(&spread, four, 10_000);
-    assert!((4_800..5_200).contains(&filled[3].names), "{filled:?}");
+    let filled = filled(&spread, four, NAMES);
+    assert!((49_500..50_500).contains(&filled[3].names), "{filled:?}");
 }
