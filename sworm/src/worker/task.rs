@@ -6,7 +6,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,24 +24,25 @@ use super::outbox::Outbox;
 use super::places::Places;
 use super::saving::Saving;
 use super::timers::Timers;
-use super::{Context, Lifecycle, entry_of};
+use super::{Context, Lifecycle};
 use crate::api::Sworm;
 use crate::core::Input;
 use crate::core::cell::Spec;
-use crate::core::ids::{Birth, Epoch, Peer, Pid};
+use crate::core::ids::{Birth, Epoch, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
-use crate::node::order::{Order, Stay};
 use crate::panics;
 use crate::strategy::Exit;
 
 mod decode;
+mod ending;
+mod handling;
 mod save;
 mod showing;
 
 use decode::decode;
-use save::{Began, Saver, Unsaved};
-use showing::{held, run_until_asked};
+use save::{Began, Saver};
+use showing::{Polls, held, run_until_asked};
 
 /// How long `stopping`, `on_conflict` and `on_diverged` may take.
 pub(crate) const STOPPING_LIMIT: Duration = Duration::from_secs(5);
@@ -166,6 +167,8 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
         stirred: false,
         fresh: true,
         outbox: start.saving.each.then(Arc::<Outbox>::default),
+        unchanged: false,
+        repeats: false,
         ticked: false,
         pause_due: None,
         diverged_due: VecDeque::new(),
@@ -235,6 +238,10 @@ struct Task<W> {
     stirred: bool,
     /// Whether it was not saved yet, nor was the worker paused.
     fresh: bool,
+    /// Whether the state was the same before what was sent last as after it.
+    unchanged: bool,
+    /// Whether `run` was dropped though nothing has happened, and what it sends first when it is called anew has left already.
+    repeats: bool,
     /// Whether the last message was that of a timer.
     ticked: bool,
     /// Told to pause, and why, while a checkpoint was awaited.
@@ -309,7 +316,7 @@ impl<W: Lifecycle> Task<W> {
                 let place = self.place().await;
                 self.save_aside(worker, place);
             }
-            let (due, touched, stirred) = (self.saver.due(), AtomicBool::new(false), AtomicBool::new(false));
+            let (due, polls) = (self.saver.due(), Polls::of(std::mem::take(&mut self.repeats)));
             let next = tokio::select! {
                 biased;
                 control = self.control.recv() => Next::Control(control),
@@ -317,14 +324,17 @@ impl<W: Lifecycle> Task<W> {
                     Some(parcel) => Next::Message(parcel),
                     None => Next::Control(None),
                 },
-                ran = run_until_asked(&asked, &self.activity, outbox.as_ref(), &touched, &stirred, due, worker.run(&mut self.ctx)) => {
+                ran = run_until_asked(&asked, &self.activity, outbox.as_ref(), &polls, due, worker.run(&mut self.ctx)) => {
                     ran.map_or(Next::Asked, Next::Ran)
                 }
             };
-            if stirred.into_inner() {
+            let Polls { repeats, touched, stirred } = polls;
+            let stirred = stirred.into_inner();
+            if stirred {
                 self.saver.stirs();
             }
             self.stirred |= touched.into_inner();
+            let by_itself = matches!(next, Next::Asked | Next::Control(Some(Control::Checkpointed { .. })));
             let settled = match &next {
                 Next::Ran(Ok(_)) => self.settle(worker).await,
                 Next::Message(_) | Next::Control(Some(Control::Pause { .. } | Control::Diverged { .. })) => {
@@ -364,261 +374,11 @@ impl<W: Lifecycle> Task<W> {
             if let Some(end) = end {
                 return end;
             }
+            let holds = self.holds_something();
             if let Some(end) = self.settle(worker).await {
                 return end;
             }
-        }
-    }
-
-    async fn handle(&mut self, worker: &mut W, parcel: Parcel<W>) -> Option<End> {
-        if !self.ctx.sworm.shared.may_go_on() {
-            self.give_back(parcel);
-            return None;
-        }
-        let (handled, release): (Result<(), String>, Release) = match parcel {
-            Parcel::Local(mut parcel) => {
-                self.activity.begins(parcel.id());
-                let handled = guarded(held(self.outbox.as_ref(), parcel.handle(worker, &mut self.ctx))).await;
-                self.activity.ends();
-                (handled, Box::new(move |error| parcel.release(error)))
-            }
-            Parcel::Remote(parcel) => {
-                let replies = self.tell.replies.clone();
-                let Some(entry) = entry_of::<W>(&parcel.message) else {
-                    let unknown = CallError::NoSuchMessage { message: parcel.message.to_string() };
-                    replies.reply(&parcel, Err(unknown));
-                    return None;
-                };
-                self.activity.begins(entry.id);
-                let run = (entry.run)(worker, &mut self.ctx, &parcel.payload);
-                let handled = guarded(held(self.outbox.as_ref(), run)).await;
-                self.activity.ends();
-                let (handled, reply) = match handled {
-                    Ok(reply) => (Ok(()), reply.map(Bytes::from)),
-                    Err(panic) => (Err(panic), Ok(Bytes::new())),
-                };
-                (handled, Box::new(move |error| replies.reply(&parcel, error.map_or(reply, Err))))
-            }
-        };
-        self.saver.handled();
-        if let Err(panic) = handled {
-            release(Some(CallError::WorkerDied { reason: panic.clone() }));
-            return Some(End::Exit(Exit::Panic(panic)));
-        }
-        let saved = self.save_after_message(worker).await;
-        let saved = match saved {
-            // What is said now may be contradicted by the other side, which starts the worker from what it has.
-            Ok(()) if !self.ctx.sworm.shared.may_go_on() => Err((CallError::MajorityLost, None)),
-            Ok(()) => Ok(()),
-            Err(Unsaved::TooLarge { bytes, limit }) => Err((CallError::StateTooLarge { bytes, limit }, None)),
-            Err(Unsaved::Ends { reason, end }) => Err((CallError::NotDurable { reason }, Some(end))),
-        };
-        match saved {
-            Ok(()) => {
-                self.send_outbox().await;
-                release(None);
-                None
-            }
-            Err((error, end)) => {
-                self.forget_outbox();
-                release(Some(error));
-                end
-            }
-        }
-    }
-
-    /// Saves the state for whoever takes over, and waits for what becomes of that.
-    async fn pause(&mut self, worker: &mut W, answered: &AtomicBool, why: Exit) -> Option<End> {
-        let outbox = self.outbox.clone();
-        held(outbox.as_ref(), self.stopping(worker, why)).await;
-        let state = if self.ctx.handoff {
-            let place = self.place().await;
-            self.snapshot(worker, place).map(Some).map_err(|unsaved| unsaved.to_string())
-        } else {
-            Ok(None)
-        };
-        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-        let mut is_given = state.is_ok();
-        if answered.swap(true, Relaxed) {
-            is_given = false;
-        } else {
-            self.saver.is_replaced();
-            self.send(Input::Paused { name, since, state });
-        }
-        loop {
-            match self.control.recv().await {
-                Some(Control::Resume) => {
-                    self.saver.stirs();
-                    // `started` sets them again.
-                    self.ctx.timers.clear();
-                    let resumed = self.started(worker).await;
-                    self.fresh = false;
-                    return resumed.err().map(End::Exit);
-                }
-                Some(Control::Stop { why }) => {
-                    self.loses(&why);
-                    if is_given && self.lost_to.is_none() {
-                        self.send_outbox_aside();
-                    }
-                    return Some(End::Stopped);
-                }
-                None => return Some(End::Stopped),
-                Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
-                Some(Control::Checkpointed { number, .. }) => self.saver.arrived(number),
-                Some(Control::Pause { .. }) => {}
-            }
-        }
-    }
-
-    /// Gives the worker a state of its lineage that it lacks, and says when it has done with it, and has saved that if it
-    /// wants to.
-    async fn diverged(&mut self, worker: &mut W, snapshot: Snapshot) -> Option<End> {
-        // It is about to be parked; whoever goes on is given the state.
-        if !self.ctx.sworm.shared.may_go_on() {
-            return None;
-        }
-        let revision = snapshot.revision;
-        self.saver.stirs();
-        self.activity.begins("its decoding");
-        let node = &self.ctx.sworm.shared.node;
-        let decoded = decode::<W>(node, &self.spec, self.saver.saving(), Some(&snapshot)).map(|(other, _)| other);
-        self.activity.ends();
-        let given = match decoded {
-            Ok(other) => {
-                self.activity.begins("`on_diverged`");
-                let outbox = self.outbox.clone();
-                let hook = guarded(held(outbox.as_ref(), worker.on_diverged(other, &mut self.ctx)));
-                let given = timeout(STOPPING_LIMIT, hook).await;
-                self.activity.ends();
-                self.stirred = true;
-                match given {
-                    Ok(given) => given.map_err(|panic| (panic.clone(), Some(End::Exit(Exit::Panic(panic))))),
-                    Err(_) => Err((format!("`on_diverged` did not return in {STOPPING_LIMIT:?}"), None)),
-                }
-            }
-            Err(exit) => Err((exit.to_string(), None)),
-        };
-        let (result, end) = match given {
-            Ok(()) => match self.save_after_message(worker).await {
-                Ok(()) => {
-                    if self.ctx.sworm.shared.may_go_on() {
-                        self.send_outbox().await;
-                    } else {
-                        self.forget_outbox();
-                    }
-                    (Ok(()), None)
-                }
-                // It starts again from what it had before, and is given the state again.
-                Err(Unsaved::Ends { end, .. }) => return Some(end),
-                Err(unsaved) => {
-                    self.forget_outbox();
-                    (Err(unsaved.to_string()), None)
-                }
-            },
-            Err((why, end)) => {
-                self.forget_outbox();
-                tracing::error!(pid = %self.ctx.pid, why, "a state that the worker lacks could not be given to it, and is kept");
-                (Err(why), end)
-            }
-        };
-        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-        self.send(Input::Merged { name, since, revision, result });
-        end
-    }
-
-    /// Ends a worker that wants to end. What `stopping` sends leaves when the state that it shows is durable: it may be
-    /// started again from that.
-    async fn finishes(&mut self, worker: &mut W) -> End {
-        let outbox = self.outbox.clone();
-        held(outbox.as_ref(), self.stopping(worker, Exit::Normal)).await;
-        match self.settle(worker).await {
-            Some(End::Stopped) => End::Stopped,
-            Some(End::Exit(_)) | None => End::Exit(Exit::Normal),
-        }
-    }
-
-    async fn stopping(&mut self, worker: &mut W, why: Exit) {
-        tracing::debug!(pid = %self.ctx.pid, %why, "a worker stops");
-        self.ctx.place = Place::Hook;
-        self.ctx.exit = Some(Box::new(why));
-        self.activity.begins("`stopping`");
-        limited("stopping", &self.ctx.pid.clone(), worker.stopping(&mut self.ctx)).await;
-        self.activity.ends();
-        self.ctx.exit = None;
-        self.ctx.place = Place::Work;
-    }
-
-    /// Notes against whom it has lost, if that is why it is stopped.
-    fn loses(&mut self, why: &Exit) {
-        if let Exit::Conflict { winner } = why {
-            self.lost_to = Some(winner.clone());
-        }
-    }
-
-    /// Tells a worker that it has lost a conflict, if it has and does not know it yet. It takes nothing any more: what
-    /// waits goes to the winner.
-    async fn conflict(&mut self, worker: &mut W) {
-        let Some(winner) = self.lost_to.take() else { return };
-        self.give_everything_back();
-        self.ctx.place = Place::Hook;
-        self.ctx.exit = Some(Box::new(Exit::Conflict { winner: winner.clone() }));
-        self.activity.begins("`on_conflict`");
-        limited("on_conflict", &self.ctx.pid.clone(), worker.on_conflict(winner, &mut self.ctx)).await;
-        self.activity.ends();
-        self.ctx.exit = None;
-        self.ctx.place = Place::Work;
-    }
-
-    /// What was not handled goes back to its callers, who look for the worker anew; casts are sent on.
-    fn give_everything_back(&mut self) {
-        self.receiver.close();
-        while let Ok(parcel) = self.receiver.try_recv() {
-            self.give_back(parcel);
-        }
-    }
-
-    fn order(&self) -> &Arc<Order> {
-        &self.ctx.sworm.shared.order
-    }
-
-    fn me(&self) -> Peer {
-        Peer { node: self.ctx.pid.node.clone(), incarnation: self.ctx.pid.incarnation }
-    }
-
-    fn stay(&self) -> Stay {
-        Stay::begun(self.me(), self.ctx.pid.epoch)
-    }
-
-    fn give_back(&self, parcel: Parcel<W>) {
-        let name = &self.ctx.pid.name;
-        let parcel = match parcel {
-            Parcel::Remote(parcel) => parcel,
-            Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
-                None => return,
-                Some((message, Ok(payload))) => {
-                    self.order().passes_on(name, &self.stay());
-                    self.own_cast(message, payload)
-                }
-                Some((message, Err(error))) => {
-                    tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
-                    return;
-                }
-            },
-        };
-        self.tell.replies.clone().give_back(name, parcel);
-    }
-
-    /// A cast of this node, as one of another node would be.
-    fn own_cast(&self, message: &'static str, payload: Vec<u8>) -> RemoteParcel {
-        RemoteParcel {
-            from: self.me(),
-            number: 0,
-            cast: true,
-            hops: 0,
-            seen: None,
-            alone: false,
-            message: message.into(),
-            payload: payload.into(),
+            self.repeats = by_itself && if holds { self.unchanged } else { repeats && !stirred };
         }
     }
 }
@@ -638,15 +398,6 @@ async fn next_parcel<W: 'static>(
     };
     *ticked = is_tick;
     parcel
-}
-
-/// Runs a hook that must not hold up the end of its worker.
-async fn limited(hook: &str, pid: &Pid, run: impl Future<Output = ()>) {
-    match timeout(STOPPING_LIMIT, guarded(run)).await {
-        Err(_) => tracing::warn!(%pid, "`{hook}` did not return in {STOPPING_LIMIT:?}; going on without it"),
-        Ok(Err(panic)) => tracing::warn!(%pid, panic, "`{hook}` panicked; going on without it"),
-        Ok(Ok(())) => {}
-    }
 }
 
 /// Runs people's code; a panic in it becomes its text.
