@@ -17,7 +17,7 @@ pub enum Snapshots {
     /// |---|---|
     /// | casts, `publish`, changes of groups, timers in handlers, also those of timers | the state that the handler leaves is durable |
     /// | the same in [`started`](crate::Lifecycle::started) and [`on_diverged`](crate::Lifecycle::on_diverged) | the state that the hook leaves is durable, which is then saved |
-    /// | the same in [`run`](crate::Lifecycle::run) | the same at its next wait: one that lasts 50 ms drops `run`, which is called anew when the state is durable. A call is waited for first. So keep in the worker how far it has come: what sends before its first wait sends again |
+    /// | the same in [`run`](crate::Lifecycle::run) | the same at its next wait: one that lasts 50 ms drops `run`, which is called anew when the state is durable. A call is waited for first. So keep in the worker how far it has come. What it sends before its first wait is sent once, not again by the call after that, unless it has changed the state meanwhile |
     /// | the same in [`stopping`](crate::Lifecycle::stopping), when it moves, is parked or ends by itself | whoever takes over has the state, or it is durable here |
     ///
     /// What the worker waits for cannot be held back: **calls** and [`multi_call`](crate::Sworm::multi_call) leave when

@@ -166,6 +166,8 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
         stirred: false,
         fresh: true,
         outbox: start.saving.each.then(Arc::<Outbox>::default),
+        unchanged: false,
+        repeats: false,
         pause_due: None,
         diverged_due: VecDeque::new(),
         lost_to: None,
@@ -234,6 +236,10 @@ struct Task<W> {
     stirred: bool,
     /// Whether it was not saved yet, nor was the worker paused.
     fresh: bool,
+    /// Whether the state was the same before what was sent last as after it.
+    unchanged: bool,
+    /// Whether `run` was dropped though nothing has happened, and what it sends first when it is called anew has left already.
+    repeats: bool,
     /// Told to pause, and why, while a checkpoint was awaited.
     pause_due: Option<(Arc<AtomicBool>, Exit)>,
     /// The states that it was given while it waited for something.
@@ -296,7 +302,8 @@ impl<W: Lifecycle> Task<W> {
                 let place = self.place().await;
                 self.save_aside(worker, place);
             }
-            let next = self.next(worker).await;
+            let (next, repeats) = self.next(worker).await;
+            let by_itself = matches!(next, Next::Asked | Next::Control(Some(Control::Checkpointed { .. })));
             let settled = match &next {
                 _ if self.is_settled() => None,
                 Next::Ran(Ok(_)) => self.settle(worker).await,
@@ -337,11 +344,13 @@ impl<W: Lifecycle> Task<W> {
             if let Some(end) = end {
                 return end;
             }
+            let holds = self.holds_something();
             if !self.is_settled()
                 && let Some(end) = self.settle(worker).await
             {
                 return end;
             }
+            self.repeats = by_itself && if holds { self.unchanged } else { repeats };
         }
     }
 }

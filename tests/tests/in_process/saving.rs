@@ -16,6 +16,7 @@ mod limits;
 mod local;
 mod outbox;
 mod returning;
+mod running;
 mod unsaved;
 mod versions;
 mod waiting;

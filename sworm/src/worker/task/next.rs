@@ -3,13 +3,13 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context as Polling, Poll};
 
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use super::showing::run_until_asked;
+use super::showing::{Polls, run_until_asked};
 use super::{Control, Ran, Task};
 use crate::worker::Lifecycle;
 use crate::worker::mailbox::Parcel;
@@ -65,13 +65,14 @@ impl<W> Incoming<W> {
 }
 
 impl<W: Lifecycle> Task<W> {
-    /// Lets the worker run until something is to be done.
-    pub(super) async fn next(&mut self, worker: &mut W) -> Next<W> {
-        let (due, touched, stirred) = (self.saver.due(), AtomicBool::new(false), AtomicBool::new(false));
+    /// Lets the worker run until something is to be done. Says beside it whether `run` has repeated what it had sent before, and
+    /// has not gone on since.
+    pub(super) async fn next(&mut self, worker: &mut W) -> (Next<W>, bool) {
+        let (due, polls) = (self.saver.due(), Polls::of(std::mem::take(&mut self.repeats)));
         let Self { control, incoming, activity, outbox, ctx, .. } = self;
         let asked = Arc::clone(&ctx.asked);
         let run = worker.run(ctx);
-        let run = run_until_asked(&asked, activity, outbox.as_ref(), &touched, &stirred, due, run);
+        let run = run_until_asked(&asked, activity, outbox.as_ref(), &polls, due, run);
         let mut run = pin!(run);
         let next = poll_fn(|cx| {
             if let Poll::Ready(control) = control.poll_recv(cx) {
@@ -91,10 +92,11 @@ impl<W: Lifecycle> Task<W> {
             }
         });
         let next = next.await;
-        if stirred.load(Relaxed) {
+        let stirred = polls.stirred.load(Relaxed);
+        if stirred {
             self.saver.stirs();
         }
-        self.stirred |= touched.load(Relaxed);
-        next
+        self.stirred |= polls.touched.load(Relaxed);
+        (next, polls.repeats && !stirred)
     }
 }

@@ -33,6 +33,7 @@ pub(super) struct Saver {
     /// Whether the last one that was taken was small.
     is_small: bool,
     durable: Option<Mark>,
+    was_the_same: bool,
     /// What it has begun with, where that counts.
     began: Option<Began>,
     /// Whether anything may have changed since, how many messages were handled, and when it was saved.
@@ -89,6 +90,7 @@ impl Saver {
             underway: None,
             is_small: false,
             durable: None,
+            was_the_same: false,
             began,
             changed: true,
             messages: 0,
@@ -101,9 +103,14 @@ impl Saver {
         self.saving
     }
 
-    /// Whether the state is the one that it was restored from.
-    pub(super) fn is_as_restored<W: Lifecycle>(&self, worker: &W) -> bool {
-        self.began.is_some_and(|began| began.restored) && self.is_as_begun(worker)
+    /// Whether what it has begun with was restored.
+    pub(super) fn is_restored(&self) -> bool {
+        self.began.is_some_and(|began| began.restored)
+    }
+
+    /// Whether the state was durable already when it was to be saved last.
+    pub(super) fn was_the_same(&self) -> bool {
+        self.was_the_same
     }
 
     /// Whether the state is the one that it has begun with.
@@ -212,8 +219,10 @@ impl<W: Lifecycle> Task<W> {
     /// Takes the state; `None` if what is durable already is the same.
     fn begin_checkpoint(&mut self, worker: &W, place: Place) -> Result<Option<Snapshot>, Unsaved> {
         self.saver.goes_on = true;
+        self.saver.was_the_same = false;
         let snapshot = self.snapshot(worker, place)?;
-        if self.saver.durable == Some(Mark::of(&snapshot)) {
+        self.saver.was_the_same = self.saver.durable == Some(Mark::of(&snapshot));
+        if self.saver.was_the_same {
             self.saver.is_saved();
             return Ok(None);
         }

@@ -28,7 +28,7 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Whether something waits that hooks have sent.
-    fn holds_something(&self) -> bool {
+    pub(super) fn holds_something(&self) -> bool {
         self.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty())
     }
 
@@ -43,9 +43,13 @@ impl<W: Lifecycle> Task<W> {
     /// to a caller is told as an event.
     pub(super) async fn settle(&mut self, worker: &mut W) -> Option<End> {
         let asked = self.ctx.asked.take_checkpoint();
+        let holds = self.holds_something();
+        let as_begun = holds && self.fresh && self.saver.is_as_begun(worker);
         // What it has started from is durable.
-        let due = asked || self.holds_something() && !(self.fresh && self.saver.is_as_restored(worker));
-        self.settled(worker, due).await
+        let due = asked || holds && !(as_begun && self.saver.is_restored());
+        let end = self.settled(worker, due).await;
+        self.unchanged = holds && (as_begun || due && self.saver.was_the_same());
+        end
     }
 
     /// The same, and also if hooks may have changed the state: a call of the handler that comes next is not held back, and
@@ -100,20 +104,35 @@ pub(super) async fn held<T>(outbox: Option<&Arc<Outbox>>, code: impl Future<Outp
     }
 }
 
+/// One call of `run`.
+#[derive(Default)]
+pub(super) struct Polls {
+    /// Whether what it sends before its first wait has left already.
+    pub(super) repeats: bool,
+    /// Whether it can have reached the worker.
+    pub(super) touched: AtomicBool,
+    /// Whether it went on after a wait.
+    pub(super) stirred: AtomicBool,
+}
+
+impl Polls {
+    pub(super) fn of(repeats: bool) -> Self {
+        Self { repeats, ..Self::default() }
+    }
+}
+
 /// Runs `run` to its end, or to its first wait after it has asked for something, or to when the state is to be saved. It may
-/// wait as long as it likes, but not block its thread. It has `touched` the worker when it was called and can have, and has
-/// `stirred` when it went on after a wait.
+/// wait as long as it likes, but not block its thread.
 pub(super) async fn run_until_asked(
     asked: &Asked,
     activity: &Activity,
     outbox: Option<&Arc<Outbox>>,
-    touched: &AtomicBool,
-    stirred: &AtomicBool,
+    polls: &Polls,
     due: Due,
     run: impl Future<Output = Result<(), BoxError>>,
 ) -> Option<Ran> {
     // One that keeps nothing cannot reach the worker: that is so of the default.
-    touched.store(size_of_val(&run) > 0, Relaxed);
+    polls.touched.store(size_of_val(&run) > 0, Relaxed);
     let mut run = pin!(AssertUnwindSafe(held(outbox, run)).catch_unwind());
     let mut due_at = pin!(async move {
         match due.at {
@@ -132,7 +151,9 @@ pub(super) async fn run_until_asked(
             Poll::Pending if asked.anything() => Poll::Ready(None),
             Poll::Pending => {
                 if std::mem::replace(&mut polled_before, true) {
-                    stirred.store(true, Relaxed);
+                    polls.stirred.store(true, Relaxed);
+                } else if let Some(outbox) = outbox.filter(|_| polls.repeats) {
+                    outbox.clear();
                 }
                 // A reply that it waits for comes first: it would call again and again.
                 if outbox.is_some_and(|outbox| !outbox.is_empty() && !outbox.is_calling()) {
@@ -141,7 +162,7 @@ pub(super) async fn run_until_asked(
                         return Poll::Ready(None);
                     }
                 }
-                let changed = due.changed || stirred.load(Relaxed);
+                let changed = due.changed || polls.stirred.load(Relaxed);
                 if changed { due_at.as_mut().poll(cx).map(|()| None) } else { Poll::Pending }
             }
         }
