@@ -13,19 +13,14 @@ async fn messages_to_workers_that_move_are_handled_once_in_order_and_every_reply
     let limit = Duration::from_secs(40);
     let load =
         Load { calls: 5_000, moves: 20, workers: 12, senders: 4, together: 4, casts: true, hurry: 0, limit }.scaled();
-    for _ in 0..5 {
-        let report = traffic::run(&opened::<3>("s").await, load).await.unwrap_or_else(|why| panic!("{why}"));
-        println!("{report}");
-        assert!(
-            report.errors.is_empty() && report.cast_errors.is_empty(),
-            "where no node fails, a move fails no call: {report}"
-        );
-        assert!(report.calls >= load.calls && report.replies == report.calls, "{report}");
-        assert!(report.moves >= load.moves && report.casts > 0, "{report}");
-        // On a busy machine somebody may move so often that a cast cannot follow: then once more.
-        if report.lost == 0 {
-            return;
-        }
-    }
-    panic!("casts were lost each time");
+    let report = traffic::run(&opened::<3>("s").await, load).await.unwrap_or_else(|why| panic!("{why}"));
+    println!("{report}");
+    assert!(
+        report.errors.is_empty() && report.cast_errors.is_empty(),
+        "where no node fails, a move fails no call: {report}"
+    );
+    assert!(report.calls >= load.calls && report.replies == report.calls, "{report}");
+    assert!(report.moves >= load.moves && report.casts > 0, "{report}");
+    // A cast is given up whose worker moves away before it again and again: on a busy machine a few are.
+    assert!(report.lost * 200 <= report.casts, "casts do not follow their workers: {report}");
 }
