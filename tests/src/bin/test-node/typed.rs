@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::Value;
 use sworm::prelude::*;
-use sworm::{CallError, Explanation, NodeId, RegisterError};
+use sworm::{CallError, Explanation, RegisterError};
 use sworm_tests::protocol::{Failure, Kind, Say, TypedCommand};
 use sworm_tests::server::{Typed, call_failure, failure, json, missing};
 
