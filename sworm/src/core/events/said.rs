@@ -154,7 +154,16 @@ mod tests {
         for event in all {
             assert_eq!((event.name(), event.pid()), (Some(&name), Some(&pid)), "{event:?}");
             let reason = event.reason().expect("it says why");
-            let told = ["because", "node ", "worker type", "handed over", "has succeeded", "busy", "lost its name"];
+            let told = [
+                "because",
+                "node ",
+                "worker type",
+                "handed over",
+                "has succeeded",
+                "busy",
+                "lost its name",
+                "newest state",
+            ];
             let goes_on = ["goes on", "another worker"];
             assert!(told.iter().chain(&goes_on).any(|what| reason.contains(what)), "{event:?}: {reason}");
         }
