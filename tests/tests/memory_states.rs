@@ -160,8 +160,9 @@ async fn large_states_travel_with_a_few_of_their_copies_in_memory() {
     println!("{} MiB beside one state of 16 MiB", one / MIB);
     let many = beside(20, 8 * MIB).await;
     println!("{} MiB beside 20 states of 8 MiB", many / MIB);
-    // The encoded state once, and of its chunks those that are on their way.
-    assert!(one <= 2 * 16 * MIB, "{one} bytes beside one state");
-    // There are four places for large states on each of the two nodes.
-    assert!(many <= 8 * 8 * MIB, "{many} bytes beside 20 states");
+    // The encoded state once, and of its chunks those that are on their way: sixteen of 256 KiB, at the sender and at the
+    // receiver. It is 25 MiB.
+    assert!(one <= (16 + 12) * MIB, "{one} bytes beside one state");
+    // There are four places for large states on each of the two nodes, which are not all full at once. It is about 40 MiB.
+    assert!(many <= 7 * 8 * MIB, "{many} bytes beside 20 states");
 }

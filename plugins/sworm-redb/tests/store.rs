@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use sworm::store::{Batch, MAX_VALUE_BYTES, SledStore, Space, Store, StoreError, durable_store_laws, store_laws};
+use sworm::store::{
+    Batch, MAX_VALUE_BYTES, SledStore, Space, Store, StoreError, crash_store_laws, durable_store_laws, store_laws,
+};
 use sworm_redb::RedbStore;
 use tempfile::TempDir;
 
@@ -46,6 +48,7 @@ async fn keeps_the_laws() {
     .await;
     let dir = dir();
     durable_store_laws(&mut || Box::new(open(&dir))).await;
+    crash_store_laws(tempfile::tempdir().unwrap().path(), &mut |life| Box::new(RedbStore::open(life).unwrap())).await;
 }
 
 #[test]

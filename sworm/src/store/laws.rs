@@ -6,6 +6,10 @@ use bytes::Bytes;
 
 use super::{Batch, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Space, Store, StoreError, Ticket};
 
+mod crash;
+
+pub use crash::crash_store_laws;
+
 /// Runs the laws that hold for every store. `fresh` makes an empty store at each call.
 ///
 /// # Panics
@@ -50,7 +54,25 @@ pub async fn durable_store_laws(open: &mut dyn FnMut() -> Box<dyn Store>) {
     write(&*again, &[("d", Some("6"))]);
     drop(again);
     drop(store);
-    assert_eq!(get(&*open(), "d").as_deref(), Some("6"), "a drop syncs what was written");
+    let store = open();
+    assert_eq!(get(&*store, "d").as_deref(), Some("6"), "a drop syncs what was written");
+    what_was_refused_is_not_there_later(store, open).await;
+}
+
+/// A write that has failed has done nothing: then, and in each later life.
+async fn what_was_refused_is_not_there_later(store: Box<dyn Store>, open: &mut dyn FnMut() -> Box<dyn Store>) {
+    let before = all(&*store, Space::Meta, b"");
+    let mut large = Batch::new();
+    large.put(Space::Meta, "refused", "1").put(Space::Meta, "a", vec![1; MAX_VALUE_BYTES + 1]);
+    assert!(store.write(large).is_err(), "too large a value is refused");
+    let ticket = write(&*store, &[]);
+    store.sync(ticket).await.expect("a sync works");
+    store.close().await.expect("a close works");
+    let mut late = Batch::new();
+    late.put(Space::Meta, "late", "1").delete(Space::Meta, "a");
+    assert_eq!(store.write(late), Err(StoreError::Closed), "a closed store takes nothing");
+    drop(store);
+    assert_eq!(all(&*open(), Space::Meta, b""), before, "what was refused is not there in a later life");
 }
 
 fn reads_see_what_was_written(store: &dyn Store) {

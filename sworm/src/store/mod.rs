@@ -32,7 +32,7 @@ use futures_util::future::BoxFuture;
 
 pub use self::blob::{Blob, MAX_BLOB_BYTES, blob_chunks, chunks_of, delete_blob, get_blob, put_blob, scan_blobs};
 pub use self::frames::{FrameLog, LoadedLog};
-pub use self::laws::{durable_store_laws, store_laws};
+pub use self::laws::{crash_store_laws, durable_store_laws, store_laws};
 pub use self::memory::MemoryStore;
 pub use self::sled::SledStore;
 
@@ -45,8 +45,8 @@ pub const MAX_BATCH_BYTES: usize = 256 << 20;
 
 /// A place that keeps values under keys.
 ///
-/// What every implementation owes is written down as tests: [`store_laws`], and [`durable_store_laws`] for one that
-/// outlives its process. All calls may come from many threads at once. Apart from [`sync`](Store::sync) and
+/// What every implementation owes is written down as tests: [`store_laws`], and [`durable_store_laws`] and
+/// [`crash_store_laws`] for one that outlives its process. All calls may come from many threads at once. Apart from [`sync`](Store::sync) and
 /// [`close`](Store::close) they are synchronous and may wait for earlier writes to be applied, but not for a disk.
 pub trait Store: Send + Sync + 'static {
     /// Takes a batch: all of it or nothing, in the order of the calls. It may return before the batch is applied, but

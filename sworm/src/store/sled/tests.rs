@@ -9,7 +9,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{durable_store_laws, store_laws};
+use crate::store::{MemoryStore, crash_store_laws, durable_store_laws, store_laws};
 
 pub(super) fn dir() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -48,6 +48,14 @@ async fn keeps_the_laws() {
     .await;
     let dir = dir();
     durable_store_laws(&mut || Box::new(open(&dir))).await;
+    crash_store_laws(tempfile::tempdir().unwrap().path(), &mut |life| Box::new(SledStore::open(life).unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "what was synced before a crash is there after it")]
+async fn a_store_that_calls_durable_what_is_not_breaks_the_laws() {
+    let place = tempfile::tempdir().unwrap();
+    crash_store_laws(place.path(), &mut |_| Box::new(MemoryStore::new())).await;
 }
 
 #[test]
