@@ -38,7 +38,7 @@ struct E;
 struct F;
 
 #[derive(Sworm)]
-#[sworm(mode = "majority")]
+#[sworm(mode = "majority", expect_nodes = 0)]
 struct G;
 
 #[derive(Sworm)]

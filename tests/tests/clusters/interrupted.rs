@@ -120,7 +120,7 @@ async fn when_all_who_have_a_state_are_killed_the_name_waits_and_then_starts_fro
     let log = c.log();
     for name in &names {
         let quoted = format!("{name:?}");
-        let said = |line: &str| line.contains("none of those who hold the newest state") && line.contains(&quoted);
+        let said = |line: &str| line.contains("nobody who has it is there") && line.contains(&quoted);
         assert!(log.lines().any(said), "{name}: {log}");
     }
 }
