@@ -47,6 +47,8 @@ enum Active {
     Refused { until_ms: u64 },
 }
 
+/// How long it is known that the first start of a registration has failed.
+const FAILED_MS: u64 = 30_000;
 /// How long a host may take to answer before the decision is made anew from what the directory says.
 const HOST_WAIT_MS: u64 = 15_000;
 /// How long an answer of a host may take before it is told again.
@@ -89,6 +91,9 @@ impl Core {
         if stranger || !may_decide {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
+        if let Some((refusal, _)) = self.failed_starts.get(&job.request().id).cloned() {
+            return self.answer_to(job.request(), Err(refusal));
+        }
         let queue = self.queues.entry(name.clone()).or_default();
         if let Some(same) = queue.jobs.iter_mut().find(|other| other.request().id == job.request().id) {
             *same = job; // whoever asks waits for the answer to this attempt
@@ -99,6 +104,13 @@ impl Core {
         }
         queue.jobs.push_back(job);
         self.recheck(&name);
+    }
+
+    /// Answers a registration. What was asked again while its worker started may be on its way here still: it is not to start
+    /// a second one.
+    pub(super) fn first_start_failed(&mut self, request: &Request, refusal: Refusal) {
+        self.failed_starts.insert(request.id.clone(), (refusal.clone(), self.now.mono_ms + FAILED_MS));
+        self.answer_to(request, Err(refusal));
     }
 
     pub(super) fn answer_to(&mut self, request: &Request, answer: super::message::Answer) {
@@ -365,7 +377,7 @@ impl Core {
                 };
                 self.ends.gone(name, granted, &Gone::StartFailed { reason: reason.as_str().into() });
                 if let Some(job) = queue.jobs.pop_front() {
-                    self.answer_to(job.request(), Err(Refusal::StartFailed { reason, timed_out }));
+                    self.first_start_failed(job.request(), Refusal::StartFailed { reason, timed_out });
                 }
             }
             GrantOutcome::Refused => {
@@ -445,6 +457,7 @@ impl Core {
 
     pub(super) fn tick_arbiter(&mut self) {
         let now = self.now.mono_ms;
+        self.failed_starts.retain(|_, (_, until_ms)| now < *until_ms);
         let due: Vec<Arc<str>> =
             self.adopt_retry_ms.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
         for name in due {

@@ -8,13 +8,13 @@ use super::cell::{Key, Value};
 use super::directory::{Directory, Standing};
 use super::fetch::Fetch;
 use super::host::Local;
-use super::ids::{Birth, Epoch, LaneId, NodeId, Peer};
+use super::ids::{Birth, Epoch, LaneId, NodeId, Peer, RequestId};
 use super::keeping::Keeping;
 use super::lane::Delta;
 use super::majority::Majority;
 use super::majority::voters::Ballot;
 use super::membership::Profile;
-use super::message::{Message, Phase};
+use super::message::{Message, Phase, Refusal};
 use super::requests::Pending;
 use super::restoring::Restoring;
 use super::snapshots::Stored;
@@ -71,6 +71,8 @@ pub struct Core {
     pub(super) pending: BTreeMap<u64, Pending>,
     // arbiter
     pub(super) queues: BTreeMap<Arc<str>, Queue>,
+    /// The registrations whose first start has failed, and until when that is known: who asks again meanwhile is told the same.
+    pub(super) failed_starts: BTreeMap<RequestId, (Refusal, u64)>,
     pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
     /// The names of which it was told that they have no node to run on.
     pub(super) nowhere: BTreeSet<Arc<str>>,
@@ -162,6 +164,7 @@ impl Core {
             syncing: BTreeMap::new(),
             pending: BTreeMap::new(),
             queues: BTreeMap::new(),
+            failed_starts: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
             nowhere: BTreeSet::new(),
             awaited: BTreeSet::new(),

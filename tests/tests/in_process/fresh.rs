@@ -64,9 +64,17 @@ async fn a_reference_is_good_on_a_node_that_has_not_heard_of_its_name_yet() {
     // What b states reaches c neither from b nor through a.
     network.hold("b", "c");
     network.hold("a", "c");
-    let fresh = on_a.register("fresh", Counter::default()).on(b.id()).await.expect("free");
-    running(on_b, "fresh").await;
-    assert!(on_c.whereis("fresh").is_none());
+    // One that c has not to decide about.
+    let mut names = (0..).map(|n| format!("fresh-{n}"));
+    let name = loop {
+        let name = names.next().expect("there are many");
+        if on_a.explain(&name).await.decided_by.is_some_and(|by| by != *c.id()) {
+            break name;
+        }
+    };
+    let fresh = on_a.register(&name, Counter::default()).on(b.id()).await.expect("free");
+    running(on_b, &name).await;
+    assert!(on_c.whereis(&name).is_none());
     let called = tokio::spawn(caller.call(CallIt(fresh)).timeout(Duration::from_secs(60)));
     // The call itself, not what is stated.
     while network.held("a", "c").is_empty() {
@@ -74,7 +82,7 @@ async fn a_reference_is_good_on_a_node_that_has_not_heard_of_its_name_yet() {
     }
     let counted = || async {
         network.let_through("a", "c");
-        let found = on_b.whereis_name::<Counter>("fresh").expect("it runs here");
+        let found = on_b.whereis_name::<Counter>(&name).expect("it runs here");
         (found.call(Counted).await == Ok(1)).then_some(())
     };
     let come = eventually("the call", counted);

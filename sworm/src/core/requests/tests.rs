@@ -5,14 +5,7 @@ use crate::core::message::{Phase, Registering};
 
 const NUMBER: u64 = 7;
 
-/// A node that has asked b, then c while b was out of view, and then b again.
-fn asked_b_and_c_and_b() -> Core {
-    let mut core = cluster(&[("a", vec![]), ("b", vec![]), ("c", vec![])]);
-    let decided_by_b = |core: &Core, name: &str| core.view.arbiter(name) == Some(&peer("b"));
-    let names = (0..).map(|n| format!("name-{n}"));
-    let without_b = cluster(&[("a", vec![]), ("c", vec![])]);
-    let name =
-        names.into_iter().find(|name| decided_by_b(&core, name) && without_b.view.arbiter(name) == Some(&peer("c")));
+fn registering(name: &str) -> Ask {
     let kind = Kind {
         worker_type: TYPE.into(),
         version: 0,
@@ -21,15 +14,25 @@ fn asked_b_and_c_and_b() -> Core {
         replicas: 0,
         patient: false,
     };
-    let registering = Registering {
-        name: name.expect("there is one").as_str().into(),
+    Ask::Register(Box::new(Registering {
+        name: name.into(),
         spec: Arc::new(Spec { kind: Arc::new(kind), value: Box::default() }),
         on: None,
         metadata: Default::default(),
         attached: false,
         replaces_failed: true,
-    };
-    core.on_ask(NUMBER, Ask::Register(Box::new(registering)), 60_000);
+    }))
+}
+
+/// A node that has asked b, then c while b was out of view, and then b again.
+fn asked_b_and_c_and_b() -> Core {
+    let mut core = cluster(&[("a", vec![]), ("b", vec![]), ("c", vec![])]);
+    let decided_by_b = |core: &Core, name: &str| core.view.arbiter(name) == Some(&peer("b"));
+    let names = (0..).map(|n| format!("name-{n}"));
+    let without_b = cluster(&[("a", vec![]), ("c", vec![])]);
+    let name =
+        names.into_iter().find(|name| decided_by_b(&core, name) && without_b.view.arbiter(name) == Some(&peer("c")));
+    core.on_ask(NUMBER, registering(&name.expect("there is one")), 60_000);
     core.view.members.remove(&peer("b"));
     core.resend_requests();
     core.view.members.insert(peer("b"), Phase::Up);
@@ -119,4 +122,31 @@ fn where_answers_take_longer_than_that_it_is_asked_less_often() {
         }
     }
     panic!("no answer was ever to the last attempt");
+}
+
+#[test]
+fn a_registration_whose_start_has_failed_starts_nothing_again_though_it_was_asked_for_again_meanwhile() {
+    let mut core = cluster(&[("a", vec![]), ("b", vec![])]);
+    let name = (0..).map(|n| format!("name-{n}")).find(|name| core.view.arbiter(name) == Some(&peer("a")));
+    let ask = registering(&name.expect("there is one"));
+    let request = |attempt| Request { id: RequestId { from: peer("b"), number: NUMBER }, attempt };
+    let failed = Refusal::StartFailed { reason: "it does not start".into(), timed_out: false };
+    core.first_start_failed(&request(1), failed.clone());
+    core.on_asked(request(2), ask.clone());
+    let told = |core: &Core| -> Vec<u32> {
+        let told = core.out.iter().filter_map(|effect| match effect {
+            Effect::Send { message, .. } => match &**message {
+                Message::Answer { number: NUMBER, attempt, answer } if *answer == Err(failed.clone()) => Some(*attempt),
+                _ => None,
+            },
+            _ => None,
+        });
+        told.collect()
+    };
+    assert_eq!(told(&core), [1, 2]);
+    assert!(core.queues.is_empty(), "nothing is to be started");
+    core.now.mono_ms += 60_000;
+    core.tick_arbiter();
+    core.on_asked(request(3), ask);
+    assert_eq!((told(&core).len(), core.queues.len()), (2, 1), "that is not known for ever");
 }
