@@ -83,7 +83,7 @@ fn faults(mut row: impl FnMut() -> u64) -> Vec<String> {
 #[test]
 #[expect(clippy::print_stdout, reason = "the seed tells which rows there were, and what happened when")]
 fn nodes_that_leave_join_die_and_restart_at_any_row_change_nothing_in_the_totals() {
-    let runs = std::env::var("SWORM_FLIGHTS").map_or(5, |runs| runs.parse().expect("a number"));
+    let runs = std::env::var("SWORM_FLIGHTS").map_or(3, |runs| runs.parse().expect("a number"));
     let january = january();
     for _ in 0..runs {
         let seed =
