@@ -147,7 +147,13 @@ impl Core {
             fenced: false,
         };
         self.local.insert(name.clone(), local);
+        let is_held = !cell.holders.is_empty();
         self.state(name, NameCell { state: NameState::Starting, ..cell });
+        // Who holds its state was said by somebody else so far, whom not all may have heard.
+        let max = self.own_max();
+        if let Some(local) = self.local.get_mut(name).filter(|_| is_held) {
+            local.holders_seq = max;
+        }
         if planted(Fault::RemoveAnothersCell) {
             self.directory.remove_from_others(name);
         }

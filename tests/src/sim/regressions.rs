@@ -34,6 +34,10 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
     ),
     (Case::playing(Plot::Joins, 71), "a node that joined was given one name too many by a later plan"),
     (Case::playing(Plot::Mixed, 413), "a registration was refused by a node that was dead, and carried out by another"),
+    (
+        Case::playing(Plot::HandoffKills, 4685),
+        "a worker that was handed over was acknowledged before anybody else knew who holds its state",
+    ),
     (Case::playing(Plot::MovesInCut, 35), "a request was refused that somebody had carried out who was not heard"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
 ];
