@@ -243,7 +243,7 @@ impl NodeBuilder {
     ///
     /// # Errors
     ///
-    /// See [`StartError`]; nothing runs then. Must be called in tokio's multi-thread runtime (with `memory_network` in
+    /// See [`StartError`](crate::StartError); nothing runs then. Must be called in tokio's multi-thread runtime (with `memory_network` in
     /// any).
     pub async fn start(self) -> crate::Result<Node> {
         Ok(self.start_node().await?)
