@@ -150,6 +150,7 @@ impl Store for FaultyStore {
         let mut held = self.held.subscribe();
         Box::pin(async move {
             let pace = self.state().pace;
+            // So slow is the disk.
             tokio::time::sleep(pace).await;
             let _ = held.wait_for(|held| !held).await;
             let mut state = self.state();

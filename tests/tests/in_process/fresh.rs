@@ -8,7 +8,7 @@ use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
 
-use super::{node, opened, running};
+use super::{node, opened, opened_on, running};
 
 /// Counts, and calls others.
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -50,15 +50,7 @@ impl Handler<CallIt> for Counter {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reference_is_good_on_a_node_that_has_not_heard_of_its_name_yet() {
     let network = MemoryNetwork::new();
-    let mut all = Vec::new();
-    for id in ["a", "b", "c"] {
-        let node = node(&network, id).await;
-        all.push((node.sworm("s").await.expect("it opens"), node));
-    }
-    for (sworm, _) in &all {
-        eventually("the others", || async { (sworm.nodes().len() == 3).then_some(()) }).await;
-    }
-    let [(on_a, _a), (on_b, b), (on_c, c)] = &all[..] else { unreachable!("there are three") };
+    let [(_a, on_a), (b, on_b), (c, on_c)] = &opened_on(&network, "s").await;
     let caller = on_a.register("caller", Counter::default()).on(c.id()).await.expect("free");
     running(on_c, "caller").await;
     // What b states reaches c neither from b nor through a.
@@ -113,14 +105,9 @@ async fn a_reference_to_a_name_that_is_gone_says_so_on_a_node_that_never_heard_o
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_take_nothing_more_hold_up_no_members_on_other_nodes() {
     let network = MemoryNetwork::new();
-    let mut all = Vec::new();
-    for id in ["a", "b", "c"] {
-        let node = node(&network, id).await;
-        all.push((node.sworm("s").await.expect("it opens"), node));
-    }
-    let (on_a, _) = &all[0];
-    eventually("the others", || async { (on_a.nodes().len() == 3).then_some(()) }).await;
-    for (_, node) in &all {
+    let all: [_; 3] = opened_on(&network, "s").await;
+    let on_a = &all[0].1;
+    for (node, _) in &all {
         let counter = on_a.register(node.id(), Counter::default()).on(node.id()).await.expect("free");
         eventually("the group", || async { on_a.join("all", &counter).await.ok() }).await;
     }

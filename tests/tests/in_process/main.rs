@@ -71,10 +71,14 @@ async fn in_its_directory(build: impl Fn() -> NodeBuilder) -> Node {
 
 /// Nodes a, b and so on, and their handles to a sworm that all have opened and see each other in.
 async fn opened<const N: usize>(spec: impl Into<SwormSpec>) -> [(Node, Sworm); N] {
-    let (network, spec) = (MemoryNetwork::new(), spec.into());
-    let mut all = Vec::new();
+    opened_on(&MemoryNetwork::new(), spec).await
+}
+
+/// The same on that network.
+async fn opened_on<const N: usize>(network: &MemoryNetwork, spec: impl Into<SwormSpec>) -> [(Node, Sworm); N] {
+    let (spec, mut all) = (spec.into(), Vec::new());
     for id in ["a", "b", "c"].into_iter().take(N) {
-        let node = node(&network, id).await;
+        let node = node(network, id).await;
         let sworm = node.sworm(spec.clone()).await.expect("it opens");
         all.push((node, sworm));
     }

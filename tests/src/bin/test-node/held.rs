@@ -97,6 +97,7 @@ fn stands_still(process: &str) -> bool {
 /// The winner of two takes over the lock when the other one has ended, so that a third one is noticed, too.
 async fn lock_later(mut file: File, pid: Pid, lock: Weak<Mutex<Option<File>>>) {
     loop {
+        // Nothing tells when another process gives up a lock on a file.
         tokio::time::sleep(AGAIN).await;
         let Some(lock) = lock.upgrade() else { return };
         if file.try_lock().is_ok() {

@@ -195,6 +195,7 @@ async fn slowly(ms: i64) -> Result<(), BoxError> {
 async fn at_the_gate(_: i64) -> Result<(), BoxError> {
     let gate = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?).join(GATE);
     while !gate.exists() {
+        // The test makes a file in another process: nothing tells when.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
