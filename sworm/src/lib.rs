@@ -55,7 +55,7 @@ pub use worker::{
 #[doc(hidden)]
 pub mod internals {
     pub use crate::node::disk::Disk;
-    pub use crate::node::frame::{Call, Calls, Frame, Relay, Replied};
+    pub use crate::node::frame::{Call, Calls, Frame, OneOf, Relay, Replied};
     pub use crate::node::identity::{Identity, Owner, claim};
     pub use crate::plugin::Strategies;
 

@@ -15,11 +15,11 @@ use super::call::CALL_LIMIT;
 use super::lazy::Lazy;
 use super::way::{Found, Letter, Way, may_send};
 use super::{Registration, Sworm};
-use crate::core::ids::Peer;
+use crate::core::ids::{Epoch, Peer};
 use crate::error::CallError;
 use crate::node::calls::Waiting;
-use crate::node::frame::{Calls, Frame};
-use crate::node::order::OnItsWay;
+use crate::node::frame::{Calls, Frame, OneOf};
+use crate::node::order::{OnItsWay, Stay};
 use crate::transport::Class;
 use crate::worker::{Message, outbox};
 
@@ -28,7 +28,7 @@ const MAX_NAMES_BYTES: usize = 16 << 20;
 /// How many members are in one message: half of what one node may have sent to another one since, so that it is no repeat.
 const MAX_NAMES: usize = 32_768;
 /// What a member's number and the lengths take beside its name, at most.
-const NUMBER_BYTES: usize = 16;
+const NUMBER_BYTES: usize = 40;
 
 impl Sworm {
     /// Sends a message to all members of a group and waits for all their replies, with 5 s for everything unless
@@ -137,12 +137,13 @@ async fn call_all<M: Message>(
 ) -> Vec<Result<M::Reply, CallError>> {
     let mut ways: Vec<Way<'_>> = members.iter().map(|member| Way::new(sworm, &member.name, None, limit)).collect();
     let mut turns: Vec<Option<OnItsWay>> = members.iter().map(|_| None).collect();
-    let mut batches = Batches::<M>::new(sworm, payload.clone(), false);
+    let limit_ms = ways.first().map(Way::wait_limit_ms);
+    let mut batches = Batches::<M>::new(sworm, payload.clone(), limit_ms);
     for (at, ((way, member), turn)) in ways.iter_mut().zip(members).zip(&mut turns).enumerate() {
         if let Ok(Some(Found::There(stay))) = way.look() {
             *turn = way.is_next(&stay, false);
             if turn.is_some() {
-                batches.add(&stay.host, &member.name, at);
+                batches.add(stay, &member.name, at);
             }
         }
     }
@@ -217,17 +218,17 @@ async fn publish<M: Message>(
 }
 
 async fn publish_now<M: Message>(sworm: &Sworm, names: &[Arc<str>], payload: Bytes) -> Result<usize, CallError> {
-    let mut batches = Batches::<M>::new(sworm, payload.clone(), true);
+    let mut batches = Batches::<M>::new(sworm, payload.clone(), None);
     let (mut others, mut turns) = (Vec::new(), Vec::new());
     for (at, name) in names.iter().enumerate() {
         let mut way = Way::new(sworm, name, None, CALL_LIMIT);
         let there = match way.look() {
-            Ok(Some(Found::There(stay))) => way.is_next(&stay, true).map(|turn| (stay.host, turn)),
+            Ok(Some(Found::There(stay))) => way.is_next(&stay, true).map(|turn| (stay, turn)),
             _ => None,
         };
         match there {
-            Some((host, turn)) => {
-                batches.add(&host, name, at);
+            Some((stay, turn)) => {
+                batches.add(stay, name, at);
                 turns.push(turn);
             }
             None => others.push(cast_one::<M>(way, name, payload.clone())),
@@ -248,22 +249,31 @@ async fn cast_one<M: Message>(mut way: Way<'_>, name: &str, payload: Bytes) -> b
     outcome.is_ok()
 }
 
-/// The members that run on other nodes, by node, each with its place among all.
+/// A member that runs on another node, and its place among all.
+struct Member {
+    name: Arc<str>,
+    since: Epoch,
+    at: usize,
+}
+
+/// Those, by node.
 struct Batches<'a, M> {
     sworm: &'a Sworm,
     payload: Bytes,
-    cast: bool,
-    of: BTreeMap<Peer, Vec<(Arc<str>, usize)>>,
+    /// How long calls may wait for room; none for casts.
+    limit_ms: Option<u32>,
+    of: BTreeMap<Peer, Vec<Member>>,
     message: PhantomData<fn(M)>,
 }
 
 impl<'a, M: Message> Batches<'a, M> {
-    fn new(sworm: &'a Sworm, payload: Bytes, cast: bool) -> Self {
-        Self { sworm, payload, cast, of: BTreeMap::new(), message: PhantomData }
+    fn new(sworm: &'a Sworm, payload: Bytes, limit_ms: Option<u32>) -> Self {
+        Self { sworm, payload, limit_ms, of: BTreeMap::new(), message: PhantomData }
     }
 
-    fn add(&mut self, host: &Peer, name: &Arc<str>, at: usize) {
-        self.of.entry(host.clone()).or_default().push((name.clone(), at));
+    fn add(&mut self, stay: Stay, name: &Arc<str>, at: usize) {
+        let Stay { host, since } = stay;
+        self.of.entry(host).or_default().push(Member { name: name.clone(), since, at });
     }
 
     /// One message for each node that has room for it, or some. Each member's number is drawn right before its message is
@@ -273,7 +283,7 @@ impl<'a, M: Message> Batches<'a, M> {
         let shared = &self.sworm.shared;
         let mut refused = 0;
         for (host, mut members) in self.of {
-            let bytes = members.iter().map(|(name, _)| name.len() + NUMBER_BYTES).sum::<usize>();
+            let bytes = members.iter().map(|member| member.name.len() + NUMBER_BYTES).sum::<usize>();
             let messages = 1 + bytes / MAX_NAMES_BYTES + members.len() / MAX_NAMES;
             if !shared.node.has_room_for(&host, bytes + messages * self.payload.len()) {
                 tracing::debug!(%host, members = members.len(), message = M::ID, "the links do not take it");
@@ -284,22 +294,23 @@ impl<'a, M: Message> Batches<'a, M> {
                 let rest = members.split_off(fitting(&members));
                 let workers: Vec<_> = std::mem::replace(&mut members, rest)
                     .into_iter()
-                    .map(|(name, at)| (name, number(&host, at)))
+                    .map(|Member { name, since, at }| OneOf { name, stay: since, number: number(&host, at) })
                     .collect();
                 let count = workers.len();
                 let calls = Calls {
                     sworm: shared.hash,
                     from: shared.node.me.clone(),
                     workers,
+                    limit_ms: self.limit_ms,
                     message: M::ID.into(),
-                    cast: self.cast,
+                    cast: self.limit_ms.is_none(),
                     payload: self.payload.clone(),
                 };
                 let frame = Frame::Calls(calls)
                     .encode()
                     .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
                 shared.node.send(&host, Class::Important, frame);
-                if self.cast {
+                if self.limit_ms.is_none() {
                     shared.node.calls.has_sent(&host, count);
                 }
             }
@@ -309,10 +320,10 @@ impl<'a, M: Message> Batches<'a, M> {
 }
 
 /// How many of these go into one message: those whose names fit, and at least one.
-fn fitting<T>(members: &[(Arc<str>, T)]) -> usize {
+fn fitting(members: &[Member]) -> usize {
     let mut bytes = 0;
-    let fit = members.iter().take(MAX_NAMES).take_while(|(name, _)| {
-        bytes += name.len() + NUMBER_BYTES;
+    let fit = members.iter().take(MAX_NAMES).take_while(|member| {
+        bytes += member.name.len() + NUMBER_BYTES;
         bytes <= MAX_NAMES_BYTES
     });
     fit.count().max(1)
@@ -325,11 +336,13 @@ mod tests {
     #[test]
     fn a_message_takes_as_many_names_as_fit_and_at_least_one() {
         let name: Arc<str> = "x".repeat(MAX_NAMES_BYTES / 4 - NUMBER_BYTES).into();
-        let workers: Vec<_> = (0..9).map(|n| (name.clone(), n)).collect();
+        let member = |name: &Arc<str>, at| Member { name: name.clone(), since: Epoch::default(), at };
+        let workers: Vec<_> = (0..9).map(|at| member(&name, at)).collect();
         assert_eq!([&workers[..], &workers[..3], &workers[..0]].map(fitting), [4, 3, 1]);
         let long: Arc<str> = "x".repeat(MAX_NAMES_BYTES + 1).into();
-        assert_eq!(fitting(&[(long.clone(), 0), (long, 1)]), 1);
+        assert_eq!(fitting(&[member(&long, 0), member(&long, 1)]), 1);
         let short: Arc<str> = "x".into();
-        assert_eq!(fitting(&vec![(short, ()); 2 * MAX_NAMES]), MAX_NAMES);
+        let all: Vec<_> = (0..2 * MAX_NAMES).map(|at| member(&short, at)).collect();
+        assert_eq!(fitting(&all), MAX_NAMES);
     }
 }

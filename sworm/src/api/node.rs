@@ -12,6 +12,7 @@ use crate::core::Input;
 use crate::core::ids::{Incarnation, NodeId};
 use crate::core::membership::{Linked, MemberState};
 use crate::error::{LeaveError, OpenError};
+use crate::node::forward::SETTLE_WAIT;
 use crate::node::frame::Frame;
 use crate::node::sworm::{Opened, SwormShared};
 use crate::node::{Life, NodeShared, have_ended, open};
@@ -105,7 +106,7 @@ impl Node {
         Self { guard: Arc::new(Guard { shared, _announcement: announcement }) }
     }
 
-    pub(super) fn shared(&self) -> &Arc<NodeShared> {
+    pub(crate) fn shared(&self) -> &Arc<NodeShared> {
         &self.guard.shared
     }
 
@@ -258,6 +259,10 @@ impl Node {
                 Some(_) => {}
                 None => in_time = false,
             }
+        }
+        // Casts that wait for earlier ones to arrive still go where their workers are.
+        for sworm in &sworms {
+            let _ = timeout(SETTLE_WAIT, sworm.rooms.settled()).await;
         }
         if let Ok(goodbye) = Frame::Goodbye(shared.me.clone()).encode() {
             shared.broadcast(Class::Important, goodbye);

@@ -149,7 +149,7 @@ impl<W: Target> Ref<W> {
     /// means that it is on its way.
     ///
     /// It is handled at most once. If the worker moves, restarts or leaves before it takes the message, the message is
-    /// sent on to where the worker is then, up to three times, each time within 30 s; it may then come after later ones.
+    /// sent on to where the worker is then, in order with the other casts of its sender, up to 16 times, each time within 30 s.
     /// For a worker on another node whose mailbox is full it waits there, for up to 30 s, with up to 10,000 messages and 32 MiB
     /// for one worker and 256 MiB for all of a sworm.
     ///

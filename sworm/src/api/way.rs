@@ -134,12 +134,12 @@ impl<'a> Way<'a> {
                         self.ticket.is_back(sent);
                     }
                 },
-                Found::There(Stay { host, .. }) => {
+                Found::There(stay) => {
                     let payload = letter.encoded()?;
-                    let waiting = self.sworm.shared.node.calls.wait(&host);
-                    self.send::<M>(&host, waiting.number, payload.clone(), Some(waiting.alone))?;
+                    let waiting = self.sworm.shared.node.calls.wait(&stay.host);
+                    self.send::<M>(&stay, waiting.number, payload.clone(), Some(waiting.alone))?;
                     letter = Letter::Encoded(payload);
-                    let replied = self.reply::<M>(&host, waiting).await;
+                    let replied = self.reply::<M>(&stay.host, waiting).await;
                     let is_full = match replied {
                         Some(Err(CallError::Overloaded)) => true,
                         Some(result) => return result,
@@ -178,10 +178,10 @@ impl<'a> Way<'a> {
                         self.ticket.is_back(sent);
                     }
                 },
-                Found::There(Stay { host, .. }) => {
+                Found::There(stay) => {
                     let number = self.sworm.shared.node.calls.number();
-                    self.send::<M>(&host, number, letter.encoded()?, None)?;
-                    self.sworm.shared.node.calls.has_sent(&host, 1);
+                    self.send::<M>(&stay, number, letter.encoded()?, None)?;
+                    self.sworm.shared.node.calls.has_sent(&stay.host, 1);
                     return Ok(());
                 }
             }
@@ -198,7 +198,7 @@ impl<'a> Way<'a> {
             let stay = match &found {
                 // What is put into a mailbox of this node is given back in order when its worker goes.
                 Found::Here(..) if shared.order.is_idle(self.name) => return Ok((found, None)),
-                Found::Here(_, since) => Stay::begun(shared.node.me.clone(), *since),
+                Found::Here(_, since) => Stay { host: shared.node.me.clone(), since: *since },
                 Found::There(stay) => stay.clone(),
             };
             match self.ticket.turn(&stay, cast) {
@@ -294,7 +294,7 @@ impl<'a> Way<'a> {
         }
         let since = entry.cell.since;
         if entry.host != shared.node.me || shared.node.encodes_local_calls {
-            return Ok(Some(Found::There(Stay::begun(entry.host.clone(), since))));
+            return Ok(Some(Found::There(Stay { host: entry.host.clone(), since })));
         }
         Ok(shared.mailbox(self.name).map(|mailbox| Found::Here(mailbox, since)))
     }
@@ -303,7 +303,7 @@ impl<'a> Way<'a> {
     fn unheard(&self) -> Result<Option<Found>, CallError> {
         let node = &self.sworm.shared.node;
         match self.told.filter(|told| told.is_news() && told.host != node.me && node.is_present(&told.host)) {
-            Some(told) => Ok(Some(Found::There(Stay::begun(told.host.clone(), told.epoch)))),
+            Some(told) => Ok(Some(Found::There(Stay { host: told.host.clone(), since: told.epoch }))),
             None => Err(CallError::NotRegistered { name: self.name.to_string() }),
         }
     }
@@ -358,7 +358,7 @@ impl<'a> Way<'a> {
                 let shared = &self.sworm.shared;
                 match back.and_then(|back| back.message) {
                     Some(message) => {
-                        let stay = Stay::begun(shared.node.me.clone(), since);
+                        let stay = Stay { host: shared.node.me.clone(), since };
                         Put::Back(Letter::Message(message), shared.order.comes_back(self.name, &stay))
                     }
                     None => Put::Failed(CallError::WorkerDied { reason: "it was stopped".into() }),
@@ -396,7 +396,7 @@ impl<'a> Way<'a> {
     /// Sends a call, which may be the only thing on its way there, or a cast.
     fn send<M: Message>(
         &self,
-        host: &Peer,
+        to: &Stay,
         number: u64,
         payload: Bytes,
         call_alone: Option<bool>,
@@ -410,16 +410,24 @@ impl<'a> Way<'a> {
             message: M::ID.into(),
             cast: call_alone.is_none(),
             hops: 0,
-            seen: None,
+            stay: to.since,
+            limit_ms: call_alone.is_some().then(|| self.wait_limit_ms()),
             alone,
             payload,
         };
         let undecodable = |e: CodecError| CallError::Undecodable { what: M::ID.into(), why: e.to_string() };
         let frame = Frame::Call(call).encode().map_err(undecodable)?;
-        if alone && shared.node.send_now(host, &frame) {
+        if alone && shared.node.send_now(&to.host, &frame) {
             return Ok(());
         }
-        shared.node.send_or_refuse(host, frame)
+        shared.node.send_or_refuse(&to.host, frame)
+    }
+
+    /// How long a call may wait for room where its worker is (ms): so much less than its time that the answer is back within
+    /// it.
+    pub(super) fn wait_limit_ms(&self) -> u32 {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        u32::try_from((left - left / 8).as_millis()).unwrap_or(u32::MAX)
     }
 }
 

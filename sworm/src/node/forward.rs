@@ -1,176 +1,61 @@
 //! Sends on what did not find its worker where it came to: casts, for which nobody else would. What must wait for a worker
-//! waits in order, and whatever comes for that worker meanwhile waits behind it.
+//! waits in order, and whatever comes for that stay of the worker meanwhile waits behind it.
+//!
+//! What was sent to one stay of a worker keeps its order here: it goes on to a later stay only when all that went to an
+//! earlier one is where the worker is. Waiting for what went to a stay needs only what goes to later ones, so no two nodes
+//! wait for each other. What senders send to different stays they keep in order themselves ([`order`](super::order)).
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::HashMap;
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::frame::{Call, Frame, Replied};
 use super::order::Stay;
+use super::rooms::{Addressee, LIMIT, Waiting};
 use super::sworm::SwormShared;
-use crate::codec;
 use crate::core::Entry;
 use crate::core::cell::NameState;
 use crate::core::fault::{Fault, planted};
-use crate::core::ids::{Epoch, Peer};
+use crate::core::ids::Epoch;
 use crate::error::CallError;
 use crate::transport::Class;
 use crate::worker::mailbox::{AnyMailbox, NotTaken, RemoteParcel};
 
 /// How often a cast is sent on.
-const MAX_HOPS: u8 = 3;
-/// How long it waits for its worker, each time.
-const LIMIT: Duration = Duration::from_secs(30);
-/// How long what was sent on to here is kept as long as this node knows no more of the name than the one that sent it.
+const MAX_HOPS: u8 = 16;
+/// How long what was sent to here is kept as long as this node knows no more of the name than the one that sent it.
 const NEWS_WAIT: Duration = Duration::from_secs(1);
 /// How long a message waits for what went to its worker's former place.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(10);
-/// How long it is known where the last cast was passed on to.
-const PASSED_IS_NEWS: Duration = Duration::from_secs(30);
-/// So many names are known at least of which casts were passed on.
-const SWEEP_AT_LEAST: usize = 1_024;
 /// How soon a name is looked at again, if no change comes first.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How many messages wait for one worker beside its mailbox, and with how many bytes; more are refused.
-const MAX_WAITING: usize = 10_000;
-const MAX_WAITING_BYTES: usize = 32 << 20;
-/// With how many bytes they may wait for all workers of a sworm here.
-const MAX_ALL_BYTES: usize = 256 << 20;
-/// What a message costs besides what it carries.
-const PARCEL_BYTES: usize = size_of::<(Instant, RemoteParcel)>();
-/// The id of a message that is for no worker: it is answered when all casts before it are where their worker is. Says
-/// which stay of the worker it was sent to.
+/// The id of a message that is for no worker: it is answered when all casts that went to that stay before it are where their
+/// worker is.
 pub(crate) const FLUSH: &str = "";
 
 /// Where a message goes next.
 enum Next {
-    Here(Arc<dyn AnyMailbox>),
+    Here(Arc<dyn AnyMailbox>, Epoch),
     There(Stay),
-    /// Its worker starts, or its node is gone.
+    /// Its worker starts or is about to go, or its node is gone.
     Later,
     Nowhere(&'static str),
 }
 
-/// What waits for workers of this node.
-#[derive(Default)]
-pub(crate) struct Rooms {
-    /// How many names it waits for, so that most need not look.
-    count: AtomicUsize,
-    /// What they hold together.
-    bytes: Arc<AtomicUsize>,
-    of: Mutex<HashMap<Arc<str>, Room>>,
-    passed: Mutex<HashMap<Arc<str>, (Stay, Instant)>>,
-}
-
-/// What waits for one worker.
-struct Room {
-    /// What was in the mailbox of one that has ended, which came before all else.
-    back: VecDeque<(Instant, RemoteParcel)>,
-    fresh: VecDeque<(Instant, RemoteParcel)>,
-    bytes: usize,
-    all_bytes: Arc<AtomicUsize>,
-}
-
-/// A message, and whether it was in a mailbox before.
-struct Waiting {
-    since: Instant,
-    parcel: RemoteParcel,
-    was_in: bool,
-}
-
-impl Waiting {
-    fn bytes(&self) -> usize {
-        PARCEL_BYTES + self.parcel.payload.len()
-    }
-}
-
-impl Rooms {
-    /// Whether something waits for that name.
-    pub(crate) fn is_waited_for(&self, name: &str) -> bool {
-        self.count.load(Relaxed) > 0 && self.lock().contains_key(name)
-    }
-
-    /// Where the last cast for that name was passed on to, if that is not long ago.
-    fn passed_to(&self, name: &str) -> Option<Stay> {
-        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        passed.get(name).filter(|(_, at)| at.elapsed() < PASSED_IS_NEWS).map(|(stay, _)| stay.clone())
-    }
-
-    fn passes_to(&self, name: &Arc<str>, stay: Stay) {
-        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        if passed.len() >= SWEEP_AT_LEAST && passed.len() == passed.capacity() {
-            passed.retain(|_, (_, at)| at.elapsed() < PASSED_IS_NEWS);
-        }
-        passed.insert(name.clone(), (stay, Instant::now()));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Room>> {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Room {
-    fn new(all_bytes: &Arc<AtomicUsize>) -> Self {
-        Self { back: VecDeque::new(), fresh: VecDeque::new(), bytes: 0, all_bytes: all_bytes.clone() }
-    }
-
-    fn has_place_for(&self, waiting: &Waiting) -> bool {
-        let bytes = waiting.bytes();
-        self.back.len() + self.fresh.len() < MAX_WAITING
-            && self.bytes + bytes <= MAX_WAITING_BYTES
-            && self.all_bytes.load(Relaxed) + bytes <= MAX_ALL_BYTES
-    }
-
-    fn push(&mut self, waiting: Waiting) {
-        self.holds(waiting.bytes());
-        let Waiting { since, mut parcel, was_in } = waiting;
-        // It shares the memory of the packet that it came in.
-        parcel.payload = Bytes::copy_from_slice(&parcel.payload);
-        if was_in { &mut self.back } else { &mut self.fresh }.push_back((since, parcel));
-    }
-
-    fn push_front(&mut self, waiting: Waiting) {
-        self.holds(waiting.bytes());
-        let Waiting { since, parcel, was_in } = waiting;
-        if was_in { &mut self.back } else { &mut self.fresh }.push_front((since, parcel));
-    }
-
-    fn pop(&mut self) -> Option<Waiting> {
-        let was_in = !self.back.is_empty();
-        let (since, parcel) = if was_in { &mut self.back } else { &mut self.fresh }.pop_front()?;
-        let waiting = Waiting { since, parcel, was_in };
-        self.bytes -= waiting.bytes();
-        self.all_bytes.fetch_sub(waiting.bytes(), Relaxed);
-        Some(waiting)
-    }
-
-    fn holds(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        self.all_bytes.fetch_add(bytes, Relaxed);
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.all_bytes.fetch_sub(self.bytes, Relaxed);
-    }
-}
-
 /// Why a message was not passed on.
-enum Stays {
+enum Held {
     /// Its worker does not run yet.
-    Absent(RemoteParcel),
-    Full(RemoteParcel, Arc<dyn AnyMailbox>),
+    Absent,
+    Full(Arc<dyn AnyMailbox>),
+    /// What went there before is not known to be where the worker is.
+    Unsettled(Stay),
 }
 
 impl SwormShared {
     /// Sends a cast that came back to where its worker is, as soon as it is somewhere. With `was_in` it was in the mailbox
-    /// of a worker that has ended: it goes before those that come for that name now.
+    /// of a worker that has ended: it goes before those that come for that stay now.
     pub(crate) fn forward(self: &Arc<Self>, name: &Arc<str>, mut cast: RemoteParcel, was_in: bool) {
         if cast.hops >= MAX_HOPS {
             return self.drop_parcel(
@@ -186,123 +71,170 @@ impl SwormShared {
         self.bring(name, cast, was_in);
     }
 
-    /// Brings a message to its worker, behind those that wait for it.
+    /// Brings a message to its worker, behind those that wait with it.
     pub(crate) fn bring(self: &Arc<Self>, name: &Arc<str>, parcel: RemoteParcel, was_in: bool) {
-        let mut waiting = Waiting { since: Instant::now(), parcel, was_in };
+        let to = Addressee { name: name.clone(), since: parcel.stay };
+        let mut waiting = Waiting::new(parcel, was_in);
         let mut rooms = self.rooms.lock();
-        if let Some(room) = rooms.get_mut(name) {
-            if room.has_place_for(&waiting) {
-                return room.push(waiting);
-            }
-            drop(rooms);
-            return self.drop_parcel(name, &waiting.parcel, CallError::Overloaded);
-        }
         // At once where that is possible: a node that leaves sends nothing later.
-        if was_in || !self.is_ending(name) {
-            match self.pass_on(name, waiting.parcel, Duration::ZERO) {
+        if !rooms.contains_key(&to) && (was_in || !self.is_ending(&to)) {
+            match self.pass_on(&to, waiting) {
                 Ok(()) => return,
-                Err(Stays::Absent(parcel) | Stays::Full(parcel, _)) => waiting.parcel = parcel,
+                Err((back, _)) => waiting = back,
             }
         }
-        let mut room = Room::new(&self.rooms.bytes);
-        if !room.has_place_for(&waiting) {
-            drop(rooms);
-            return self.drop_parcel(name, &waiting.parcel, CallError::Overloaded);
-        }
-        room.push(waiting);
-        rooms.insert(name.clone(), room);
-        self.rooms.count.store(rooms.len(), Relaxed);
+        let pushed = self.rooms.push(&mut rooms, &to, waiting);
         drop(rooms);
-        tokio::spawn(self.clone().empty(name.clone()));
+        match pushed {
+            Ok(true) => drop(tokio::spawn(self.clone().empty(to))),
+            Ok(false) => {}
+            Err(waiting) => self.drop_parcel(name, &waiting.parcel, CallError::Overloaded),
+        }
     }
 
     /// Brings what waits for a worker to it, in order, until nothing waits.
-    async fn empty(self: Arc<Self>, name: Arc<str>) {
+    async fn empty(self: Arc<Self>, to: Addressee) {
         loop {
-            let changed = self.index.changed(&name);
-            let Some(full) = self.pass_all_on(&name) else { return };
-            match full {
-                Some((waiting, mailbox)) => self.wait_for_room(&name, waiting, &*mailbox).await,
-                None => drop(timeout(LOOK_AGAIN, changed).await),
+            let changed = self.index.changed(&to.name);
+            self.drop_expired(&to);
+            let Some((waiting, held)) = self.pass_all_on(&to) else { return };
+            match (waiting, held) {
+                (Some(waiting), Held::Full(mailbox)) => self.wait_for_room(&to, waiting, &*mailbox).await,
+                (_, Held::Unsettled(stay)) => {
+                    let _settling = self.rooms.settling();
+                    self.flush(&to.name, &stay).await;
+                    self.rooms.settles(&to, &stay);
+                }
+                _ => drop(timeout(LOOK_AGAIN, changed).await),
             }
         }
     }
 
-    /// Passes on what can go. Gives the first for which a mailbox has no room; nothing when nothing waits any more.
-    fn pass_all_on(self: &Arc<Self>, name: &Arc<str>) -> Option<Option<(Waiting, Arc<dyn AnyMailbox>)>> {
+    /// Passes on what can go. Gives why the first that cannot is held, and that one itself if a mailbox has no room for it,
+    /// else it waits on; nothing when nothing waits any more.
+    fn pass_all_on(self: &Arc<Self>, to: &Addressee) -> Option<(Option<Waiting>, Held)> {
         let mut rooms = self.rooms.lock();
-        let room = rooms.get_mut(name)?;
-        while let Some(mut waiting) = room.pop() {
-            let waited = waiting.since.elapsed();
-            if self.node.has_stopped() || waited >= LIMIT {
-                self.drop_parcel(name, &waiting.parcel, CallError::NotSent { after: LIMIT });
+        let room = rooms.get_mut(to)?;
+        while let Some(waiting) = room.pop() {
+            if self.node.has_stopped() {
+                self.expires(&to.name, &waiting.parcel);
                 continue;
             }
-            if !waiting.was_in && self.is_ending(name) {
+            if !waiting.was_in && self.is_ending(to) {
                 room.push_front(waiting);
-                return Some(None);
+                return Some((None, Held::Absent));
             }
-            match self.pass_on(name, waiting.parcel, waited) {
+            match self.pass_on(to, waiting) {
                 Ok(()) => {}
-                Err(Stays::Absent(parcel)) => {
-                    waiting.parcel = parcel;
+                Err((waiting, Held::Full(mailbox))) => return Some((Some(waiting), Held::Full(mailbox))),
+                Err((waiting, held)) => {
                     room.push_front(waiting);
-                    return Some(None);
-                }
-                Err(Stays::Full(parcel, mailbox)) => {
-                    waiting.parcel = parcel;
-                    return Some(Some((waiting, mailbox)));
+                    return Some((None, held));
                 }
             }
         }
-        rooms.remove(name);
-        self.rooms.count.store(rooms.len(), Relaxed);
+        self.rooms.remove(&mut rooms, to);
         None
     }
 
     /// Puts a message into a mailbox as soon as it has room; it waits on if it has none in time.
-    async fn wait_for_room(&self, name: &Arc<str>, waiting: Waiting, mailbox: &dyn AnyMailbox) {
+    async fn wait_for_room(self: &Arc<Self>, to: &Addressee, waiting: Waiting, mailbox: &dyn AnyMailbox) {
+        let until = waiting.until();
         let Waiting { since, parcel, was_in } = waiting;
         let mut parcel = Some(parcel);
-        let _ = timeout(LOOK_AGAIN, mailbox.deliver_waiting(&mut parcel)).await;
+        {
+            let mut delivering = mailbox.deliver_waiting(&mut parcel);
+            // Its place among those that wait for room is kept meanwhile.
+            while timeout(LOOK_AGAIN, &mut delivering).await.is_err() {
+                self.drop_expired(to);
+                if self.node.has_stopped() || until <= tokio::time::Instant::now() {
+                    break;
+                }
+            }
+        }
         if let Some(parcel) = parcel {
-            let mut rooms = self.rooms.lock();
-            let room = rooms.entry(name.clone()).or_insert_with(|| Room::new(&self.rooms.bytes));
-            room.push_front(Waiting { since, parcel, was_in });
+            self.rooms.push_front(&mut self.rooms.lock(), to, Waiting { since, parcel, was_in });
         }
     }
 
-    /// Whether a worker of that name is about to go from here, or has ended: what is in its mailbox goes first.
-    fn is_ending(&self, name: &str) -> bool {
+    /// What has waited for too long is not waited for any more.
+    fn drop_expired(self: &Arc<Self>, to: &Addressee) {
+        for parcel in self.rooms.expired(to) {
+            self.expires(&to.name, &parcel);
+        }
+    }
+
+    fn expires(&self, name: &str, parcel: &RemoteParcel) {
+        let full = self.mailbox(name).is_some_and(|mailbox| !mailbox.is_closed());
+        let error = if full { CallError::Overloaded } else { CallError::NotSent { after: parcel.limit.min(LIMIT) } };
+        self.drop_parcel(name, parcel, error);
+    }
+
+    /// Whether the worker of that stay is about to go from here, or has ended: what is in its mailbox goes first.
+    fn is_ending(&self, to: &Addressee) -> bool {
         let runs = |entry: &Entry| entry.host == self.node.me && entry.running;
-        self.mailbox(name)
-            .is_some_and(|mailbox| mailbox.is_closed() || !self.index.get(name).as_ref().is_some_and(runs))
+        let mailbox = self.slots().get(&to.name).filter(|slot| slot.since == to.since).map(|slot| slot.mailbox.clone());
+        mailbox.is_some_and(|mailbox| mailbox.is_closed() || !self.index.get(&to.name).as_ref().is_some_and(runs))
     }
 
     /// Gives the message back if it must wait.
-    fn pass_on(self: &Arc<Self>, name: &Arc<str>, parcel: RemoteParcel, waited: Duration) -> Result<(), Stays> {
-        let entry = self.index.get(name);
-        let seen = entry.as_ref().map(|entry| entry.cell.epoch);
-        match self.next(entry.as_ref(), name) {
-            Next::Later => return Err(Stays::Absent(parcel)),
-            _ if *parcel.message == *FLUSH => self.answer_in_order(name, parcel),
-            Next::There(_) if parcel.hops > 0 && parcel.seen >= seen && waited < NEWS_WAIT => {
-                return Err(Stays::Absent(parcel));
+    fn pass_on(self: &Arc<Self>, to: &Addressee, waiting: Waiting) -> Result<(), (Waiting, Held)> {
+        if *waiting.parcel.message == *FLUSH {
+            self.answer_in_order(to, waiting.parcel);
+            return Ok(());
+        }
+        let entry = self.index.get(&to.name);
+        let next = self.next(entry.as_ref(), &to.name);
+        let stay = match &next {
+            Next::Later => return Err((waiting, Held::Absent)),
+            // This node is behind. What was in a mailbox here has seen its worker end.
+            Next::There(stay) if !waiting.was_in && to.since >= stay.since && waiting.since.elapsed() < NEWS_WAIT => {
+                return Err((waiting, Held::Absent));
             }
-            Next::There(_) | Next::Nowhere(_) if !parcel.cast => self.reply_with(&parcel, Replied::NotHere),
-            Next::Nowhere(why) => self.lost(name, &parcel, why),
-            Next::There(stay) => self.send_on(stay, name, parcel, seen),
-            Next::Here(mailbox) => match mailbox.deliver(parcel) {
+            Next::Here(..) if !waiting.parcel.cast && self.rooms.has_refused(to) => None,
+            Next::There(_) | Next::Nowhere(_) if !waiting.parcel.cast => None,
+            Next::There(stay) => Some(stay.clone()),
+            Next::Here(_, since) => Some(Stay { host: self.node.me.clone(), since: *since }),
+            Next::Nowhere(why) => {
+                self.lost(&to.name, &waiting.parcel, why);
+                return Ok(());
+            }
+        };
+        let Some(stay) = stay else {
+            self.refuse(to, &waiting.parcel);
+            return Ok(());
+        };
+        if let Some(before) = self.rooms.passed_to(to).filter(|before| *before != stay) {
+            return Err((waiting, Held::Unsettled(before)));
+        }
+        let Waiting { since, parcel, was_in } = waiting;
+        match next {
+            Next::Here(mailbox, _) => match mailbox.deliver(parcel) {
                 Ok(()) => {}
-                Err((parcel, NotTaken::Closed)) => return Err(Stays::Absent(parcel)),
-                Err((parcel, NotTaken::Full)) => return Err(Stays::Full(parcel, mailbox)),
+                Err((parcel, NotTaken::Closed)) => return Err((Waiting { since, parcel, was_in }, Held::Absent)),
+                Err((parcel, NotTaken::Full)) => return Err((Waiting { since, parcel, was_in }, Held::Full(mailbox))),
                 Err((parcel, NotTaken::Unknown)) => {
                     let message = parcel.message.to_string();
-                    self.drop_parcel(name, &parcel, CallError::NoSuchMessage { message });
+                    self.drop_parcel(&to.name, &parcel, CallError::NoSuchMessage { message });
                 }
             },
+            _ => self.send_on(stay, to, parcel),
         }
         Ok(())
+    }
+
+    /// A call did not find its worker: its caller looks for it anew, and so do those who called after it.
+    fn refuse(&self, to: &Addressee, call: &RemoteParcel) {
+        self.rooms.refuses(to);
+        self.reply_with(call, Replied::NotHere);
+    }
+
+    /// The worker is not here: whoever calls it looks for it anew, a cast is sent on.
+    pub(crate) fn not_here(self: &Arc<Self>, name: &Arc<str>, parcel: RemoteParcel, was_in: bool) {
+        if parcel.cast {
+            return self.forward(name, parcel, was_in);
+        }
+        self.refuse(&Addressee { name: name.clone(), since: parcel.stay }, &parcel);
     }
 
     fn next(&self, entry: Option<&Entry>, name: &str) -> Next {
@@ -310,40 +242,32 @@ impl SwormShared {
         let me = &self.node.me;
         match &entry.cell.state {
             NameState::Failed { .. } => Next::Nowhere("its worker is not started again"),
-            NameState::Leaving { to } if **to != *me => Next::There(Stay::next((**to).clone(), entry.cell.since)),
             NameState::Released(release) if release.to != *me => {
-                Next::There(Stay::begun(release.to.clone(), release.epoch))
+                Next::There(Stay { host: release.to.clone(), since: release.epoch })
             }
             NameState::Running if entry.running && entry.host != *me => {
-                Next::There(Stay::begun(entry.host.clone(), entry.cell.since))
+                Next::There(Stay { host: entry.host.clone(), since: entry.cell.since })
             }
-            NameState::Running if entry.running => self.mailbox(name).map_or(Next::Later, Next::Here),
+            NameState::Running if entry.running => {
+                self.mailbox(name).map_or(Next::Later, |mailbox| Next::Here(mailbox, entry.cell.since))
+            }
             _ => Next::Later,
         }
     }
 
-    fn send_on(&self, stay: Stay, name: &Arc<str>, parcel: RemoteParcel, seen: Option<Epoch>) {
-        let RemoteParcel { cast, hops, message, payload, .. } = parcel;
-        // Under a number of its own: to a node that it comes to for the second time it is no repeat.
-        let (from, number) = (self.node.me.clone(), self.node.calls.number());
-        let (sworm, name_of, alone) = (self.hash, name.clone(), false);
-        let call = Call { sworm, from, number, name: name_of, message, cast, hops, seen, alone, payload };
-        self.send_call(&stay.host, call);
+    fn send_on(&self, stay: Stay, to: &Addressee, parcel: RemoteParcel) {
+        let RemoteParcel { hops, message, payload, .. } = parcel;
+        self.send_call(&stay, &to.name, self.node.calls.number(), hops, message, payload);
         self.node.calls.has_sent(&stay.host, 1);
-        self.rooms.passes_to(name, stay);
+        self.rooms.passes_to(to, stay);
     }
 
     /// Answers one who wants to know that the casts of before are where their worker is now: at once if none were passed on.
-    fn answer_in_order(self: &Arc<Self>, name: &Arc<str>, flush: RemoteParcel) {
-        let entry = self.index.get(name).filter(|entry| entry.host == self.node.me && entry.running);
-        let Ok((as_of, has_begun)) = codec::decode::<(Epoch, bool)>(&flush.payload) else { return };
-        let still_here = entry.is_some_and(|entry| !has_begun || as_of >= entry.cell.since);
-        // What was passed on before that stay was not part of it.
-        let later = |stay: &Stay| stay.since >= as_of && !still_here;
-        let Some(stay) = self.rooms.passed_to(name).filter(later) else { return self.answer_flush(&flush) };
-        let (shared, name) = (self.clone(), name.clone());
+    fn answer_in_order(self: &Arc<Self>, to: &Addressee, flush: RemoteParcel) {
+        let Some(stay) = self.rooms.passed_to(to) else { return self.answer_flush(&flush) };
+        let (shared, to) = (self.clone(), to.clone());
         tokio::spawn(async move {
-            shared.flush(&name, &stay).await;
+            shared.flush(&to.name, &stay).await;
             shared.answer_flush(&flush);
         });
     }
@@ -358,18 +282,17 @@ impl SwormShared {
         if !self.node.is_present(&stay.host) {
             return;
         }
-        let (from, number) = (self.node.me.clone(), waiting.number);
-        let payload = codec::encode(&(stay.since, stay.has_begun)).unwrap_or_default().into();
-        let (name, message) = (name.clone(), FLUSH.into());
-        let (sworm, seen, alone) = (self.hash, None, false);
-        let call = Call { sworm, from, number, name, message, cast: true, hops: 0, seen, alone, payload };
-        self.send_call(&stay.host, call);
+        self.send_call(stay, name, waiting.number, 0, FLUSH.into(), Bytes::new());
         let _ = timeout(SETTLE_WAIT, &mut waiting.reply).await;
     }
 
-    fn send_call(&self, host: &Peer, call: Call) {
+    /// Sends a cast to a stay. It has a number of its own: to a node that it comes to for the second time it is no repeat.
+    fn send_call(&self, to: &Stay, name: &Arc<str>, number: u64, hops: u8, message: Arc<str>, payload: Bytes) {
+        let (sworm, from, name, cast) = (self.hash, self.node.me.clone(), name.clone(), true);
+        let (stay, limit_ms, alone) = (to.since, None, false);
+        let call = Call { sworm, from, number, name, message, cast, hops, stay, limit_ms, alone, payload };
         match Frame::Call(call).encode() {
-            Ok(frame) => self.node.send(host, Class::Important, frame),
+            Ok(frame) => self.node.send(&to.host, Class::Important, frame),
             Err(error) => tracing::error!(%error, "a message could not be encoded"),
         }
     }
@@ -387,3 +310,6 @@ impl SwormShared {
         tracing::debug!(sworm = &*self.name, name, message = &*cast.message, from = %cast.from, why, "a cast is lost");
     }
 }
+
+#[cfg(test)]
+mod tests;

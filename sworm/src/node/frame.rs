@@ -69,9 +69,12 @@ pub struct Call {
     /// How often it was sent on.
     #[serde(rename = "h", default)]
     pub hops: u8,
-    /// The epoch of the name that was known to whoever sent it on.
-    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Epoch>,
+    /// The worker that it is for: the epoch at which that started.
+    #[serde(rename = "e", with = "short")]
+    pub stay: Epoch,
+    /// How long a call may wait for room there (ms).
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u32>,
     /// Whether nothing else of the sender's is on its way to workers of the receiver: all that was answered has come back.
     #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
@@ -89,9 +92,12 @@ pub struct Calls {
     /// Who sends it.
     #[serde(rename = "f")]
     pub from: Peer,
-    /// The workers' names, each with the number of its call.
+    /// The workers.
     #[serde(rename = "n")]
-    pub workers: Vec<(Arc<str>, u64)>,
+    pub workers: Vec<OneOf>,
+    /// How long calls may wait for room there (ms).
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u32>,
     /// The message's id.
     #[serde(rename = "m")]
     pub message: Arc<str>,
@@ -103,13 +109,43 @@ pub struct Calls {
     pub payload: Bytes,
 }
 
+/// One of the workers that a message is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OneOf {
+    /// Its name.
+    #[serde(rename = "n")]
+    pub name: Arc<str>,
+    /// The epoch at which it started.
+    #[serde(rename = "e", with = "short")]
+    pub stay: Epoch,
+    /// The number of its call.
+    #[serde(rename = "i")]
+    pub number: u64,
+}
+
+/// An epoch as two numbers, without their names.
+mod short {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Epoch;
+
+    pub(super) fn serialize<S: Serializer>(epoch: &Epoch, to: S) -> Result<S::Ok, S::Error> {
+        (epoch.major, epoch.minor).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Epoch, D::Error> {
+        let (major, minor) = Deserialize::deserialize(from)?;
+        Ok(Epoch { major, minor })
+    }
+}
+
 impl Calls {
     /// The call of each worker.
     pub(crate) fn each(self) -> impl Iterator<Item = Call> {
-        let Self { sworm, from, workers, message, cast, payload } = self;
-        workers.into_iter().map(move |(name, number)| {
+        let Self { sworm, from, workers, limit_ms, message, cast, payload } = self;
+        workers.into_iter().map(move |OneOf { name, stay, number }| {
             let (from, message, payload) = (from.clone(), message.clone(), payload.clone());
-            Call { sworm, from, number, name, message, cast, hops: 0, seen: None, alone: false, payload }
+            Call { sworm, from, number, name, message, cast, hops: 0, stay, limit_ms, alone: false, payload }
         })
     }
 }
@@ -202,10 +238,11 @@ mod tests {
     fn messages_for_workers_and_their_answers_are_told_from_all_else_by_their_first_bytes() {
         let peer = Peer { node: NodeId::new("a").expect("valid"), incarnation: Incarnation(1) };
         let (from, name, message, payload) = (peer.clone(), "x".into(), "m".into(), Bytes::new());
-        let call =
-            Call { sworm: 1, from, number: 7, name, message, cast: false, hops: 0, seen: None, alone: false, payload };
+        let (sworm, number, cast, hops, stay, limit_ms, alone) = (1, 7, false, 0, Epoch::default(), Some(1), false);
+        let call = Call { sworm, from, number, name, message, cast, hops, stay, limit_ms, alone, payload };
         let Call { from, message, payload, .. } = call.clone();
-        let calls = Calls { sworm: 1, from, workers: vec![("x".into(), 7)], message, cast: true, payload };
+        let workers = vec![OneOf { name: "x".into(), stay, number }];
+        let calls = Calls { sworm, from, workers, limit_ms, message, cast: true, payload };
         let relay = Relay { to: peer.clone(), droppable: true, frame: Bytes::new() };
         for (frame, expected) in [
             (Frame::Call(call), true),

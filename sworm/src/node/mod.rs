@@ -15,6 +15,7 @@ pub(crate) mod network;
 pub(crate) mod open;
 pub(crate) mod order;
 mod repeats;
+mod rooms;
 mod routing;
 pub(crate) mod scope;
 mod states;

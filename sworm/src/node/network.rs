@@ -157,8 +157,8 @@ pub(super) fn deliver(node: &NodeShared, call: Call) {
 /// The same for the workers of several; their numbers are sent together, and stand or fall together.
 pub(super) fn deliver_all(node: &NodeShared, calls: Calls) {
     // The last number was drawn just before they were sent.
-    let Some((_, number)) = calls.workers.last() else { return };
-    if node.repeats.is_first(&calls.from, *number) {
+    let Some(number) = calls.workers.last().map(|worker| worker.number) else { return };
+    if node.repeats.is_first(&calls.from, number) {
         return calls.each().for_each(|call| give(node, call));
     }
     tracing::debug!(from = %calls.from, number, "a message to several workers came twice");

@@ -36,21 +36,8 @@ struct Streams {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stay {
     pub(crate) host: Peer,
-    /// With which epoch it began; where that is not known yet, that of the stay before.
+    /// With which epoch it began.
     pub(crate) since: Epoch,
-    pub(crate) has_begun: bool,
-}
-
-impl Stay {
-    /// One that began with that epoch.
-    pub(crate) fn begun(host: Peer, since: Epoch) -> Self {
-        Self { host, since, has_begun: true }
-    }
-
-    /// The one that follows a stay elsewhere, which began with that epoch.
-    pub(crate) fn next(host: Peer, since: Epoch) -> Self {
-        Self { host, since, has_begun: false }
-    }
 }
 
 /// What is on its way to one worker.

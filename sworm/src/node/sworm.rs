@@ -11,12 +11,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::NodeShared;
-use super::forward::{FLUSH, Rooms};
+use super::forward::FLUSH;
 use super::frame::{Call, Frame, Replied};
 use super::home::Home;
 use super::index::Index;
 use super::lease::Lease;
 use super::order::Order;
+use super::rooms::Rooms;
 use super::watchers::Watchers;
 use crate::core::balance::Rebalance;
 use crate::core::draining::Drained;
@@ -122,7 +123,7 @@ pub(crate) struct SwormShared {
     /// What is on its way from here.
     pub(crate) order: Arc<Order>,
     /// What has come here and waits.
-    pub(super) rooms: Rooms,
+    pub(crate) rooms: Rooms,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
     /// The names whose states are being decoded, be it that nobody waits for that any more.
     decoding: Mutex<HashSet<Arc<str>>>,
@@ -244,37 +245,34 @@ impl SwormShared {
             number: call.number,
             cast: call.cast,
             hops: call.hops,
-            seen: call.seen,
+            stay: call.stay,
+            limit: call.limit_ms.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into())),
             alone: call.alone,
             message: call.message,
             payload: call.payload,
         };
-        if *parcel.message == *FLUSH || self.rooms.is_waited_for(&call.name) {
+        if *parcel.message == *FLUSH || self.rooms.is_waited_for(&call.name, call.stay) {
             return self.bring(&call.name, parcel, false);
         }
         let here = self.index.look(&call.name, |found| {
-            found.is_some_and(|(_, found)| found.entry.running && found.entry.host == self.node.me)
+            let entry = &found?.1.entry;
+            (entry.running && entry.host == self.node.me).then_some(entry.cell.since)
         });
-        let mailbox = if here { self.mailbox(&call.name) } else { None };
-        let Some(mailbox) = mailbox else { return self.not_here(&call.name, parcel, false) };
+        let Some(since) = here else { return self.not_here(&call.name, parcel, false) };
+        // What comes late for an earlier stay goes behind what was passed on for that one.
+        if since != call.stay {
+            return self.bring(&call.name, parcel, false);
+        }
+        let Some(mailbox) = self.mailbox(&call.name) else { return self.not_here(&call.name, parcel, false) };
         match mailbox.deliver(parcel) {
             Ok(()) => {}
             Err((parcel, NotTaken::Closed)) => self.not_here(&call.name, parcel, false),
-            Err((parcel, NotTaken::Full)) if parcel.cast => self.bring(&call.name, parcel, false),
-            Err((parcel, NotTaken::Full)) => self.drop_parcel(&call.name, &parcel, CallError::Overloaded),
+            Err((parcel, NotTaken::Full)) => self.bring(&call.name, parcel, false),
             Err((parcel, NotTaken::Unknown)) => {
                 let message = parcel.message.to_string();
                 self.drop_parcel(&call.name, &parcel, CallError::NoSuchMessage { message });
             }
         }
-    }
-
-    /// The worker is not here: whoever calls it looks for it anew, a cast is sent on.
-    fn not_here(self: &Arc<Self>, name: &Arc<str>, parcel: RemoteParcel, was_in: bool) {
-        if parcel.cast {
-            return self.forward(name, parcel, was_in);
-        }
-        self.reply_with(&parcel, Replied::NotHere);
     }
 
     /// The node stops: whoever waits for an answer is told, and the workers are aborted; gives their tasks.

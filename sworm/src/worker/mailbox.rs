@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -31,8 +32,10 @@ pub(crate) struct RemoteParcel {
     pub(crate) cast: bool,
     /// How often it was sent on.
     pub(crate) hops: u8,
-    /// The epoch of its name that was known to whoever sent it on.
-    pub(crate) seen: Option<Epoch>,
+    /// The worker that it was sent to, or was in the mailbox of last: the epoch at which that started.
+    pub(crate) stay: Epoch,
+    /// How long it may wait on this node.
+    pub(crate) limit: Duration,
     /// Whether nothing else of its sender's was on its way here.
     pub(crate) alone: bool,
     /// The message's id.

@@ -18,7 +18,7 @@ use sworm::core::message::{
     Answer, Ask, Beat, Done, Grant, GrantOutcome, Message, Phase, Refusal, Registering, Snapshot, Versions,
 };
 use sworm::core::past::Past;
-use sworm::internals::{Call, Calls, Frame, Relay, Replied};
+use sworm::internals::{Call, Calls, Frame, OneOf, Relay, Replied};
 
 use crate::KINDS;
 
@@ -352,7 +352,8 @@ impl Gen {
             11 => Frame::Calls(Calls {
                 sworm: self.number(),
                 from: self.peer(),
-                workers: self.many(|g| (g.text(), g.number())),
+                workers: self.many(|g| OneOf { name: g.text(), stay: g.epoch(), number: g.number() }),
+                limit_ms: self.0.bool().then(|| self.0.u32(..)),
                 message: self.text(),
                 cast: self.0.bool(),
                 payload: self.bytes(),
@@ -365,7 +366,8 @@ impl Gen {
                 message: self.text(),
                 cast: self.0.bool(),
                 hops: self.0.u8(..),
-                seen: self.0.bool().then(|| self.epoch()),
+                stay: self.epoch(),
+                limit_ms: self.0.bool().then(|| self.0.u32(..)),
                 alone: self.0.bool(),
                 payload: self.bytes(),
             }),

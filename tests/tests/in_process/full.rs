@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
 use tokio::sync::Semaphore;
 
-use super::opened;
+use super::{opened, opened_on};
 
 /// Has room for one message beside the one that it handles.
 #[derive(Worker, Serialize, Deserialize, Default)]
@@ -24,6 +25,45 @@ struct Hold;
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "cramped-count", reply = u32)]
 struct Count;
+
+/// Has as little room, and keeps what comes in its order.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "cramped-list", handles(Wait, Put, All), mailbox = 1)]
+struct List(Vec<u32>);
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "cramped-wait")]
+struct Wait;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "cramped-put", reply = ())]
+struct Put(u32);
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "cramped-all", reply = Vec<u32>)]
+struct All;
+
+static WAITS: Semaphore = Semaphore::const_new(0);
+static GOES_ON: Semaphore = Semaphore::const_new(0);
+
+impl Handler<Wait> for List {
+    async fn handle(&mut self, _: Wait, _: &mut Context<Self>) {
+        WAITS.add_permits(1);
+        GOES_ON.acquire().await.expect("it is open").forget();
+    }
+}
+
+impl Handler<Put> for List {
+    async fn handle(&mut self, Put(n): Put, _: &mut Context<Self>) {
+        self.0.push(n);
+    }
+}
+
+impl Handler<All> for List {
+    async fn handle(&mut self, _: All, _: &mut Context<Self>) -> Vec<u32> {
+        self.0.clone()
+    }
+}
 
 static HOLDS: Semaphore = Semaphore::const_new(0);
 static MAY_END: Semaphore = Semaphore::const_new(0);
@@ -89,4 +129,22 @@ async fn callers_wait_for_room_in_a_full_mailbox_here_and_on_another_node_as_lon
         counts.sort_unstable();
         assert_eq!(counts, [2, 3, 4, 5, 6, 7], "{name}: each once");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_for_room_on_another_node_are_handled_in_the_order_in_which_they_were_made() {
+    let network = MemoryNetwork::new();
+    let [(_a, on_a), (b, _on_b)] = opened_on(&network, "s").await;
+    let worker = on_a.register("list", List::default()).on(b.id()).await.expect("free");
+    worker.cast(Wait).await.expect("it runs");
+    WAITS.acquire().await.expect("it is open").forget();
+    let limit = Duration::from_secs(60);
+    // One after the other is sent when they are first looked at.
+    let calls = tokio::spawn(join_all((0..200).map(|n| worker.call(Put(n)).timeout(limit).into_future())));
+    let sent = || async { (network.traffic("a", "b").messages > 200).then_some(()) };
+    eventually("all of them on their way", sent).await;
+    GOES_ON.add_permits(1);
+    let replies = calls.await.expect("it does not panic");
+    assert!(replies.iter().all(Result::is_ok), "{replies:?}");
+    assert_eq!(worker.call(All).timeout(limit).await, Ok((0..200).collect()));
 }

@@ -30,7 +30,7 @@ async fn unsettled() -> (Node, Ref<Counter>, OnItsWay) {
     let sworm = node.sworm("s").await.expect("it opens");
     let counter = sworm.register_name("counter", Counter).await.expect("free");
     let elsewhere = Peer { node: NodeId::new("b").expect("valid"), incarnation: Incarnation(1) };
-    let before = Stay::begun(elsewhere, Epoch { major: 1, minor: 0 });
+    let before = Stay { host: elsewhere, since: Epoch { major: 1, minor: 0 } };
     let sent = sworm.shared.order.comes_back(&"counter".into(), &before);
     (node, counter, sent)
 }
@@ -62,8 +62,8 @@ async fn a_cast_with_little_time_leaves_others_waiting_for_the_casts_that_went_e
     let ((sworm, a), (_on_b, b)) = (start("a").await, start("b").await);
     let counter = sworm.register("counter", Counter).on(a.id()).await.expect("free");
     let name: Arc<str> = "counter".into();
-    let (here, there) = (Stay::begun(a.shared().me.clone(), counter.pid().epoch), b.shared().me.clone());
-    let before = Stay::begun(there, Epoch { major: 1, minor: 0 });
+    let (here, there) = (Stay { host: a.shared().me.clone(), since: counter.pid().epoch }, b.shared().me.clone());
+    let before = Stay { host: there, since: Epoch { major: 1, minor: 0 } };
     sworm.shared.order.passes_on(&name, &before);
     // The other node is asked, and does not get to answer.
     network.hold("a", "b");

@@ -3,7 +3,7 @@ use crate::core::ids::{Incarnation, NodeId};
 
 fn stay(node: &str, since: u64) -> Stay {
     let host = Peer { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(1) };
-    Stay::begun(host, Epoch { major: since, minor: 0 })
+    Stay { host, since: Epoch { major: since, minor: 0 } }
 }
 
 fn tickets<const N: usize>(order: &Arc<Order>) -> [Ticket; N] {

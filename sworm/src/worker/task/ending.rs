@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -129,13 +130,13 @@ impl<W: Lifecycle> Task<W> {
     }
 
     fn stay(&self) -> Stay {
-        Stay::begun(self.me(), self.ctx.pid.epoch)
+        Stay { host: self.me(), since: self.ctx.pid.epoch }
     }
 
     pub(super) fn give_back(&self, parcel: Parcel<W>) {
         let name = &self.ctx.pid.name;
         let parcel = match parcel {
-            Parcel::Remote(parcel) => parcel,
+            Parcel::Remote(parcel) => RemoteParcel { stay: self.ctx.pid.epoch, ..parcel },
             Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
                 None => return,
                 Some((message, Ok(payload))) => {
@@ -158,7 +159,8 @@ impl<W: Lifecycle> Task<W> {
             number: 0,
             cast: true,
             hops: 0,
-            seen: None,
+            stay: self.ctx.pid.epoch,
+            limit: Duration::MAX,
             alone: false,
             message: message.into(),
             payload: payload.into(),
