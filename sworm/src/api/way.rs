@@ -28,6 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How soon a message is sent again that a full mailbox on another node has refused; twice as long each time, up to the last.
 const ROOM_AGAIN: Duration = Duration::from_millis(10);
 const LONGEST_ROOM_AGAIN: Duration = Duration::from_millis(320);
+/// So long before its time is over a call is refused that waits for room on another node, so that its caller hears of it.
+const REFUSED_BEFORE: Duration = Duration::from_millis(50);
 /// Longer than any node runs.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
@@ -326,7 +328,8 @@ impl<'a> Way<'a> {
     pub(super) async fn wait_for_room(&mut self) -> Result<(), CallError> {
         sleep_until(self.deadline.min(Instant::now() + self.room_again)).await;
         self.room_again = (self.room_again * 2).min(LONGEST_ROOM_AGAIN);
-        if Instant::now() >= self.deadline { Err(CallError::Overloaded) } else { Ok(()) }
+        // It may have waited there for all the time that it had.
+        if Instant::now() + REFUSED_BEFORE >= self.deadline { Err(CallError::Overloaded) } else { Ok(()) }
     }
 
     /// Puts a message into a mailbox of this node; waits while it is full.
@@ -427,7 +430,7 @@ impl<'a> Way<'a> {
     /// it.
     pub(super) fn wait_limit_ms(&self) -> u32 {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        u32::try_from((left - left / 8).as_millis()).unwrap_or(u32::MAX)
+        u32::try_from(left.saturating_sub(REFUSED_BEFORE.max(left / 8)).as_millis()).unwrap_or(u32::MAX)
     }
 }
 

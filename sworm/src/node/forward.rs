@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::frame::{Call, Frame, Replied};
 use super::order::Stay;
@@ -30,7 +30,7 @@ const NEWS_WAIT: Duration = Duration::from_secs(1);
 /// How long a message waits for what went to its worker's former place.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// How soon a name is looked at again, if no change comes first.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The id of a message that is for no worker: it is answered when all casts that went to that stay before it are where their
 /// worker is.
 pub(crate) const FLUSH: &str = "";
@@ -82,6 +82,10 @@ impl SwormShared {
                 Ok(()) => return,
                 Err((back, _)) => waiting = back,
             }
+        }
+        if waiting.until() <= Instant::now() {
+            drop(rooms);
+            return self.expires(name, &waiting.parcel);
         }
         let pushed = self.rooms.push(&mut rooms, &to, waiting);
         drop(rooms);
@@ -147,7 +151,7 @@ impl SwormShared {
             // Its place among those that wait for room is kept meanwhile.
             while timeout(LOOK_AGAIN, &mut delivering).await.is_err() {
                 self.drop_expired(to);
-                if self.node.has_stopped() || until <= tokio::time::Instant::now() {
+                if self.node.has_stopped() || until <= Instant::now() {
                     break;
                 }
             }
