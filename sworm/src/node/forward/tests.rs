@@ -37,15 +37,15 @@ const LONG: Duration = Duration::from_secs(60);
 const BEFORE: Epoch = Epoch { major: 1, minor: 0 };
 const AFTER_IT: Epoch = Epoch { major: 2, minor: 0 };
 
-/// Two nodes, and a worker on the first.
-struct Pair {
+/// Three nodes, and a worker on the first.
+struct Nodes {
     network: MemoryNetwork,
-    nodes: [Node; 2],
-    on: [Sworm; 2],
+    nodes: [Node; 3],
+    on: [Sworm; 3],
     list: Ref<List>,
 }
 
-impl Pair {
+impl Nodes {
     async fn start() -> Self {
         let network = MemoryNetwork::new();
         let cluster = format!("forward-{}", CLUSTERS.fetch_add(1, SeqCst));
@@ -54,12 +54,12 @@ impl Pair {
             let node = build.start().await.expect("starts");
             (node.sworm("s").await.expect("it opens"), node)
         };
-        let ((on_a, a), (on_b, b)) = (start("a").await, start("b").await);
+        let ((on_a, a), (on_b, b), (on_c, c)) = (start("a").await, start("b").await, start("c").await);
         let list = on_a.register("list", List(Vec::new())).on(a.id()).await.expect("free");
-        while on_b.whereis("list").is_none() {
+        while on_b.whereis("list").is_none() || on_c.nodes().len() < 3 || on_a.nodes().len() < 3 {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Self { network, nodes: [a, b], on: [on_a, on_b], list }
+        Self { network, nodes: [a, b, c], on: [on_a, on_b, on_c], list }
     }
 
     fn peer(&self, at: usize) -> Peer {
@@ -83,16 +83,6 @@ impl Pair {
         }
     }
 
-    /// Waits until the first node has something to send to the second that is held.
-    async fn holds_something(&self) {
-        let something = async {
-            while self.network.held("a", "b").is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(LONG, something).await.expect("it asks the other node");
-    }
-
     async fn end(self) {
         for node in self.nodes {
             node.close().await.expect("it closes");
@@ -106,73 +96,75 @@ fn before() -> Addressee {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_late_for_an_earlier_stay_waits_for_what_was_passed_on_before_it_and_holds_up_nothing_else() {
-    let pair = Pair::start().await;
-    let shared = &pair.on[0].shared;
-    // Something was passed on to the other node, and is on its way there.
-    shared.rooms.passes_to(&before(), Stay { host: pair.peer(1), since: AFTER_IT });
-    pair.network.hold("a", "b");
-    shared.deliver(pair.message(&Put(1), BEFORE, None));
-    pair.holds_something().await;
-    shared.deliver(pair.message(&Put(2), pair.list.pid().epoch, None));
-    assert_eq!(pair.list.call(All).timeout(LONG).await, Ok(vec![2]), "it is for the stay of now");
-    pair.network.release("a", "b");
+    let nodes = Nodes::start().await;
+    let shared = &nodes.on[0].shared;
+    // Something was passed on to the third node, and is on its way there.
+    shared.rooms.passes_to(&before(), Stay { host: nodes.peer(2), since: AFTER_IT });
+    nodes.network.hold("a", "c");
+    shared.deliver(nodes.message(&Put(1), BEFORE, None));
+    shared.deliver(nodes.message(&Put(2), nodes.list.pid().epoch, None));
+    assert_eq!(nodes.list.call(All).timeout(LONG).await, Ok(vec![2]), "it is for the stay of now");
+    nodes.network.release("a", "c");
     let both = async {
-        while pair.list.call(All).timeout(LONG).await != Ok(vec![2, 1]) {
+        while nodes.list.call(All).timeout(LONG).await != Ok(vec![2, 1]) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
     timeout(LONG, both).await.expect("it goes on when that has arrived");
     assert_eq!(shared.rooms.passed_to(&before()), None, "nothing is on its way any more");
-    pair.end().await;
+    nodes.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_whether_all_has_arrived_is_answered_when_what_was_passed_on_has() {
-    let pair = Pair::start().await;
-    let shared = &pair.on[0].shared;
-    shared.rooms.passes_to(&before(), Stay { host: pair.peer(1), since: AFTER_IT });
-    pair.network.hold("a", "b");
-    let (asking, at) = (pair.on[1].shared.clone(), Stay { host: pair.peer(0), since: BEFORE });
-    let asked = tokio::spawn(async move { asking.flush(&"list".into(), &at).await });
-    // Only who passes the question on has something to send.
-    pair.holds_something().await;
-    assert!(!asked.is_finished());
-    pair.network.release("a", "b");
-    timeout(LONG, asked).await.expect("it is answered then").expect("it does not panic");
-    pair.end().await;
+    let nodes = Nodes::start().await;
+    let shared = &nodes.on[0].shared;
+    shared.rooms.passes_to(&before(), Stay { host: nodes.peer(2), since: AFTER_IT });
+    nodes.network.hold("a", "c");
+    let (name, at) = ("list".into(), Stay { host: nodes.peer(0), since: BEFORE });
+    let asking = nodes.on[1].shared.clone();
+    let mut asked = Box::pin(asking.flush(&name, &at));
+    assert!(timeout(Duration::ZERO, &mut asked).await.is_err(), "it is sent");
+    // What is asked after it by the same node is answered after it where neither waits.
+    let there: Ref<List> = nodes.on[1].whereis_name("list").expect("it runs");
+    there.call(All).timeout(LONG).await.expect("it is answered");
+    assert!(timeout(Duration::ZERO, &mut asked).await.is_err(), "something is on its way");
+    nodes.network.release("a", "c");
+    timeout(LONG, asked).await.expect("it is answered then");
+    nodes.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_one_call_was_told_that_a_stay_is_over_so_are_those_that_come_after_it() {
-    let pair = Pair::start().await;
-    let (to, shared, asking) = (pair.peer(0), &pair.on[0].shared, pair.nodes[1].shared());
+    let nodes = Nodes::start().await;
+    let (to, shared, asking) = (nodes.peer(0), &nodes.on[0].shared, nodes.nodes[1].shared());
     let call = async || {
         let mut waiting = asking.calls.wait(&to);
-        shared.deliver(pair.message(&All, BEFORE, Some(waiting.number)));
+        shared.deliver(nodes.message(&All, BEFORE, Some(waiting.number)));
         timeout(LONG, &mut waiting.reply).await.expect("it is answered").expect("the node runs")
     };
     assert!(matches!(call().await, Replied::Done(_)), "none was refused");
     shared.rooms.refuses(&before());
     assert!(matches!(call().await, Replied::NotHere));
-    pair.end().await;
+    nodes.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_a_later_stay_than_is_known_waits_for_the_news_and_one_for_an_earlier_goes_on() {
-    let pair = Pair::start().await;
-    let (shared, now) = (&pair.on[1].shared, pair.list.pid().epoch);
+    let nodes = Nodes::start().await;
+    let (shared, now) = (&nodes.on[1].shared, nodes.list.pid().epoch);
     // The second node has heard that the worker is on the first.
     let later = Epoch { major: now.major + 1, minor: 0 };
-    shared.deliver(pair.message(&Put(1), later, None));
+    shared.deliver(nodes.message(&Put(1), later, None));
     assert!(shared.rooms.is_waited_for(&"list".into(), later), "somebody knows more");
-    shared.deliver(pair.message(&Put(2), BEFORE, None));
+    shared.deliver(nodes.message(&Put(2), BEFORE, None));
     assert!(!shared.rooms.is_waited_for(&"list".into(), BEFORE));
-    assert_eq!(shared.rooms.passed_to(&before()), Some(Stay { host: pair.peer(0), since: now }));
+    assert_eq!(shared.rooms.passed_to(&before()), Some(Stay { host: nodes.peer(0), since: now }));
     let both = async {
-        while pair.list.call(All).timeout(LONG).await != Ok(vec![2, 1]) {
+        while nodes.list.call(All).timeout(LONG).await != Ok(vec![2, 1]) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
     timeout(LONG, both).await.expect("it goes on where no news come");
-    pair.end().await;
+    nodes.end().await;
 }
