@@ -1,14 +1,23 @@
 //! What every store owes, as tests that any implementation can run.
 
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Batch, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Space, Store, StoreError, Ticket};
 
 mod crash;
+#[cfg(test)]
+mod tests;
 
 pub use crash::crash_store_laws;
+
+/// How long what uses the store within a scan may take.
+const SCAN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the laws that hold for every store. `fresh` makes an empty store at each call.
 ///
@@ -20,11 +29,11 @@ pub async fn store_laws(fresh: &mut dyn FnMut() -> Box<dyn Store>) {
     batches_apply_in_order(&*fresh());
     spaces_do_not_mix(&*fresh());
     scans_go_by_prefix_in_key_order(&*fresh());
-    a_callback_may_use_the_store(&*fresh());
+    a_callback_may_use_the_store(fresh(), SCAN_LIMIT);
     what_is_too_large_changes_nothing(&*fresh());
     batches_are_seen_in_the_order_of_the_writes(&*fresh());
     tickets_rise_and_syncs_return(&*fresh()).await;
-    a_closed_store_refuses(&*fresh()).await;
+    a_closed_store_refuses_or_has_nothing_to_close(&*fresh()).await;
 }
 
 /// Runs the laws for a store that outlives its process. `open` opens the same place, empty at first, at each call.
@@ -141,7 +150,25 @@ fn scans_go_by_prefix_in_key_order(store: &dyn Store) {
     assert_eq!(seen, 3, "a scan ends when it is told to");
 }
 
-fn a_callback_may_use_the_store(store: &dyn Store) {
+/// On a thread of its own: a store that locks itself out waits for ever.
+fn a_callback_may_use_the_store(store: Box<dyn Store>, limit: Duration) {
+    let (sender, receiver) = mpsc::channel();
+    let using = thread::spawn(move || {
+        use_within_a_scan(&*store);
+        // Nobody waits for it any more where this took too long.
+        let _ = sender.send(());
+    });
+    match receiver.recv_timeout(limit) {
+        Ok(()) => {}
+        Err(RecvTimeoutError::Timeout) => panic!("a read or write within a scan has not returned in {limit:?}"),
+        Err(RecvTimeoutError::Disconnected) => match using.join() {
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => unreachable!("it says when it has ended well"),
+        },
+    }
+}
+
+fn use_within_a_scan(store: &dyn Store) {
     write(store, &[("a", Some("1")), ("b", Some("2"))]);
     let mut each = |key: &[u8], value: &[u8]| {
         let found = store.get(Space::Meta, key).expect("a read within a scan works");
@@ -208,10 +235,15 @@ async fn tickets_rise_and_syncs_return(store: &dyn Store) {
     store.sync(first).await.expect("what is synced stays synced");
 }
 
-async fn a_closed_store_refuses(store: &dyn Store) {
+/// One that keeps the default of [`Store::close`] goes on as before.
+async fn a_closed_store_refuses_or_has_nothing_to_close(store: &dyn Store) {
     let ticket = write(store, &[("a", Some("1"))]);
     store.close().await.expect("a close works");
     store.close().await.expect("a second close does nothing");
+    if store.write(Batch::new()).is_ok() {
+        assert_eq!(get(store, "a").as_deref(), Some("1"), "a store that takes writes after a close has all it had");
+        return store.sync(ticket).await.expect("a store that takes writes after a close syncs them");
+    }
     let refused = [
         store.write(Batch::new()).map(drop),
         store.sync(ticket).await,

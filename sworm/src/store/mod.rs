@@ -77,7 +77,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Syncs everything and lets go of the place, so that it can be opened again. Everything after it is
-    /// [`StoreError::Closed`]; to close twice is fine. To drop a store does the same, synchronously.
+    /// [`StoreError::Closed`]; to close twice is fine. To drop a store does the same, synchronously. A store that has nothing to
+    /// let go of may keep this default, which does nothing: it goes on.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(std::future::ready(Ok(())))
     }
