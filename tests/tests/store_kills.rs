@@ -184,10 +184,21 @@ fn in_a_trace_a_sync_keeps_what_was_written_before_it_began_and_nothing_else() {
 /// the simulator's faults, and in clusters on [`sworm_tests::FaultyStore`].
 #[test]
 fn nothing_is_called_durable_before_the_disk_was_told_to_keep_it() {
+    is_synced_before_it_is_called_durable(Kind::Sled, "sled/db");
+}
+
+#[cfg(feature = "processes")]
+#[test]
+fn nor_is_it_by_redb() {
+    is_synced_before_it_is_called_durable(Kind::Redb, "sworm.redb");
+}
+
+/// That file of the store holds what is to be on the disk.
+fn is_synced_before_it_is_called_durable(kind: Kind, file: &str) {
     if Command::new("strace").arg("-V").output().is_err() {
         // Not by the macros: the harness shows what they print of failures only.
         let skipped =
-            b"\nSKIPPED: strace is not installed; it was not looked at whether what sled is to keep is synced\n";
+            b"\nSKIPPED: strace is not installed; it was not looked at whether what a store is to keep is synced\n";
         return std::io::stderr().write_all(skipped).expect("it can be said");
     }
     let directory = tempfile::tempdir().expect("a directory");
@@ -198,14 +209,13 @@ fn nothing_is_called_durable_before_the_disk_was_told_to_keep_it() {
         .arg(&trace)
         .arg(env!("CARGO_BIN_EXE_test-writer"))
         .arg(&store)
-        .args(["--seed", "1", "--batches", "30", "--each"])
+        .args(["--seed", "1", "--store", kind.name(), "--batches", "30", "--each"])
         .stdout(Stdio::null())
         .status()
         .expect("strace runs");
     assert!(status.success(), "the writer ended well: {status}");
     let text = std::fs::read_to_string(&trace).expect("a trace");
-    // Of the store's files it is sled's that must be on the disk.
-    let file = store.join("sled").join("db").canonicalize().expect("it is there");
+    let file = store.join(file).canonicalize().expect("it is there");
     let (file, mut traced) = (format!("<{}>", file.display()), Traced::default());
     text.lines().for_each(|line| traced.line(line, &file));
     assert_eq!(traced.said.len(), 30, "it has said so after each batch");

@@ -15,6 +15,7 @@ mod hooks;
 mod limits;
 mod local;
 mod outbox;
+mod power;
 mod returning;
 mod running;
 mod unsaved;
