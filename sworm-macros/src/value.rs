@@ -65,7 +65,10 @@ impl Arg<'_> {
             self.input.advance_to(&ahead);
             return Ok(Snapshots::Each);
         }
-        self.length(form).map(Snapshots::Period)
+        self.length(form).map(Snapshots::Period).map_err(|error| {
+            let also = format!("{error}, or `snapshot = \"each\"`");
+            Error::new(error.span(), also)
+        })
     }
 
     pub(crate) fn path(self, form: &str) -> Result<Path> {

@@ -45,7 +45,7 @@ pub use strategy::{
     Transient, TransientWithin, score, weighted_score,
 };
 pub use sworm_macros::{Message, Sworm, Worker, handlers};
-pub use transport::Transport;
+pub use transport::{MemoryNetwork, Transport};
 pub use worker::{
     BoxError, Context, Durable, Handler, Handoff, Lifecycle, Message, Older, Request, Snapshots, Storable, Target,
     Timer, Upgrade, Worker, WorkerOptions,

@@ -38,6 +38,7 @@ impl Sworm {
                 Err(MoveError::Failed { name: name.to_string(), reason: reason.to_string() })
             }
             Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(MoveError::NoMajority { why }),
+            Ok(Asked::Answer(Err(Refusal::NotSaved { why }))) => Err(MoveError::NotSaved { why }),
             Ok(Asked::Answer(Err(refusal))) => Err(MoveError::NoCandidate { why: refusal.why() }),
             Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(MoveError::Timeout { after: ASK_LIMIT }),
             Err(_) => Err(self.move_stopped()),

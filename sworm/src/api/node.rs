@@ -219,7 +219,8 @@ impl Node {
     }
 
     /// Leaves in good order: hands every worker over with its state, parks in the store what no other node can take, then
-    /// stops. Takes as long as the states take to travel, and gives up when none has gone for 30 s.
+    /// stops. Takes as long as the states take to travel, and gives up when none has gone for 30 s; until then a worker whose
+    /// state cannot be saved is asked for it again every 5 s.
     ///
     /// # Errors
     ///
@@ -245,19 +246,17 @@ impl Node {
         for sworm in &sworms {
             sworm.input(Input::Leave { until_ms });
         }
-        let (mut in_time, mut not_handed_over) = (true, 0);
+        let (mut in_time, mut not_handed_over, mut not_saved) = (true, 0, 0);
         for sworm in &sworms {
-            match left(sworm, limit).await {
-                Some(Opened::Left { parked, late: true }) => not_handed_over += parked,
-                Some(Opened::Left { parked, late: false }) if parked > 0 => {
-                    tracing::info!(
-                        sworm = &*sworm.name,
-                        parked,
-                        "workers stay in the store, since nobody could take them"
-                    );
-                }
-                Some(_) => {}
-                None => in_time = false,
+            let Some(Opened::Left { parked, unsaved, late }) = left(sworm, limit).await else {
+                in_time = false;
+                continue;
+            };
+            not_saved += unsaved;
+            if late {
+                not_handed_over += parked;
+            } else if parked > 0 {
+                tracing::info!(sworm = &*sworm.name, parked, "workers stay in the store, since nobody could take them");
             }
         }
         // Casts that wait for earlier ones to arrive still go where their workers are.
@@ -271,6 +270,7 @@ impl Node {
         match (in_time, shared.failure()) {
             (_, Some(why)) => Err(LeaveError::Store(why).into()),
             (false, None) => Err(LeaveError::Timeout.into()),
+            (true, None) if not_saved > 0 => Err(LeaveError::NotSaved { workers: not_saved }.into()),
             (true, None) if not_handed_over > 0 => Err(LeaveError::NotHandedOver { parked: not_handed_over }.into()),
             (true, None) => closed,
         }

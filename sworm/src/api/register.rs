@@ -151,9 +151,11 @@ fn refused(name: &str, refusal: Refusal, limit: Duration) -> RegisterError {
         Refusal::NoCandidate { why } => RegisterError::NoCandidate { why },
         Refusal::UnknownStrategy { name, node, known } => RegisterError::UnknownStrategy { name, node, known },
         Refusal::NoMajority { why } => RegisterError::NoMajority { why },
-        Refusal::NotRegistered | Refusal::NotMajority | Refusal::LastVoter | Refusal::Again => {
-            RegisterError::Timeout { after: limit }
-        }
+        Refusal::NotRegistered
+        | Refusal::NotSaved { .. }
+        | Refusal::NotMajority
+        | Refusal::LastVoter
+        | Refusal::Again => RegisterError::Timeout { after: limit },
     }
 }
 

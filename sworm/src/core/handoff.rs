@@ -81,6 +81,8 @@ pub struct Leaving {
     patience_ms: u64,
     /// How many parked workers others could still take, and since when it is so many.
     parked: (usize, u64),
+    /// How many workers ended without their states, which could not be saved.
+    unsaved: u64,
     /// The names that were asked about, and when they are asked about again.
     asked: BTreeMap<Arc<str>, u64>,
     done: bool,
@@ -101,14 +103,23 @@ const TAKEN_WAIT_MS: u64 = 3_000;
 const MAX_MOVES: usize = 1_024;
 /// When to ask the arbiter again.
 const ASK_AGAIN_MS: u64 = 500;
+/// When a worker whose state could not be saved is asked for it again.
+const UNSAVED_AGAIN_MS: u64 = 5_000;
 
 impl Core {
     pub(super) fn on_leave(&mut self, until_ms: u64) {
         if self.leaving.is_none() {
             let since_ms = self.now.mono_ms;
             let patience_ms = until_ms.saturating_sub(since_ms);
-            self.leaving =
-                Some(Leaving { since_ms, until_ms, patience_ms, parked: (0, 0), asked: BTreeMap::new(), done: false });
+            self.leaving = Some(Leaving {
+                since_ms,
+                until_ms,
+                patience_ms,
+                parked: (0, 0),
+                unsaved: 0,
+                asked: BTreeMap::new(),
+                done: false,
+            });
             self.phase = Phase::Leaving;
             self.introduced = true;
             self.beat_soon();
@@ -141,7 +152,13 @@ impl Core {
                     self.awaited.remove(&name);
                     self.restate(&name, |cell| cell.state = NameState::Parked);
                 }
-                LocalPhase::Running if alone || late => self.park(&name, Exit::Shutdown),
+                LocalPhase::Running if late => self.park(&name, Exit::Shutdown),
+                LocalPhase::Running if alone => {
+                    let again_ms = self.leaving.as_ref().and_then(|leaving| leaving.asked.get(&name));
+                    if again_ms.is_none_or(|again_ms| now >= *again_ms) {
+                        self.park(&name, Exit::Shutdown);
+                    }
+                }
                 LocalPhase::Settling if late => self.park(&name, Exit::Shutdown),
                 LocalPhase::Parking => {}
                 LocalPhase::Running if in_flight < MAX_MOVES => {
@@ -201,7 +218,9 @@ impl Core {
         }
         let max = self.own_max();
         self.once_durable(Effect::Broadcast(Box::new(Message::Goodbye { max })));
-        self.once_durable(Effect::Left { parked: u64::try_from(parked).unwrap_or(u64::MAX), late: late && !alone });
+        let (parked, unsaved) =
+            (u64::try_from(parked).unwrap_or(u64::MAX), self.leaving.as_ref().map_or(0, |l| l.unsaved));
+        self.once_durable(Effect::Left { parked, unsaved, late: late && !alone });
     }
 
     /// A worker has gone: as long as others follow it, leaving may take its time.
@@ -338,19 +357,32 @@ impl Core {
         let late = self.leaving.as_ref().is_some_and(|leaving| self.now.mono_ms >= leaving.until_ms);
         let Some(local) = self.local.get(name) else { return };
         match local.phase {
-            LocalPhase::Moving(_) => self.go_on(name, why),
+            LocalPhase::Moving(_) => self.is_not_given(name, since, why),
             LocalPhase::Parking if late || local.fenced => {
                 // One that has not started yet has nothing that is not saved.
                 let starts = local.restored.is_some();
                 if !starts && self.directory.mine(name).is_some_and(|cell| !cell.unsaved && cell.spec.handoff) {
                     self.on_unsaved(name, since, why.into());
                     self.restate(name, |cell| cell.unsaved = true);
+                    if let Some(leaving) = &mut self.leaving {
+                        leaving.unsaved += 1;
+                    }
                 }
                 self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
             }
-            LocalPhase::Parking => self.go_on(name, why),
+            LocalPhase::Parking => self.is_not_given(name, since, why),
             _ => {}
         }
+    }
+
+    /// The state of a worker that was to go cannot be saved: it goes on here, and is not asked for it again at once.
+    fn is_not_given(&mut self, name: &Arc<str>, since: Epoch, why: String) {
+        self.on_unsaved(name, since, why.as_str().into());
+        if let Some(leaving) = &mut self.leaving {
+            leaving.asked.insert(name.clone(), self.now.mono_ms + UNSAVED_AGAIN_MS);
+        }
+        self.cannot_go(name, &why);
+        self.go_on(name, why);
     }
 
     pub(super) fn on_offer(

@@ -287,6 +287,8 @@ pub enum Refusal {
     StartFailed { reason: String, timed_out: bool },
     /// No node may run it.
     NoCandidate { why: String },
+    /// The worker was to move, and its state could not be saved.
+    NotSaved { why: String },
     /// The arbiter does not link the distribution strategy.
     UnknownStrategy { name: String, node: NodeId, known: Vec<String> },
     /// This side has no majority.
@@ -303,7 +305,7 @@ impl Refusal {
     /// For people.
     pub fn why(&self) -> String {
         match self {
-            Self::NoCandidate { why } => why.clone(),
+            Self::NoCandidate { why } | Self::NotSaved { why } => why.clone(),
             Self::UnknownStrategy { name, node, known } => {
                 format!("node {node} does not link the distribution strategy {name:?}; it knows {}", known.join(", "))
             }

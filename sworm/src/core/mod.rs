@@ -237,8 +237,9 @@ pub enum Effect {
     Ready,
     /// Another node opened the sworm with other settings.
     Disagreed { node: NodeId, theirs: Arc<str> },
-    /// This node has left: every worker moved, parked or ended. `late` when others are there who have not taken them in time.
-    Left { parked: u64, late: bool },
+    /// This node has left: every worker moved, parked or ended, so many of them without their states. `late` when others are
+    /// there who have not taken them in time.
+    Left { parked: u64, unsaved: u64, late: bool },
     /// Something to tell whoever watches.
     Tell(Notice),
 }

@@ -46,7 +46,7 @@ impl Wish {
 const MAX_MOVES: usize = 1_024;
 /// When the arbiter is asked again.
 const ASK_AGAIN_MS: u64 = 500;
-/// When it is asked again for a worker that had nowhere to go.
+/// When it is asked again for a worker that had nowhere to go, or could not give its state.
 const NOWHERE_MS: u64 = 5_000;
 /// How long a wish holds that nobody repeats.
 const WISH_MS: u64 = 3_000;
@@ -169,6 +169,22 @@ impl Core {
                 wish.again_ms = self.now.mono_ms + NOWHERE_MS;
                 self.stays_here(name, why);
             }
+            Wanted::Balance => drop(self.wishes.remove(name)),
+        }
+    }
+
+    /// A worker that was to go cannot give its state: whoever asked for it is told, and it is not asked for it again at once.
+    pub(super) fn cannot_go(&mut self, name: &Arc<str>, why: &str) {
+        let Some(wish) = self.wishes.get_mut(name) else { return };
+        match &wish.wanted {
+            Wanted::Asked(requests) => {
+                let requests = requests.clone();
+                self.wishes.remove(name);
+                for (id, attempt) in requests {
+                    self.answer_to(&Request { id, attempt }, Err(Refusal::NotSaved { why: why.to_owned() }));
+                }
+            }
+            Wanted::Drain => wish.again_ms = self.now.mono_ms + NOWHERE_MS,
             Wanted::Balance => drop(self.wishes.remove(name)),
         }
     }

@@ -293,15 +293,19 @@ impl Core {
         let Placing { name, kind, on, .. } = placing;
         let able: Vec<&Considered> = considered.iter().filter(|considered| considered.excluded.is_none()).collect();
         if able.is_empty() {
+            // Who was not asked for is no news.
+            let counts = |peer: &Peer| on.is_none_or(|node| peer.node == *node);
+            let considered: Vec<&Considered> = considered.iter().filter(|c| counts(&c.peer)).collect();
             let told = considered.iter().filter_map(|c| Some(format!("{} {}", c.peer.node, c.excluded.as_ref()?)));
-            let outside: Vec<(Peer, &str)> = self.outside().collect();
+            let outside: Vec<(Peer, &str)> = self.outside().filter(|(peer, _)| counts(peer)).collect();
             let is_there = |node: &NodeId| {
                 considered.iter().map(|c| &c.peer).chain(outside.iter().map(|(peer, _)| peer)).any(|p| p.node == *node)
             };
             let missing = on.filter(|node| !is_there(node)).map(|node| format!("{node} is not there"));
             let told = told.chain(outside.iter().map(|(peer, why)| format!("{} {why}", peer.node))).chain(missing);
             let told: Vec<String> = told.collect();
-            let why = format!("no node can run worker type {:?}: {}", &*kind.worker_type, told.join(", "));
+            let who = on.map_or_else(|| "no node can".to_owned(), |node| format!("node {node} cannot"));
+            let why = format!("{who} run worker type {:?}: {}", &*kind.worker_type, told.join(", "));
             return Err(Refusal::NoCandidate { why });
         }
         let candidates: Vec<Candidate> = able.iter().map(|considered| considered.candidate.clone()).collect();

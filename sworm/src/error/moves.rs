@@ -30,6 +30,13 @@ pub enum MoveError {
         /// What is missing where.
         why: String,
     },
+    /// Its state could not be saved: it is too large, or its type failed to encode it, or did not give it in time. It goes on
+    /// where it is, with its state; ask again when it can be saved.
+    #[error("the state could not be saved: {why}")]
+    NotSaved {
+        /// What is wrong.
+        why: String,
+    },
     /// The sworm was opened without [`Rebalance::On`](crate::Rebalance::On) or
     /// [`Rebalance::Manual`](crate::Rebalance::Manual). Nothing was changed.
     #[error("sworm {sworm:?} was opened with rebalance = \"off\"")]

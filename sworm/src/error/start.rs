@@ -245,6 +245,15 @@ pub enum LeaveError {
         /// How many.
         parked: u64,
     },
+    /// The states of some workers could not be saved: they were too large, or their types failed to encode them, or did not
+    /// give them in time ([`Event::SnapshotFailed`](crate::Event::SnapshotFailed) says which, and why). What these had since
+    /// their last saved state is lost: they start from that one, elsewhere or when this node is started again. All others
+    /// were handed over, or are in this node's store.
+    #[error("the states of {workers} workers could not be saved; they start from older ones")]
+    NotSaved {
+        /// How many.
+        workers: u64,
+    },
     /// The store failed, now or before. What was acknowledged before is safe.
     #[error("the store failed: {0}")]
     Store(String),

@@ -213,7 +213,9 @@ impl Driver {
                     super::lease::abort_late(shared);
                 }
             }
-            Effect::Left { parked, late } => drop(self.opened.send_replace(Opened::Left { parked, late })),
+            Effect::Left { parked, unsaved, late } => {
+                drop(self.opened.send_replace(Opened::Left { parked, unsaved, late }));
+            }
             Effect::Drained { call, drained } => drop(shared.drained.send_replace((call, drained))),
             Effect::Tell(notice) => self.tell(&notice),
             Effect::Ready

@@ -69,7 +69,7 @@ pub(crate) enum Opened {
     Joining,
     Ready,
     Disagreed { node: NodeId, theirs: Arc<str> },
-    Left { parked: u64, late: bool },
+    Left { parked: u64, unsaved: u64, late: bool },
 }
 
 /// What came of something that was asked.

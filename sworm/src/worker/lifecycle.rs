@@ -10,8 +10,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Hooks around a worker's life. Without the attribute `lifecycle` the derive writes this with its defaults.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no hooks; write `impl Lifecycle for {Self}`, or leave `lifecycle` out of `#[worker(..)]`",
-    label = "`lifecycle` promises an `impl Lifecycle`"
+    message = "`{Self}` is no worker type, or its hooks are missing",
+    label = "no `impl Lifecycle`",
+    note = "add `#[derive(Worker)]` to it; with `lifecycle` in its `#[worker(..)]` write `impl Lifecycle for {Self}` as well"
 )]
 pub trait Lifecycle: Worker {
     /// Runs before the first message, at every start (first, after a crash, after a move). An error, a panic or no end in

@@ -88,7 +88,9 @@ async fn what_cannot_be_moved_says_why_and_goes_on() {
     let [(_a, on_a), (_b, on_b)] = opened("s").await;
     let counter = on_a.register("one", Counter::default()).on(id("a")).await.expect("free");
     match on_b.move_name("one", &id("nobody")).await {
-        Err(MoveError::NoCandidate { why }) => assert!(why.contains("nobody is not there"), "{why}"),
+        Err(MoveError::NoCandidate { why }) => {
+            assert!(why.starts_with("node nobody cannot") && why.ends_with(": nobody is not there"), "{why}");
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(counter.call(Add(1)).await, Ok(1));

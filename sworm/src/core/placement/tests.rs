@@ -100,9 +100,9 @@ fn nodes_that_are_there_and_not_in_the_sworm_are_told_of() {
     };
     let all = "closed has not opened the sworm, joining is about to join";
     assert_eq!(refused(None), format!("no node can run worker type \"counter\": a is leaving, {all}"));
-    let asked = format!("no node can run worker type \"counter\": a is not the one asked for, {all}");
-    assert_eq!(refused(Some("closed")), asked);
-    assert_eq!(refused(Some("gone")), format!("{asked}, gone is not there"));
+    let cannot = |node| format!("node {node} cannot run worker type \"counter\": {node}");
+    assert_eq!(refused(Some("closed")), cannot("closed") + " has not opened the sworm");
+    assert_eq!(refused(Some("gone")), cannot("gone") + " is not there");
     let explained = explained(&core);
     let told: Vec<_> =
         explained.candidates.iter().map(|c| (c.candidate.node.as_str(), c.excluded.as_deref().unwrap_or(""))).collect();

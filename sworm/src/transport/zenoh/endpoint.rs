@@ -28,15 +28,12 @@ pub(crate) async fn reserve(endpoints: &[String]) -> Result<Reserved, TransportE
     let mut reserved = Reserved { endpoints: Vec::new(), addresses: Vec::new(), _sockets: Vec::new() };
     for endpoint in endpoints {
         let parsed = parse(endpoint)?;
-        let Some((host, port)) = tcp_address(&parsed) else {
-            // Not over TCP: nothing to settle.
-            reserved.endpoints.push(endpoint.clone());
-            continue;
-        };
+        let Some((host, port)) = tcp_address(&parsed) else { continue };
         let bad = |why: String| TransportError::BadEndpoint { endpoint: endpoint.clone(), why };
         let address = *resolve(host, port).await.first().ok_or_else(|| bad("there is no such host".into()))?;
         let (socket, address) = bind(address).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => TransportError::PortInUse { endpoint: endpoint.clone() },
+            ErrorKind::AddrNotAvailable => bad("that is no address of this machine".into()),
             _ => bad(error.to_string()),
         })?;
         reserved.endpoints.push(if port == 0 { with_port(endpoint, host, address.port()) } else { endpoint.clone() });
@@ -122,30 +119,33 @@ pub(super) fn parse(endpoint: &str) -> Result<EndPoint, TransportError> {
     if endpoint.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
         return Err(bad("it has quotes, backslashes or control characters".into()));
     }
-    let parsed: EndPoint = endpoint.parse().map_err(|error| bad(format!("{error}; write tcp/host:port")))?;
-    if parsed.protocol().as_str() == "tcp" && tcp_address(&parsed).is_none() {
-        return Err(bad("it has no port; write tcp/host:port".into()));
+    let write = |why: &str| bad(format!("{why}; write tcp/host:port"));
+    let Some((protocol, rest)) = endpoint.split_once('/') else { return Err(write("it names no protocol")) };
+    if protocol != "tcp" {
+        return Err(write(&format!("nodes are linked over tcp, not over {protocol:?}")));
     }
-    Ok(parsed)
+    let parsed: EndPoint = endpoint.parse().map_err(|_| write("it names no host"))?;
+    match tcp_address(&parsed) {
+        Some(_) => Ok(parsed),
+        None if rest.contains(':') => Err(write("it has no host, or its port is none from 0 to 65535")),
+        None => Err(write("it has no port")),
+    }
 }
 
-/// Host and port of an endpoint of a protocol over TCP.
+/// Host and port of an endpoint.
 fn tcp_address(endpoint: &EndPoint) -> Option<(&str, u16)> {
     let text = endpoint.as_str();
-    let (protocol, rest) = text.split_once('/')?;
+    let (_, rest) = text.split_once('/')?;
     let address = rest.split(['?', '#']).next()?;
     let (host, port) = address.rsplit_once(':')?;
-    if !["tcp", "tls", "ws"].contains(&protocol) || host.is_empty() {
-        return None;
-    }
-    Some((host, port.parse().ok()?))
+    (!host.is_empty()).then_some((host, port.parse().ok()?))
 }
 
 fn with_port(endpoint: &str, host: &str, port: u16) -> String {
     endpoint.replacen(&format!("{host}:0"), &format!("{host}:{port}"), 1)
 }
 
-/// Nothing if it is not over TCP, or its host is unknown at present.
+/// Nothing if its host is unknown at present.
 async fn addresses_of(endpoint: &str) -> Result<Vec<SocketAddr>, TransportError> {
     match tcp_address(&parse(endpoint)?) {
         Some((host, port)) => Ok(resolve(host, port).await),

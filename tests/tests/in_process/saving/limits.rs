@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
-use sworm::{Error, Event, Events, MAX_SNAPSHOT_LIMIT, StartError};
+use sworm::{Error, Event, Events, LeaveError, MAX_SNAPSHOT_LIMIT, MoveError, StartError};
 
 use super::{Add, AddAndCrash, Life, sum};
 
@@ -143,6 +143,50 @@ async fn a_state_that_cannot_be_saved_in_the_background_is_an_event_and_the_work
         now = after;
     }
     assert_eq!(worker.pid(), pid, "it has run on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_state_cannot_be_saved_does_not_move_and_who_asked_is_told_why_at_once() {
+    let [a, b] = Life::pair().await;
+    let mut events = a.sworm.events();
+    let worker = a.register("x", Asked::default()).await;
+    assert_eq!(worker.call(Add(5)).await, Ok(5));
+    worker.call(Text { bytes: LIMIT, save: false }).await.expect("nothing is saved");
+    let pid = worker.pid();
+    let refused = a.sworm.move_name("x", "b").await;
+    let Err(MoveError::NotSaved { why }) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("at most 16777216"), "{why}");
+    let (of, reason) = not_saved(&mut events).await;
+    assert!(of == pid && reason.contains("at most 16777216"), "{reason}");
+    assert_eq!(worker.call(Add(0)).await, Ok(5), "it goes on with what it has");
+    assert_eq!(worker.pid(), pid);
+    worker.call(Text { bytes: 10, save: false }).await.expect("nothing is saved");
+    let moved = a.sworm.move_name("x", "b").await.expect("now it can be saved");
+    assert_eq!(moved.node, *b.node.id());
+    assert_eq!(sum(&worker).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_says_how_many_states_could_not_be_saved() {
+    // Alone, and with one that could take it.
+    let [a, b] = Life::pair().await;
+    for (life, others) in [(Life::alone().await, None), (a, Some(b))] {
+        let mut events = life.sworm.events();
+        let worker = life.register("x", Asked::default()).await;
+        drop(life.register("small", Asked::default()).await);
+        worker.call(Text { bytes: 10, save: true }).await.expect("it is small");
+        assert_eq!(worker.call(Add(5)).await, Ok(5));
+        worker.call(Text { bytes: LIMIT, save: false }).await.expect("nothing is saved");
+        let left = life.node.leave_within(Duration::from_secs(2)).await;
+        assert!(matches!(left, Err(Error::Leave(LeaveError::NotSaved { workers: 1 }))), "{left:?}");
+        let (_, reason) = not_saved(&mut events).await;
+        assert!(reason.contains("at most 16777216"), "{reason}");
+        if let Some(other) = others {
+            crate::running(&other.sworm, "x").await;
+            let after = other.sworm.whereis_name::<Asked>("x").expect("it runs");
+            assert_eq!(sum(&after).await, 0, "it starts from its last checkpoint");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,11 +20,22 @@ async fn a_port_in_use_is_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_endpoint_is_refused_by_name() {
-    for bad in ["", "127.0.0.1:1", "tcp/127.0.0.1", "tcp/a:b", "tcp/\":1", "tcp/198.51.100.1:0", "udp/127.0.0.1:0"] {
+    for (bad, says) in [
+        ("", "no protocol; write tcp/host:port"),
+        ("127.0.0.1:1", "no protocol; write tcp/host:port"),
+        ("tcp/127.0.0.1", "no port"),
+        ("tcp/a:b", "none from 0 to 65535"),
+        ("tcp/127.0.0.1:99999", "none from 0 to 65535"),
+        ("tcp/:1", "no host"),
+        ("tcp/\":1", "quotes"),
+        ("tcp/198.51.100.1:0", "no address of this machine"),
+        ("udp/127.0.0.1:0", "over tcp, not over \"udp\""),
+    ] {
         let (events, _received) = unbounded_channel();
         match ZenohTransport::open(options("bad", "a", bad, &[]), events).await.err() {
-            Some(TransportError::BadEndpoint { endpoint, .. }) => assert_eq!(endpoint, bad),
-            Some(TransportError::Failed { .. }) if bad.starts_with("udp") => {}
+            Some(TransportError::BadEndpoint { endpoint, why }) => {
+                assert!(endpoint == bad && why.contains(says), "{bad}: {why}");
+            }
             other => panic!("{bad}: {other:?}"),
         }
     }
