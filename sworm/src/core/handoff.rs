@@ -342,9 +342,8 @@ impl Core {
             LocalPhase::Parking if late || local.fenced => {
                 // One that has not started yet has nothing that is not saved.
                 let starts = local.restored.is_some();
-                if !starts && self.directory.mine(name).is_some_and(|cell| !cell.unsaved && cell.spec.handoff) {
-                    self.on_unsaved(name, since, why.into());
-                    self.restate(name, |cell| cell.unsaved = true);
+                if !starts && self.directory.mine(name).is_some_and(|cell| cell.spec.handoff) {
+                    self.ends_unsaved(name, since, why.into());
                 }
                 self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
             }

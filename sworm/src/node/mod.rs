@@ -8,6 +8,7 @@ mod draining;
 pub(crate) mod driver;
 pub(crate) mod forward;
 pub(crate) mod frame;
+pub(crate) mod hanging;
 pub(crate) mod home;
 pub(crate) mod identity;
 pub(crate) mod index;

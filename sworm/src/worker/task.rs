@@ -299,8 +299,9 @@ impl<W: Lifecycle> Task<W> {
                 continue;
             }
             if self.saver.is_due() {
-                let place = self.place().await;
-                self.save_aside(worker, place);
+                if let Some(end) = self.save_aside(worker).await {
+                    return end;
+                }
             }
             let (next, repeats) = self.next(worker).await;
             let by_itself = matches!(next, Next::Asked | Next::Control(Some(Control::Checkpointed { .. })));
