@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Control, End, Task};
+use super::{Control, End, Task, lets_the_driver_run};
 use crate::core::Input;
 use crate::core::cell::{Revision, Spec};
 use crate::core::chunks::CHUNK_BYTES;
@@ -258,7 +258,10 @@ impl<W: Lifecycle> Task<W> {
     pub(super) async fn save_aside(&mut self, worker: &mut W) -> Option<End> {
         let place = self.place().await;
         match self.snapshot(worker, place) {
-            Ok(snapshot) if self.saver.sent == Some(Mark::of(&snapshot)) => self.saver.is_saved(),
+            Ok(snapshot) if self.saver.sent == Some(Mark::of(&snapshot)) => {
+                self.saver.is_saved();
+                return None;
+            }
             Ok(snapshot) => self.send_snapshot(snapshot, Wait::Nothing),
             Err(Unsaved::GivenUp) => return Some(End::Stopped),
             Err(unsaved) => {
@@ -267,6 +270,7 @@ impl<W: Lifecycle> Task<W> {
                 let _ = self.tell_unsaved(unsaved);
             }
         }
+        lets_the_driver_run().await;
         None
     }
 
