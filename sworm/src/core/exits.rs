@@ -30,6 +30,24 @@ impl Core {
         }
     }
 
+    /// A worker has ended without its state, which it was to give: the next one is started from an older one.
+    pub(super) fn on_given_up(&mut self, name: &Arc<str>, since: Epoch, why: &Arc<str>) {
+        let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
+        if !matches!(local.phase, LocalPhase::Stopping(_)) {
+            self.ends_unsaved(name, since, why.clone());
+        }
+        self.on_exited(name, since, Exit::Error(why.to_string()));
+    }
+
+    /// States that the last state of a worker is lost with it, and tells why.
+    pub(super) fn ends_unsaved(&mut self, name: &Arc<str>, since: Epoch, why: Arc<str>) {
+        if self.directory.mine(name).is_some_and(|cell| !cell.unsaved) {
+            self.on_unsaved(name, since, why);
+            self.restate(name, |cell| cell.unsaved = true);
+            self.leaves_unsaved();
+        }
+    }
+
     /// What happens after a worker's end is its restart strategy's business.
     pub(super) fn after_exit(&mut self, name: &Arc<str>, exit: Exit) {
         self.keeping.remove(name);

@@ -223,6 +223,13 @@ impl Core {
         self.once_durable(Effect::Left { parked, unsaved, late: late && !alone });
     }
 
+    /// A worker ends without its state: whoever waits for the leave is told.
+    pub(super) fn leaves_unsaved(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.unsaved += 1;
+        }
+    }
+
     /// A worker has gone: as long as others follow it, leaving may take its time.
     pub(super) fn leaving_goes_on(&mut self) {
         let now = self.now.mono_ms;
@@ -361,12 +368,8 @@ impl Core {
             LocalPhase::Parking if late || local.fenced => {
                 // One that has not started yet has nothing that is not saved.
                 let starts = local.restored.is_some();
-                if !starts && self.directory.mine(name).is_some_and(|cell| !cell.unsaved && cell.spec.handoff) {
-                    self.on_unsaved(name, since, why.into());
-                    self.restate(name, |cell| cell.unsaved = true);
-                    if let Some(leaving) = &mut self.leaving {
-                        leaving.unsaved += 1;
-                    }
+                if !starts && self.directory.mine(name).is_some_and(|cell| cell.spec.handoff) {
+                    self.ends_unsaved(name, since, why.into());
                 }
                 self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown })
             }

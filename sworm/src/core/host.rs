@@ -14,6 +14,7 @@ use super::ids::{Birth, Epoch, Peer, Request};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
 use super::moves::without_host;
 use super::rare::Rare;
+use super::restoring::ENDED_UNSAVED;
 use super::snapshots::Purpose;
 use super::state::Core;
 use super::stopping::Stopping;
@@ -316,13 +317,22 @@ impl Core {
             // A restart in place continues from a checkpoint; a lineage that came from elsewhere from any saved state.
             let Some(local) = self.local.get_mut(&name) else { continue };
             let stored = self.stored.get(&name).filter(|stored| stored.birth == local.birth);
-            let handoff = self.directory.mine(&name).is_some_and(|cell| cell.spec.handoff);
+            let (since, mine) = (local.since, self.directory.mine(&name));
+            let handoff = mine.is_some_and(|cell| cell.spec.handoff);
             if handoff && local.unreadable {
                 self.restore(&name); // somebody else may have a copy
-            } else if handoff && stored.is_some_and(|stored| lineage || stored.checkpoint) {
+                continue;
+            }
+            let goes_on = handoff && stored.is_some_and(|stored| lineage || stored.checkpoint);
+            if goes_on {
                 local.phase = LocalPhase::Restoring;
-                let purpose = Purpose::Start { name: name.clone(), since: local.since };
-                self.out.push(Effect::LoadSnapshot { purpose });
+            }
+            // Of a lineage that was told when its state was looked for.
+            if !lineage && mine.is_some_and(|cell| cell.unsaved) {
+                self.tell_older(&name, since, ENDED_UNSAVED);
+            }
+            if goes_on {
+                self.out.push(Effect::LoadSnapshot { purpose: Purpose::Start { name, since } });
             } else {
                 self.start(&name, None);
             }

@@ -154,6 +154,8 @@ pub enum Input {
     Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot, wait: snapshots::Wait },
     /// A worker's state could not be saved, and nobody waits for that.
     Unsaved { name: Arc<str>, since: Epoch, why: Arc<str> },
+    /// A worker did not give its state in time, and was given up: its task does nothing more.
+    GivenUp { name: Arc<str>, since: Epoch, why: Arc<str> },
     /// A hook of a worker that ends has panicked or did not return in time, and it was gone on without it.
     HookFailed { name: Arc<str>, since: Epoch, hook: &'static str, why: Arc<str> },
     /// A worker that is about to say that it has started was registered with an older version: its spec in the present one.

@@ -34,6 +34,8 @@ pub struct Restoring {
 
 /// How long those are waited for who hold a state, unless something else is said.
 pub const STATE_WAIT_MS: u64 = 10_000;
+/// Why a state is older than that of the last worker of its name.
+pub(super) const ENDED_UNSAVED: &str = "its last worker has ended, and its state could not be saved";
 /// How soon a member is asked again for its best snapshot.
 const BEST_AGAIN_MS: u64 = 500;
 /// How long a member may take to tell its best snapshot.
@@ -183,11 +185,10 @@ impl Core {
             let holders: Vec<&str> = holders.iter().map(|node| &**node).collect();
             Some(format!("its newest state is on {}, and nobody who has it is there", holders.join(", ")))
         } else {
-            unsaved.then(|| "its last worker has ended, and its state could not be saved".to_owned())
+            unsaved.then(|| ENDED_UNSAVED.to_owned())
         };
         if let Some(reason) = older {
-            let (pid, reason) = (self.own_pid(name, since), reason.into());
-            self.out.push(Effect::Tell(Notice::RestoredOlder { pid, reason }));
+            self.tell_older(name, since, reason);
         }
         match (best, self.stored.get(name).filter(|stored| stored.birth == birth)) {
             (Some((from, best)), _) => match self.lacks_chunks(name, &best) {
@@ -199,6 +200,12 @@ impl Core {
             }
             (None, None) => self.start_from_nothing(name),
         }
+    }
+
+    /// Tells that a worker may be started from a state that is older than its last.
+    pub(super) fn tell_older(&mut self, name: &Arc<str>, since: Epoch, reason: impl Into<Arc<str>>) {
+        let (pid, reason) = (self.own_pid(name, since), reason.into());
+        self.out.push(Effect::Tell(Notice::RestoredOlder { pid, reason }));
     }
 
     /// Whether the state is being looked for from which that worker is to start.

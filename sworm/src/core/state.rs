@@ -214,6 +214,7 @@ impl Core {
             Input::Gone { name, since } => self.on_gone(&name, since),
             Input::Checkpoint { name, since, snapshot, wait } => self.on_checkpoint(&name, since, snapshot, wait),
             Input::Unsaved { name, since, why } => self.on_unsaved(&name, since, why),
+            Input::GivenUp { name, since, why } => self.on_given_up(&name, since, &why),
             Input::HookFailed { name, since, hook, why: reason } => {
                 self.out.push(Effect::Tell(Notice::HookFailed { pid: self.own_pid(&name, since), hook, reason }));
             }

@@ -3,15 +3,14 @@
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
-use ahash::HashMap;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::Life;
 use super::disk::Disk;
 use super::frame::Frame;
+use super::hanging::{GRACE, given_up, stopped_within};
 use super::states;
 use super::sworm::{Asked, Look, Opened, Running, Slot, SwormShared};
 use crate::api::Sworm;
@@ -26,10 +25,6 @@ use crate::worker::task::{Control, STOPPING_LIMIT, Start, Tell};
 
 /// How many inputs are taken before their effects are performed.
 const BATCH: usize = 1024;
-/// How long a worker that was told to stop or pause may take beyond its hooks.
-const GRACE: Duration = Duration::from_secs(3);
-/// The longest time between two words about a worker that cannot be stopped.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What drives a core.
 pub(crate) struct Driver {
@@ -98,9 +93,15 @@ impl Driver {
             Input::Gone { name, .. } => {
                 tracing::error!(sworm = &*self.shared.name, name = &**name, "the task of a worker is gone");
             }
+            Input::GivenUp { name, why, .. } => {
+                tracing::error!(sworm = &*self.shared.name, name = &**name, why = &**why, "a worker is given up");
+            }
             _ => {}
         }
-        if let Input::Exited { name, since, .. } | Input::Stopped { name, since } | Input::Gone { name, since } = &input
+        if let Input::Exited { name, since, .. }
+        | Input::Stopped { name, since }
+        | Input::GivenUp { name, since, .. }
+        | Input::Gone { name, since } = &input
         {
             let mut slots = self.shared.slots();
             if slots.get(name).is_some_and(|slot| slot.since == *since) {
@@ -314,7 +315,8 @@ impl Driver {
     /// Looks whether these workers' tasks are there, and get on.
     fn look_after(&mut self, workers: &[(Arc<str>, Epoch)]) {
         let now = std::time::Instant::now();
-        let (mut gone, mut stuck) = (Vec::new(), Vec::new());
+        let (mut gone, mut stuck, mut hanging) = (Vec::new(), Vec::new(), Vec::new());
+        let limit = self.shared.save_limit.get();
         // In parts: whoever calls a worker needs the slots too.
         for some in workers.chunks(256) {
             let slots = self.shared.slots();
@@ -324,6 +326,10 @@ impl Driver {
                     // was told, and counts as gone only if it is known by then to have no task.
                     Some(Some(task)) if !task.handle.is_finished() => {
                         stuck.extend(task.activity.overdue(now).map(|long| (name.clone(), *since, long)));
+                        let hangs = task.activity.saving_for(now).is_some_and(|taken| taken >= limit);
+                        if hangs && task.activity.give_up_saving() {
+                            hanging.push((name.clone(), *since));
+                        }
                     }
                     Some(_) => {}
                     None => gone.push((name.clone(), *since)),
@@ -337,6 +343,9 @@ impl Driver {
         let now = self.now();
         for (name, since) in gone {
             self.take(now, Input::Gone { name, since });
+        }
+        for (name, since) in hanging {
+            self.take(now, given_up(name, since, limit));
         }
     }
 
@@ -441,29 +450,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// Waits until a worker that was told to stop has ended. One that ignores it is aborted after its time; one that blocks its
-/// thread cannot be ended, and keeps its name until it ends or its node stops: nobody else starts it meanwhile.
-async fn stopped_within(limit: Duration, shared: Arc<SwormShared>, name: Arc<str>, since: Epoch) {
-    let slot = |slots: &HashMap<Arc<str>, Slot>| {
-        let slot = slots.get(&name).filter(|slot| slot.since == since)?;
-        Some((slot.control.clone(), slot.task.as_ref()?.handle.clone()))
-    };
-    let Some((control, task)) = slot(&shared.slots()) else { return };
-    if timeout(limit, control.closed()).await.is_err() {
-        tracing::warn!(name = &*name, "a worker did not stop in time; its task is aborted");
-        task.abort();
-        let mut wait = GRACE;
-        while timeout(wait, control.closed()).await.is_err() {
-            if shared.node.has_stopped() {
-                return;
-            }
-            tracing::error!(name = &*name, "a worker blocks its thread and cannot be ended; its name stays taken");
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
-    shared.input(Input::Stopped { name, since });
 }
 
 /// Waits until what was written is on the disk, many waits at a time, and tells the core.

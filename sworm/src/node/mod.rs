@@ -1,5 +1,6 @@
 //! Performs: one running node with its store, its transport and its sworms. What is to be done is decided in `core`.
 
+pub(crate) mod awake;
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod disk;
@@ -7,6 +8,7 @@ mod draining;
 pub(crate) mod driver;
 pub(crate) mod forward;
 pub(crate) mod frame;
+pub(crate) mod hanging;
 pub(crate) mod home;
 pub(crate) mod identity;
 pub(crate) mod index;

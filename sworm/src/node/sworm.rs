@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use super::NodeShared;
 use super::forward::FLUSH;
 use super::frame::{Call, Frame, Replied};
+use super::hanging::SaveLimit;
 use super::home::Home;
 use super::index::Index;
 use super::lease::Lease;
@@ -109,6 +110,7 @@ pub(crate) struct SwormShared {
     pub(crate) senders: Senders,
     pub(crate) index: Index,
     pub(crate) lease: Lease,
+    pub(crate) save_limit: SaveLimit,
     pub(crate) watchers: Watchers,
     pub(crate) opened: watch::Receiver<Opened>,
     /// Whether its driver is at work just now.
@@ -154,6 +156,7 @@ impl SwormShared {
                 types,
                 senders,
                 lease,
+                save_limit: SaveLimit::default(),
                 watchers: Watchers::default(),
                 opened,
                 at_work: AtomicBool::new(false),

@@ -36,7 +36,8 @@ pub trait Lifecycle: Worker {
     /// Runs before an orderly stop or move, before the state is saved; [`Context::exit`] says why. It has 5 seconds; a worker
     /// that has not stopped 3 s after them is aborted at its current await.
     ///
-    /// One that never awaits (it blocks its thread) cannot be ended. It keeps its name until it ends by itself: to unregister
+    /// One that never awaits (it blocks its thread) cannot be ended, unless it does so while its state is saved
+    /// ([`Handoff::save`]). It keeps its name until it ends by itself: to unregister
     /// it ends in [`Timeout`](crate::UnregisterError::Timeout), after which the name is not found any more, and to register
     /// the name anew waits, so that there are never two of them; the log says so at level error, again and again. Only when
     /// its node leaves (after 30 s) or stops (after 3 s) the name starts elsewhere, whether the thread still runs or not. Such
@@ -126,7 +127,15 @@ pub trait Lifecycle: Worker {
     label = "`handoff = {S}` promises an `impl Handoff`"
 )]
 pub trait Handoff<S>: Worker {
-    /// What is to survive.
+    /// What is to survive. It should only look, and return soon.
+    ///
+    /// Where it has not returned after 30 s (after 5 s in a worker that is to stop; encoding the state counts), the worker is
+    /// **given up**: it does nothing more, its name starts again from the last state that is durable, or from its registered
+    /// value where a crash would ([`Event::SnapshotFailed`](crate::Event::SnapshotFailed),
+    /// [`Event::RestoredOlder`](crate::Event::RestoredOlder)), and what its restart strategy says is asked as after an
+    /// error. The thread stays blocked until this returns; the worker is dropped then, and nothing of it is saved, sent or
+    /// acknowledged. A caller who waits for the state gets [`NotDurable`](crate::CallError::NotDurable) then, if its own
+    /// time is not over before. A move waits for 8 s and is given up by itself.
     fn save(&self) -> S;
 
     /// Puts what survived into a worker made from its registered value.

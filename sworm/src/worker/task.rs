@@ -206,9 +206,7 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
                 task.send(Input::Renewed { name: name.clone(), since, spec });
             }
             task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
-            // That has woken the driver, which the runtime may run next on this very thread, and on no other: people's code,
-            // which may block it, comes after.
-            tokio::task::yield_now().await;
+            lets_the_driver_run().await;
             let end = task.work(&mut worker).await;
             task.conflict(&mut worker).await;
             // A destructor that panics is the worker's business too.
@@ -299,8 +297,9 @@ impl<W: Lifecycle> Task<W> {
                 continue;
             }
             if self.saver.is_due() {
-                let place = self.place().await;
-                self.save_aside(worker, place);
+                if let Some(end) = self.save_aside(worker).await {
+                    return end;
+                }
             }
             let (next, repeats) = self.next(worker).await;
             let by_itself = matches!(next, Next::Asked | Next::Control(Some(Control::Checkpointed { .. })));
@@ -353,6 +352,12 @@ impl<W: Lifecycle> Task<W> {
             self.repeats = by_itself && if holds { self.unchanged } else { repeats };
         }
     }
+}
+
+/// Something was sent to the driver, which the runtime may run next on this very thread, and on no other: people's code, which
+/// may block it, comes after.
+async fn lets_the_driver_run() {
+    tokio::task::yield_now().await;
 }
 
 /// Runs people's code that may block its thread, where others may go on without that.

@@ -404,6 +404,16 @@ impl World {
         self.tell(0, &me, Input::Exited { name: name.into(), since: worker.since, exit });
     }
 
+    /// A worker, be it about to move, does not give its state, and is given up.
+    pub fn give_up(&mut self, name: &str) {
+        let Some(node) = self.nodes.values_mut().find(|node| node.workers.contains_key(name)) else { return };
+        let worker = node.workers.remove(name).expect("found");
+        let me = node.me.clone();
+        self.note(|| format!("{me} {name} is given up"));
+        self.ends_by_itself(name, worker.birth, &sworm::Exit::Error(String::new()));
+        self.tell(0, &me, Input::GivenUp { name: name.into(), since: worker.since, why: "it hung".into() });
+    }
+
     /// A worker's task is gone, and nobody is told.
     pub fn vanish(&mut self, name: &str) {
         self.vanish_if(name, |worker| worker.ready);

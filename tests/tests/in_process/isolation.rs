@@ -6,8 +6,9 @@ mod hooks;
 mod panics;
 mod starts;
 mod stuck;
+mod timers;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::join;
@@ -99,14 +100,20 @@ enum In {
 }
 
 /// Where threads are blocked until they may go on.
-struct Gate(AtomicBool);
+struct Gate(AtomicBool, AtomicUsize);
 
 impl Gate {
     const fn closed() -> Self {
-        Self(AtomicBool::new(false))
+        Self(AtomicBool::new(false), AtomicUsize::new(0))
+    }
+
+    /// Whether somebody was blocked by it.
+    fn holds(&self) -> bool {
+        self.1.load(Relaxed) > 0
     }
 
     fn blocks(&self) {
+        self.1.fetch_add(1, Relaxed);
         while !self.0.load(Relaxed) {
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -11,6 +11,7 @@ use sworm_tests::{FaultyStore, eventually, holds_for};
 
 mod background;
 mod each;
+mod hanging;
 mod hooks;
 mod limits;
 mod local;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use sworm::NodeId;
 use sworm::core::Notice;
-use sworm::core::message::Done;
+use sworm::core::message::{Ask, Done};
 use sworm_tests::sim::{Options, World};
 
 use super::{all_durable, registered, rest, saved};
@@ -204,4 +205,38 @@ fn who_decides_about_a_name_waits_for_its_holders_also_without_its_worker_type()
     // Of a type that is not saved after each message they are started in the end.
     let (_, lost, _, run) = waits(false);
     assert_eq!(run, lost);
+}
+
+#[test]
+fn who_follows_a_worker_that_was_given_up_starts_from_what_was_saved_last_and_that_is_told() {
+    for moves in [false, true] {
+        let mut world = World::under(Options { nodes: 2, ..Options::none() });
+        let request = world.register_at("n1", "one", 0, Some("n1"));
+        world.answer(request).expect("registered");
+        saved(&mut world, "one");
+        all_durable(&mut world);
+        rest(&mut world);
+        world.count("one", false).expect("it runs");
+        let (_, before) = world.worker("one").expect("it runs");
+        if moves {
+            world.ask("n1", Ask::Move { name: "one".into(), to: NodeId::new("n2").expect("valid") });
+            world.run_until("it is to pause", |world| !world.places("one")[0].1.is_ready());
+        }
+        world.give_up("one");
+        world.run_until("the next one", |world| world.worker("one").is_some_and(|(_, worker)| worker.is_ready()));
+        let (_, next) = world.worker("one").expect("it runs");
+        assert!(next.since > before.since && next.count == 1, "{next:?} follows {before:?}");
+        let told = world.told.iter().filter_map(|(node, notice)| match notice {
+            Notice::Unsaved { pid, .. } => Some((node.as_str(), "unsaved", pid.epoch)),
+            Notice::RestoredOlder { pid, .. } => Some((node.as_str(), "older", pid.epoch)),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [("n1", "unsaved", before.since), ("n1", "older", next.since)]);
+        rest(&mut world);
+        // Nothing is lost at the next start: nothing is said.
+        world.crash("one");
+        world.run_until("the next one", |world| world.worker("one").is_some_and(|(_, w)| w.since > next.since));
+        assert_eq!(world.told.iter().filter(|(_, n)| matches!(n, Notice::RestoredOlder { .. })).count(), 1);
+        rest(&mut world);
+    }
 }

@@ -14,7 +14,7 @@ use crate::core::ids::{MAX_LABEL_BYTES, NodeId, Peer};
 use crate::core::membership::Membership;
 use crate::error::StartError;
 use crate::node::clock::Clock;
-use crate::node::{GRACE_MS, Introduction, NodeShared, identity, network, open, random_u64, unix_ms};
+use crate::node::{GRACE_MS, Introduction, NodeShared, awake, identity, network, open, random_u64, unix_ms};
 use crate::plugin::{Duplicate, Stores, Strategies};
 use crate::store::{MemoryStore, Store, StoreError, StoreFactory};
 use crate::strategy::MAX_WEIGHT;
@@ -125,6 +125,7 @@ impl NodeBuilder {
         network.transport.shortcut(network::shortcut(&shared));
         shared.set_transport(network.transport);
         say_what_is_linked(&shared, &stores);
+        awake::keep(&shared);
         tokio::spawn(network::run(shared.clone(), remembered, events));
         network::dial_seeds(&shared, network.looked_for);
         let node = Node::new(shared.clone(), network.announcement);

@@ -169,7 +169,8 @@ pub enum Event {
         node: NodeId,
     },
     /// On the node that starts a name only: nobody who holds the newest state is there, or the last worker had to end without
-    /// its state being saved, as that failed (`SnapshotFailed`), and an older one may be used: the last that is durable.
+    /// its state being saved, as that failed or was never done (`SnapshotFailed`), and an older one may be used: the last that
+    /// is durable.
     RestoredOlder {
         /// The name.
         name: Arc<str>,
@@ -191,7 +192,8 @@ pub enum Event {
     },
     /// On the worker's node only: a worker's state was to be saved in the background, or since its node leaves, and could not
     /// be: it is too large, or its type failed to encode it, or did not do so in time. In the background the worker goes on; one
-    /// that ends is followed by one that starts from the last state that was saved (`RestoredOlder`).
+    /// that ends is followed by one that starts from the last state that was saved (`RestoredOlder`). So is one that was given
+    /// up, whatever its state was saved for: it was not given in 30 s ([`Handoff::save`](crate::Handoff::save)).
     SnapshotFailed {
         /// The worker.
         pid: Pid,

@@ -53,6 +53,10 @@ impl<W: Lifecycle> Task<W> {
                 }
                 // It starts again from what it had before, and is given the state again.
                 Err(Unsaved::Ends { end, .. }) => return Some(end),
+                Err(Unsaved::GivenUp) => {
+                    self.forget_outbox();
+                    return Some(End::Stopped);
+                }
                 Err(unsaved) => {
                     self.forget_outbox();
                     (Err(unsaved.to_string()), None)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::save::Unsaved;
 use super::showing::held;
 use super::{Control, End, STOPPING_LIMIT, Task, beside, guarded};
 use crate::core::Input;
@@ -24,8 +25,12 @@ impl<W: Lifecycle> Task<W> {
         held(outbox.as_ref(), self.stopping(worker, why)).await;
         let state = if self.ctx.handoff {
             let place = self.place().await;
-            let snapshot = beside(|| self.snapshot(worker, place));
-            snapshot.map(Some).map_err(|unsaved| unsaved.to_string())
+            match beside(|| self.snapshot(worker, place)) {
+                Ok(snapshot) => Ok(Some(snapshot)),
+                // Nor does it listen to what it was told meanwhile.
+                Err(Unsaved::GivenUp) => return Some(End::Stopped),
+                Err(unsaved) => Err(unsaved.to_string()),
+            }
         } else {
             Ok(None)
         };

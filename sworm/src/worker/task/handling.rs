@@ -68,6 +68,9 @@ impl<W: Lifecycle> Task<W> {
             Ok(()) => Ok(()),
             Err(Unsaved::TooLarge { bytes, limit }) => Err((CallError::StateTooLarge { bytes, limit }, None)),
             Err(Unsaved::Ends { reason, end }) => Err((CallError::NotDurable { reason }, Some(end))),
+            Err(unsaved @ Unsaved::GivenUp) => {
+                Err((CallError::NotDurable { reason: unsaved.to_string() }, Some(End::Stopped)))
+            }
         };
         match saved {
             Ok(()) => {

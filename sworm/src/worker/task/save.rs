@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Control, End, Task};
+use super::{Control, End, Task, lets_the_driver_run};
 use crate::core::Input;
 use crate::core::cell::{Revision, Spec};
 use crate::core::chunks::CHUNK_BYTES;
@@ -113,14 +113,6 @@ impl Saver {
         self.was_the_same
     }
 
-    /// Whether the state is the one that it has begun with.
-    pub(super) fn is_as_begun<W: Lifecycle>(&self, worker: &W) -> bool {
-        let Some(began) = self.began else { return false };
-        // Whatever is wrong with it is found when it is saved.
-        let Ok(Ok(state)) = panics::guarded(|| worker.save()) else { return false };
-        state.len() == began.bytes && xxh3_64(&state) == began.checksum
-    }
-
     /// A message was handled.
     pub(super) fn handled(&mut self) {
         self.messages = self.messages.saturating_add(1);
@@ -169,6 +161,8 @@ pub(super) enum Unsaved {
     TooLarge { bytes: usize, limit: usize },
     /// It cannot be saved, or is not durable, and the worker ends.
     Ends { reason: String, end: End },
+    /// That took so long that the worker was given up: another one may have its name, and it does nothing more.
+    GivenUp,
 }
 
 impl Unsaved {
@@ -187,6 +181,7 @@ impl fmt::Display for Unsaved {
         match self {
             Self::TooLarge { bytes, limit } => write!(f, "the state has {bytes} bytes; at most {limit} are saved"),
             Self::Ends { reason, .. } => f.write_str(reason),
+            Self::GivenUp => f.write_str("the state was not given in time"),
         }
     }
 }
@@ -260,15 +255,33 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Saves the state without waiting for that.
-    pub(super) fn save_aside(&mut self, worker: &W, place: Place) {
+    pub(super) async fn save_aside(&mut self, worker: &mut W) -> Option<End> {
+        let place = self.place().await;
         match self.snapshot(worker, place) {
-            Ok(snapshot) if self.saver.sent == Some(Mark::of(&snapshot)) => self.saver.is_saved(),
+            Ok(snapshot) if self.saver.sent == Some(Mark::of(&snapshot)) => {
+                self.saver.is_saved();
+                return None;
+            }
             Ok(snapshot) => self.send_snapshot(snapshot, Wait::Nothing),
+            Err(Unsaved::GivenUp) => return Some(End::Stopped),
             Err(unsaved) => {
                 // It may be saved again when it has changed again.
                 self.saver.is_saved();
                 let _ = self.tell_unsaved(unsaved);
             }
+        }
+        lets_the_driver_run().await;
+        None
+    }
+
+    /// Whether the state is the one that the worker has begun with.
+    pub(super) fn is_as_begun(&self, worker: &W) -> Result<bool, Unsaved> {
+        let Some(began) = self.saver.began else { return Ok(false) };
+        match self.state_of(worker) {
+            Ok(state) => Ok(state.len() == began.bytes && xxh3_64(&state) == began.checksum),
+            Err(Unsaved::GivenUp) => Err(Unsaved::GivenUp),
+            // Whatever is wrong with it is found when it is saved.
+            Err(_) => Ok(false),
         }
     }
 
@@ -283,24 +296,35 @@ impl<W: Lifecycle> Task<W> {
 
     /// Tells that a state was not saved for which no caller waits.
     pub(super) fn tell_unsaved(&mut self, unsaved: Unsaved) -> Option<End> {
-        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-        self.send(Input::Unsaved { name, since, why: unsaved.to_string().into() });
-        match unsaved {
+        let why = unsaved.to_string().into();
+        let end = match unsaved {
             Unsaved::TooLarge { .. } => None,
             Unsaved::Ends { end, .. } => Some(end),
+            // That was told when it was given up.
+            Unsaved::GivenUp => return Some(End::Stopped),
+        };
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        self.send(Input::Unsaved { name, since, why });
+        end
+    }
+
+    /// Takes the state, encoded.
+    fn state_of(&self, worker: &W) -> Result<Bytes, Unsaved> {
+        self.activity.begins_saving();
+        let saved = panics::guarded(|| worker.save());
+        if self.activity.ends_saving() {
+            return Err(Unsaved::GivenUp);
+        }
+        match saved {
+            Ok(Ok(state)) => Ok(state.into()),
+            Ok(Err(error)) => Err(Unsaved::ends(format!("the state {error}"))),
+            Err(panic) => Err(Unsaved::ends(format!("saving panicked: {panic}"))),
         }
     }
 
     /// Takes the state.
     pub(super) fn snapshot(&mut self, worker: &W, place: Place) -> Result<Snapshot, Unsaved> {
-        self.activity.begins("saving its state");
-        let saved = panics::guarded(|| worker.save());
-        self.activity.ends();
-        let state: Bytes = match saved {
-            Ok(Ok(state)) => state.into(),
-            Ok(Err(error)) => return Err(Unsaved::ends(format!("the state {error}"))),
-            Err(panic) => return Err(Unsaved::ends(format!("saving panicked: {panic}"))),
-        };
+        let state = self.state_of(worker)?;
         let limit = self.ctx.sworm.shared.node.snapshot_limit;
         if state.len() > limit {
             return Err(Unsaved::TooLarge { bytes: state.len(), limit });

@@ -44,7 +44,11 @@ impl<W: Lifecycle> Task<W> {
     pub(super) async fn settle(&mut self, worker: &mut W) -> Option<End> {
         let asked = self.ctx.asked.take_checkpoint();
         let holds = self.holds_something();
-        let as_begun = holds && self.fresh && self.saver.is_as_begun(worker);
+        let as_begun = match holds && self.fresh {
+            true => self.is_as_begun(worker),
+            false => Ok(false),
+        };
+        let Ok(as_begun) = as_begun else { return self.is_given_up() };
         // What it has started from is durable.
         let due = asked || holds && !(as_begun && self.saver.is_restored());
         let end = self.settled(worker, due).await;
@@ -55,11 +59,20 @@ impl<W: Lifecycle> Task<W> {
     /// The same, and also if hooks may have changed the state: a call of the handler that comes next is not held back, and
     /// shows what the worker was before.
     pub(super) async fn settle_before(&mut self, worker: &mut W) -> Option<End> {
-        if self.stirred && self.fresh && !self.holds_something() && self.saver.is_as_begun(worker) {
-            self.stirred = false;
+        if self.stirred && self.fresh && !self.holds_something() {
+            match self.is_as_begun(worker) {
+                Ok(as_begun) => self.stirred = !as_begun,
+                Err(_) => return self.is_given_up(),
+            }
         }
         let stirred = self.outbox.is_some() && self.stirred;
         if stirred { self.settled(worker, true).await } else { self.settle(worker).await }
+    }
+
+    /// It is over, and what it would have sent is not this worker's to send.
+    fn is_given_up(&self) -> Option<End> {
+        self.forget_outbox();
+        Some(End::Stopped)
     }
 
     async fn settled(&mut self, worker: &mut W, due: bool) -> Option<End> {

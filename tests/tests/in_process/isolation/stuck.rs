@@ -149,3 +149,46 @@ async fn a_worker_that_blocks_its_thread_keeps_its_name_from_others_until_it_has
     running(&on_a, "blocks").await;
     assert_eq!(alive("blocks").load(Relaxed), 1);
 }
+
+static SAVED: Gate = Gate::closed();
+
+/// Is saved aside after each message, and blocks its thread in the next one.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "staying saved", handles(Step, Block), every = 1)]
+struct Saved {
+    steps: u32,
+}
+
+/// Is followed by what blocks.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "isolation-step")]
+struct Step;
+
+impl Handler<Step> for Saved {
+    async fn handle(&mut self, _: Step, ctx: &mut Context<Self>) {
+        self.steps += 1;
+        ctx.this().cast(Block).await.expect("it runs");
+    }
+}
+
+impl Handler<Block> for Saved {
+    async fn handle(&mut self, _: Block, _: &mut Context<Self>) {
+        SAVED.blocks();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_that_blocks_its_thread_as_soon_as_it_is_saved_is_reported_and_harms_no_other() {
+    log::keep();
+    let [(a, on_a), (_b, on_b)] = opened("s").await;
+    let mut bystanders = Bystanders::on(&on_a).await;
+    let saved = on_a.register("blocks when saved", Saved::default()).on(a.id()).await.expect("free");
+    let goes_on = SAVED.opens_in_the_end();
+    saved.cast(Step).await.expect("it runs");
+    bystanders.meanwhile(log::has(1, &["is stuck", "\"blocks when saved\"", "isolation-block"])).await;
+    let other = on_a.register("another", Saved::default()).on(a.id()).timeout(LONG);
+    bystanders.meanwhile(other).await.expect("its node does its work");
+    running(&on_b, "another").await;
+    drop(goes_on);
+    bystanders.meanwhile(eventually("its end", || async { saved.call(Block).await.ok() })).await;
+}
