@@ -73,7 +73,7 @@ pub mod internals {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::codec::{Codec, CodecError, decode, encode};
-    pub use crate::plugin::{Place, Plugin, PluginKind};
+    pub use crate::plugin::{Place, Plugin, PluginKind, distribution_name};
     pub use crate::worker::{HandlerEntry, Methods, TakesMethods, WorkerEntry, distinct_entries, distinct_ids};
     pub use inventory;
     pub use serde;

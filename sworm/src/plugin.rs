@@ -82,7 +82,7 @@ macro_rules! plugin {
     (dyn Distribution, $name:literal, $value:expr $(,)?) => {
         $crate::__private::inventory::submit! {
             $crate::__private::Plugin {
-                name: $name,
+                name: $crate::__private::distribution_name($name),
                 kind: $crate::__private::PluginKind::Distribution(&$value),
                 at: $crate::__private::Place { file: ::core::file!(), line: ::core::line!() },
             }
@@ -102,6 +102,47 @@ macro_rules! plugin {
             "write `sworm::plugin!(dyn Restart, \"name\", VALUE)`, or the same with `dyn Distribution` or `dyn StoreFactory`"
         );
     };
+}
+
+/// What the names made for strategies that are given by value begin with.
+const OF_A_TYPE: &str = "value:";
+const OF_A_SWORM: &str = "value of sworm:";
+
+/// The name of a distribution strategy that a worker type gives by value: every node that links the type knows it.
+pub(crate) fn of_a_type(worker_type: &str) -> String {
+    format!("{OF_A_TYPE}{worker_type}")
+}
+
+/// The name of one that a sworm gives by value.
+pub(crate) fn of_a_sworm(sworm: &str) -> String {
+    format!("{OF_A_SWORM}{sworm}")
+}
+
+const fn is_of_a_value(name: &str) -> bool {
+    starts_with(name, OF_A_TYPE) || starts_with(name, OF_A_SWORM)
+}
+
+const fn starts_with(name: &str, start: &str) -> bool {
+    let (name, start) = (name.as_bytes(), start.as_bytes());
+    let mut at = 0;
+    while at < start.len() {
+        if at >= name.len() || name[at] != start[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// The name of a plugin, which is none of those that are made for strategies given by value: it would hide one of them, or
+/// be hidden by it.
+#[doc(hidden)]
+pub const fn distribution_name(name: &'static str) -> &'static str {
+    assert!(
+        !is_of_a_value(name),
+        "names of strategies that are given by value begin with \"value:\" or \"value of sworm:\""
+    );
+    name
 }
 
 /// The linked strategies by name.
@@ -166,9 +207,9 @@ impl Strategies {
         self.restart.keys().map(|name| (*name).to_owned()).collect()
     }
 
-    /// The names of all distribution strategies, sorted.
+    /// The names of all distribution strategies, sorted, but those made for strategies that were given by value.
     pub(crate) fn distribution_names(&self) -> Vec<String> {
-        self.distribution.keys().filter(|name| !name.starts_with("value")).map(|name| name.to_string()).collect()
+        self.distribution.keys().filter(|name| !is_of_a_value(name)).map(|name| name.to_string()).collect()
     }
 }
 
@@ -223,7 +264,7 @@ pub(crate) fn linked(types: &WorkerTypes, strategies: &Strategies) -> Linked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Temporary;
+    use crate::strategy::{Random, Temporary};
 
     #[test]
     fn built_in_strategies_are_linked() {
@@ -235,10 +276,27 @@ mod tests {
 
     #[test]
     fn a_duplicate_names_both_places() {
-        let plugin =
-            |line| Plugin { name: "twice", kind: PluginKind::Restart(&Temporary), at: Place { file: "x.rs", line } };
-        let error = Strategies::collect([plugin(1), plugin(2)].into_iter()).err().expect("refused");
-        assert_eq!((error.name, error.first.line, error.second.line), ("twice", 1, 2));
+        for kind in [PluginKind::Restart(&Temporary), PluginKind::Distribution(&Random)] {
+            let plugin = |line| Plugin { name: "twice", kind, at: Place { file: "x.rs", line } };
+            let error = Strategies::collect([plugin(1), plugin(2)].into_iter()).err().expect("refused");
+            assert_eq!((error.name, error.first.line, error.second.line), ("twice", 1, 2));
+        }
+    }
+
+    #[test]
+    fn a_strategy_by_value_is_not_listed_and_a_plugin_is_whatever_its_name_and_none_takes_the_names_of_the_others() {
+        let at = Place { file: "x.rs", line: 1 };
+        let plugin = |name| Plugin { name: distribution_name(name), kind: PluginKind::Distribution(&Random), at };
+        let names = ["value", "value of", "value-weighted", "valued"];
+        let mut all = Strategies::collect(names.into_iter().map(plugin)).expect("no two have one name");
+        let made = [of_a_type("cart"), of_a_sworm("s")];
+        made.iter().for_each(|name| all.add_distribution(name.clone(), &Random));
+        assert_eq!(all.distribution_names(), names);
+        for name in made {
+            assert!(all.distribution(&name).is_some());
+            let refused = std::panic::catch_unwind(|| distribution_name(name.leak()));
+            assert!(refused.is_err(), "it would not compile");
+        }
     }
 
     #[test]

@@ -22,12 +22,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sworm::{Candidate, Distribution, Exit, Restart, RestartDecision, RestartHistory, plugin, score};
+use sworm::{Candidate, Distribution, Exit, Restart, RestartDecision, RestartHistory, plugin, score, weighted_score};
 
 /// The label that names a node's zone. Nodes without it are a zone of their own together.
 pub const ZONE: &str = "zone";
 
-/// `"zones"`: even over zones, then over the nodes of a zone.
+/// `"zones"`: even over zones, then over the nodes of a zone by their weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Zones;
 
@@ -36,7 +36,7 @@ impl Distribution for Zones {
         let zones: BTreeSet<&str> = candidates.iter().map(zone).collect();
         let chosen = zones.into_iter().max_by_key(|zone| score(name, &format!("zone/{zone}")));
         let within = candidates.iter().enumerate().filter(|(_, candidate)| Some(zone(candidate)) == chosen);
-        within.max_by_key(|(_, candidate)| score(name, &candidate.node)).map_or(0, |(place, _)| place)
+        within.max_by_key(|(_, candidate)| weighted_score(name, candidate)).map_or(0, |(place, _)| place)
     }
 }
 
@@ -106,6 +106,17 @@ mod tests {
             west += usize::from(Zones.choose(&format!("n{n}"), &candidates) == 3);
         }
         assert!((4_800..5_200).contains(&west), "{west}");
+    }
+
+    #[test]
+    fn a_node_of_weight_2_gets_twice_as_much_as_another_of_its_zone() {
+        let mut candidates = nodes(&[("a", "east"), ("b", "east"), ("c", "west")]);
+        candidates[1] = candidates[1].clone().with_weight(2);
+        let mut of_b = 0;
+        for n in 0..12_000 {
+            of_b += usize::from(Zones.choose(&format!("n{n}"), &candidates) == 1);
+        }
+        assert!((3_800..4_200).contains(&of_b), "{of_b}");
     }
 
     #[test]

@@ -175,7 +175,9 @@ impl NodeBuilder {
     }
 
     /// How many shares of the names this node takes, 1 (the default) to [`MAX_WEIGHT`](crate::MAX_WEIGHT): one of weight 2 gets twice as many
-    /// as one of weight 1. Every strategy that comes with the library honours it.
+    /// as one of weight 1. The strategies that come with the library honour it, with two exceptions: `"local-first"` puts a name
+    /// where it is asked for, whatever that node's weight, and [`Spread`](crate::Spread) gives all values of its label alike, and
+    /// goes by weight among the nodes of one.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = Some(weight);
         self

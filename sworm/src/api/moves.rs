@@ -74,11 +74,13 @@ impl Sworm {
     ///
     /// # Errors
     ///
-    /// [`MoveError::Stopped`] and [`MoveError::NodeFailed`].
+    /// [`MoveError::NoCandidate`] when there is no such node. [`MoveError::Stopped`] and [`MoveError::NodeFailed`].
     pub async fn plan_drain(&self, node: impl AsRef<str>) -> Result<Vec<PlannedMove>, MoveError> {
         let node = node.as_ref();
         let node = NodeId::new(node).ok_or_else(|| MoveError::NoCandidate { why: no_id(node) })?;
-        self.shared.look(move |core| core.plan_drain(&node)).await.ok_or_else(|| self.move_stopped())
+        let of = node.clone();
+        let plan = self.shared.look(move |core| core.plan_drain(&of)).await.ok_or_else(|| self.move_stopped())?;
+        plan.ok_or_else(|| MoveError::NoCandidate { why: format!("{node} is not there") })
     }
 
     fn move_stopped(&self) -> MoveError {

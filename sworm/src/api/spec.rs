@@ -50,7 +50,7 @@ pub enum Mode {
     #[default]
     Available,
     /// Only a side with a majority of the voters goes on, so that no name ever runs twice. The voters are the first
-    /// [`expect_nodes`](SwormSpec::expect_nodes) nodes that see each other; with an even number of them, half is enough on the
+    /// [`expect_nodes`](SwormSpec::expect_nodes) nodes that see each other, clients left out; with an even number of them, half is enough on the
     /// side of the first in order of ids. A node that is cut off, or whose lease ends for another reason, parks its workers with
     /// their states, refuses requests with `NoMajority`, and takes part again when it is back. What a node runs starts elsewhere
     /// when a majority has not heard of it for twice its lease and 3 s more: 9.5 s, unless [`SwormSpec::lease`] says otherwise.
@@ -165,7 +165,7 @@ impl SwormSpec {
     }
 
     /// How many nodes found the majority (1 to 99): they are its voters from then on, also when they are out of sight. Until as
-    /// many have seen each other, nothing is registered. [`Sworm::add_voter`](crate::Sworm::add_voter) and
+    /// many have seen each other, nothing is registered. Clients do not count. [`Sworm::add_voter`](crate::Sworm::add_voter) and
     /// [`remove_voter`](crate::Sworm::remove_voter) change them later.
     pub fn expect_nodes(mut self, voters: usize) -> Self {
         self.expect_nodes = Some(voters);

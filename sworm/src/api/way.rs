@@ -439,7 +439,11 @@ pub(super) fn may_send(sworm: &Sworm) -> Result<(), CallError> {
     if sworm.shared.node.has_stopped() {
         return Err(stopped(sworm));
     }
-    if sworm.shared.has_no_majority() { Err(CallError::NoMajority) } else { Ok(()) }
+    if sworm.shared.has_no_majority() || crate::worker::outbox::is_cut_off() {
+        Err(CallError::NoMajority)
+    } else {
+        Ok(())
+    }
 }
 
 fn stopped(sworm: &Sworm) -> CallError {

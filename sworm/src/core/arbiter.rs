@@ -245,6 +245,7 @@ impl Core {
             asked: Some(&request.id.from.node),
             on: registering.on.as_ref(),
             but: None,
+            planned: None,
         };
         match self.place(placing) {
             Err(refusal) => {

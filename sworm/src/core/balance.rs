@@ -167,10 +167,11 @@ impl Core {
                 self.most(to).saturating_sub(has)
             }
         };
-        self.view.up().map(|to| (to.node.clone(), left(to))).collect()
+        self.hosts_up().map(|to| (to.node.clone(), left(to))).collect()
     }
 
-    /// Recovery goes before balance, and so does a node that leaves or is being emptied.
+    /// Recovery goes before balance, and so does a node that leaves or is being emptied. A name is not waited for that is not to
+    /// be started, or that no node can run: that may be so for ever.
     fn must_wait(&self) -> bool {
         if planted(Fault::BalanceFirst) {
             return false;
@@ -178,13 +179,18 @@ impl Core {
         let leaving = self.view.members.values().any(|phase| *phase != Phase::Up);
         let of_the_gone = self.directory.lanes().filter(|(id, _)| !self.is_live(id) && !self.directory.is_dropped(id));
         let mut names = of_the_gone.flat_map(|(_, lane)| lane.names());
-        leaving || names.any(|(name, _)| matches!(self.standing(name), Standing::Source { .. }))
+        let is_to_start = |name: &Arc<str>| match self.standing(name) {
+            Standing::Source { cell, .. } if matches!(cell.state, NameState::Failed { .. }) => false,
+            Standing::Source { cell, .. } => self.place_adopted(name, &cell).is_ok(),
+            Standing::Claimed { .. } | Standing::Free => false,
+        };
+        leaving || names.any(|(name, _)| is_to_start(name))
     }
 
     /// Which names would move for balance now: each to where its strategy would place it, if that is emptier than where it
     /// runs, and so many that no node gets more than a tenth above its share.
     pub fn plan_rebalance(&self) -> Vec<PlannedMove> {
-        let hosts: Vec<Peer> = self.view.up().cloned().collect();
+        let hosts: Vec<Peer> = self.hosts_up().cloned().collect();
         let moves = hosts.iter().flat_map(|host| {
             let plan = self.moves_of(host);
             plan.into_iter().map(|(name, to)| PlannedMove { name, from: host.node.clone(), to: Ok(to.node) })
@@ -192,24 +198,32 @@ impl Core {
         moves.collect()
     }
 
-    /// Where the names of a node would go if it were emptied now.
-    pub fn plan_drain(&self, node: &NodeId) -> Vec<PlannedMove> {
-        let Some(host) = self.view.peer(node) else { return Vec::new() };
-        let Some(lane) = self.directory.lane(host) else { return Vec::new() };
-        let claims = lane.names().filter(|(_, cell)| cell.state.is_claim());
-        let moves = claims.map(|(name, cell)| {
+    /// Where the names of a node would go if it were emptied now; nothing if there is no such node.
+    pub fn plan_drain(&self, node: &NodeId) -> Option<Vec<PlannedMove>> {
+        let Some(host) = self.view.peer(node) else {
+            let is_there = self.members.get(node).is_some_and(|member| member.present) || *node == self.config.me.node;
+            return is_there.then(Vec::new);
+        };
+        let claims = self.directory.lane(host).into_iter().flat_map(Lane::names);
+        // Strategies that look at how full nodes are see what was planned before.
+        let mut planned: BTreeMap<Peer, u64> = BTreeMap::new();
+        let moves = claims.filter(|(_, cell)| cell.state.is_claim()).map(|(name, cell)| {
+            let placing = Placing { planned: Some(&planned), ..Placing::again(name, cell, Some(host)) };
             let to = match cell.attached {
                 true => Err("it is the name of a task, which stays where it is".to_owned()),
-                false => self.place(Placing::again(name, cell, Some(host))).map(|to| to.node).map_err(|r| r.why()),
+                false => self.place(placing).map_err(|refusal| refusal.why()),
             };
-            PlannedMove { name: name.clone(), from: node.clone(), to }
+            if let Ok(to) = &to {
+                *planned.entry(to.clone()).or_default() += 1;
+            }
+            PlannedMove { name: name.clone(), from: node.clone(), to: to.map(|to| to.node) }
         });
-        moves.collect()
+        Some(moves.collect())
     }
 
     /// The moves of one host.
     fn moves_of(&self, host: &Peer) -> Vec<(Arc<str>, Peer)> {
-        let others: Vec<&Peer> = self.view.up().filter(|peer| *peer != host).collect();
+        let others: Vec<&Peer> = self.hosts_up().filter(|peer| *peer != host).collect();
         let mut places: BTreeMap<&Peer, Place> = BTreeMap::new();
         for peer in others {
             let (room, has) = (self.part_of(host, peer), self.claims(peer));
@@ -238,7 +252,7 @@ impl Core {
     /// that exactly: each goes from where the one before it ends.
     fn part_of(&self, host: &Peer, to: &Peer) -> u64 {
         let missing = self.most(to).saturating_sub(self.claims(to));
-        let hosts = || self.view.up().filter(|peer| *peer != to);
+        let hosts = || self.hosts_up().filter(|peer| *peer != to);
         let of_all: u64 = hosts().map(|peer| self.claims(peer)).sum();
         let before: u64 = hosts().take_while(|peer| *peer != host).map(|peer| self.claims(peer)).sum();
         let of_all = of_all.max(1);
@@ -251,8 +265,13 @@ impl Core {
     /// How many names a node may have before it is given no more: a tenth above its share.
     fn most(&self, to: &Peer) -> u64 {
         let (names, weights) =
-            self.view.up().fold((0, 0), |(n, w), peer| (n + self.claims(peer), w + self.weight(peer)));
+            self.hosts_up().fold((0, 0), |(n, w), peer| (n + self.claims(peer), w + self.weight(peer)));
         names * self.weight(to) * MOST_PERCENT / (weights.max(1) * 100)
+    }
+
+    /// Those that take part in it: a client has no share.
+    fn hosts_up(&self) -> impl Iterator<Item = &Peer> {
+        self.view.up().filter(|peer| self.hosts(peer))
     }
 
     fn claims(&self, peer: &Peer) -> u64 {

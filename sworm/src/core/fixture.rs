@@ -76,6 +76,15 @@ pub(super) fn running() -> NameCell {
     }
 }
 
+/// One of the others becomes a client: it links no worker type.
+pub(super) fn links_nothing(core: &mut Core, node: &str) {
+    let peer = peer(node);
+    let mut lane = core.directory.lane(&peer).expect("it has one").clone();
+    let known = lane.max();
+    lane.remove(&Key::WorkerType(TYPE.into()));
+    core.directory.join(lane.delta(&peer, known));
+}
+
 /// The core of the first node, which sees all of them; each links the worker type and runs what is said.
 pub(super) fn cluster(nodes: &[(&str, Vec<(String, NameCell)>)]) -> Core {
     let mut core = Core::new(config(nodes[0].0), Recovered::default(), now(0));

@@ -133,6 +133,12 @@ impl Lane {
         self.facts.iter().filter_map(|(key, cell)| Some((key, cell.value.as_ref()?)))
     }
 
+    /// Whether its owner links any worker type.
+    pub fn links_any(&self) -> bool {
+        let types = self.facts.range(Key::WorkerType(Arc::default())..);
+        types.take_while(|(key, _)| matches!(key, Key::WorkerType(_))).any(|(_, cell)| cell.value.is_some())
+    }
+
     /// The number at which the fact under a key was written, or taken back.
     pub fn seq(&self, key: &Key) -> Option<u64> {
         match key {

@@ -173,7 +173,8 @@ impl Core {
         let why = match &majority.ballot.decided {
             Some(list) => format!("{} of {} voters are heard of", self.fresh_voters().len(), list.nodes.len()),
             None => {
-                let (expect, there) = (majority.rules.expect, self.view.members.len());
+                let expect = majority.rules.expect;
+                let there = self.view.members.keys().filter(|peer| self.hosts(peer)).count();
                 format!("there are no voters before {expect} nodes have seen each other; {there} are there")
             }
         };

@@ -56,9 +56,27 @@ pub struct Linked {
     pub stores: Vec<String>,
 }
 
+/// How what another node's program links differs from what this one's does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Differs {
+    /// What the other one lacks, each with its kind.
+    pub lacks: Vec<String>,
+    /// What it has beyond.
+    pub adds: Vec<String>,
+    /// Whether somebody should look at it: a name whose distribution strategy is not linked where it is decided about cannot be
+    /// placed.
+    pub matters: bool,
+}
+
 impl Linked {
+    /// How the other one differs.
+    pub fn against(&self, other: &Self) -> Differs {
+        let matters = self.distribution != other.distribution;
+        Differs { lacks: self.beyond(other), adds: other.beyond(self), matters }
+    }
+
     /// What this has that the other one lacks, each with its kind.
-    pub fn beyond(&self, other: &Self) -> Vec<String> {
+    fn beyond(&self, other: &Self) -> Vec<String> {
         let kinds = [
             ("worker type", &self.worker_types, &other.worker_types),
             ("restart strategy", &self.restart, &other.restart),

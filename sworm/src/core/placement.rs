@@ -1,6 +1,7 @@
 //! Placement: which members could run a name, which must not and why, and whom the strategy chooses.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,12 +26,14 @@ pub(super) struct Placing<'a> {
     pub(super) on: Option<&'a NodeId>,
     /// The one that it leaves.
     pub(super) but: Option<&'a Peer>,
+    /// How many names each node is to be given before this one.
+    pub(super) planned: Option<&'a BTreeMap<Peer, u64>>,
 }
 
 impl<'a> Placing<'a> {
     /// A name that has run before.
     pub(super) fn again(name: &'a Arc<str>, cell: &'a NameCell, but: Option<&'a Peer>) -> Self {
-        Self { name, kind: &cell.spec.kind, asked: Some(&cell.request.from.node), on: None, but }
+        Self { name, kind: &cell.spec.kind, asked: Some(&cell.request.from.node), on: None, but, planned: None }
     }
 }
 
@@ -141,7 +144,7 @@ impl Core {
         let cell = standing.cell().map(|(_, cell)| cell.clone());
         let placing = match &cell {
             Some(cell) => Placing::again(name, cell, None),
-            None => Placing { name, kind, asked: Some(&self.config.me.node), on: None, but: None },
+            None => Placing { name, kind, asked: Some(&self.config.me.node), on: None, but: None, planned: None },
         };
         let (candidates, choice) = match self.strategy(&placing.kind.distribution) {
             Err(refusal) => (Vec::new(), Err(refusal)),
@@ -229,9 +232,10 @@ impl Core {
         excluded: impl FnOnce(&Candidate) -> Option<String>,
     ) -> Considered {
         let profile = self.profiles.get(&peer.node).cloned().unwrap_or_default();
+        let planned = placing.planned.and_then(|planned| planned.get(peer)).copied().unwrap_or(0);
         let candidate = Candidate {
             labels: profile.labels,
-            names: self.directory.lane(peer).map_or(0, Lane::claims),
+            names: self.directory.lane(peer).map_or(0, Lane::claims) + planned,
             asked: placing.asked == Some(&peer.node),
             ..Candidate::new(peer.node.clone())
         }
@@ -272,11 +276,14 @@ impl Core {
                 Some(format!("links version {version} of the worker type, and the name is of version {}", kind.version))
             }
             Some(_) => None,
-            None if lane.is_some_and(|lane| lane.facts().any(|(key, _)| matches!(key, Key::WorkerType(_)))) => {
-                Some("does not link the worker type".to_owned())
-            }
+            None if self.hosts(peer) => Some("does not link the worker type".to_owned()),
             None => Some("is a client, or links no worker type".to_owned()),
         }
+    }
+
+    /// Whether a node can run workers of any kind: a client cannot.
+    pub(super) fn hosts(&self, peer: &Peer) -> bool {
+        self.directory.lane(peer).is_some_and(Lane::links_any)
     }
 
     /// Whether a node can run workers of a kind.

@@ -13,7 +13,7 @@ use super::frame::{Call, Calls, Frame, Replied};
 use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
-use crate::core::membership::{Hello, Want};
+use crate::core::membership::{Differs, Hello, Want};
 use crate::core::message::{Message, Phase};
 use crate::transport::{Class, Dialed, Shortcut, TransportEvent};
 
@@ -218,11 +218,10 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
     }
 }
 
-/// A name whose distribution strategy is not linked where it is decided about cannot be placed: so this is a warning.
 fn say_what_differs(node: &NodeShared, hello: &Hello) {
-    let (ours, peer) = (node.linked(), &hello.from);
-    let (lacks, adds) = (ours.beyond(&hello.linked), hello.linked.beyond(&ours));
-    if ours.distribution != hello.linked.distribution {
+    let peer = &hello.from;
+    let Differs { lacks, adds, matters } = node.linked().against(&hello.linked);
+    if matters {
         tracing::warn!(node = &*node.me.node, %peer, ?lacks, ?adds, "a node is there, with other distribution strategies");
     } else {
         tracing::info!(node = &*node.me.node, %peer, ?lacks, ?adds, "a node is there");

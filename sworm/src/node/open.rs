@@ -23,10 +23,10 @@ use crate::core::transfer::PART_BYTES;
 use crate::core::{Config, Core, Input, Now};
 use crate::error::{OpenError, StartError};
 use crate::panics;
-use crate::plugin::Strategies;
+use crate::plugin::{Strategies, of_a_sworm, of_a_type};
 use crate::strategy::{Restart, Strategy};
 use crate::transport::Class;
-use crate::worker::{AnyWorkerType, WorkerTypes};
+use crate::worker::WorkerTypes;
 
 pub(crate) const DEFAULT_RESTART: &str = "transient";
 pub(crate) const DEFAULT_DISTRIBUTION: &str = "rendezvous";
@@ -48,7 +48,7 @@ pub(crate) fn settle(types: &WorkerTypes, mut strategies: Strategies) -> Result<
             Some(Strategy::Named(name)) if strategies.distribution(name).is_none() => {
                 return Err(unknown("distribution", name, strategies.distribution_names()));
             }
-            Some(Strategy::Value(value)) => strategies.add_distribution(own_distribution(worker), value),
+            Some(Strategy::Value(value)) => strategies.add_distribution(of_a_type(worker.name()), value),
             _ => {}
         }
         if let Some(Strategy::Named(name)) = options.restart
@@ -58,11 +58,6 @@ pub(crate) fn settle(types: &WorkerTypes, mut strategies: Strategies) -> Result<
         }
     }
     Ok(strategies)
-}
-
-/// The name of a strategy that a worker type gives by value: every node that links the type knows it.
-fn own_distribution(worker: &dyn AnyWorkerType) -> String {
-    format!("value:{}", worker.name())
 }
 
 /// Opens a sworm, or gives the one that is open.
@@ -200,7 +195,7 @@ fn hosted_types(
     };
     let sworms_distribution: Arc<str> = match spec.distribution {
         Some(Strategy::Value(value)) => {
-            let name = format!("value of sworm:{}", spec.name);
+            let name = of_a_sworm(&spec.name);
             strategies.add_distribution(name.clone(), value);
             name.into()
         }
@@ -222,7 +217,7 @@ fn hosted_types(
                 None => sworms_restart,
             },
             distribution: match options.distribution {
-                Some(Strategy::Value(_)) => own_distribution(worker).into(),
+                Some(Strategy::Value(_)) => of_a_type(worker.name()).into(),
                 Some(Strategy::Named(name)) => name.into(),
                 None => sworms_distribution.clone(),
             },

@@ -1,4 +1,4 @@
-//! What a worker casts, held back until the state that it shows is durable.
+//! What leaves a worker: held back until the state that it shows is durable, and not at all when the worker must not go on.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 
 use crate::error::CallError;
+use crate::node::sworm::SwormShared;
 
 tokio::task_local! {
     static OUTBOX: Arc<Outbox>;
+    /// The sworm of the worker whose task this is.
+    static SWORM: Arc<SwormShared>;
 }
 
 type Held = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
@@ -77,6 +80,17 @@ impl Drop for Calling {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the task of a worker of that sworm.
+pub(super) fn of_sworm<F: Future>(sworm: Arc<SwormShared>, task: F) -> impl Future<Output = F::Output> {
+    SWORM.scope(sworm, task)
+}
+
+/// Whether a worker of which the present task is must not go on, since its sworm has lost the majority: then nothing leaves it,
+/// whichever sworm that is for.
+pub(crate) fn is_cut_off() -> bool {
+    SWORM.try_with(|sworm| sworm.has_no_majority()).unwrap_or(false)
 }
 
 /// The outbox of the worker whose code runs in the present task, if what it casts is to be held back.

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::activity::Activity;
 use super::context::{Asked, Place};
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
-use super::outbox::Outbox;
+use super::outbox::{self, Outbox};
 use super::places::Places;
 use super::saving::Saving;
 use super::timers::Timers;
@@ -109,7 +109,7 @@ pub(crate) enum Control {
 /// Starts the task of a worker and gives the way in.
 pub(crate) fn spawn<W: Lifecycle>(start: Start) -> (Arc<dyn AnyMailbox>, AbortHandle) {
     let (sender, receiver) = mpsc::channel(start.mailbox);
-    let task = tokio::spawn(run::<W>(start, receiver));
+    let task = tokio::spawn(outbox::of_sworm(start.sworm.shared.clone(), run::<W>(start, receiver)));
     (Arc::new(Mailbox { sender }), task.abort_handle())
 }
 

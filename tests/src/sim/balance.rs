@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sworm::Exit;
+use sworm::core::Entry;
 use sworm::core::cell::NameState;
 use sworm::core::ids::Peer;
 
@@ -32,14 +33,16 @@ impl World {
         }
     }
 
-    /// Nothing is taken away from a node that stays while what ran on one that is gone does not run yet.
+    /// Nothing is taken away from a node that stays while what ran on one that is gone does not run yet. One that has failed
+    /// is not to run.
     fn recovery_goes_first(&mut self, at: &Peer, name: &str) {
         if self.laws.deaths.last().is_some_and(|died| self.now_ms < died + UNDER_WAY_MS) {
             return;
         }
         let node = &self.nodes[&*at.node];
         let lives = |host: &Peer| self.nodes.get(&*host.node).is_some_and(|node| node.me == *host);
-        let lost = node.index.iter().find(|(_, entry)| !entry.running && !lives(&entry.host));
+        let failed = |entry: &Entry| matches!(entry.cell.state, NameState::Failed { .. });
+        let lost = node.index.iter().find(|(_, entry)| !entry.running && !failed(entry) && !lives(&entry.host));
         if let Some((lost, _)) = lost {
             let what = format!("{name} moves away from {at} for balance, and {lost} is not recovered");
             self.laws.broken(what);

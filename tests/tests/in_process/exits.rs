@@ -177,12 +177,13 @@ where
     let worker = match start {
         Start::Fails(1) => {
             let why = registered.expect_err("it fails");
-            return assert!(
-                matches!(&why, RegisterError::StartFailed { reason } if reason.contains("no start")),
-                "{why}"
-            );
+            assert!(matches!(&why, RegisterError::StartFailed { reason } if reason.contains("no start")), "{why}");
+            return nothing_is_left([here, there], name).await;
         }
-        Start::Hangs(1) => return assert!(matches!(registered, Err(RegisterError::StartTimedOut))),
+        Start::Hangs(1) => {
+            assert!(matches!(registered, Err(RegisterError::StartTimedOut)));
+            return nothing_is_left([here, there], name).await;
+        }
         _ => registered.expect("free"),
     };
     let first = worker.pid();
@@ -204,6 +205,13 @@ where
             let worker = there.whereis_name::<W>(name).expect("it is there");
             worker.call(Do::Nothing).timeout(Duration::from_secs(40)).await.expect("it runs");
         }
+    }
+}
+
+/// Nobody knows a name any more.
+async fn nothing_is_left(sworms: [&Sworm; 2], name: &str) {
+    for sworm in sworms {
+        gone(sworm, name).await;
     }
 }
 

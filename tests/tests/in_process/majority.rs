@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 
 use crate::{LEASE, node, running};
 
+mod outputs;
+
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "majority-counter", handles(Add, Hold), handoff, distribution = "local-first")]
 struct Counter {

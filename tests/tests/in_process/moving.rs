@@ -1,12 +1,13 @@
 //! Names that are moved on purpose: one, all of a node, and for balance.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm::{MoveError, NodeId, Rebalance, RegisterError};
-use sworm_tests::eventually;
+use sworm_tests::{eventually, holds_for};
 
 use crate::{moved, node, opened, running};
 
@@ -30,6 +31,9 @@ impl Handler<Add> for Counter {
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "moving-ping")]
 struct Ping;
+
+/// Longer than the members must be the same before anything moves by itself.
+const CALM: Duration = Duration::from_secs(8);
 
 fn id(node: &str) -> NodeId {
     NodeId::new(node).expect("valid")
@@ -93,6 +97,8 @@ async fn what_cannot_be_moved_says_why_and_goes_on() {
         }
         other => panic!("{other:?}"),
     }
+    let nobody = on_b.plan_drain("nobody").await;
+    assert_eq!(nobody, Err(MoveError::NoCandidate { why: "nobody is not there".into() }));
     assert_eq!(counter.call(Add(1)).await, Ok(1));
     let gone = on_b.move_name("nothing", &id("a")).await;
     assert_eq!(gone, Err(MoveError::NotRegistered { name: "nothing".into() }));
@@ -187,6 +193,9 @@ async fn is_balanced(sworm: &Sworm, count: usize) {
 async fn a_join_moves_nothing_by_itself_unless_told_to() {
     let (all, counters) = joined(SwormSpec::new("s"), 30).await;
     let before = spread(&all[0].1);
+    assert!(!all[0].1.plan_rebalance().await.expect("it runs").is_empty(), "there would be something to move");
+    // Where it is on, it begins when the members have been the same for 5 s.
+    holds_for(CALM, "nothing moves by itself", || async { spread(&all[0].1) == before }).await;
     let refused = all[0].1.rebalance().await;
     assert_eq!(refused, Err(MoveError::RebalanceIsOff { sworm: "s".into() }));
     have_their_totals(&counters).await;

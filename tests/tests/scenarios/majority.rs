@@ -267,3 +267,27 @@ fn what_a_node_has_parked_may_run_elsewhere_when_it_hears_of_a_majority_again() 
     world.heal();
     rest(&mut world);
 }
+
+#[test]
+fn a_client_is_none_of_the_first_voters() {
+    let mut world = World::new(Options { nodes: 3, majority: true, ..Options::none() }, false);
+    world.start_client("client");
+    ["n1", "n2"].into_iter().for_each(|node| world.start(node));
+    world.run(10_000);
+    let request = world.register("n1", "early", 0);
+    match world.answer(request) {
+        Err(Refusal::NoMajority { why }) => assert!(why.ends_with("; 2 are there"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    world.start("n3");
+    world.run(10_000);
+    let names = running_on(&mut world, &["n1", "n2"]);
+    // Two of three are left.
+    world.kill("client");
+    world.kill("n3");
+    world.run(15_000);
+    let request = world.register("n2", "late", 0);
+    world.answer(request).expect("there is a majority");
+    assert!(names.iter().all(|name| world.worker(name).is_some()));
+    assert_eq!(world.violation(), None);
+}

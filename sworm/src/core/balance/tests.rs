@@ -1,12 +1,14 @@
 //! What is planned when a node has joined.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::PlannedMove;
-use crate::core::cell::NameCell;
-use crate::core::fixture::{cluster, id, running};
+use crate::core::cell::{Key, Kind, NameCell, NameState, Spec, Value};
+use crate::core::fixture::{cluster, id, links_nothing, peer, running};
+use crate::core::lane::Lane;
 use crate::core::state::Core;
 
 /// Names that run on a node, told apart by a number.
@@ -51,6 +53,71 @@ fn a_node_that_joins_is_given_a_tenth_above_its_share_at_most_to_the_last_name()
 fn one_host_gives_all_that_is_missing() {
     assert_eq!(given(&filled(&[(1_000, 1), (0, 1)], 0).plan_rebalance())["n1"], 500);
     assert!(filled(&[(1, 1), (0, 1)], 0).plan_rebalance().is_empty(), "half a name is none");
+}
+
+#[test]
+fn a_client_has_no_share() {
+    let mut core = filled(&[(100, 1), (100, 1), (100, 1), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)], 0);
+    let clients = ["n4", "n5", "n6", "n7"];
+    clients.iter().for_each(|client| links_nothing(&mut core, client));
+    let hosts: Vec<_> = ["n0", "n1", "n2", "n3"].map(id).into();
+    assert_eq!(core.places_left().into_keys().collect::<Vec<_>>(), hosts, "nobody gives a client a name");
+    // A share is 75; among eight it would be 37.
+    assert_eq!(core.places_left()[&id("n3")], 82);
+    let given = given(&core.plan_rebalance());
+    assert!(given.len() == 1 && (60..=82).contains(&given["n3"]), "{given:?}");
+}
+
+/// A name on a node that is not there any more.
+fn with_one_of_the_gone(cell: NameCell) -> Core {
+    let mut core = filled(&[(1, 1), (1, 1)], 0);
+    let mut lane = Lane::default();
+    lane.put(Key::Name("lost".into()), Value::Name(Arc::new(cell)));
+    core.directory.join(lane.delta(&peer("gone"), 0));
+    core
+}
+
+/// The same cell with another kind.
+fn of_kind(cell: NameCell, change: impl FnOnce(&mut Kind)) -> NameCell {
+    let mut kind = (*cell.spec.kind).clone();
+    change(&mut kind);
+    NameCell { spec: Arc::new(Spec { kind: Arc::new(kind), value: Box::default() }), ..cell }
+}
+
+#[test]
+fn balance_waits_for_what_is_to_start_elsewhere_and_for_nothing_that_never_will() {
+    assert!(!filled(&[(1, 1), (1, 1)], 0).must_wait());
+    for state in [NameState::Running, NameState::Parked] {
+        assert!(with_one_of_the_gone(NameCell { state, ..running() }).must_wait());
+    }
+    let failed = NameState::Failed { reason: "it broke too often".into() };
+    assert!(!with_one_of_the_gone(NameCell { state: failed, ..running() }).must_wait(), "it is not started again");
+    let unknown = of_kind(running(), |kind| kind.worker_type = "linked nowhere".into());
+    assert!(!with_one_of_the_gone(unknown).must_wait(), "no node can run it");
+}
+
+#[test]
+fn a_plan_to_empty_a_node_counts_what_it_has_given_before() {
+    for (strategy, most) in [("least-loaded", 45), ("bounded", 57)] {
+        let names = |node: &str, count| {
+            let names = names(node, count, 0).into_iter();
+            names.map(|(name, cell)| (name, of_kind(cell, |kind| kind.distribution = strategy.into()))).collect()
+        };
+        let core = cluster(&[("n0", names("n0", 60)), ("n1", names("n1", 30)), ("n2", Vec::new())]);
+        let plan = core.plan_drain(&id("n0")).expect("it is there");
+        let given = given(&plan);
+        let of = |node: &str| given.get(node).copied().unwrap_or(0);
+        let will_have = [30 + of("n1"), of("n2")];
+        assert_eq!(will_have.iter().sum::<usize>(), 90);
+        assert!(will_have.iter().all(|has| *has <= most), "{strategy}: {will_have:?}");
+    }
+}
+
+#[test]
+fn a_node_that_nobody_knows_has_no_plan_and_one_that_has_nothing_an_empty_one() {
+    let core = filled(&[(1, 1), (0, 1)], 0);
+    assert_eq!(core.plan_drain(&id("n1")), Some(Vec::new()));
+    assert_eq!(core.plan_drain(&id("nobody")), None);
 }
 
 proptest! {

@@ -82,7 +82,8 @@ impl Core {
             ballot.accept(&me.node, proposal);
         }
         if settled && leader.as_ref() == Some(&me) && proposed_in != Some(self.view.hash) {
-            let up: Vec<&NodeId> = self.view.up().map(|peer| &peer.node).collect();
+            // A client runs nothing, and is often gone.
+            let up: Vec<&NodeId> = self.view.up().filter(|peer| self.hosts(peer)).map(|peer| &peer.node).collect();
             let enough = up.len() >= majority.rules.expect;
             let first = enough.then(|| up.iter().take(majority.rules.expect).map(|node| (*node).clone()).collect());
             let change = majority.change.as_ref().map(|(node, add)| (node, *add));

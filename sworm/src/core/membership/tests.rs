@@ -179,3 +179,30 @@ fn a_starter_waits_for_the_one_that_answered_though_it_has_met_one_that_had_refu
     members.tick(2, &mut want);
     assert!(!want.contains(&Want::Introduced), "b was not met");
 }
+
+#[test]
+fn of_what_two_programs_link_it_is_said_what_each_lacks_and_only_distribution_strategies_matter() {
+    let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let ours = Linked {
+        worker_types: of(&["cart", "room"]),
+        restart: of(&["permanent"]),
+        distribution: of(&["rendezvous", "ring"]),
+        stores: of(&["sled"]),
+    };
+    let same = Differs { lacks: Vec::new(), adds: Vec::new(), matters: false };
+    assert_eq!(ours.against(&ours), same);
+    let theirs = Linked {
+        worker_types: of(&["room", "user"]),
+        restart: of(&["budget", "permanent"]),
+        stores: Vec::new(),
+        ..ours.clone()
+    };
+    let lacks = of(&["worker type \"cart\"", "kind of store \"sled\""]);
+    let adds = of(&["worker type \"user\"", "restart strategy \"budget\""]);
+    assert_eq!(ours.against(&theirs), Differs { lacks: lacks.clone(), adds: adds.clone(), matters: false });
+    assert_eq!(theirs.against(&ours), Differs { lacks: adds, adds: lacks, matters: false });
+    let fewer = Linked { distribution: of(&["rendezvous"]), ..ours.clone() };
+    let ring = of(&["distribution strategy \"ring\""]);
+    assert_eq!(ours.against(&fewer), Differs { lacks: ring.clone(), matters: true, ..same.clone() });
+    assert_eq!(fewer.against(&ours), Differs { adds: ring, matters: true, ..same });
+}

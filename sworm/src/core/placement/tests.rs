@@ -92,7 +92,7 @@ fn nodes_that_are_there_and_not_in_the_sworm_are_told_of() {
     let (name, kind) = (name(), kind());
     let refused = |on: Option<&str>| {
         let on = on.map(id);
-        let placing = Placing { name: &name, kind: &kind, asked: None, on: on.as_ref(), but: None };
+        let placing = Placing { name: &name, kind: &kind, asked: None, on: on.as_ref(), but: None, planned: None };
         match core.place(placing) {
             Err(Refusal::NoCandidate { why }) => why,
             other => panic!("{other:?}"),

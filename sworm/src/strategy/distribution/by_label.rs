@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::{Candidate, Distribution, Rendezvous, score, weighted_score};
 
 /// Only nodes with a certain label, by rendezvous: `#[worker(distribution = Pinned::to("disk", "fast"))]`. While there is
@@ -49,20 +47,21 @@ impl Spread {
         Self { label }
     }
 
-    fn value<'a>(&self, candidate: &'a Candidate) -> &'a str {
-        candidate.labels.get(self.label).map_or("", String::as_str)
+    /// The score of its label's value, and below that its own.
+    fn score_of(&self, name: &str, candidate: &Candidate) -> u64 {
+        let value = candidate.labels.get(self.label).map_or("", String::as_str);
+        let of_value = score(name, &format!("{}/{value}", self.label));
+        (of_value >> 32 << 32) | (weighted_score(name, candidate) >> 32)
     }
 }
 
 impl Distribution for Spread {
     fn choose(&self, name: &str, candidates: &[Candidate]) -> usize {
-        let values: BTreeSet<&str> = candidates.iter().map(|candidate| self.value(candidate)).collect();
-        let chosen = values.into_iter().max_by_key(|value| score(name, &format!("{}/{value}", self.label)));
-        let within = candidates.iter().enumerate().filter(|(_, candidate)| Some(self.value(candidate)) == chosen);
-        within.max_by_key(|(_, c)| (weighted_score(name, c), &c.node)).map_or(0, |(place, _)| place)
+        let best = candidates.iter().enumerate().max_by_key(|(_, c)| (self.score_of(name, c), &c.node));
+        best.map_or(0, |(place, _)| place)
     }
 
     fn score(&self, name: &str, candidate: &Candidate) -> Option<u64> {
-        Rendezvous.score(name, candidate)
+        Some(self.score_of(name, candidate))
     }
 }

@@ -33,9 +33,21 @@ fn max_to_mean(candidates: &[Candidate]) -> f64 {
     candidates.iter().map(|c| c.names as f64 / f64::from(c.weight) / mean).fold(0.0, f64::max)
 }
 
-/// Where each name lives.
+/// The same in zones of four.
+fn zoned(count: usize) -> Vec<Candidate> {
+    let mut nodes = many(count);
+    for (n, candidate) in nodes.iter_mut().enumerate() {
+        candidate.labels.insert("zone".into(), ["west", "north", "east"][n / 4].into());
+    }
+    nodes
+}
+
+/// Where each name lives, of those that the strategy does not leave out.
 fn homes(strategy: &dyn Distribution, candidates: &[Candidate]) -> Vec<usize> {
-    names(NAMES).map(|name| strategy.choose(&name, candidates)).collect()
+    let allowed = (0..candidates.len()).filter(|place| strategy.excludes("x", &candidates[*place]).is_none());
+    let allowed: Vec<usize> = allowed.collect();
+    let able: Vec<Candidate> = allowed.iter().map(|place| candidates[*place].clone()).collect();
+    names(NAMES).map(|name| allowed[strategy.choose(&name, &able)]).collect()
 }
 
 fn built_in() -> [(&'static str, Box<dyn Distribution>); 6] {
@@ -125,25 +137,32 @@ fn shares_follow_the_weights() {
 }
 
 /// Those that place a name by itself, whatever runs where; the others keep names where they are until their node is gone.
-fn by_name() -> [(&'static str, Box<dyn Distribution>, u8); 4] {
+/// Each with the share of the last of ten nodes in three zones, of which the last has two, and of the last of eleven; and how
+/// far from that it may be, in hundredths.
+fn by_name() -> [(&'static str, Box<dyn Distribution>, [usize; 2], usize); 4] {
     // The share of the fullest of eleven is up to a fifth above the mean on a ring.
     [
-        ("rendezvous", Box::new(Rendezvous), 102),
-        ("ring", Box::new(HashRing::points(128)), 120),
-        ("pinned", Box::new(Pinned::to("zone", "east")), 102),
-        ("spread", Box::new(Spread::over("zone")), 102),
+        ("rendezvous", Box::new(Rendezvous), [NAMES / 10, NAMES / 11], 2),
+        ("ring", Box::new(HashRing::points(128)), [NAMES / 10, NAMES / 11], 20),
+        ("pinned", Box::new(Pinned::to("zone", "east")), [NAMES / 2, NAMES / 3], 2),
+        ("spread", Box::new(Spread::over("zone")), [NAMES / 6, NAMES / 9], 2),
     ]
+}
+
+/// So many of those are as many as these, up to some hundredths.
+fn is_about(count: usize, share: usize, percent: usize, what: &str) {
+    let limits = share * (100 - percent) / 100..=share * (100 + percent) / 100;
+    assert!(limits.contains(&count), "{what}: {count}, and it should be {share}");
 }
 
 #[test]
 fn a_node_that_joins_takes_its_share_and_nothing_else_moves() {
-    let (ten, eleven) = (many(10), many(11));
-    for (name, strategy, percent) in by_name() {
+    let (ten, eleven) = (zoned(10), zoned(11));
+    for (name, strategy, [_, share], percent) in by_name() {
         let (before, after) = (homes(&*strategy, &ten), homes(&*strategy, &eleven));
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
         assert!(moved.clone().all(|(_, after)| *after == 10), "{name} moves names between old nodes");
-        let (count, most) = (moved.count(), NAMES / 11 * usize::from(percent) / 100);
-        assert!(count < most, "{name} moves {count}, more than {most}");
+        is_about(moved.count(), share, percent, name);
     }
     let (before, after) = (homes(&Random, &ten), homes(&Random, &eleven));
     assert!(before.iter().zip(&after).filter(|(a, b)| a != b).count() > NAMES / 2, "as its documentation says");
@@ -151,14 +170,13 @@ fn a_node_that_joins_takes_its_share_and_nothing_else_moves() {
 
 #[test]
 fn when_a_node_is_gone_its_names_alone_move_and_the_rest_stay_as_even() {
-    let ten = many(10);
+    let ten = zoned(10);
     let nine = &ten[..9];
-    for (name, strategy, percent) in by_name() {
+    for (name, strategy, [share, _], percent) in by_name() {
         let (before, after) = (homes(&*strategy, &ten), homes(&*strategy, nine));
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
         assert!(moved.clone().all(|(before, _)| *before == 9), "{name} moves names between the others");
-        let (count, most) = (moved.count(), NAMES / 10 * usize::from(percent) / 100);
-        assert!(count < most, "{name} moves {count}, more than {most}");
+        is_about(moved.count(), share, percent, name);
     }
     // The others are asked again for the names of the one that is gone, and for no other.
     for (name, strategy) in [
@@ -172,6 +190,36 @@ fn when_a_node_is_gone_its_names_alone_move_and_the_rest_stay_as_even() {
             left[place].names += 1;
         }
         assert!(max_to_mean(&left) < 1.05, "{name}: {left:?}");
+    }
+}
+
+#[test]
+fn a_zone_that_comes_takes_as_much_from_each_other_one_and_gives_it_back_when_it_goes() {
+    let spread = Spread::over("zone");
+    let (two, three) = (homes(&spread, &zoned(8)), homes(&spread, &zoned(10)));
+    let moved: Vec<(usize, usize)> =
+        two.into_iter().zip(three).filter(|(in_two, in_three)| in_two != in_three).collect();
+    assert!(moved.iter().all(|(_, in_three)| *in_three >= 8), "names move between the old zones");
+    for zone in [0..4, 4..8] {
+        is_about(moved.iter().filter(|(in_two, _)| zone.contains(in_two)).count(), NAMES / 6, 2, "from each zone");
+    }
+    for node in [8, 9] {
+        is_about(moved.iter().filter(|(_, in_three)| *in_three == node).count(), NAMES / 6, 2, "to each node");
+    }
+}
+
+#[test]
+fn who_is_chosen_has_the_highest_score() {
+    let mut ten = zoned(10);
+    ten.iter_mut().zip([1, 3, 2].into_iter().cycle()).for_each(|(candidate, weight)| candidate.weight = weight);
+    ten[4].asked = true;
+    let all: [&dyn Distribution; 4] = [&Rendezvous, &LocalFirst, &Pinned::to("zone", "east"), &Spread::over("zone")];
+    for name in names(1_000) {
+        for (n, strategy) in all.iter().enumerate() {
+            let scores: Vec<_> = ten.iter().map(|candidate| strategy.score(&name, candidate)).collect();
+            let chosen = scores[strategy.choose(&name, &ten)];
+            assert!(chosen.is_some() && chosen == scores.iter().copied().max().flatten(), "{n}: {name}: {scores:?}");
+        }
     }
 }
 

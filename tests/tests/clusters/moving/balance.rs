@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sworm::Pid;
-use sworm_tests::protocol::{Balance, Kind, Planned};
+use sworm_tests::protocol::{Balance, Kind, NodeSpec, Planned};
 use sworm_tests::{Cluster, Process, eventually, holds_for, program};
 
 const NAMES: usize = 600;
@@ -59,6 +59,10 @@ fn moved(before: &BTreeMap<String, Pid>, after: &BTreeMap<String, Pid>) -> Vec<S
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_joins_gets_its_share_by_itself_and_no_more() {
     let mut cluster = joined(Balance::On).await;
+    // If they had a share, a host would get less than seven tenths of its own.
+    let clients = ["x", "y", "z"].map(|id| NodeSpec { client: true, ..cluster.spec(id) });
+    cluster.launch_all(&clients).await;
+    cluster.all_see_all().await;
     let before = pids(&cluster["a"]).await;
     let d = cluster.add("d").await;
     cluster.all_see_all().await;
