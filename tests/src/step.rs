@@ -35,10 +35,14 @@ pub enum Step {
     Run,
     /// The source takes back what it has stated.
     Forget,
+    /// Of a state in chunks, between the offer and its storing: the source sends one that the target lacks.
+    SendChunk,
+    /// The target stores it.
+    StoreChunk,
 }
 
 impl Step {
-    /// All of them.
+    /// Those of every move, in order.
     pub const ALL: [Self; 12] = [
         Self::Leaving,
         Self::Pause,
@@ -54,9 +58,12 @@ impl Step {
         Self::Forget,
     ];
 
+    /// Those of a state in chunks.
+    pub const OF_CHUNKS: [Self; 2] = [Self::SendChunk, Self::StoreChunk];
+
     /// Whether it is the target that does it.
     pub fn is_the_targets(self) -> bool {
-        matches!(self, Self::Store | Self::Answer | Self::Take | Self::Start | Self::Run)
+        matches!(self, Self::StoreChunk | Self::Store | Self::Answer | Self::Take | Self::Start | Self::Run)
     }
 
     /// Whether an effect of this core is this step of a name's move. A state may also be stored since it was saved meanwhile,
@@ -71,6 +78,9 @@ impl Step {
             })
         };
         match (self, effect) {
+            // A replica is sent chunks all the time.
+            (Self::SendChunk, Effect::SendChunk { name: named, .. })
+            | (Self::StoreChunk, Effect::StoreChunk { name: named, .. }) => named == name && is_moving(core, name),
             (Self::Leaving, _) => states(|state| matches!(state, Some(NameState::Leaving { .. }))),
             (Self::Release, _) => states(|state| state.is_some_and(NameState::is_released)),
             (Self::Take, _) => states(|state| matches!(state, Some(NameState::Starting))),
@@ -90,4 +100,9 @@ impl Step {
             _ => false,
         }
     }
+}
+
+/// Whether a node has heard that a name is being handed over.
+fn is_moving(core: &Core, name: &Arc<str>) -> bool {
+    core.directory().cells(name).any(|(_, cell)| matches!(cell.state, NameState::Leaving { .. }))
 }

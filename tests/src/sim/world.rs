@@ -440,6 +440,12 @@ impl World {
         found.collect()
     }
 
+    /// Who holds the newest state of a name, as its host says.
+    pub(super) fn holders(&self, host: &str, name: &str) -> Vec<String> {
+        let mine = self.nodes.get(host).and_then(|node| node.core.directory().mine(&name.into()).cloned());
+        mine.map_or_else(Vec::new, |cell| cell.holders.iter().map(ToString::to_string).collect())
+    }
+
     /// Where a name really runs: one that goes on after it was stopped may take some time to see that its lease has ended,
     /// and to end, whether there is a majority again by then or not.
     pub(super) fn active_places(&self, name: &str) -> Vec<String> {

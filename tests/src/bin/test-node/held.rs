@@ -18,6 +18,9 @@ use crate::workers::*;
 #[worker(name = "held", handoff, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block))]
 pub(crate) struct Held {
     total: i64,
+    /// Many bytes where its name says `large`.
+    #[serde(with = "serde_bytes")]
+    load: Vec<u8>,
     #[serde(skip)]
     failing: bool,
     #[serde(skip)]
@@ -25,6 +28,9 @@ pub(crate) struct Held {
     #[serde(skip)]
     living: Option<Living>,
 }
+
+/// A state of so many bytes is in several chunks.
+const LARGE: usize = 700_000;
 
 /// The lock, once it is this worker's.
 type Lock = Arc<Mutex<Option<File>>>;
@@ -36,7 +42,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 impl Held {
     pub(crate) fn new(total: i64) -> Self {
-        Self { total, failing: false, lock: Lock::default(), living: None }
+        Self { total, load: Vec::new(), failing: false, lock: Lock::default(), living: None }
     }
 }
 
@@ -55,6 +61,9 @@ impl Lifecycle for Held {
             return Ok(()); // it goes on after a move that did not come about
         }
         self.living = Some(Living::new(ctx.pid().clone()));
+        if ctx.name().starts_with("large") {
+            self.load.resize(LARGE, 7);
+        }
         let locks = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?);
         let path = locks.join(ctx.name());
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;

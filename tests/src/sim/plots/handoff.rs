@@ -9,8 +9,28 @@ use super::Plot;
 /// How long it may take until a step of a move comes, be it of the second try.
 const STEP_MS: u64 = 30_000;
 
-/// How many points there are: each step, before and after it, with the source, the target or both dying.
-const POINTS: u64 = Step::ALL.len() as u64 * 2 * 3;
+/// How many points each step has: before and after it, with the source, the target or both dying.
+const OF_STEP: u64 = 2 * 3;
+/// How many there are of the steps of every move.
+const POINTS: u64 = Step::ALL.len() as u64 * OF_STEP;
+/// How many there are of the steps of a state in chunks.
+const POINTS_OF_CHUNKS: u64 = Step::OF_CHUNKS.len() as u64 * OF_STEP;
+/// Each seed of so many in a row plays one of those.
+const CHUNKS_EVERY: u64 = 7;
+
+/// Whether the states of a seed are in chunks, since it dies at a step that only these have.
+pub(super) fn is_of_chunks(seed: u64) -> bool {
+    seed.is_multiple_of(CHUNKS_EVERY)
+}
+
+/// The step of a seed, whether a node dies before it, and who dies.
+fn drawn(seed: u64) -> (Step, bool, Dies) {
+    let point = if is_of_chunks(seed) { seed / CHUNKS_EVERY % POINTS_OF_CHUNKS } else { point_of(seed) };
+    let steps: &[Step] = if is_of_chunks(seed) { &Step::OF_CHUNKS } else { &Step::ALL };
+    let index = |number: u64| usize::try_from(number).expect("small");
+    let dies = [Dies::Source, Dies::Target, Dies::Both][index(point / 2 % 3)];
+    (steps[index(point / OF_STEP)], point % 2 == 0, dies)
+}
 
 /// The point of a seed. The seeds of all plots are `2 * Plot::ALL.len()` apart for each of them, which alone would come upon a few
 /// of the points again and again; so are those of one plot that is played alone not apart at all.
@@ -28,9 +48,7 @@ fn has_no_common_divisor(a: u64, b: u64) -> bool {
 impl World {
     /// Plays the point of this seed.
     pub(super) fn handoff_kills(&mut self) {
-        let point = usize::try_from(point_of(self.options.seed)).expect("small");
-        let step = Step::ALL[point / 6];
-        let (before, dies) = (point % 2 == 0, [Dies::Source, Dies::Target, Dies::Both][point / 2 % 3]);
+        let (step, before, dies) = drawn(self.options.seed);
         self.boot();
         self.register_all();
         self.rests_within(60_000);
@@ -39,21 +57,9 @@ impl World {
             self.pause(0..400);
         }
         let name = self.any_name();
-        let Some(source) = self.places(&name).first().map(|(node, _)| (*node).to_owned()) else { return };
-        let others: Vec<String> = (0..self.options.nodes).map(node_name).filter(|node| *node != source).collect();
-        let target = others[self.rng.usize(0..others.len())].clone();
-        self.count(&name, true);
-        self.pause(0..60);
-        self.trap = Some(Trap { name: name.as_str().into(), source, target: target.clone(), step, before, dies });
-        let on = self.any_node();
-        self.move_name(&on, &name, &target);
-        // It is called while it moves.
-        let until_ms = self.now_ms + STEP_MS;
-        while self.trap.is_some() && self.now_ms < until_ms && self.violation().is_none() {
-            self.count(&name, true);
-            self.pause(1..30);
-        }
-        if self.trap.take().is_some() {
+        // A target that was sent a copy meanwhile lacks no chunks.
+        let tries = if Step::OF_CHUNKS.contains(&step) { 6 } else { 1 };
+        if !(0..tries).any(|_| self.dies_at(&name, step, before, dies)) && self.violation().is_none() {
             return self.laws.broken(format!("{step:?} of the move of {name} never came"));
         }
         self.pause(1..15_000);
@@ -71,9 +77,44 @@ impl World {
     }
 }
 
+impl World {
+    /// Moves a name; whether the step came at which somebody dies.
+    fn dies_at(&mut self, name: &str, step: Step, before: bool, dies: Dies) -> bool {
+        let Some(source) = self.places(name).first().map(|(node, _)| (*node).to_owned()) else { return false };
+        let mut others: Vec<String> = (0..self.options.nodes).map(node_name).filter(|node| *node != source).collect();
+        let is_of_chunks = Step::OF_CHUNKS.contains(&step);
+        if is_of_chunks {
+            // Who has a copy lacks nothing.
+            let until_ms = self.now_ms + STEP_MS;
+            while self.holders(&source, name).len() < 2 && self.now_ms < until_ms {
+                self.pause(50..100);
+            }
+            let holders = self.holders(&source, name);
+            others.retain(|node| !holders.contains(node));
+        }
+        if others.is_empty() {
+            return false;
+        }
+        let target = others[self.rng.usize(0..others.len())].clone();
+        self.count(name, true);
+        self.pause(0..60);
+        self.trap = Some(Trap { name: name.into(), source, target: target.clone(), step, before, dies });
+        let on = self.any_node();
+        self.move_name(&on, name, &target);
+        // It is called while it moves.
+        let until_ms = self.now_ms + STEP_MS;
+        let has_moved = |world: &Self| is_of_chunks && world.places(name).iter().any(|(node, _)| *node == target);
+        while self.trap.is_some() && self.now_ms < until_ms && !has_moved(self) && self.violation().is_none() {
+            self.count(name, true);
+            self.pause(1..30);
+        }
+        self.trap.take().is_none()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::sim::{Case, Shape};
@@ -84,9 +125,13 @@ mod tests {
 
     #[test]
     fn so_many_seeds_of_the_plot_in_a_row_play_each_point() {
-        assert_eq!(points(0..720).len() as u64, POINTS);
-        let least = (0..POINTS).map(|point| (0..7_200).filter(|seed| point_of(*seed) == point).count()).min();
-        assert!(least >= Some(80), "{least:?} of 100");
+        let mut counts = BTreeMap::new();
+        for seed in 0..8_400 {
+            let (step, before, dies) = drawn(seed);
+            *counts.entry(format!("{step:?} {before} {dies:?}")).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len() as u64, POINTS + POINTS_OF_CHUNKS);
+        assert!(counts.values().all(|count| *count >= 98), "about 100 each: {counts:?}");
     }
 
     #[test]

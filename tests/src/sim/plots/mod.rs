@@ -210,7 +210,13 @@ impl Plot {
             Self::EndedAlone => (o.kills, o.leaves) = (true, true),
             // What is lost is asked for, or said, again; too much of it, and time is over first.
             Self::Moves => (o.kills, o.lost) = (seeded.kills, lost.min(20)),
-            Self::HandoffKills => (o.kills, o.lost) = (true, lost.min(20)),
+            // Each fourth seed with workers whose newest states are waited for.
+            Self::HandoffKills => {
+                (o.kills, o.lost, o.patient) = (true, lost.min(20), o.seed.is_multiple_of(4));
+                if handoff::is_of_chunks(o.seed) {
+                    (o.padding, o.chunk_bytes, o.replicas) = (200, 16, 1);
+                }
+            }
             // In every other one it comes and goes, and there are more names than may go at a time.
             Self::Joins => {
                 (o.kills, o.balances, o.lost, o.garbage) = (true, true, 0, 0);
