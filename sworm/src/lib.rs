@@ -62,6 +62,8 @@ pub mod internals {
     #[cfg(feature = "faults")]
     pub use crate::api::drain_within;
     #[cfg(feature = "faults")]
+    pub use crate::node::driver::forget_worker;
+    #[cfg(feature = "faults")]
     pub use crate::node::hanging::limit_saves;
     #[cfg(feature = "faults")]
     pub use crate::node::sworm::{abort, lose, lose_name};

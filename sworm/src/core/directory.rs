@@ -1,6 +1,7 @@
 //! The directory of one sworm: all lanes, which of them have ended, and what they say together of a name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -169,6 +170,11 @@ impl Directory {
     /// All names in the own lane.
     pub fn my_names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
         self.lanes.get(&self.me).into_iter().flat_map(Lane::names)
+    }
+
+    /// Those from there on.
+    pub fn my_names_from(&self, from: Bound<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
+        self.lanes.get(&self.me).into_iter().flat_map(move |lane| lane.names_from(from))
     }
 
     /// A name of a lane as it is held there: so that an index beside it need not hold the text again.

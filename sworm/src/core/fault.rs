@@ -167,6 +167,8 @@ faults! {
     NoMargin = "no-margin",
     /// A worker that has lost its name does not get it back.
     NamelessUnnoticed = "nameless-unnoticed",
+    /// A name that is said to run on a node, and of which that node knows no worker, is left so.
+    WorkerlessUnnoticed = "workerless-unnoticed",
     /// A name that ran before is not started again when its start fails.
     OneStart = "one-start",
     /// A worker is stopped without its state when its node has lost the majority.

@@ -46,6 +46,27 @@ pub struct Local {
 }
 
 impl Local {
+    /// A worker of which nothing is known but what is said of its name.
+    pub(super) fn forgotten(cell: &NameCell) -> Self {
+        Self::new(cell.birth, cell.since, LocalPhase::Running, None)
+    }
+
+    fn new(birth: Birth, since: Epoch, phase: LocalPhase, granted: Option<(Peer, First)>) -> Self {
+        Self {
+            birth,
+            since,
+            phase,
+            failures: 0,
+            granted,
+            restored: None,
+            stated: None,
+            kept_by: BTreeSet::new(),
+            holders_seq: 0,
+            unreadable: false,
+            fenced: false,
+        }
+    }
+
     /// When it is to be looked at, if time alone changes something.
     fn due_ms(&self) -> Option<u64> {
         match &self.phase {
@@ -134,19 +155,7 @@ impl Core {
         let restarts = if planted(Fault::ForgetRestarts) { Rare::default() } else { cell.restarts };
         let cell = NameCell { restarts, ..cell };
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
-        let local = Local {
-            birth,
-            since,
-            phase: LocalPhase::Starting,
-            failures: 0,
-            granted,
-            restored: None,
-            stated: None,
-            kept_by: BTreeSet::new(),
-            holders_seq: 0,
-            unreadable: false,
-            fenced: false,
-        };
+        let local = Local::new(birth, since, LocalPhase::Starting, granted);
         self.local.insert(name.clone(), local);
         let is_held = !cell.holders.is_empty();
         self.state(name, NameCell { state: NameState::Starting, ..cell });

@@ -4,6 +4,7 @@
 //! that the other does: joining them is commutative, associative and idempotent.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,12 @@ impl Lane {
     /// All names with what is stated of them.
     pub fn names(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
         self.names.iter().filter_map(|(name, cell)| Some((name, cell.value.as_ref()?)))
+    }
+
+    /// The same from there on.
+    pub fn names_from(&self, from: Bound<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
+        let names = self.names.range::<str, _>((from, Bound::Unbounded));
+        names.filter_map(|(name, cell)| Some((name, cell.value.as_ref()?)))
     }
 
     /// The live fact under a key that is not a name.

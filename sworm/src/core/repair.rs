@@ -1,38 +1,44 @@
 //! Desired against actual: each second some of this node's workers are looked at, and what is not as it should be is
-//! repaired. A worker whose task is gone has ended, and one that has lost its name gets it back. (A start that fails is
-//! tried again by the [`host`](super::host).)
+//! repaired. A worker whose task is gone has ended, one that has lost its name gets it back, and a name that is said to run
+//! here and has no worker gets one. (A start that fails is tried again by the [`host`](super::host).)
 
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::cell::NameCell;
 use super::fault::{Fault, planted};
-use super::host::LocalPhase;
+use super::host::{Local, LocalPhase};
 use super::ids::Epoch;
 use super::state::Core;
 use super::stopping::Stopping;
 use super::{Effect, Notice};
 use crate::strategy::Exit;
 
-/// Which workers are looked at next, and when.
+/// Which workers and names are looked at next, and when.
 #[derive(Debug, Default)]
 pub struct Looking {
     due_ms: u64,
-    from: Option<Arc<str>>,
+    from_worker: Option<Arc<str>>,
+    from_name: Option<Arc<str>>,
 }
 
 const EVERY_MS: u64 = 1_000;
-/// So many workers at a time; of more than ten times as many a tenth, so that all are looked at within ten seconds.
+/// So many at a time; of more than ten times as many a tenth, so that all are looked at within ten seconds.
 const AT_A_TIME: usize = 500;
 const PARTS: usize = 10;
 
 impl Core {
     pub(super) fn tick_repair(&mut self) {
         let now = self.now.mono_ms;
-        if now < self.looking.due_ms || self.local.is_empty() {
-            return;
+        if now >= self.looking.due_ms {
+            self.looking.due_ms = now + EVERY_MS;
+            self.look_at_workers();
+            self.look_at_names();
         }
-        let from = self.looking.from.take();
+    }
+
+    fn look_at_workers(&mut self) {
+        let from = self.looking.from_worker.take();
         let from = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Included(&**from));
         let mut all = self.local.range::<str, _>((from, Bound::Unbounded));
         let (mut nameless, mut workers) = (Vec::new(), Vec::new());
@@ -43,8 +49,7 @@ impl Core {
                 Some(_) => workers.push((name.clone(), local.since)),
             }
         }
-        let from = all.next().map(|(name, _)| name.clone());
-        self.looking = Looking { due_ms: now + EVERY_MS, from };
+        self.looking.from_worker = all.next().map(|(name, _)| name.clone());
         for name in nameless {
             self.give_back(&name);
         }
@@ -67,6 +72,39 @@ impl Core {
         self.state(name, NameCell { epoch, ..(*cell).clone() });
         self.local_due_ms = 0; // it may be to start
         self.out.push(Effect::Tell(Notice::NameLost { pid: self.own_pid(name, cell.since) }));
+    }
+
+    fn look_at_names(&mut self) {
+        let from = self.looking.from_name.take();
+        let from = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Included(&**from));
+        let mut all = self.directory.my_names_from(from);
+        // Both are in order.
+        let mut workers = self.local.range::<str, _>((from, Bound::Unbounded)).map(|(name, _)| name).peekable();
+        let is_without = |(name, cell): &(&Arc<str>, &Arc<NameCell>)| {
+            while workers.next_if(|worker| worker < name).is_some() {}
+            cell.state.is_claim() && !cell.attached && workers.peek() != Some(name)
+        };
+        let some = all.by_ref().take((self.local.len() / PARTS).max(AT_A_TIME));
+        let without: Vec<_> = some.filter(is_without).map(|(name, cell)| (name.clone(), cell.clone())).collect();
+        let from = all.next().map(|(name, _)| name.clone());
+        drop(all);
+        self.looking.from_name = from;
+        if self.leaving.is_none() && !planted(Fault::WorkerlessUnnoticed) {
+            without.iter().for_each(|(name, cell)| self.take_back(name, cell));
+        }
+    }
+
+    /// A name that runs here as far as all know, and of whose worker nothing is known. If there is one, it is stopped; then it
+    /// is started anew, from what was saved.
+    fn take_back(&mut self, name: &Arc<str>, cell: &NameCell) {
+        self.local.insert(name.clone(), Local::forgotten(cell));
+        self.stop(name, Stopping::Superseded);
+    }
+
+    /// Forgets a worker, as a mistake would.
+    #[cfg(feature = "faults")]
+    pub fn forget_worker(&mut self, name: &str) {
+        self.local.remove(name);
     }
 
     /// A worker has no task: it has ended without a word.

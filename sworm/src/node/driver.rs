@@ -464,3 +464,11 @@ pub(crate) async fn sync(shared: Arc<SwormShared>, mut syncs: mpsc::UnboundedRec
         shared.input(Input::Durable(number));
     }
 }
+
+/// Makes this node forget a worker of its own, which goes on, as a mistake in what it keeps of its workers would.
+#[cfg(feature = "faults")]
+pub fn forget_worker(sworm: &crate::Sworm, name: &str) {
+    let name = name.to_owned();
+    let look: super::sworm::Look = Box::new(move |core| core.forget_worker(&name));
+    sworm.shared.senders.looks.send(look).expect("it runs");
+}

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::node::WORKER;
 use super::options::Options;
+use super::plots::Plot;
 use super::world::World;
 
 const PERMANENT: &str = "permanent counter";
@@ -42,6 +43,10 @@ pub(super) fn restart() -> BTreeMap<Arc<str>, &'static dyn Restart> {
 
 /// The worker type of a name, and the strategy that places it.
 pub(super) fn of(name: &str, options: &Options) -> (&'static str, &'static str) {
+    if options.plot == Plot::Joins {
+        // Those by which a node that joins takes names, and nothing moves between the old ones.
+        return (WORKER, if options.seed.is_multiple_of(4) { "ring" } else { USUAL });
+    }
     if !options.mixed && !options.drawn {
         return (WORKER, USUAL);
     }

@@ -36,6 +36,7 @@ mod plugins;
 mod recovering;
 mod refusals;
 mod relaying;
+mod repairs;
 mod repeats;
 mod run;
 mod saving;

@@ -64,7 +64,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::KeepOlder => &[Plot::SecondNode],
         Fault::CountEmptyHolders => &[Plot::LostCopies],
         Fault::NoMargin => &[Plot::SlowStops],
-        Fault::NamelessUnnoticed => &[Plot::LostNames],
+        Fault::NamelessUnnoticed | Fault::WorkerlessUnnoticed => &[Plot::LostNames],
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
         _ => &[],

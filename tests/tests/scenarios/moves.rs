@@ -22,3 +22,25 @@ fn what_its_receiver_has_is_handed_over_however_its_worker_ends() {
     assert_eq!(world.worker("one").expect("it runs").1.count, 1, "its state had gone along");
     rest(&mut world);
 }
+
+#[test]
+fn a_name_that_has_failed_on_a_node_that_is_gone_holds_no_balance_up() {
+    let mut world = World::under(Options { nodes: 3, balances: true, kills: true, crashes: true, ..Options::none() });
+    for n in 0..30 {
+        let request = world.register("n1", &format!("n{n}"), 0);
+        world.answer(request).expect("free");
+    }
+    let request = world.register_at("n1", "fails", 0, Some("n3"));
+    world.answer(request).expect("free");
+    for _ in 0..20 {
+        world.crash("fails");
+        world.run(500);
+    }
+    assert!(world.worker("fails").is_none(), "it is given up");
+    world.kill("n3");
+    world.run_until("all others run", |world| world.workers("n1") + world.workers("n2") == 30);
+    world.start("n4");
+    world.run_until("its share", |world| world.workers("n4") > 4);
+    rest(&mut world);
+    assert!(world.worker("fails").is_none() && world.lookups("fails").iter().all(Option::is_some));
+}

@@ -95,7 +95,7 @@ pub enum Plot {
     LostCopies,
     /// Anything, with workers of several types, which have other restart and distribution strategies.
     Mixed,
-    /// Workers lose their names, and get them back.
+    /// Workers lose their names, and names their workers, and get them back.
     LostNames,
     /// What ran on a node that is gone cannot be started for a while.
     LaterStarts,
@@ -314,7 +314,10 @@ impl Plot {
             Self::Losses => world.losses(),
             Self::Crashes => world.crashes(),
             Self::LostCopies => world.lost_copies(),
-            Self::LostNames => world.lost_names(),
+            Self::LostNames => {
+                world.lost_names();
+                world.lost_workers();
+            }
             Self::LaterStarts => world.later_starts(),
             Self::SlowStops => world.slow_stops(),
         }

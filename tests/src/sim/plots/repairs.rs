@@ -8,6 +8,8 @@ use crate::sim::world::World;
 
 /// How long it may take until a worker has its name back.
 const NOTICED_MS: u64 = 2_500;
+/// How long it may take until a name has a worker again: the others are asked for its state.
+const ANEW_MS: u64 = 15_000;
 /// How long it may take until a start that has failed is tried again, and somewhat more.
 const TRIED_AGAIN_MS: u64 = 45_000;
 
@@ -38,6 +40,26 @@ impl World {
             if self.worker(&name) != Some((host, before)) {
                 return self.laws.broken(format!("{name} does not run on as it did{}", self.describe(&name)));
             }
+        }
+    }
+
+    /// What a node knows of one of its workers is lost, and sometimes the worker, too; it is started anew, and runs once.
+    pub(super) fn lost_workers(&mut self) {
+        for _ in 0..4 {
+            let name = self.any_name();
+            let Some((host, before)) = self.worker(&name).filter(|_| self.violation().is_none()) else { continue };
+            self.note(|| format!("{host} forgets the worker of {name}"));
+            self.nodes.get_mut(&host).expect("it runs there").core.forget_worker(&name);
+            if self.rng.bool() {
+                self.vanish(&name);
+            }
+            let again = |world: &World| {
+                world.places(&name).iter().any(|(_, worker)| worker.ready && worker.since > before.since)
+            };
+            if !self.run_while(ANEW_MS, |world| !again(world)) {
+                return self.laws.broken(format!("{name} is not started anew{}", self.describe(&name)));
+            }
+            self.rests_within(30_000);
         }
     }
 
