@@ -181,8 +181,8 @@ fn state(ident: &Ident, attrs: &WorkerAttrs, sworm: &SwormPath) -> TokenStream {
     let handoff = quote_spanned!(part.span()=> <#worker as #at::Handoff<#part>>);
     let codec = quote_spanned!(part.span()=> #at::__private::Codec::<#part>::of());
     quote! {
-        fn save(&self) -> ::core::result::Result<::std::vec::Vec<u8>, #private::CodecError> {
-            #codec.encode(&#handoff::save(self))
+        fn save(&self, to: &mut #private::Limited) -> ::core::result::Result<(), #private::CodecError> {
+            #codec.encode_to(&#handoff::save(self), to)
         }
 
         fn restore(
