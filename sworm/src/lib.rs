@@ -75,7 +75,7 @@ pub mod __private {
     pub use crate::codec::{Codec, CodecError, Limited, decode, encode};
     pub use crate::plugin::{Place, Plugin, PluginKind};
     pub use crate::worker::{
-        HandlerEntry, Methods, TakesMethods, WorkerEntry, distinct_entries, distinct_ids,
+        HandlerEntry, Methods, SavesPart, TakesMethods, WorkerEntry, distinct_entries, distinct_ids,
     };
     pub use inventory;
     pub use serde;

@@ -15,7 +15,7 @@ mod timers;
 
 pub use context::Context;
 pub use entry::{HandlerEntry, Methods, TakesMethods, WorkerEntry, distinct_entries, distinct_ids};
-pub use lifecycle::{BoxError, Handoff, Lifecycle};
+pub use lifecycle::{BoxError, Handoff, Lifecycle, SavesPart};
 pub use message::{Handler, Message, Request, Storable, Target};
 pub use options::WorkerOptions;
 pub use saving::{Durable, Older, Snapshots, Upgrade};
