@@ -274,7 +274,9 @@ fn main() {
     assert_eq!(restart.decide(&Exit::Normal, &RestartHistory::default()), RestartDecision::Restart { after });
     assert!(matches!(Cart::options().distribution, Some(Strategy::Value(_))));
     assert_eq!(Cart::options().handoff, Some(true));
-    let saved = Worker::save(&Cart::Open(vec![7])).expect("encodes");
+    let mut saved = sworm::__private::Limited::none();
+    Worker::save(&Cart::Open(vec![7]), &mut saved).expect("encodes");
+    let saved = saved.into_bytes().expect("it fits");
     let restored = <Cart as Worker>::restore(Cart::Closed, &saved).expect("decodes");
     assert!(matches!(restored, Cart::Open(items) if items == [7]));
 

@@ -1,9 +1,13 @@
 //! The one place that turns values into bytes and back: CBOR, for the wire and the disk.
 
+mod limited;
+
 use std::cell::Cell;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use limited::Limited;
 
 /// The deepest nesting that is decoded.
 const RECURSION_LIMIT: usize = 64;
@@ -27,6 +31,11 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(64);
     ciborium::into_writer(value, &mut bytes).map_err(|e| CodecError(format!("cannot be encoded: {e}")))?;
     Ok(bytes)
+}
+
+/// Encodes a value into what takes so many bytes.
+pub(crate) fn encode_to<T: Serialize + ?Sized>(value: &T, to: &mut Limited) -> Result<(), CodecError> {
+    ciborium::into_writer(value, to).map_err(|e| CodecError(format!("cannot be encoded: {e}")))
 }
 
 /// Encodes a value, only to look at the bytes.
@@ -56,7 +65,7 @@ pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CodecError> {
 
 /// How the values of one type become bytes and come back.
 pub struct Codec<T> {
-    encode: fn(&T) -> Result<Vec<u8>, CodecError>,
+    encode: fn(&T, &mut Limited) -> Result<(), CodecError>,
     decode: fn(&[u8]) -> Result<T, CodecError>,
 }
 
@@ -66,12 +75,19 @@ impl<T> Codec<T> {
     where
         T: crate::Storable,
     {
-        Self { encode: T::to_bytes, decode: T::from_bytes }
+        Self { encode: T::write_to, decode: T::from_bytes }
     }
 
     /// Encodes a value.
     pub fn encode(&self, value: &T) -> Result<Vec<u8>, CodecError> {
-        (self.encode)(value)
+        let mut all = Limited::none();
+        self.encode_to(value, &mut all)?;
+        Ok(all.into_bytes().unwrap_or_default())
+    }
+
+    /// Encodes a value into what takes so many bytes.
+    pub fn encode_to(&self, value: &T, to: &mut Limited) -> Result<(), CodecError> {
+        (self.encode)(value, to)
     }
 
     /// Decodes a value; bytes left over are an error.

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -21,6 +22,8 @@ use sworm_tests::eventually;
 static HEAP: PeakAlloc = PeakAlloc;
 
 const MIB: usize = 1 << 20;
+/// What takes long on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Keeps values in a file: they are not in memory.
 struct FileStore {
@@ -122,6 +125,36 @@ impl Handler<Fill> for Large {
     }
 }
 
+/// Many small parts.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "memory.many", handles(Count, Keep), handoff)]
+struct Many {
+    numbers: Vec<u32>,
+}
+
+/// Makes so many parts; gives how many bytes they have when they are encoded, beside few others.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "memory.count", reply = usize)]
+struct Count(u32);
+
+/// Saves the state.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "memory.keep")]
+struct Keep;
+
+impl Handler<Count> for Many {
+    async fn handle(&mut self, Count(count): Count, _: &mut Context<Self>) -> usize {
+        self.numbers = (1 << 20..).take(count as usize).collect();
+        5 * self.numbers.len()
+    }
+}
+
+impl Handler<Keep> for Many {
+    async fn handle(&mut self, _: Keep, ctx: &mut Context<Self>) {
+        ctx.checkpoint().await.expect("it saves its state");
+    }
+}
+
 async fn start(network: &MemoryNetwork, id: &str) -> (Node, Sworm) {
     let builder = Node::builder(id).memory_network(network).store_with(FileStore::new());
     let node = builder.start().await.expect("it starts");
@@ -152,6 +185,22 @@ async fn beside(count: usize, bytes: usize) -> usize {
     HEAP.peak_usage().saturating_sub(before)
 }
 
+/// The most that was in memory, beside the worker, while a state was to be saved that is larger than it may be.
+async fn beside_too_large(count: u32, limit: usize) -> usize {
+    let builder = Node::builder("a").memory_network(&MemoryNetwork::new()).store_with(FileStore::new());
+    let node = builder.snapshot_limit(limit).start().await.expect("it starts");
+    let sworm = node.sworm("s").await.expect("it opens");
+    let many = sworm.register_name("many", Many::default()).await.expect("free");
+    let expected = many.call(Count(count)).timeout(LONG).await.expect("it runs");
+    let before = HEAP.current_usage();
+    HEAP.reset_peak_usage();
+    let error = many.call(Keep).timeout(LONG).await.expect_err("it is too large");
+    let beside = HEAP.peak_usage().saturating_sub(before);
+    let CallError::StateTooLarge { bytes, limit: of } = error else { panic!("{error}") };
+    assert!(of == limit && (expected..expected + 100).contains(&bytes), "{bytes} bytes of {expected}, at most {of}");
+    beside
+}
+
 // One test: no other allocates beside it.
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "the harness shows it on demand: `--nocapture`")]
@@ -160,6 +209,10 @@ async fn large_states_travel_with_a_few_of_their_copies_in_memory() {
     println!("{} MiB beside one state of 16 MiB", one / MIB);
     let many = beside(20, 8 * MIB).await;
     println!("{} MiB beside 20 states of 8 MiB", many / MIB);
+    let too_large = beside_too_large(10 << 20, MIB).await;
+    println!("{} kiB beside a state of 50 MiB where 1 MiB is the limit", too_large >> 10);
+    // The encoded state up to its limit, and half of that while it grows.
+    assert!(too_large <= 3 * MIB, "{too_large} bytes beside one state that is not saved");
     // The encoded state once, and of its chunks those that are on their way: sixteen of 256 KiB, at the sender and at the
     // receiver. It is 25 MiB.
     assert!(one <= (16 + 12) * MIB, "{one} bytes beside one state");

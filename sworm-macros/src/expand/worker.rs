@@ -35,6 +35,16 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
             impl #sworm::__private::TakesMethods for #worker {}
         }
     });
+    let saves_part = match &attrs.handoff {
+        Some(Handoff::Part(part)) if !refused => {
+            let (worker, sworm) = (ident_at(ident, part.span()), sworm.at(part.span()));
+            quote_spanned! {part.span()=>
+                #[automatically_derived]
+                impl #sworm::__private::SavesPart<#part> for #worker {}
+            }
+        }
+        _ => TokenStream::new(),
+    };
     let state = if refused { TokenStream::new() } else { state(ident, &attrs, &sworm) };
     let lifecycle = lifecycle(input, &attrs, &sworm);
     let rest = if refused { TokenStream::new() } else { rest(ident, &attrs, &sworm) };
@@ -82,6 +92,7 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
 
         #(#requests)*
         #takes_methods
+        #saves_part
         #lifecycle
         #rest
     }
@@ -181,8 +192,8 @@ fn state(ident: &Ident, attrs: &WorkerAttrs, sworm: &SwormPath) -> TokenStream {
     let handoff = quote_spanned!(part.span()=> <#worker as #at::Handoff<#part>>);
     let codec = quote_spanned!(part.span()=> #at::__private::Codec::<#part>::of());
     quote! {
-        fn save(&self) -> ::core::result::Result<::std::vec::Vec<u8>, #private::CodecError> {
-            #codec.encode(&#handoff::save(self))
+        fn save(&self, to: &mut #private::Limited) -> ::core::result::Result<(), #private::CodecError> {
+            #codec.encode_to(&#handoff::save(self), to)
         }
 
         fn restore(

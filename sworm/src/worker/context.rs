@@ -162,10 +162,16 @@ impl<W: Worker> Context<W> {
         self.timers.every(period, message)
     }
 
-    /// Makes the state durable, here and on the replicas, **before the reply to the present message leaves**. The state
-    /// is the one that the handler leaves behind (it cannot be taken while the handler holds it), so it does not matter
-    /// where in the handler this is called. If it cannot be made durable the caller gets
-    /// [`CallError::NotDurable`](crate::CallError::NotDurable) and the worker starts again from its last checkpoint.
+    /// Asks for the state to be made durable, here and on the replicas, **before the reply to the present message leaves**.
+    ///
+    /// The await **returns at once, before anything is saved**: the state is the one that the handler leaves behind (it cannot
+    /// be taken while the handler holds it), so it does not matter where in the handler this is called, and the code after it
+    /// must not count on what it asks for. What waits is the reply alone; what the handler casts, calls or writes elsewhere
+    /// leaves when it does so ([`snapshot = "each"`](crate::Snapshots::Each) holds that back, too).
+    ///
+    /// If the state cannot be made durable the caller gets [`CallError::NotDurable`](crate::CallError::NotDurable), and if the
+    /// handler panics after it has asked, [`CallError::WorkerDied`](crate::CallError::WorkerDied), and nothing is saved. Either
+    /// way the worker starts again from the checkpoint before, or from its registered value if there was none.
     ///
     /// In [`run`](crate::Lifecycle::run) it is the state at the next await that has to wait, or at the end: there `run` is
     /// dropped, the state is made durable, and `run` is called anew unless it had ended. If that fails the worker starts

@@ -126,7 +126,7 @@ pub trait Lifecycle: Worker {
     message = "`{Self}` does not say what of it is saved; write `impl Handoff<{S}> for {Self}`",
     label = "`handoff = {S}` promises an `impl Handoff`"
 )]
-pub trait Handoff<S>: Worker {
+pub trait Handoff<S>: Worker + SavesPart<S> {
     /// What is to survive. It should only look, and return soon.
     ///
     /// Where it has not returned after 30 s (after 5 s in a worker that is to stop; encoding the state counts), the worker is
@@ -141,3 +141,11 @@ pub trait Handoff<S>: Worker {
     /// Puts what survived into a worker made from its registered value.
     fn restore(&mut self, state: S);
 }
+
+/// States that [`Handoff<S>`] is used; written by `#[derive(Worker)]` for `handoff = S`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`impl Handoff<{S}> for {Self}` would not be used; write `handoff = {S}` in `#[worker(..)]`",
+    label = "`#[worker(..)]` does not say `handoff = {S}`"
+)]
+pub trait SavesPart<S> {}

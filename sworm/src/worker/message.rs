@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Context, Worker};
-use crate::codec::{self, Codec, CodecError};
+use crate::codec::{self, Codec, CodecError, Limited};
 
 /// A message with a reply, sent to workers through [`Ref::call`](crate::Ref::call) and
 /// [`Ref::cast`](crate::Ref::cast). Derive it:
@@ -69,15 +69,19 @@ pub trait Target: Sized + Send + 'static {
 )]
 pub trait Storable: Sized {
     #[doc(hidden)]
-    fn to_bytes(&self) -> Result<Vec<u8>, CodecError>;
+    fn write_to(&self, to: &mut Limited) -> Result<(), CodecError>;
+    #[doc(hidden)]
+    fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        Codec::of().encode(self)
+    }
     #[doc(hidden)]
     fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Storable for T {
-    fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
-        codec::encode(self)
+    fn write_to(&self, to: &mut Limited) -> Result<(), CodecError> {
+        codec::encode_to(self, to)
     }
     fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         codec::decode(bytes)

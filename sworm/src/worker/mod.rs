@@ -15,7 +15,7 @@ mod timers;
 
 pub use context::Context;
 pub use entry::{HandlerEntry, Methods, TakesMethods, WorkerEntry, distinct_entries, distinct_ids};
-pub use lifecycle::{BoxError, Handoff, Lifecycle};
+pub use lifecycle::{BoxError, Handoff, Lifecycle, SavesPart};
 pub use message::{Handler, Message, Request, Storable, Target};
 pub use options::WorkerOptions;
 pub use saving::{Durable, Older, Snapshots, Upgrade};
@@ -23,7 +23,7 @@ pub use timers::Timer;
 
 pub(crate) use entry::{AnyWorkerType, WorkerTypes, entry_of};
 
-use crate::codec::{Codec, CodecError};
+use crate::codec::{Codec, CodecError, Limited};
 
 /// A type whose values run under names. Derive it: the derive writes everything in this trait.
 ///
@@ -91,8 +91,8 @@ pub trait Worker: Target {
     fn handlers() -> &'static [&'static [HandlerEntry<Self>]];
 
     #[doc(hidden)]
-    fn save(&self) -> Result<Vec<u8>, CodecError> {
-        Self::CODEC.encode(self)
+    fn save(&self, to: &mut Limited) -> Result<(), CodecError> {
+        Self::CODEC.encode_to(self, to)
     }
 
     #[doc(hidden)]

@@ -9,6 +9,7 @@ use sworm::store::Space;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::{FaultyStore, eventually, holds_for};
 
+mod asking;
 mod background;
 mod each;
 mod hanging;

@@ -210,7 +210,7 @@ fn who_decides_about_a_name_waits_for_its_holders_also_without_its_worker_type()
 #[test]
 fn who_follows_a_worker_that_was_given_up_starts_from_what_was_saved_last_and_that_is_told() {
     for moves in [false, true] {
-        let mut world = World::under(Options { nodes: 2, ..Options::none() });
+        let mut world = World::under(Options { nodes: 2, crashes: true, ..Options::none() });
         let request = world.register_at("n1", "one", 0, Some("n1"));
         world.answer(request).expect("registered");
         saved(&mut world, "one");

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Control, End, Task, lets_the_driver_run};
+use crate::codec::Limited;
 use crate::core::Input;
 use crate::core::cell::{Revision, Spec};
 use crate::core::chunks::CHUNK_BYTES;
@@ -310,13 +311,15 @@ impl<W: Lifecycle> Task<W> {
 
     /// Takes the state, encoded.
     fn state_of(&self, worker: &W) -> Result<Bytes, Unsaved> {
+        let limit = self.ctx.sworm.shared.node.snapshot_limit;
+        let mut encoded = Limited::new(limit);
         self.activity.begins_saving();
-        let saved = panics::guarded(|| worker.save());
+        let saved = panics::guarded(|| worker.save(&mut encoded));
         if self.activity.ends_saving() {
             return Err(Unsaved::GivenUp);
         }
         match saved {
-            Ok(Ok(state)) => Ok(state.into()),
+            Ok(Ok(())) => encoded.into_bytes().map(Bytes::from).map_err(|bytes| Unsaved::TooLarge { bytes, limit }),
             Ok(Err(error)) => Err(Unsaved::ends(format!("the state {error}"))),
             Err(panic) => Err(Unsaved::ends(format!("saving panicked: {panic}"))),
         }
@@ -325,10 +328,6 @@ impl<W: Lifecycle> Task<W> {
     /// Takes the state.
     pub(super) fn snapshot(&mut self, worker: &W, place: Place) -> Result<Snapshot, Unsaved> {
         let state = self.state_of(worker)?;
-        let limit = self.ctx.sworm.shared.node.snapshot_limit;
-        if state.len() > limit {
-            return Err(Unsaved::TooLarge { bytes: state.len(), limit });
-        }
         self.saver.number += 1;
         self.saver.is_small = state.len() <= CHUNK_BYTES;
         Ok(Snapshot {
