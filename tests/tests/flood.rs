@@ -21,6 +21,9 @@ const MIB: usize = 1 << 20;
 const LARGE: (usize, usize) = (64 * 1024, 6_000);
 const SMALL: (usize, usize) = (16, 100_000);
 
+/// Of these as many are in a mailbox as its bytes allow, and as many wait beside it.
+const IN_MAILBOX: (usize, usize) = (256 * 1024, 400);
+
 /// A message of each of so many callers.
 const CALLERS: (usize, usize) = (16 * 1024, 3_000);
 /// So much is sent for them at least.
@@ -31,6 +34,26 @@ const MUCH_MIB: usize = 256;
 #[worker(name = "flood.stuck", handles(Load, Taken), mailbox = 4)]
 struct Stuck {
     taken: usize,
+}
+
+/// Has room for many of them.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "flood.roomy", handles(Load, Taken), mailbox = 10_000)]
+struct Roomy {
+    taken: usize,
+}
+
+impl Handler<Load> for Roomy {
+    async fn handle(&mut self, _: Load, _: &mut Context<Self>) {
+        drop(GATE.acquire().await.expect("it is open"));
+        self.taken += 1;
+    }
+}
+
+impl Handler<Taken> for Roomy {
+    async fn handle(&mut self, _: Taken, _: &mut Context<Self>) -> usize {
+        self.taken
+    }
 }
 
 /// Answers at once.
@@ -104,12 +127,27 @@ async fn a_flood_for_a_worker_that_does_not_get_on_takes_bounded_memory_and_hold
         assert!(most <= 64, "{most} MiB");
     }
     unpaced_callers_take_bounded_memory(&network, &on_a, &quick).await;
+    let (bytes, count) = IN_MAILBOX;
+    let roomy = on_a.register("roomy", Roomy::default()).on(b.id()).await.expect("free");
+    let before = HEAP.current_usage();
+    HEAP.reset_peak_usage();
+    for _ in 0..count {
+        roomy.cast(Load(vec![7; bytes])).await.expect("it was sent");
+        // Few are on their way at a time.
+        quick.call(Ping).timeout(Duration::from_secs(60)).await.expect("it is held up by nobody");
+    }
+    let most = HEAP.peak_usage().saturating_sub(before) / MIB;
+    println!("{count} messages of {bytes} bytes to a mailbox that has room for them: {most} MiB");
+    assert!((50..=80).contains(&most), "{most} MiB");
     GATE.add_permits(1);
     for (n, at_least) in [(0, 400), (1, 9_900)] {
         let stuck = on_a.whereis_name::<Stuck>(&format!("stuck-{n}")).expect("it runs");
         let taken = eventually("room", || async { stuck.call(Taken).await.ok() }).await;
         assert!((at_least..=10_010).contains(&taken), "{taken} were taken");
     }
+    // What was in the mailbox, and what waited beside it: 128 are 32 MiB.
+    let taken = eventually("room", || async { roomy.call(Taken).await.ok() }).await;
+    assert!((120..=258).contains(&taken), "{taken} were taken");
 }
 
 /// Each of many callers waits for room within its time, and sends its message again and again. What is refused is not kept:

@@ -20,6 +20,7 @@ use crate::error::{CallError, RegisterError};
 use crate::node::scope;
 use crate::node::sworm::{Slot, SwormShared};
 use crate::panics;
+use crate::worker::heavy::Heavy;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken, RemoteParcel, reserve};
 use crate::worker::task::Replies;
 use crate::worker::{Message, Request, Storable, Target};
@@ -218,13 +219,14 @@ pub(super) async fn attach<M: Message>(sworm: &Sworm, name: Arc<str>) -> Result<
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let (control, _) = mpsc::unbounded_channel();
     let pid = cell.pid(&shared.name, &name, &host);
-    let mailbox = Arc::new(InboxMailbox { sender, sworm: shared.clone() });
+    let mailbox = Arc::new(InboxMailbox { sender, heavy: Heavy::default(), sworm: shared.clone() });
     shared.slots().insert(name, Slot { since: pid.epoch, mailbox, control, task: None });
     Ok(Inbox { pid, birth: cell.birth, sworm: sworm.clone(), receiver })
 }
 
 struct InboxMailbox<M: Message> {
     sender: mpsc::Sender<Received<M>>,
+    heavy: Heavy,
     sworm: Arc<SwormShared>,
 }
 
@@ -243,21 +245,24 @@ impl<M: Message> AnyMailbox for InboxMailbox<M> {
         self.sender.is_closed()
     }
 
-    fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
+    fn deliver(&self, mut parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
         if *parcel.message != *M::ID {
             return Err((parcel, NotTaken::Unknown));
         }
         match reserve(&self.sender) {
-            Ok(room) => {
+            Ok(room) if self.heavy.takes(&mut parcel) => {
                 self.put(room, parcel);
                 Ok(())
             }
+            Ok(_) => Err((parcel, NotTaken::Full)),
             Err(why) => Err((parcel, why)),
         }
     }
 
     fn deliver_waiting<'a>(&'a self, parcel: &'a mut Option<RemoteParcel>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            let Some(waiting) = parcel.as_mut() else { return };
+            self.heavy.takes_later(waiting).await;
             if let Ok(room) = self.sender.reserve().await
                 && let Some(parcel) = parcel.take()
             {

@@ -253,6 +253,7 @@ impl SwormShared {
             alone: call.alone,
             message: call.message,
             payload: call.payload,
+            load: None,
         };
         if *parcel.message == *FLUSH || self.rooms.is_waited_for(&call.name, call.stay) {
             return self.bring(&call.name, parcel, false);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use super::heavy::{Heavy, Load};
 use super::{Context, Handler, Request, Worker, entry_of};
 use crate::core::ids::{Epoch, Peer};
 use crate::error::CallError;
@@ -42,6 +43,8 @@ pub(crate) struct RemoteParcel {
     pub(crate) message: Arc<str>,
     /// The message.
     pub(crate) payload: Bytes,
+    /// The room that it takes in the mailbox that it is in, if it is large.
+    pub(crate) load: Option<Load>,
 }
 
 /// A message of a caller on this node.
@@ -157,6 +160,7 @@ pub(crate) trait AnyMailbox: Send + Sync + 'static {
 /// The way into a worker's task.
 pub(crate) struct Mailbox<W> {
     pub(crate) sender: mpsc::Sender<Parcel<W>>,
+    pub(crate) heavy: Heavy,
 }
 
 impl<W: Worker> AnyMailbox for Mailbox<W> {
@@ -164,18 +168,21 @@ impl<W: Worker> AnyMailbox for Mailbox<W> {
         self.sender.is_closed()
     }
 
-    fn deliver(&self, parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
+    fn deliver(&self, mut parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
         match reserve(&self.sender) {
-            Ok(room) => {
+            Ok(room) if self.heavy.takes(&mut parcel) => {
                 room.send(Parcel::Remote(parcel));
                 Ok(())
             }
+            Ok(_) => Err((parcel, NotTaken::Full)),
             Err(why) => Err((parcel, why)),
         }
     }
 
     fn deliver_waiting<'a>(&'a self, parcel: &'a mut Option<RemoteParcel>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            let Some(waiting) = parcel.as_mut() else { return };
+            self.heavy.takes_later(waiting).await;
             if let Ok(room) = self.sender.reserve().await
                 && let Some(parcel) = parcel.take()
             {

@@ -3,6 +3,7 @@
 pub(crate) mod activity;
 mod context;
 mod entry;
+pub(crate) mod heavy;
 mod lifecycle;
 pub(crate) mod mailbox;
 mod message;

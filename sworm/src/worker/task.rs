@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::activity::Activity;
 use super::context::{Asked, Place};
+use super::heavy::Heavy;
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
 use super::outbox::{self, Outbox};
 use super::places::Places;
@@ -110,7 +111,7 @@ pub(crate) enum Control {
 pub(crate) fn spawn<W: Lifecycle>(start: Start) -> (Arc<dyn AnyMailbox>, AbortHandle) {
     let (sender, receiver) = mpsc::channel(start.mailbox);
     let task = tokio::spawn(outbox::of_sworm(start.sworm.shared.clone(), run::<W>(start, receiver)));
-    (Arc::new(Mailbox { sender }), task.abort_handle())
+    (Arc::new(Mailbox { sender, heavy: Heavy::default() }), task.abort_handle())
 }
 
 /// How a worker's work ended.

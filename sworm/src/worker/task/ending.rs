@@ -141,7 +141,7 @@ impl<W: Lifecycle> Task<W> {
     pub(super) fn give_back(&self, parcel: Parcel<W>) {
         let name = &self.ctx.pid.name;
         let parcel = match parcel {
-            Parcel::Remote(parcel) => RemoteParcel { stay: self.ctx.pid.epoch, ..parcel },
+            Parcel::Remote(parcel) => RemoteParcel { stay: self.ctx.pid.epoch, load: None, ..parcel },
             Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
                 None => return,
                 Some((message, Ok(payload))) => {
@@ -169,6 +169,7 @@ impl<W: Lifecycle> Task<W> {
             alone: false,
             message: message.into(),
             payload: payload.into(),
+            load: None,
         }
     }
 }

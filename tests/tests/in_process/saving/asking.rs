@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::ready;
 use serde::{Deserialize, Serialize};
-use sworm::prelude::*;
 use sworm::Inbox;
+use sworm::prelude::*;
 use sworm_tests::{eventually, holds_for};
 
 use super::{Add, LONG, Life, sum};
