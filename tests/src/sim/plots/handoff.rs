@@ -126,12 +126,12 @@ mod tests {
     #[test]
     fn so_many_seeds_of_the_plot_in_a_row_play_each_point() {
         let mut counts = BTreeMap::new();
-        for seed in 0..8_400 {
+        for seed in 0..8_700 {
             let (step, before, dies) = drawn(seed);
             *counts.entry(format!("{step:?} {before} {dies:?}")).or_insert(0) += 1;
         }
         assert_eq!(counts.len() as u64, POINTS + POINTS_OF_CHUNKS);
-        assert!(counts.values().all(|count| *count >= 98), "about 100 each: {counts:?}");
+        assert!(counts.values().all(|count| *count >= 100), "100 each: {counts:?}");
     }
 
     #[test]
