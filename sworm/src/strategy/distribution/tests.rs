@@ -136,16 +136,41 @@ fn shares_follow_the_weights() {
     }
 }
 
-/// Those that place a name by itself, whatever runs where; the others keep names where they are until their node is gone.
-/// Each with the share of the last of ten nodes in three zones, of which the last has two, and of the last of eleven; and how
-/// far from that it may be, in hundredths.
-fn by_name() -> [(&'static str, Box<dyn Distribution>, [usize; 2], usize); 4] {
-    // The share of the fullest of eleven is up to a fifth above the mean on a ring.
+/// A strategy that places a name by itself, whatever runs where; the others keep names where they are until their node is
+/// gone.
+struct ByName {
+    name: &'static str,
+    strategy: Box<dyn Distribution>,
+    /// The share of the last of ten nodes in three zones, of which the last has two.
+    of_ten: usize,
+    /// That of the last of eleven.
+    of_eleven: usize,
+    /// How far from that it may be, in hundredths.
+    percent: usize,
+}
+
+fn by_name() -> [ByName; 4] {
+    let rendezvous = ByName {
+        name: "rendezvous",
+        strategy: Box::new(Rendezvous),
+        of_ten: NAMES / 10,
+        of_eleven: NAMES / 11,
+        percent: 2,
+    };
+    let pinned = Pinned::to("zone", "east");
+    let spread = Spread::over("zone");
     [
-        ("rendezvous", Box::new(Rendezvous), [NAMES / 10, NAMES / 11], 2),
-        ("ring", Box::new(HashRing::points(128)), [NAMES / 10, NAMES / 11], 20),
-        ("pinned", Box::new(Pinned::to("zone", "east")), [NAMES / 2, NAMES / 3], 2),
-        ("spread", Box::new(Spread::over("zone")), [NAMES / 6, NAMES / 9], 2),
+        // The share of the fullest of eleven is up to a fifth above the mean on a ring.
+        ByName {
+            name: "ring",
+            strategy: Box::new(HashRing::points(128)),
+            percent: 20,
+            of_ten: NAMES / 10,
+            of_eleven: NAMES / 11,
+        },
+        ByName { name: "pinned", strategy: Box::new(pinned), of_ten: NAMES / 2, of_eleven: NAMES / 3, percent: 2 },
+        ByName { name: "spread", strategy: Box::new(spread), of_ten: NAMES / 6, of_eleven: NAMES / 9, percent: 2 },
+        rendezvous,
     ]
 }
 
@@ -158,11 +183,11 @@ fn is_about(count: usize, share: usize, percent: usize, what: &str) {
 #[test]
 fn a_node_that_joins_takes_its_share_and_nothing_else_moves() {
     let (ten, eleven) = (zoned(10), zoned(11));
-    for (name, strategy, [_, share], percent) in by_name() {
+    for ByName { name, strategy, of_eleven, percent, .. } in by_name() {
         let (before, after) = (homes(&*strategy, &ten), homes(&*strategy, &eleven));
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
         assert!(moved.clone().all(|(_, after)| *after == 10), "{name} moves names between old nodes");
-        is_about(moved.count(), share, percent, name);
+        is_about(moved.count(), of_eleven, percent, name);
     }
     let (before, after) = (homes(&Random, &ten), homes(&Random, &eleven));
     assert!(before.iter().zip(&after).filter(|(a, b)| a != b).count() > NAMES / 2, "as its documentation says");
@@ -172,11 +197,11 @@ fn a_node_that_joins_takes_its_share_and_nothing_else_moves() {
 fn when_a_node_is_gone_its_names_alone_move_and_the_rest_stay_as_even() {
     let ten = zoned(10);
     let nine = &ten[..9];
-    for (name, strategy, [share, _], percent) in by_name() {
+    for ByName { name, strategy, of_ten, percent, .. } in by_name() {
         let (before, after) = (homes(&*strategy, &ten), homes(&*strategy, nine));
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
         assert!(moved.clone().all(|(before, _)| *before == 9), "{name} moves names between the others");
-        is_about(moved.count(), share, percent, name);
+        is_about(moved.count(), of_ten, percent, name);
     }
     // The others are asked again for the names of the one that is gone, and for no other.
     for (name, strategy) in [

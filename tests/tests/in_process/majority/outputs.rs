@@ -52,13 +52,23 @@ impl Handler<Noted> for Sink {
 /// What a cast, a call and a publish came to.
 type Tried = [Result<(), CallError>; 3];
 
-/// The other sworm, a worker of the own one, and where it is told what was tried.
-static OTHER: Mutex<Option<(Sworm, Ref<Counter>, mpsc::UnboundedSender<Tried>)>> = Mutex::new(None);
+/// What the sender knows.
+#[derive(Clone)]
+struct Around {
+    /// The other sworm.
+    free: Sworm,
+    /// A worker of its own sworm.
+    own: Ref<Counter>,
+    /// Where it tells what it tried.
+    tell: mpsc::UnboundedSender<Tried>,
+}
+
+static AROUND: Mutex<Option<Around>> = Mutex::new(None);
 
 impl Handler<SendAll> for Sender {
     async fn handle(&mut self, _: SendAll, _: &mut Context<Self>) {
-        let other = OTHER.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (free, own, tell) = other.expect("it is set before that");
+        let around = AROUND.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Around { free, own, tell } = around.expect("it is set before that");
         let sink = free.whereis_name::<Sink>("sink").expect("it runs here");
         while own.cast(Hold(false)).await != Err(CallError::NoMajority) {
             sleep(Duration::from_millis(2)).await;
@@ -80,7 +90,7 @@ async fn a_worker_without_a_majority_sends_nothing_into_another_sworm_either() {
     free.join("sinks", &sink).await.expect("it runs here");
     let own = super::counter(on_c, "own").await;
     let (tell, mut told) = mpsc::unbounded_channel();
-    *OTHER.lock().unwrap_or_else(PoisonError::into_inner) = Some((free, own, tell));
+    *AROUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(Around { free, own, tell });
     // On a machine that stands still just then its task is aborted before it has tried: once more, then.
     let mut tried = None;
     for n in 0..5 {
