@@ -91,6 +91,8 @@ faults! {
     ForgetTheAway = "forget-the-away",
     /// A checkpoint is acknowledged that others hold than the last one, before anybody else knows who they are.
     HoldersUnheard = "holders-unheard",
+    /// The same, when those who know it have it in memory only.
+    HeardInMemory = "heard-in-memory",
     /// A node that has no majority any more goes on.
     NoStopWithoutMajority = "no-stop-without-majority",
     /// Names of a silent node start elsewhere when its lease may have ended, and its workers may not have stopped.

@@ -2,22 +2,24 @@
 //!
 //! A checkpoint that others hold than the one before is acknowledged when somebody knows that who does not hold it, if there is
 //! anybody: those who hold it may all die at once, and who is left must not take an older state, or the registered value, for
-//! the newest. Heartbeats say who knows what; since a reply waits here, it is also asked for.
+//! the newest. Nor must it when all die and those who hold it are not back, so it is to be on a disk. Others are asked for that:
+//! what others state they sync when there is time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Effect;
 use super::fault::{Fault, planted};
 use super::ids::{Epoch, Peer};
-use super::message::Message;
+use super::message::{Message, Versions};
 use super::state::Core;
+use super::view::Member;
 
 /// The checkpoints that wait for that.
 #[derive(Debug, Default)]
 pub struct Unheard {
     waiting: BTreeMap<Arc<str>, Waiting>,
-    /// What the others were known to hold when it was looked at last, in one number.
+    /// What the others were known to keep when it was looked at last, in one number.
     looked_at: u64,
     ask_ms: u64,
 }
@@ -26,14 +28,15 @@ pub struct Unheard {
 struct Waiting {
     since: Epoch,
     number: u64,
-    /// How much of the own lane the others must hold.
+    /// How much of the own lane the others must keep.
     seq: u64,
 }
 
-/// How soon it is asked again how much of the own lane somebody holds.
+/// How soon it is asked again how much of the own lane somebody keeps.
 const ASK_AGAIN_MS: u64 = 20;
-/// How many are asked at a time.
+/// How many are asked at a time for one checkpoint, and in how many names' behalf.
 const ASKED: usize = 3;
+const NAMES: usize = 64;
 
 impl Core {
     /// Those who would look for a state if all who hold it were gone, and know what to look for when they hold so much of
@@ -48,14 +51,17 @@ impl Core {
     /// "majority" to enough voters.
     pub(super) fn are_known(&self, name: &Arc<str>, seq: u64) -> bool {
         let me = &self.config.me.node;
-        let holds = |peer: &Peer| self.members.get(&peer.node).is_some_and(|member| member.holds_of_mine >= seq);
+        let keeps = |peer: &Peer| {
+            let heard = |member: &Member| member.keeps_of_mine.max(held_in_memory(member));
+            self.members.get(&peer.node).is_some_and(|member| heard(member) >= seq)
+        };
         if seq == 0 || planted(Fault::HoldersUnheard) {
             return true;
         }
-        let to_quorum = self.is_known_to_quorum(|node| node == me || self.view.peer(node).is_some_and(holds));
+        let to_quorum = self.is_known_to_quorum(|node| node == me || self.view.peer(node).is_some_and(keeps));
         to_quorum.unwrap_or_else(|| {
             let outsiders = self.outsiders(name);
-            outsiders.is_empty() || outsiders.into_iter().any(holds)
+            outsiders.is_empty() || outsiders.into_iter().any(keeps)
         })
     }
 
@@ -88,7 +94,10 @@ impl Core {
         if self.unheard.waiting.is_empty() {
             return;
         }
-        let held = self.members.values().fold(0, |sum: u64, member| sum.wrapping_add(member.holds_of_mine));
+        let held = self
+            .members
+            .values()
+            .fold(0, |sum: u64, member| sum.wrapping_add(member.keeps_of_mine.max(held_in_memory(member))));
         if std::mem::replace(&mut self.unheard.looked_at, held) != held {
             self.tell_the_unheard();
         }
@@ -100,10 +109,18 @@ impl Core {
         if now < self.unheard.ask_ms {
             return;
         }
-        let Some(name) = self.unheard.waiting.keys().next() else { return };
-        let asked: Vec<Peer> = self.outsiders(name).into_iter().take(ASKED).cloned().collect();
+        if self.unheard.waiting.is_empty() {
+            return;
+        }
+        let asked: BTreeSet<Peer> = if self.majority.is_some() {
+            // Those who hold it are voters, too.
+            self.view.up().filter(|peer| **peer != self.config.me).cloned().collect()
+        } else {
+            let names = self.unheard.waiting.keys().take(NAMES);
+            names.flat_map(|name| self.outsiders(name).into_iter().take(ASKED)).cloned().collect()
+        };
         self.unheard.ask_ms = now + ASK_AGAIN_MS;
-        let versions = self.versions(true);
+        let versions = Versions { durable: true, ..self.versions(true) };
         for to in asked {
             self.send(&to, Message::Versions(versions.clone()));
         }
@@ -116,4 +133,9 @@ impl Core {
             self.out.push(Effect::Checkpointed { name, since, number, result });
         }
     }
+}
+
+/// What a member holds and may forget.
+fn held_in_memory(member: &Member) -> u64 {
+    if planted(Fault::HeardInMemory) { member.holds_of_mine } else { 0 }
 }

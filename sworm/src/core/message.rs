@@ -168,6 +168,8 @@ pub struct Versions {
     pub finals: Vec<(LaneId, u64)>,
     /// Whether the receiver is to answer with its own.
     pub answer: bool,
+    /// Whether the answer is to wait until all of that is on the receiver's disk; of an answer, that it has waited.
+    pub durable: bool,
 }
 
 /// What one can ask.

@@ -175,6 +175,7 @@ impl Core {
             dropped: self.directory.dropped().clone(),
             finals: self.directory.finals().iter().map(|(lane, max)| (lane.clone(), *max)).collect(),
             answer,
+            durable: false,
         }
     }
 
@@ -201,6 +202,9 @@ impl Core {
                 && let Some(member) = self.member(from)
             {
                 member.holds_of_mine = member.holds_of_mine.max(max);
+                if versions.durable && !versions.answer {
+                    member.keeps_of_mine = member.keeps_of_mine.max(max);
+                }
             }
             if id == self.config.me || self.directory.is_dropped(&id) {
                 continue;
@@ -222,8 +226,12 @@ impl Core {
         }
         self.check_target(from);
         if versions.answer {
-            let versions = self.versions(false);
-            self.send(from, Message::Versions(versions));
+            let answer = Message::Versions(Versions { durable: versions.durable, ..self.versions(false) });
+            if versions.durable {
+                self.once_durable(Effect::Send { to: from.clone(), message: Box::new(answer) });
+            } else {
+                self.send(from, answer);
+            }
         }
     }
 

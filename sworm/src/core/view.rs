@@ -26,6 +26,8 @@ pub struct Member {
     pub beat: Option<(Beat, u64)>,
     /// How much of this node's own lane it is known to hold.
     pub holds_of_mine: u64,
+    /// How much of it is known to be on its disk.
+    pub keeps_of_mine: u64,
     /// When its versions were asked for.
     pub asked_ms: u64,
     /// In which view of its, and after how many changes of that, all that it holds was pulled.
@@ -43,6 +45,7 @@ impl Member {
             not_open: false,
             beat: None,
             holds_of_mine: 0,
+            keeps_of_mine: 0,
             asked_ms: 0,
             synced: None,
             target: None,

@@ -232,6 +232,7 @@ impl Gen {
                 dropped: self.many(|g| (g.node(), Incarnation(g.number()))),
                 finals: self.many(|g| (g.peer(), g.number())),
                 answer: self.0.bool(),
+                durable: self.0.bool(),
             }),
             3 => Message::Pull(self.many(|g| (g.peer(), g.number()))),
             4 => Message::Delta(Delta {

@@ -18,7 +18,8 @@ use sworm_tests::sim::{Case, Plot, each, run, run_planted};
 const BUDGET: u64 = 1_500;
 /// So many at first of each plot that is about it.
 const DIRECTED: u64 = 200;
-/// The same of what shows only where several rare things meet: a request that is refused, asked of somebody else, and asked again.
+/// The same of what shows only where several rare things meet: a request that is refused, asked of somebody else, and asked again;
+/// all die right after a first checkpoint, and who holds it is not back.
 const DIRECTED_AT_RARE: u64 = 1_000;
 
 /// What found a fault.
@@ -43,6 +44,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
             &[Plot::Suspended]
         }
         Fault::VoteWithoutStore => &[Plot::Voters],
+        Fault::HeardInMemory => &[Plot::AllAnew],
         Fault::HandOnUnheard => &[Plot::DeadHeirs],
         Fault::ForgetTheAway => &[Plot::EndedAlone],
         Fault::EndedIsFree => &[Plot::SlowEnds],
@@ -75,7 +77,8 @@ fn plots(fault: Fault) -> &'static [Plot] {
 fn by_case(fault: Fault) -> (Option<Found>, u64) {
     let (found, ran) = (Mutex::new(None), AtomicU64::new(0));
     let plots = plots(fault);
-    let each_plot = if fault == Fault::AnyAttempt { DIRECTED_AT_RARE } else { DIRECTED };
+    let is_rare = matches!(fault, Fault::AnyAttempt | Fault::HeardInMemory);
+    let each_plot = if is_rare { DIRECTED_AT_RARE } else { DIRECTED };
     let directed = each_plot * plots.len() as u64;
     each(0..BUDGET, |number| {
         let case = match number.checked_sub(directed) {
