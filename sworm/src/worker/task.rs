@@ -297,10 +297,10 @@ impl<W: Lifecycle> Task<W> {
                 }
                 continue;
             }
-            if self.saver.is_due() {
-                if let Some(end) = self.save_aside(worker).await {
-                    return end;
-                }
+            if self.saver.is_due()
+                && let Some(end) = self.save_aside(worker).await
+            {
+                return end;
             }
             let (next, repeats) = self.next(worker).await;
             let by_itself = matches!(next, Next::Asked | Next::Control(Some(Control::Checkpointed { .. })));

@@ -107,9 +107,9 @@ impl Gate {
         Self(AtomicBool::new(false), AtomicUsize::new(0))
     }
 
-    /// Whether somebody was blocked by it.
-    fn holds(&self) -> bool {
-        self.1.load(Relaxed) > 0
+    /// How many were blocked by it.
+    fn held(&self) -> usize {
+        self.1.load(Relaxed)
     }
 
     fn blocks(&self) {

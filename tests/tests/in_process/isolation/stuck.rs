@@ -154,15 +154,26 @@ static SAVED: Gate = Gate::closed();
 
 /// Is saved aside after each message, and blocks its thread in the next one.
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "staying saved", handles(Step, Block), every = 1)]
+#[worker(name = "staying saved", handles(StepLater, Step, Block), every = 1)]
 struct Saved {
     steps: u32,
 }
+
+/// Is followed by a step when all is quiet.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "isolation-step-later")]
+struct StepLater;
 
 /// Is followed by what blocks.
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "isolation-step")]
 struct Step;
+
+impl Handler<StepLater> for Saved {
+    async fn handle(&mut self, _: StepLater, ctx: &mut Context<Self>) {
+        ctx.send_after(Duration::from_millis(700), Step);
+    }
+}
 
 impl Handler<Step> for Saved {
     async fn handle(&mut self, _: Step, ctx: &mut Context<Self>) {
@@ -184,7 +195,8 @@ async fn a_worker_that_blocks_its_thread_as_soon_as_it_is_saved_is_reported_and_
     let mut bystanders = Bystanders::on(&on_a).await;
     let saved = on_a.register("blocks when saved", Saved::default()).on(a.id()).await.expect("free");
     let goes_on = SAVED.opens_in_the_end();
-    saved.cast(Step).await.expect("it runs");
+    saved.call(StepLater).timeout(LONG).await.expect("it runs");
+    eventually("that it blocks", || async { (SAVED.held() > 0).then_some(()) }).await;
     bystanders.meanwhile(log::has(1, &["is stuck", "\"blocks when saved\"", "isolation-block"])).await;
     let other = on_a.register("another", Saved::default()).on(a.id()).timeout(LONG);
     bystanders.meanwhile(other).await.expect("its node does its work");

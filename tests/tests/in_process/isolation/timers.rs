@@ -1,4 +1,4 @@
-//! A timer whose handler blocks the thread that waits for time.
+//! Timers whose handlers block the threads that wait for time.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -19,15 +19,15 @@ struct Blocking;
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "isolation-later")]
-struct Later;
+struct Later(Duration);
 
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "isolation-timer")]
 struct Block;
 
 impl Handler<Later> for Blocking {
-    async fn handle(&mut self, _: Later, ctx: &mut Context<Self>) {
-        ctx.send_after(Duration::from_millis(500), Block);
+    async fn handle(&mut self, Later(after): Later, ctx: &mut Context<Self>) {
+        ctx.send_after(after, Block);
     }
 }
 
@@ -37,24 +37,29 @@ impl Handler<Block> for Blocking {
     }
 }
 
+/// So many threads are blocked, of one more.
+const MANY: usize = 5;
+
 #[test]
-fn a_timer_whose_handler_blocks_its_thread_does_not_stop_all_others() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().expect("threads");
+fn timers_whose_handlers_block_their_threads_do_not_stop_all_others() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(MANY + 1).enable_all().build().expect("threads");
     let opens = GATE.opens_in_the_end();
     let (done, is_done) = mpsc::channel();
     runtime.spawn(async move {
         let node =
             Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("it starts");
         let sworm = node.sworm("s").await.expect("it opens");
-        let blocking = sworm.register_name("x", Blocking).await.expect("free");
-        blocking.call(Later).timeout(LONG).await.expect("it runs");
-        while !GATE.holds() {
-            sleep(Duration::from_millis(10)).await;
+        // One after the other, when little else waits for time: any of them may block the thread that does it for all.
+        for n in 0..MANY {
+            let blocking = sworm.register_name(format!("x-{n}"), Blocking).await.expect("free");
+            let after = Duration::from_millis(500) + Duration::from_millis(330) * u32::try_from(n).expect("few");
+            blocking.call(Later(after)).timeout(LONG).await.expect("it runs");
         }
-        // What waits for time goes on.
-        for _ in 0..10 {
-            sleep(Duration::from_millis(100)).await;
+        while GATE.held() < MANY {
+            sleep(Duration::from_millis(1_700)).await;
         }
+        sleep(Duration::from_millis(100)).await;
         let _ = done.send(());
         node
     });
