@@ -127,7 +127,7 @@ impl<M: Message> Inbox<M> {
         match panics::guarded(|| decode().map_err(|error| error.to_string())).flatten() {
             Ok(message) => {
                 // What is kept is the way back.
-                back.parcel.payload = Bytes::new();
+                (back.parcel.payload, back.parcel.load) = (Bytes::new(), None);
                 Some((message, ReplyTo { to: Answerer::Remote(back), sworm: shared.clone() }))
             }
             Err(why) => {

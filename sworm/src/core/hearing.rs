@@ -30,8 +30,11 @@ struct Waiting {
     number: u64,
     /// How much of the own lane the others must keep.
     seq: u64,
+    since_ms: u64,
 }
 
+/// How long it is waited for that to be on a disk of others; then it is enough that they know it.
+const DISK_WAIT_MS: u64 = 2_000;
 /// How soon it is asked again how much of the own lane somebody keeps.
 const ASK_AGAIN_MS: u64 = 20;
 /// How many are asked at a time for one checkpoint, and in how many names' behalf.
@@ -50,9 +53,15 @@ impl Core {
     /// Whether what this node has said up to this number, which tells who holds a state, is known to one of those; in mode
     /// "majority" to enough voters.
     pub(super) fn are_known(&self, name: &Arc<str>, seq: u64) -> bool {
+        self.are_known_since(name, seq, self.now.mono_ms)
+    }
+
+    fn are_known_since(&self, name: &Arc<str>, seq: u64, since_ms: u64) -> bool {
+        // Whose disk is slow, or stands still, holds nobody up for longer.
+        let is_late = self.now.mono_ms >= since_ms + DISK_WAIT_MS;
         let me = &self.config.me.node;
         let keeps = |peer: &Peer| {
-            let heard = |member: &Member| member.keeps_of_mine.max(held_in_memory(member));
+            let heard = |member: &Member| member.keeps_of_mine.max(held_in_memory(member, is_late));
             self.members.get(&peer.node).is_some_and(|member| heard(member) >= seq)
         };
         if seq == 0 || planted(Fault::HoldersUnheard) {
@@ -66,7 +75,8 @@ impl Core {
     }
 
     pub(super) fn wait_to_be_heard(&mut self, name: &Arc<str>, since: Epoch, number: u64, seq: u64) {
-        self.unheard.waiting.insert(name.clone(), Waiting { since, number, seq });
+        let since_ms = self.now.mono_ms;
+        self.unheard.waiting.insert(name.clone(), Waiting { since, number, seq, since_ms });
     }
 
     pub(super) fn waits_to_be_heard(&self, name: &Arc<str>, since: Epoch, number: u64) -> bool {
@@ -76,11 +86,11 @@ impl Core {
     /// Acknowledges checkpoints that have waited for that.
     pub(super) fn tell_the_unheard(&mut self) {
         for (name, waiting) in std::mem::take(&mut self.unheard.waiting) {
-            let Waiting { since, number, seq } = waiting;
+            let Waiting { since, number, seq, since_ms } = waiting;
             if self.local.get(&name).is_none_or(|local| local.since != since) {
                 continue;
             }
-            if self.are_known(&name, seq) {
+            if self.are_known_since(&name, seq, since_ms) {
                 let told = Effect::Checkpointed { name, since, number, result: Ok(()) };
                 if self.durable_max >= seq { self.out.push(told) } else { self.once_durable(told) }
             } else {
@@ -94,10 +104,8 @@ impl Core {
         if self.unheard.waiting.is_empty() {
             return;
         }
-        let held = self
-            .members
-            .values()
-            .fold(0, |sum: u64, member| sum.wrapping_add(member.keeps_of_mine.max(held_in_memory(member))));
+        let known = |member: &Member| member.keeps_of_mine.max(held_in_memory(member, false));
+        let held = self.members.values().fold(0, |sum: u64, member| sum.wrapping_add(known(member)));
         if std::mem::replace(&mut self.unheard.looked_at, held) != held {
             self.tell_the_unheard();
         }
@@ -108,6 +116,9 @@ impl Core {
         let now = self.now.mono_ms;
         if now < self.unheard.ask_ms {
             return;
+        }
+        if self.unheard.waiting.values().any(|waiting| now >= waiting.since_ms + DISK_WAIT_MS) {
+            self.tell_the_unheard();
         }
         if self.unheard.waiting.is_empty() {
             return;
@@ -136,6 +147,6 @@ impl Core {
 }
 
 /// What a member holds and may forget.
-fn held_in_memory(member: &Member) -> u64 {
-    if planted(Fault::HeardInMemory) { member.holds_of_mine } else { 0 }
+fn held_in_memory(member: &Member, is_late: bool) -> u64 {
+    if is_late || planted(Fault::HeardInMemory) { member.holds_of_mine } else { 0 }
 }

@@ -2,6 +2,7 @@
 
 use super::Effect;
 use super::fault::{Fault, planted};
+use super::message::Message;
 use super::state::Core;
 
 /// How long copies of what others state may stay in memory alone.
@@ -54,7 +55,14 @@ impl Core {
         let later = self.after.split_off(&(number + 1));
         for effect in std::mem::replace(&mut self.after, later).into_values().flatten() {
             match effect {
-                Effect::Send { to, message } => self.send(&to, *message),
+                Effect::Send { to, message } => {
+                    if let Message::Versions(_) = &*message
+                        && let Some(member) = self.member(&to)
+                    {
+                        member.is_owed = false;
+                    }
+                    self.send(&to, *message);
+                }
                 other => self.out.push(other),
             }
         }

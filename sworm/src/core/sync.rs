@@ -228,6 +228,11 @@ impl Core {
         if versions.answer {
             let answer = Message::Versions(Versions { durable: versions.durable, ..self.versions(false) });
             if versions.durable {
+                // One at a time: it asks again.
+                match self.member(from) {
+                    Some(member) if !member.is_owed => member.is_owed = true,
+                    _ => return,
+                }
                 self.once_durable(Effect::Send { to: from.clone(), message: Box::new(answer) });
             } else {
                 self.send(from, answer);

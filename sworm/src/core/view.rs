@@ -28,6 +28,8 @@ pub struct Member {
     pub holds_of_mine: u64,
     /// How much of it is known to be on its disk.
     pub keeps_of_mine: u64,
+    /// Whether it is owed an answer that waits for the disk here.
+    pub is_owed: bool,
     /// When its versions were asked for.
     pub asked_ms: u64,
     /// In which view of its, and after how many changes of that, all that it holds was pulled.
@@ -46,6 +48,7 @@ impl Member {
             beat: None,
             holds_of_mine: 0,
             keeps_of_mine: 0,
+            is_owed: false,
             asked_ms: 0,
             synced: None,
             target: None,

@@ -31,7 +31,8 @@ pub enum MoveError {
         why: String,
     },
     /// Its state could not be saved: it is too large, or its type failed to encode it, or did not give it in time. It goes on
-    /// where it is, with its state; ask again when it can be saved.
+    /// where it is, with its state (one that does not come back from [`Handoff::save`](crate::Handoff::save) at all: see there); ask
+    /// again when it can be saved.
     #[error("the state could not be saved: {why}")]
     NotSaved {
         /// What is wrong.

@@ -30,6 +30,8 @@ const NEWS_WAIT: Duration = Duration::from_secs(1);
 /// How long a message waits for what went to its worker's former place.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(10);
 /// How soon a name is looked at again, if no change comes first.
+const LOOK_AT_NAME_AGAIN: Duration = Duration::from_millis(100);
+/// How soon those that wait for room are looked at again whose time may be over.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The id of a message that is for no worker: it is answered when all casts that went to that stay before it are where their
 /// worker is.
@@ -98,18 +100,23 @@ impl SwormShared {
 
     /// Brings what waits for a worker to it, in order, until nothing waits.
     async fn empty(self: Arc<Self>, to: Addressee) {
+        // Until what waited for others to arrive has gone on itself.
+        let mut settling = None;
         loop {
             let changed = self.index.changed(&to.name);
             self.drop_expired(&to);
             let Some((waiting, held)) = self.pass_all_on(&to) else { return };
+            if !matches!(held, Held::Unsettled(_)) {
+                settling = None;
+            }
             match (waiting, held) {
                 (Some(waiting), Held::Full(mailbox)) => self.wait_for_room(&to, waiting, &*mailbox).await,
                 (_, Held::Unsettled(stay)) => {
-                    let _settling = self.rooms.settling();
+                    settling.get_or_insert_with(|| self.rooms.settling());
                     self.flush(&to.name, &stay).await;
                     self.rooms.settles(&to, &stay);
                 }
-                _ => drop(timeout(LOOK_AGAIN, changed).await),
+                _ => drop(timeout(LOOK_AT_NAME_AGAIN, changed).await),
             }
         }
     }
@@ -170,6 +177,10 @@ impl SwormShared {
 
     fn expires(&self, name: &str, parcel: &RemoteParcel) {
         let full = self.mailbox(name).is_some_and(|mailbox| !mailbox.is_closed());
+        if !full && !parcel.cast && parcel.limit > LIMIT {
+            // Its caller has time left, and looks for the worker anew.
+            return self.reply_with(parcel, Replied::NotHere);
+        }
         let error = if full { CallError::Overloaded } else { CallError::NotSent { after: parcel.limit.min(LIMIT) } };
         self.drop_parcel(name, parcel, error);
     }
@@ -195,7 +206,7 @@ impl SwormShared {
             Next::There(stay) if !waiting.was_in && to.since >= stay.since && waiting.since.elapsed() < NEWS_WAIT => {
                 return Err((waiting, Held::Absent));
             }
-            Next::Here(..) if !waiting.parcel.cast && self.rooms.has_refused(to) => None,
+            Next::Here(_, since) if !waiting.parcel.cast && *since != to.since && self.rooms.has_refused(to) => None,
             Next::There(_) | Next::Nowhere(_) if !waiting.parcel.cast => None,
             Next::There(stay) => Some(stay.clone()),
             Next::Here(_, since) => Some(Stay { host: self.node.me.clone(), since: *since }),
@@ -211,12 +222,16 @@ impl SwormShared {
         if let Some(before) = self.rooms.passed_to(to).filter(|before| *before != stay) {
             return Err((waiting, Held::Unsettled(before)));
         }
-        let Waiting { since, parcel, was_in } = waiting;
+        let Waiting { since: came, parcel, was_in } = waiting;
         match next {
-            Next::Here(mailbox, _) => match mailbox.deliver(parcel) {
+            Next::Here(mailbox, since) => match mailbox.deliver(parcel) {
+                // What comes after it for that earlier stay goes behind it, wherever the worker is by then.
+                Ok(()) if since != to.since => self.rooms.passes_to(to, stay),
                 Ok(()) => {}
-                Err((parcel, NotTaken::Closed)) => return Err((Waiting { since, parcel, was_in }, Held::Absent)),
-                Err((parcel, NotTaken::Full)) => return Err((Waiting { since, parcel, was_in }, Held::Full(mailbox))),
+                Err((parcel, NotTaken::Closed)) => return Err((Waiting { since: came, parcel, was_in }, Held::Absent)),
+                Err((parcel, NotTaken::Full)) => {
+                    return Err((Waiting { since: came, parcel, was_in }, Held::Full(mailbox)));
+                }
                 Err((parcel, NotTaken::Unknown)) => {
                     let message = parcel.message.to_string();
                     self.drop_parcel(&to.name, &parcel, CallError::NoSuchMessage { message });

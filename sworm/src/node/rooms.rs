@@ -73,6 +73,8 @@ pub(super) struct Room {
     back: VecDeque<(Instant, RemoteParcel)>,
     fresh: VecDeque<(Instant, RemoteParcel)>,
     bytes: usize,
+    /// Until when the first waits whose time is over, or earlier.
+    until: Option<Instant>,
     all_bytes: Arc<AtomicUsize>,
 }
 
@@ -212,7 +214,7 @@ impl Past {
 
 impl Room {
     fn new(all_bytes: &Arc<AtomicUsize>) -> Self {
-        Self { back: VecDeque::new(), fresh: VecDeque::new(), bytes: 0, all_bytes: all_bytes.clone() }
+        Self { back: VecDeque::new(), fresh: VecDeque::new(), bytes: 0, until: None, all_bytes: all_bytes.clone() }
     }
 
     fn has_place_for(&self, waiting: &Waiting) -> bool {
@@ -223,7 +225,7 @@ impl Room {
     }
 
     fn push(&mut self, waiting: Waiting) {
-        self.holds(waiting.bytes());
+        self.holds(&waiting);
         let Waiting { since, mut parcel, was_in } = waiting;
         // It shares the memory of the packet that it came in.
         parcel.payload = Bytes::copy_from_slice(&parcel.payload);
@@ -231,7 +233,7 @@ impl Room {
     }
 
     pub(super) fn push_front(&mut self, waiting: Waiting) {
-        self.holds(waiting.bytes());
+        self.holds(&waiting);
         let Waiting { since, parcel, was_in } = waiting;
         if was_in { &mut self.back } else { &mut self.fresh }.push_front((since, parcel));
     }
@@ -246,6 +248,9 @@ impl Room {
 
     fn expired(&mut self) -> Vec<RemoteParcel> {
         let now = Instant::now();
+        if self.until.is_none_or(|until| now < until) {
+            return Vec::new();
+        }
         let is_over = |(since, parcel): &(Instant, RemoteParcel)| until(*since, parcel) <= now;
         let mut expired = Vec::new();
         for queue in [&mut self.back, &mut self.fresh] {
@@ -255,12 +260,16 @@ impl Room {
                 expired.extend(over.into_iter().map(|(_, parcel)| parcel));
             }
         }
+        let waiting = self.back.iter().chain(&self.fresh);
+        self.until = waiting.map(|(since, parcel)| until(*since, parcel)).min();
         let bytes = expired.iter().map(|parcel| PARCEL_BYTES + parcel.payload.len()).sum();
         self.frees(bytes);
         expired
     }
 
-    fn holds(&mut self, bytes: usize) {
+    fn holds(&mut self, waiting: &Waiting) {
+        let (bytes, until) = (waiting.bytes(), waiting.until());
+        self.until = Some(self.until.map_or(until, |earlier| earlier.min(until)));
         self.bytes += bytes;
         self.all_bytes.fetch_add(bytes, Relaxed);
     }

@@ -135,7 +135,8 @@ pub trait Handoff<S>: Worker + SavesPart<S> {
     /// [`Event::RestoredOlder`](crate::Event::RestoredOlder)), and what its restart strategy says is asked as after an
     /// error. The thread stays blocked until this returns; the worker is dropped then, and nothing of it is saved, sent or
     /// acknowledged. A caller who waits for the state gets [`NotDurable`](crate::CallError::NotDurable) then, if its own
-    /// time is not over before. A move waits for 8 s and is given up by itself.
+    /// time is not over before. A move waits for 8 s and is given up by itself. What is in its mailbox goes back to its callers
+    /// only when this returns; casts that wait there may come after later ones then.
     fn save(&self) -> S;
 
     /// Puts what survived into a worker made from its registered value.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::core::ids::Peer;
 use crate::transport::MemoryNetwork;
-use crate::{Handler, Node, Ref, Sworm};
+use crate::{Handler, Node, Ref, RegistrationState, Sworm};
 
 #[derive(crate::Worker, Serialize, Deserialize)]
 #[worker(name = "forward.list", crate = crate, handles(Put, All))]
@@ -55,8 +55,9 @@ impl Nodes {
             (node.sworm("s").await.expect("it opens"), node)
         };
         let ((on_a, a), (on_b, b), (on_c, c)) = (start("a").await, start("b").await, start("c").await);
+        let running = |on: &Sworm| on.whereis("list").is_some_and(|found| found.state == RegistrationState::Running);
         let list = on_a.register("list", List(Vec::new())).on(a.id()).await.expect("free");
-        while on_b.whereis("list").is_none() || on_c.nodes().len() < 3 || on_a.nodes().len() < 3 {
+        while !running(&on_b) || on_c.nodes().len() < 3 || on_a.nodes().len() < 3 {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         Self { network, nodes: [a, b, c], on: [on_a, on_b, on_c], list }

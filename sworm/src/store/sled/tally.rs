@@ -27,6 +27,10 @@ impl Tally {
         let mut items = db.iter();
         let (mut sum, mut live) = (0, 0);
         while let Some((key, value)) = guarded(|| items.next().transpose())? {
+            // The way down to an item may be damaged where the way along all of them is not.
+            if guarded(|| db.get(&key))?.as_ref() != Some(&value) {
+                return Err(Fault::Damage("an item is not found by its key".into()));
+            }
             sum = u64::wrapping_add(sum, weight(&key, &value));
             live += bytes(&key, &value);
         }

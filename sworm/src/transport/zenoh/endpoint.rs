@@ -14,6 +14,9 @@ use crate::transport::{Dialed, TransportError};
 /// How long a dial and the look-up of a host's name may take.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 
+/// What endpoints may be of. zenoh has all but the first only where its features are enabled.
+const OVER_TCP: [&str; 3] = ["tcp", "tls", "ws"];
+
 /// Endpoints to listen on whose ports are settled: a port 0 is replaced by a free one, which stays taken for as long as
 /// this lives (until zenoh listens there, on Linux), and no other port is in use.
 pub(crate) struct Reserved {
@@ -121,8 +124,8 @@ pub(super) fn parse(endpoint: &str) -> Result<EndPoint, TransportError> {
     }
     let write = |why: &str| bad(format!("{why}; write tcp/host:port"));
     let Some((protocol, rest)) = endpoint.split_once('/') else { return Err(write("it names no protocol")) };
-    if protocol != "tcp" {
-        return Err(write(&format!("nodes are linked over tcp, not over {protocol:?}")));
+    if !OVER_TCP.contains(&protocol) {
+        return Err(write(&format!("nodes are linked over tcp, tls or ws, not over {protocol:?}")));
     }
     let parsed: EndPoint = endpoint.parse().map_err(|_| write("it names no host"))?;
     match tcp_address(&parsed) {

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 use super::save::{Due, Unsaved};
 use super::{Activity, Asked, End, Ran, Task};
 use crate::error::CallError;
-use crate::worker::outbox::Outbox;
+use crate::worker::outbox::{self, Outbox};
 use crate::worker::{BoxError, Lifecycle};
 
 /// How long what `run` sends is held back at most before it is dropped so that the state can be taken.
@@ -94,7 +94,8 @@ impl<W: Lifecycle> Task<W> {
     /// for that. It may be for the one that comes next.
     pub(super) fn send_outbox_aside(&self) {
         if let Some(outbox) = self.outbox.clone().filter(|outbox| !outbox.is_empty()) {
-            tokio::spawn(async move { outbox.send().await });
+            let sworm = self.ctx.sworm.shared.clone();
+            tokio::spawn(outbox::of_sworm(sworm, async move { outbox.send().await }));
         }
     }
 

@@ -29,7 +29,7 @@ async fn what_is_no_endpoint_is_refused_by_name() {
         ("tcp/:1", "no host"),
         ("tcp/\":1", "quotes"),
         ("tcp/198.51.100.1:0", "no address of this machine"),
-        ("udp/127.0.0.1:0", "over tcp, not over \"udp\""),
+        ("udp/127.0.0.1:0", "over tcp, tls or ws, not over \"udp\""),
     ] {
         let (events, _received) = unbounded_channel();
         match ZenohTransport::open(options("bad", "a", bad, &[]), events).await.err() {
