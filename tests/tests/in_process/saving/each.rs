@@ -135,3 +135,22 @@ async fn a_state_that_cannot_be_encoded_is_replied_as_that_and_the_worker_starts
     assert!(matches!(&failed, Err(CallError::NotDurable { reason }) if reason.contains("13")), "{failed:?}");
     assert_eq!(sum(&worker).await, 12);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_stands_still_on_one_node_holds_up_no_first_state_of_others() {
+    let network = MemoryNetwork::new();
+    let mut lives = Vec::new();
+    for id in ["a", "b", "c"] {
+        lives.push(Life::start(&network, id, FaultyStore::new()).await);
+    }
+    for life in &lives {
+        eventually("all", || async { (life.sworm.nodes().len() == 3).then_some(()) }).await;
+    }
+    let [a, _, c] = &lives[..] else { unreachable!("there are three") };
+    c.store.hold(true);
+    for n in 0..4 {
+        let worker = a.register(&format!("x-{n}"), Each::default()).await;
+        assert_eq!(worker.call(Add(1)).timeout(LONG).await, Ok(1));
+    }
+    c.store.hold(false);
+}
