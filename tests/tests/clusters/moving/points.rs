@@ -3,11 +3,14 @@
 //! All 84 points are played, in several clusters at a time; `SWORM_POINTS=few` plays one of each step, which it says, and
 //! `SWORM_POINT_ROUNDS=3` plays each three times. The state is small in some clusters, and in chunks in the others.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use sworm_tests::protocol::{Kind, Say};
-use sworm_tests::{Cluster, Step, eventually, program};
+use sworm::Pid;
+use sworm_tests::protocol::{Failure, Kind, Say};
+use sworm_tests::{Cluster, Process, Step, eventually, program};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Adding, check};
@@ -18,6 +21,8 @@ const SMALL: &str = "worker";
 const LARGE: &str = "large-worker";
 /// In so many clusters each test plays at a time.
 const CLUSTERS: usize = 3;
+/// How often it is tried to move a state of which the receiver lacks something.
+const TRIES: usize = 6;
 /// How long a step may take to come.
 const STEP: Duration = Duration::from_secs(60);
 
@@ -48,34 +53,59 @@ fn points(steps: &[Step]) -> Vec<Point> {
     steps.iter().copied().flat_map(all).collect()
 }
 
-/// Moves the worker, which has this total, and plays a point in the midst; the total after that.
-async fn play(cluster: &mut Cluster, name: &str, Point { step, before, dies }: Point, total: i64) -> i64 {
-    let source = cluster["a"].find(name).await.expect("it is there").pid.node.to_string();
-    let mut others: Vec<&str> = IDS.into_iter().filter(|id| *id != source).collect();
-    fastrand::shuffle(&mut others);
-    let adds = cluster[others[1]].clone();
-    assert_eq!(adds.call(Kind::Held, name, Say::AddDurable(1)).await, Ok(total + 1));
-    let total = total + 1;
-    if Step::OF_CHUNKS.contains(&step) {
-        // Who has a copy lacks nothing.
-        let holders =
-            eventually("a copy", || async { Some(adds.holders(name).await).filter(|all| all.len() == 2) }).await;
-        others.sort_by_key(|id| holders.iter().any(|holder| holder == id));
-    }
-    let (target, other) = (others[0], cluster[others[1]].clone());
+/// A move that is held up.
+struct HeldUp {
+    source: String,
+    target: String,
+    other: Arc<Process>,
+    acting: Arc<Process>,
+    moving: JoinHandle<Result<Pid, Failure>>,
+}
 
-    let acting = cluster[if step.is_the_targets() { target } else { &*source }].clone();
-    acting.hold(name, step, before).await;
-    let moving = tokio::spawn({
-        let (other, moved, target) = (other.clone(), name.to_owned(), target.to_owned());
-        async move { other.move_name(&moved, &target).await }
-    });
-    timeout(STEP, acting.held()).await.expect("the step never came").expect("it lives");
+/// Moves the worker until it is held up at this step, and adds one before each move.
+async fn held_up(cluster: &Cluster, name: &str, step: Step, before: bool, total: &mut i64) -> HeldUp {
+    for _ in 0..TRIES {
+        let source = cluster["a"].find(name).await.expect("it is there").pid.node.to_string();
+        let mut others: Vec<&str> = IDS.into_iter().filter(|id| *id != source).collect();
+        fastrand::shuffle(&mut others);
+        *total += 1;
+        assert_eq!(cluster[others[1]].call(Kind::Held, name, Say::AddDurable(1)).await, Ok(*total));
+        if Step::OF_CHUNKS.contains(&step) {
+            // Who has a copy lacks nothing.
+            let holders = async || Some(cluster[others[1]].holders(name).await).filter(|all| all.len() == 2);
+            let holders = eventually("a copy", holders).await;
+            others.sort_by_key(|id| holders.iter().any(|holder| holder == id));
+        }
+        let (target, other) = (others[0].to_owned(), cluster[others[1]].clone());
+        let acting = cluster[if step.is_the_targets() { &*target } else { &*source }].clone();
+        acting.hold(name, step, before).await;
+        let mut moving = tokio::spawn({
+            let (other, moved, target) = (other.clone(), name.to_owned(), target.clone());
+            async move { other.move_name(&moved, &target).await }
+        });
+        tokio::select! {
+            biased;
+            held = timeout(STEP, acting.held()) => {
+                held.expect("the step never came").expect("it lives");
+                return HeldUp { source, target, other, acting, moving };
+            }
+            // It was sent a copy meanwhile.
+            moved = &mut moving, if Step::OF_CHUNKS.contains(&step) => drop(moved.expect("it does not panic")),
+        }
+        acting.let_go().await;
+        cluster.all_run(1).await;
+    }
+    panic!("no chunk was sent in {TRIES} moves");
+}
+
+/// Moves the worker, which has this total, and plays a point in the midst; the total after that.
+async fn play(cluster: &mut Cluster, name: &str, Point { step, before, dies }: Point, mut total: i64) -> i64 {
+    let HeldUp { source, target, other, acting, moving } = held_up(cluster, name, step, before, &mut total).await;
     let adding = Adding::start(std::slice::from_ref(&other), &[(Kind::Held, name.to_owned())], Say::AddDurable(1));
     let mut dead = match dies {
         Dies::Source => vec![&*source],
-        Dies::Target => vec![target],
-        Dies::Both => vec![&*source, target],
+        Dies::Target => vec![&*target],
+        Dies::Both => vec![&*source, &*target],
     };
     cluster.kill_these(&dead).await;
     if !dead.contains(&acting.id()) {
