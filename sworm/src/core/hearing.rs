@@ -61,7 +61,8 @@ impl Core {
         let is_late = self.now.mono_ms >= since_ms + DISK_WAIT_MS;
         let me = &self.config.me.node;
         let keeps = |peer: &Peer| {
-            let heard = |member: &Member| member.keeps_of_mine.max(held_in_memory(member, is_late));
+            let is_slow = is_late || self.slow.passes_over(peer);
+            let heard = |member: &Member| member.keeps_of_mine.max(held_in_memory(member, is_slow));
             self.members.get(&peer.node).is_some_and(|member| heard(member) >= seq)
         };
         if seq == 0 || planted(Fault::HoldersUnheard) {
@@ -104,7 +105,7 @@ impl Core {
         if self.unheard.waiting.is_empty() {
             return;
         }
-        let known = |member: &Member| member.keeps_of_mine.max(held_in_memory(member, false));
+        let known = |member: &Member| member.keeps_of_mine.wrapping_add(member.holds_of_mine);
         let held = self.members.values().fold(0, |sum: u64, member| sum.wrapping_add(known(member)));
         if std::mem::replace(&mut self.unheard.looked_at, held) != held {
             self.tell_the_unheard();
@@ -117,7 +118,8 @@ impl Core {
         if now < self.unheard.ask_ms {
             return;
         }
-        if self.unheard.waiting.values().any(|waiting| now >= waiting.since_ms + DISK_WAIT_MS) {
+        let is_late = self.unheard.waiting.values().any(|waiting| now >= waiting.since_ms + DISK_WAIT_MS);
+        if is_late {
             self.tell_the_unheard();
         }
         if self.unheard.waiting.is_empty() {
@@ -131,9 +133,10 @@ impl Core {
             names.flat_map(|name| self.outsiders(name).into_iter().take(ASKED)).cloned().collect()
         };
         self.unheard.ask_ms = now + ASK_AGAIN_MS;
-        let versions = Versions { durable: true, ..self.versions(true) };
+        let versions = self.versions(true);
         for to in asked {
-            self.send(&to, Message::Versions(versions.clone()));
+            let durable = !is_late && !self.slow.passes_over(&to);
+            self.send(&to, Message::Versions(Versions { durable, ..versions.clone() }));
         }
     }
 
@@ -146,7 +149,7 @@ impl Core {
     }
 }
 
-/// What a member holds and may forget.
-fn held_in_memory(member: &Member, is_late: bool) -> u64 {
-    if is_late || planted(Fault::HeardInMemory) { member.holds_of_mine } else { 0 }
+/// What a member holds and may forget, where that is enough.
+fn held_in_memory(member: &Member, is_enough: bool) -> u64 {
+    if is_enough || planted(Fault::HeardInMemory) { member.holds_of_mine } else { 0 }
 }

@@ -47,7 +47,7 @@ const LAST_PAUSE_MS: u64 = 8 * FIRST_PAUSE_MS;
 const MAX_COPYING: usize = 256;
 
 impl Slow {
-    fn passes_over(&self, peer: &Peer) -> bool {
+    pub(super) fn passes_over(&self, peer: &Peer) -> bool {
         self.0.get(peer).is_some_and(|passed| !passed.over)
     }
 }
