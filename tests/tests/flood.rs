@@ -3,7 +3,7 @@
 //!
 //! Alone in its process: the allocator counts every byte of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use peak_alloc::PeakAlloc;
@@ -45,7 +45,7 @@ struct Roomy {
 
 impl Handler<Load> for Roomy {
     async fn handle(&mut self, _: Load, _: &mut Context<Self>) {
-        drop(GATE.acquire().await.expect("it is open"));
+        drop(LATER.acquire().await.expect("it is open"));
         self.taken += 1;
     }
 }
@@ -74,6 +74,7 @@ struct Taken;
 struct Ping;
 
 static GATE: Semaphore = Semaphore::const_new(0);
+static LATER: Semaphore = Semaphore::const_new(0);
 
 impl Handler<Load> for Stuck {
     async fn handle(&mut self, _: Load, _: &mut Context<Self>) {
@@ -105,6 +106,7 @@ async fn a_flood_for_a_worker_that_does_not_get_on_takes_bounded_memory_and_hold
     let ((_a, on_a), (b, _on_b)) = (start("a").await, start("b").await);
     eventually("both", || async { (on_a.nodes().len() == 2).then_some(()) }).await;
     let quick = on_a.register("quick", Quick).on(b.id()).await.expect("free");
+    let began = Instant::now();
     for (n, (bytes, count)) in [LARGE, SMALL].into_iter().enumerate() {
         let stuck = on_a.register(format!("stuck-{n}"), Stuck::default()).on(b.id()).await.expect("free");
         let before = HEAP.current_usage();
@@ -127,8 +129,22 @@ async fn a_flood_for_a_worker_that_does_not_get_on_takes_bounded_memory_and_hold
         assert!(most <= 64, "{most} MiB");
     }
     unpaced_callers_take_bounded_memory(&network, &on_a, &quick).await;
+    // What waits beside a mailbox is given up after 30 s, which a busy machine may have taken until here.
+    let all_wait = began.elapsed() < Duration::from_secs(25);
+    GATE.add_permits(1);
+    for (n, at_least) in [(0, 400), (1, 9_900)].map(|(n, all)| (n, if all_wait { all } else { 4 })) {
+        let stuck = on_a.whereis_name::<Stuck>(&format!("stuck-{n}")).expect("it runs");
+        let taken = eventually("room", || async { stuck.call(Taken).await.ok() }).await;
+        assert!((at_least..=10_010).contains(&taken), "{taken} were taken");
+    }
+    a_mailbox_with_room_for_many_holds_bounded_memory(&on_a, b.id(), &quick).await;
+}
+
+/// Of large messages a mailbox holds fewer than it has room for.
+#[expect(clippy::print_stdout, reason = "the harness shows it on demand: `--nocapture`")]
+async fn a_mailbox_with_room_for_many_holds_bounded_memory(on_a: &Sworm, on: &NodeId, quick: &Ref<Quick>) {
     let (bytes, count) = IN_MAILBOX;
-    let roomy = on_a.register("roomy", Roomy::default()).on(b.id()).await.expect("free");
+    let roomy = on_a.register("roomy", Roomy::default()).on(on).await.expect("free");
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
     for _ in 0..count {
@@ -138,14 +154,9 @@ async fn a_flood_for_a_worker_that_does_not_get_on_takes_bounded_memory_and_hold
     }
     let most = HEAP.peak_usage().saturating_sub(before) / MIB;
     println!("{count} messages of {bytes} bytes to a mailbox that has room for them: {most} MiB");
-    assert!((50..=128).contains(&most), "{most} MiB");
-    GATE.add_permits(1);
-    for (n, at_least) in [(0, 400), (1, 9_900)] {
-        let stuck = on_a.whereis_name::<Stuck>(&format!("stuck-{n}")).expect("it runs");
-        let taken = eventually("room", || async { stuck.call(Taken).await.ok() }).await;
-        assert!((at_least..=10_010).contains(&taken), "{taken} were taken");
-    }
-    // What was in the mailbox, and what waited beside it: 128 are 32 MiB.
+    assert!((30..=128).contains(&most), "{most} MiB");
+    LATER.add_permits(1);
+    // What was in the mailbox, and what waited beside it for less than 30 s: 128 are 32 MiB.
     let taken = eventually("room", || async { roomy.call(Taken).await.ok() }).await;
     assert!((120..=258).contains(&taken), "{taken} were taken");
 }
