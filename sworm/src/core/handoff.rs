@@ -15,7 +15,7 @@ use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
-use super::message::{Message, Phase, Snapshot};
+use super::message::{Message, Phase, Refusal, Snapshot};
 use super::snapshots::Stored;
 use super::state::Core;
 use super::view::Member;
@@ -292,7 +292,7 @@ impl Core {
         let (to, epoch) = match to {
             Ok(to) => to,
             Err(_) if self.leaving.is_some() => return self.park(name, Exit::Shutdown),
-            Err(why) => return self.nowhere_to(name, why),
+            Err(why) => return self.cannot_go(name, Refusal::NoCandidate { why }),
         };
         let Some(local) = self.local.get_mut(name) else { return };
         let since = local.since;
@@ -384,7 +384,7 @@ impl Core {
         if let Some(leaving) = &mut self.leaving {
             leaving.asked.insert(name.clone(), self.now.mono_ms + UNSAVED_AGAIN_MS);
         }
-        self.cannot_go(name, &why);
+        self.cannot_go(name, Refusal::NotSaved { why: why.clone() });
         self.go_on(name, why);
     }
 

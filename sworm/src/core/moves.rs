@@ -154,37 +154,23 @@ impl Core {
         self.send(from, Message::MoveTo { name: name.clone(), birth, to });
     }
 
-    /// There is nowhere to go for a worker that was to.
-    pub(super) fn nowhere_to(&mut self, name: &Arc<str>, why: String) {
+    /// A worker that was to go cannot: whoever asked for it is told why, and it is not tried again at once.
+    pub(super) fn cannot_go(&mut self, name: &Arc<str>, refusal: Refusal) {
         let Some(wish) = self.wishes.get_mut(name) else { return };
         match &wish.wanted {
             Wanted::Asked(requests) => {
                 let requests = requests.clone();
                 self.wishes.remove(name);
                 for (id, attempt) in requests {
-                    self.answer_to(&Request { id, attempt }, Err(Refusal::NoCandidate { why: why.clone() }));
+                    self.answer_to(&Request { id, attempt }, Err(refusal.clone()));
                 }
             }
             Wanted::Drain => {
                 wish.again_ms = self.now.mono_ms + NOWHERE_MS;
-                self.stays_here(name, why);
-            }
-            Wanted::Balance => drop(self.wishes.remove(name)),
-        }
-    }
-
-    /// A worker that was to go cannot give its state: whoever asked for it is told, and it is not asked for it again at once.
-    pub(super) fn cannot_go(&mut self, name: &Arc<str>, why: &str) {
-        let Some(wish) = self.wishes.get_mut(name) else { return };
-        match &wish.wanted {
-            Wanted::Asked(requests) => {
-                let requests = requests.clone();
-                self.wishes.remove(name);
-                for (id, attempt) in requests {
-                    self.answer_to(&Request { id, attempt }, Err(Refusal::NotSaved { why: why.to_owned() }));
+                if let Refusal::NoCandidate { why } = refusal {
+                    self.stays_here(name, why);
                 }
             }
-            Wanted::Drain => wish.again_ms = self.now.mono_ms + NOWHERE_MS,
             Wanted::Balance => drop(self.wishes.remove(name)),
         }
     }
