@@ -3,10 +3,12 @@
 mod limited;
 
 use std::cell::Cell;
+use std::io::{self, Read};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use limited::Cut;
 pub use limited::Limited;
 
 /// The deepest nesting that is decoded.
@@ -63,10 +65,29 @@ pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.is_empty() { Ok(value) } else { Err(CodecError(format!("{} bytes too many", bytes.len()))) }
 }
 
+/// Decodes a value from what is read; bytes left over are an error.
+pub(crate) fn read<T: DeserializeOwned>(mut from: &mut dyn Read) -> Result<T, CodecError> {
+    let value = ciborium::de::from_reader_with_recursion_limit(&mut from, RECURSION_LIMIT)
+        .map_err(|e| CodecError(format!("cannot be decoded: {e}")))?;
+    match io::copy(from, &mut io::sink()) {
+        Ok(0) => Ok(value),
+        Ok(bytes) => Err(CodecError(format!("{bytes} bytes too many"))),
+        Err(error) => Err(CodecError(format!("cannot be read: {error}"))),
+    }
+}
+
+/// An encoded value: in memory, or read bit by bit from where it is.
+pub enum Encoded<'a> {
+    /// Its bytes.
+    Bytes(&'a [u8]),
+    /// What gives its bytes.
+    Reader(&'a mut dyn Read),
+}
+
 /// How the values of one type become bytes and come back.
 pub struct Codec<T> {
     encode: fn(&T, &mut Limited) -> Result<(), CodecError>,
-    decode: fn(&[u8]) -> Result<T, CodecError>,
+    decode: fn(Encoded<'_>) -> Result<T, CodecError>,
 }
 
 impl<T> Codec<T> {
@@ -75,7 +96,7 @@ impl<T> Codec<T> {
     where
         T: crate::Storable,
     {
-        Self { encode: T::write_to, decode: T::from_bytes }
+        Self { encode: T::write_to, decode: T::from_encoded }
     }
 
     /// Encodes a value.
@@ -92,7 +113,12 @@ impl<T> Codec<T> {
 
     /// Decodes a value; bytes left over are an error.
     pub fn decode(&self, bytes: &[u8]) -> Result<T, CodecError> {
-        (self.decode)(bytes)
+        self.decode_from(Encoded::Bytes(bytes))
+    }
+
+    /// Decodes a value from where it is; bytes left over are an error.
+    pub fn decode_from(&self, encoded: Encoded<'_>) -> Result<T, CodecError> {
+        (self.decode)(encoded)
     }
 }
 
@@ -116,5 +142,7 @@ mod tests {
     #[test]
     fn bytes_left_over_are_an_error() {
         assert!(decode::<u8>(&[1, 2]).is_err());
+        assert!(read::<u8>(&mut &[1, 2][..]).is_err());
+        assert_eq!(read::<u8>(&mut &[1][..]), Ok(1));
     }
 }

@@ -74,7 +74,7 @@ pub mod internals {
 /// For the code that the macros write.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::codec::{Codec, CodecError, Limited, decode, encode};
+    pub use crate::codec::{Codec, CodecError, Encoded, Limited, decode, encode};
     pub use crate::plugin::{Place, Plugin, PluginKind, distribution_name};
     pub use crate::worker::{
         HandlerEntry, Methods, SavesPart, TakesMethods, WorkerEntry, distinct_entries, distinct_ids,

@@ -198,9 +198,9 @@ fn state(ident: &Ident, attrs: &WorkerAttrs, sworm: &SwormPath) -> TokenStream {
 
         fn restore(
             mut registered: Self,
-            state: &[u8],
+            state: #private::Encoded<'_>,
         ) -> ::core::result::Result<Self, #private::CodecError> {
-            #handoff::restore(&mut registered, #codec.decode(state)?);
+            #handoff::restore(&mut registered, #codec.decode_from(state)?);
             ::core::result::Result::Ok(registered)
         }
     }

@@ -27,7 +27,7 @@ use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::LocalPhase;
 use super::ids::{Birth, Epoch, Peer};
-use super::message::{Message, Snapshot};
+use super::message::Message;
 use super::past::Past;
 use super::snapshots::{Purpose, Stored};
 use super::state::Core;
@@ -126,11 +126,13 @@ impl Core {
 
     fn delete_aside(&mut self, name: &Arc<str>, revision: Revision) {
         let Some(all) = self.diverged.aside.get_mut(name) else { return };
-        if let Some(Aside { birth, .. }) = all.remove(&revision) {
-            self.out.push(Effect::DeleteAside { name: name.clone(), birth, revision });
-        }
+        let removed = all.remove(&revision);
         if all.is_empty() {
             self.diverged.aside.remove(name);
+        }
+        if let Some(Aside { birth, manifest, .. }) = removed {
+            self.is_let_go(name, manifest.as_ref(), None);
+            self.out.push(Effect::DeleteAside { name: name.clone(), birth, revision });
         }
     }
 
@@ -190,8 +192,9 @@ impl Core {
         }
     }
 
-    fn forget_stored(&mut self, name: &Arc<str>) {
-        self.stored.remove(name);
+    pub(super) fn forget_stored(&mut self, name: &Arc<str>) {
+        let stored = self.stored.remove(name);
+        self.is_let_go(name, stored.and_then(|stored| stored.manifest).as_ref(), None);
         self.out.push(Effect::DeleteSnapshot { name: name.clone() });
     }
 
@@ -260,11 +263,11 @@ impl Core {
         birth: Birth,
         revision: Revision,
         to: &Peer,
-        snapshot: Option<Snapshot>,
+        snapshot: Option<Shipment>,
     ) {
-        match snapshot.filter(|snapshot| (snapshot.birth, snapshot.revision) == (birth, revision)) {
+        match snapshot.filter(|snapshot| (snapshot.birth(), snapshot.revision()) == (birth, revision)) {
             Some(snapshot) if self.diverged.has(&name, revision) => {
-                self.send(to, Message::Diverged { name, snapshot: Shipment::Whole(snapshot) });
+                self.send(to, Message::Diverged { name, snapshot });
             }
             Some(_) => {}
             // It cannot be read any more.

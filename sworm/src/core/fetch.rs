@@ -171,7 +171,7 @@ impl Core {
                 return self.out.push(Effect::LoadSnapshot { purpose });
             }
         }
-        self.out.push(Effect::DropChunks { name: name.clone(), manifest });
+        self.drop_chunks(name, manifest);
     }
 
     pub(super) fn on_no_chunk(&mut self, from: &Peer, name: &Arc<str>, set: SetId) {
@@ -191,9 +191,14 @@ impl Core {
         self.ask_for_chunks();
     }
 
+    /// Whether chunks of that set are being fetched.
+    pub(super) fn is_fetching(&self, name: &Arc<str>, set: SetId) -> bool {
+        self.fetches.get(name).is_some_and(|fetch| fetch.set == set)
+    }
+
     fn end_fetch(&mut self, name: &Arc<str>) -> Option<Fetch> {
         let fetch = self.fetches.remove(name)?;
-        self.out.push(Effect::DropChunks { name: name.clone(), manifest: fetch.manifest.clone() });
+        self.drop_chunks(name, fetch.manifest.clone());
         Some(fetch)
     }
 

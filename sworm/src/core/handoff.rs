@@ -15,7 +15,7 @@ use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
-use super::message::{Message, Phase, Refusal, Snapshot};
+use super::message::{Message, Phase, Refusal};
 use super::snapshots::Stored;
 use super::state::Core;
 use super::view::Member;
@@ -314,16 +314,22 @@ impl Core {
         self.out.push(Effect::Pause { name: name.clone(), since, why });
     }
 
-    pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String>) {
+    pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Shipment>, String>) {
         let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
         let birth = local.birth;
+        let expected = matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking);
         let snapshot = match state {
-            Ok(snapshot) => snapshot,
+            Ok(Some(state)) if expected => match self.pack(name, state) {
+                Some(snapshot) => Some(snapshot),
+                None => return self.on_not_paused(name, since, "not all of it is there".into()),
+            },
+            Ok(_) => {
+                self.on_unsent_state(name, since);
+                None
+            }
             Err(why) => return self.on_not_paused(name, since, why),
         };
-        let revision = snapshot.as_ref().map(|snapshot| snapshot.revision);
-        let expected = matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking);
-        let snapshot = snapshot.filter(|_| expected).map(|snapshot| self.pack(name, snapshot));
+        let revision = snapshot.as_ref().map(Shipment::revision);
         let Some(local) = self.local.get_mut(name) else { return };
         match &mut local.phase {
             LocalPhase::Moving(moving) => {

@@ -11,7 +11,7 @@ use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
 use super::ids::{Birth, Epoch, Peer, Request};
-use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal, Snapshot};
+use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal};
 use super::moves::without_host;
 use super::rare::Rare;
 use super::restoring::ENDED_UNSAVED;
@@ -176,7 +176,7 @@ impl Core {
         }
     }
 
-    pub(super) fn start(&mut self, name: &Arc<str>, state: Option<Snapshot>) {
+    pub(super) fn start(&mut self, name: &Arc<str>, state: Option<Shipment>) {
         let Some(spec) = self.directory.mine(name).map(|cell| cell.spec.clone()) else { return };
         let busy = planted(Fault::StartsInOrder)
             && self.local.iter().any(|(other, l)| other != name && matches!(l.phase, LocalPhase::Starting));

@@ -10,7 +10,7 @@ use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::{Local, LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
-use super::message::{Message, Snapshot};
+use super::message::Message;
 use super::past::Past;
 use super::snapshots::Wait;
 use super::state::Core;
@@ -92,8 +92,8 @@ const REPLICA_WAIT_MS: u64 = 2_000;
 const COPY_LIMIT_MS: u64 = 30_000;
 
 impl Core {
-    pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, snapshot: Snapshot, wait: Wait) {
-        let number = snapshot.revision.number;
+    pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, state: Shipment, wait: Wait) {
+        let number = state.revision().number;
         // A worker that is told to pause finishes its message first, and that may ask for a checkpoint.
         let runs = self.local.get(name).is_some_and(|local| {
             local.since == since
@@ -110,12 +110,18 @@ impl Core {
             (false, Wait::Nothing) if runs => Then::Nothing,
             (false, _) if runs => Then::Tell,
             _ => {
-                let result = Err("the worker is being stopped".to_owned());
-                return self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result });
+                self.on_unsent_state(name, since);
+                return self.is_not_kept(name, since, number, "the worker is being stopped");
             }
         };
-        let snapshot = self.pack(name, snapshot);
-        self.keep(name, since, snapshot, then, wait);
+        match self.pack(name, state) {
+            Some(state) => self.keep(name, since, state, then, wait),
+            None => self.is_not_kept(name, since, number, "not all of it is there"),
+        }
+    }
+
+    fn is_not_kept(&mut self, name: &Arc<str>, since: Epoch, number: u64, why: &str) {
+        self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result: Err(why.to_owned()) });
     }
 
     pub(super) fn on_unsaved(&mut self, name: &Arc<str>, since: Epoch, reason: Arc<str>) {
@@ -127,8 +133,8 @@ impl Core {
     pub(super) fn keep_restored(&mut self, name: &Arc<str>, since: Epoch, restored: Shipment) {
         self.follows(name, restored.revision());
         let restored = match restored {
-            Shipment::Whole(snapshot) => self.pack(name, snapshot),
-            chunked => chunked,
+            Shipment::Whole(_) => self.pack(name, restored.clone()).unwrap_or(restored),
+            Shipment::Chunked(_) => restored,
         };
         self.keep(name, since, restored.at(first_revision(since)), Then::Run, Wait::Replicas);
     }

@@ -37,6 +37,7 @@ pub mod requests;
 pub mod restoring;
 pub mod shared;
 pub mod snapshots;
+mod staging;
 pub mod state;
 mod stopping;
 pub mod sync;
@@ -149,9 +150,14 @@ pub enum Input {
     /// A worker was stopped as asked.
     Stopped { name: Arc<str>, since: Epoch },
     /// A worker was paused as asked, with its state saved if it has any.
-    Paused { name: Arc<str>, since: Epoch, state: Result<Option<Snapshot>, String> },
-    /// A worker's state is to be made durable; this is waited for.
-    Checkpoint { name: Arc<str>, since: Epoch, snapshot: Snapshot, wait: snapshots::Wait },
+    Paused { name: Arc<str>, since: Epoch, state: Result<Option<Shipment>, String> },
+    /// A worker's state is to be made durable; this is waited for. The chunks of a large one have come before, or it is cut
+    /// now.
+    Checkpoint { name: Arc<str>, since: Epoch, snapshot: Shipment, wait: snapshots::Wait },
+    /// A chunk of a large state that a worker saves, or is paused with.
+    StateChunk { name: Arc<str>, since: Epoch, manifest: Arc<Manifest>, index: u32, bytes: Bytes },
+    /// A worker has begun to give its state in chunks, and does not end that.
+    UnsentState { name: Arc<str>, since: Epoch },
     /// A worker's state could not be saved, and nobody waits for that.
     Unsaved { name: Arc<str>, since: Epoch, why: Arc<str> },
     /// A worker did not give its state in time, and was given up: its task does nothing more.
@@ -167,8 +173,8 @@ pub enum Input {
     Merged { name: Arc<str>, since: Epoch, revision: Revision, result: Result<(), String> },
     /// A chunk that was to be sent cannot be read.
     LostChunk { to: Peer, name: Arc<str>, set: SetId },
-    /// A stored snapshot was read.
-    Loaded { purpose: snapshots::Purpose, snapshot: Option<Snapshot> },
+    /// A stored snapshot was read; of a large one that a worker is to start from, that all of it can be.
+    Loaded { purpose: snapshots::Purpose, snapshot: Option<Shipment> },
     /// This node leaves in good order, until a time of the `mono_ms` clock.
     Leave { until_ms: u64 },
     /// This node is to be emptied, by the call of that number, and to take nothing in; or to take part as before.
@@ -215,7 +221,7 @@ pub enum Effect {
     /// Give a worker a state of its lineage that it lacks.
     Merge { name: Arc<str>, since: Epoch, snapshot: Snapshot },
     /// Start a worker.
-    Start { name: Arc<str>, since: Epoch, spec: Arc<Spec>, state: Option<Snapshot> },
+    Start { name: Arc<str>, since: Epoch, spec: Arc<Spec>, state: Option<Shipment> },
     /// Stop taking messages, run the hook, save the state, since this is to follow.
     Pause { name: Arc<str>, since: Epoch, why: Exit },
     /// Go on after a pause.

@@ -9,7 +9,7 @@ use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::{Local, LocalPhase};
 use super::ids::{Birth, Epoch, NodeId, Peer};
-use super::message::{Message, Snapshot};
+use super::message::Message;
 use super::rare::Rare;
 use super::snapshots::{Purpose, Stored};
 use super::state::Core;
@@ -224,7 +224,7 @@ impl Core {
         self.set_aside_what_lacks(name, birth, since, &past.unwrap_or_default());
         self.store(name, best.clone());
         match best {
-            Shipment::Whole(best) => self.start(name, Some(best)),
+            Shipment::Whole(_) => self.start(name, Some(best)),
             Shipment::Chunked(_) => {
                 self.out.push(Effect::LoadSnapshot { purpose: Purpose::Start { name: name.clone(), since } });
             }
@@ -232,12 +232,12 @@ impl Core {
     }
 
     /// Starts a worker from the state that is kept here.
-    pub(super) fn start_from_loaded(&mut self, name: &Arc<str>, since: Epoch, snapshot: Option<Snapshot>) {
+    pub(super) fn start_from_loaded(&mut self, name: &Arc<str>, since: Epoch, snapshot: Option<Shipment>) {
         if !self.is_restoring(name, since) {
             return;
         }
         let birth = self.birth_of(name);
-        match snapshot.filter(|snapshot| Some(snapshot.birth) == birth) {
+        match snapshot.filter(|snapshot| Some(snapshot.birth()) == birth) {
             // It was there and cannot be read any more: another copy may be as good.
             None if self.lose_stored(name) => self.restore(name),
             None => self.start_from_nothing(name),

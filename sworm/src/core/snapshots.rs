@@ -8,7 +8,7 @@ use super::chunks::{Manifest, Shipment};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, Peer};
-use super::message::{Message, Snapshot};
+use super::message::Message;
 use super::state::Core;
 
 /// What the local store has of a name.
@@ -72,11 +72,18 @@ impl Purpose {
 }
 
 impl Core {
-    /// Makes a state of a worker here ready to be stored and sent: of a large one the chunks are stored, first.
-    pub(super) fn pack(&mut self, name: &Arc<str>, snapshot: Snapshot) -> Shipment {
-        if snapshot.state.len() <= self.config.chunk_bytes {
-            return Shipment::Whole(snapshot);
-        }
+    /// Makes a state of a worker here ready to be stored and sent: of a large one the chunks are stored, first. `None`: those
+    /// that were stored already are not all there.
+    pub(super) fn pack(&mut self, name: &Arc<str>, state: Shipment) -> Option<Shipment> {
+        let snapshot = match state {
+            Shipment::Whole(snapshot) if snapshot.state.len() > self.config.chunk_bytes => snapshot,
+            Shipment::Whole(_) => return Some(state),
+            Shipment::Chunked(manifest) if self.is_staged(name, &manifest) => return Some(Shipment::Chunked(manifest)),
+            Shipment::Chunked(_) => {
+                self.drop_staged(name);
+                return None;
+            }
+        };
         let manifest = Arc::new(Manifest::of(&snapshot, self.config.chunk_bytes));
         if !self.holds_chunks(name, &manifest) {
             for index in 0..manifest.chunks() {
@@ -84,19 +91,20 @@ impl Core {
                 self.out.push(Effect::StoreChunk { name: name.clone(), manifest: manifest.clone(), index, bytes });
             }
         }
-        Shipment::Chunked(manifest)
+        Some(Shipment::Chunked(manifest))
     }
 
     /// What was read of a name's state is kept so.
-    pub(super) fn as_kept(&self, name: &Arc<str>, snapshot: &Snapshot) -> Shipment {
-        let kept = self.stored.get(name).filter(|stored| stored.revision == snapshot.revision);
+    pub(super) fn as_kept(&self, name: &Arc<str>, state: &Shipment) -> Shipment {
+        let kept = self.stored.get(name).filter(|stored| stored.revision == state.revision());
         let manifest = kept.and_then(|stored| stored.manifest.clone());
-        manifest.map_or_else(|| Shipment::Whole(snapshot.clone()), Shipment::Chunked)
+        manifest.map_or_else(|| state.clone(), Shipment::Chunked)
     }
 
     /// Keeps a state whose chunks, if it has any, are here.
     pub(super) fn store(&mut self, name: &Arc<str>, snapshot: Shipment) {
-        self.stored.insert(name.clone(), Stored::of(&snapshot));
+        let before = self.stored.insert(name.clone(), Stored::of(&snapshot));
+        self.is_let_go(name, before.and_then(|before| before.manifest).as_ref(), Some(&snapshot));
         if let Some(local) = self.local.get_mut(name) {
             local.unreadable = false;
         }
@@ -106,20 +114,21 @@ impl Core {
     /// What is kept here of a name cannot be read any more. Whether there was any.
     pub(super) fn lose_stored(&mut self, name: &Arc<str>) -> bool {
         let Some(stored) = self.stored.remove(name) else { return false };
+        self.is_let_go(name, stored.manifest.as_ref(), None);
         if let Some(local) = self.local.get_mut(name).filter(|local| local.birth == stored.birth) {
             local.unreadable |= stored.checkpoint || local.granted.is_some();
         }
         true
     }
 
-    pub(super) fn on_loaded(&mut self, purpose: Purpose, snapshot: Option<Snapshot>) {
-        let snapshot = snapshot.filter(Snapshot::is_intact);
+    pub(super) fn on_loaded(&mut self, purpose: Purpose, snapshot: Option<Shipment>) {
+        let snapshot = snapshot.filter(Shipment::is_sound);
         match purpose {
             Purpose::Answer { name, birth, to } => {
                 if snapshot.is_none() {
                     self.lose_stored(&name);
                 }
-                let snapshot = snapshot.filter(|snapshot| snapshot.birth == birth).map(Shipment::Whole);
+                let snapshot = snapshot.filter(|snapshot| snapshot.birth() == birth);
                 let held = snapshot.as_ref().map(Shipment::revision);
                 self.send(&to, Message::BestIs { name, birth, snapshot, held });
             }
@@ -128,15 +137,15 @@ impl Core {
             Purpose::Copy { name, since } => {
                 self.copying.remove(&name);
                 match snapshot {
-                    Some(snapshot) => self.copy(&name, since, Shipment::Whole(snapshot)),
+                    Some(snapshot) => self.copy(&name, since, snapshot),
                     // It cannot be read: the next checkpoint takes its place, or else those who have copies are asked.
                     None => drop(self.lose_stored(&name)),
                 }
             }
             Purpose::Merge { name, manifest, from } => {
-                self.out.push(Effect::DropChunks { name: name.clone(), manifest });
-                if let Some(snapshot) = snapshot {
-                    self.on_diverged(&from, &name, Shipment::Whole(snapshot));
+                self.drop_chunks(&name, manifest);
+                if let Some(snapshot @ Shipment::Whole(_)) = snapshot {
+                    self.on_diverged(&from, &name, snapshot);
                 }
             }
         }
@@ -159,8 +168,7 @@ impl Core {
             Standing::Free | Standing::Source { .. } => false,
         };
         if needless || self.directory.is_banned(name, stored.birth) {
-            self.stored.remove(name);
-            self.out.push(Effect::DeleteSnapshot { name: name.clone() });
+            self.forget_stored(name);
         }
     }
 

@@ -18,6 +18,7 @@ use super::message::{Message, Phase, Refusal};
 use super::requests::Pending;
 use super::restoring::Restoring;
 use super::snapshots::Stored;
+use super::staging::Staged;
 use super::time::HybridClock;
 use super::transfer::Transfer;
 use super::view::{Member, View};
@@ -96,6 +97,8 @@ pub struct Core {
     pub(super) restoring: BTreeMap<Arc<str>, Restoring>,
     /// The large states that are on their way to this node.
     pub(super) fetches: BTreeMap<Arc<str>, Fetch>,
+    /// Large states of workers here that are not whole yet.
+    pub(super) staged: BTreeMap<Arc<str>, Staged>,
     /// The states that a name's worker may lack, and those that are being given to workers of this node.
     pub(super) diverged: super::diverged::Diverged,
     pub(super) offers: BTreeMap<Arc<str>, super::handoff::Accepted>,
@@ -180,6 +183,7 @@ impl Core {
             slow: super::replicas::Slow::default(),
             restoring: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            staged: BTreeMap::new(),
             diverged: super::diverged::Diverged::recovered(recovered.aside),
             offers: BTreeMap::new(),
             leaving: None,
@@ -221,6 +225,10 @@ impl Core {
             Input::Renewed { name, since, spec } => self.on_renewed(&name, since, spec),
             Input::Merged { name, since, revision, result } => self.on_merged(&name, since, revision, &result),
             Input::LostChunk { to, name, set } => self.on_lost_chunk(&to, &name, set),
+            Input::StateChunk { name, since, manifest, index, bytes } => {
+                self.on_state_chunk(&name, since, manifest, index, bytes);
+            }
+            Input::UnsentState { name, since } => self.on_unsent_state(&name, since),
             Input::Loaded { purpose, snapshot } => self.on_loaded(purpose, snapshot),
             Input::Leave { until_ms } => self.on_leave(until_ms),
             Input::Drain(call) => self.on_drain(call),

@@ -1,6 +1,7 @@
 //! A sworm's part of the store: lanes as logs of deltas, snapshots as blobs, large states in chunks.
 
 mod chunks;
+mod reader;
 mod record;
 mod states;
 
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use self::chunks::Chunks;
+pub(crate) use self::reader::ChunkReader;
 use self::record::{Record, frames, whole_deltas};
 use crate::codec;
 use crate::core::Recovered;

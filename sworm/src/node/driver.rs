@@ -261,7 +261,7 @@ impl Driver {
         name: Arc<str>,
         since: Epoch,
         spec: Arc<crate::core::cell::Spec>,
-        state: Option<crate::core::message::Snapshot>,
+        state: Option<crate::core::chunks::Shipment>,
     ) {
         let shared = &self.shared;
         let (Some(hosted), Some(birth)) = (shared.types.get(&*spec.worker_type), self.core.birth_of(&name)) else {

@@ -6,14 +6,14 @@ use super::disk::Disk;
 use super::frame::Frame;
 use super::sworm::SwormShared;
 use crate::core::Input;
-use crate::core::chunks::Manifest;
+use crate::core::chunks::{Manifest, Shipment};
 use crate::core::ids::Peer;
 use crate::core::message::{Message, Snapshot};
 use crate::core::snapshots::Purpose;
 use crate::transport::Class;
 
 /// Reads a state. A large one that a worker is to start from, and any that a worker is given, waits until there is a place for
-/// it in memory.
+/// what is read of it in memory.
 pub(super) fn load(shared: Arc<SwormShared>, purpose: Purpose, large: bool) {
     tokio::spawn(async move {
         let place = match matches!(purpose, Purpose::Merge { .. }) || large && matches!(purpose, Purpose::Start { .. })
@@ -26,9 +26,11 @@ pub(super) fn load(shared: Arc<SwormShared>, purpose: Purpose, large: bool) {
                 tracing::error!(%error, name = &**purpose.name(), "a saved state cannot be read");
                 None
             });
-            let snapshot = loaded.map(|loaded| match place {
-                Some(place) => Snapshot { state: place.of(loaded.state), ..loaded },
-                None => loaded,
+            let snapshot = loaded.map(|loaded| match (loaded, place) {
+                (Shipment::Whole(loaded), Some(place)) => {
+                    Shipment::Whole(Snapshot { state: place.of(loaded.state), ..loaded })
+                }
+                (loaded, _) => loaded,
             });
             shared.input(Input::Loaded { purpose, snapshot });
         });

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Context, Worker};
-use crate::codec::{self, Codec, CodecError, Limited};
+use crate::codec::{self, Codec, CodecError, Encoded, Limited};
 
 /// A message with a reply, sent to workers through [`Ref::call`](crate::Ref::call) and
 /// [`Ref::cast`](crate::Ref::cast). Derive it:
@@ -75,7 +75,11 @@ pub trait Storable: Sized {
         Codec::of().encode(self)
     }
     #[doc(hidden)]
-    fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError>;
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        Self::from_encoded(Encoded::Bytes(bytes))
+    }
+    #[doc(hidden)]
+    fn from_encoded(encoded: Encoded<'_>) -> Result<Self, CodecError>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -83,7 +87,10 @@ impl<T: Serialize + DeserializeOwned> Storable for T {
     fn write_to(&self, to: &mut Limited) -> Result<(), CodecError> {
         codec::encode_to(self, to)
     }
-    fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        codec::decode(bytes)
+    fn from_encoded(encoded: Encoded<'_>) -> Result<Self, CodecError> {
+        match encoded {
+            Encoded::Bytes(bytes) => codec::decode(bytes),
+            Encoded::Reader(from) => codec::read(from),
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use timers::Timer;
 
 pub(crate) use entry::{AnyWorkerType, WorkerTypes, entry_of};
 
-use crate::codec::{Codec, CodecError, Limited};
+use crate::codec::{Codec, CodecError, Encoded, Limited};
 
 /// A type whose values run under names. Derive it: the derive writes everything in this trait.
 ///
@@ -97,9 +97,9 @@ pub trait Worker: Target {
     }
 
     #[doc(hidden)]
-    fn restore(registered: Self, state: &[u8]) -> Result<Self, CodecError> {
+    fn restore(registered: Self, state: Encoded<'_>) -> Result<Self, CodecError> {
         let _ = registered;
-        Self::CODEC.decode(state)
+        Self::CODEC.decode_from(state)
     }
 
     /// A registered value of an older version.

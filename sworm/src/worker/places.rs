@@ -32,7 +32,7 @@ pub(crate) struct Place {
 /// Bytes that need a place.
 struct Placed {
     bytes: Bytes,
-    _place: Place,
+    _place: Arc<Place>,
 }
 
 impl AsRef<[u8]> for Placed {
@@ -59,7 +59,13 @@ impl Places {
 impl Place {
     /// A state that was made in this place. A large one keeps it for as long as any of its bytes are there.
     pub(crate) fn of(self, bytes: Bytes) -> Bytes {
-        if bytes.len() > CHUNK_BYTES { Bytes::from_owner(Placed { bytes, _place: self }) } else { bytes }
+        if bytes.len() > CHUNK_BYTES { Bytes::from_owner(Placed { bytes, _place: self.into() }) } else { bytes }
+    }
+
+    /// Chunks of a large state. They keep the place for as long as any of them is there.
+    pub(crate) fn of_all(self, chunks: Vec<Bytes>) -> impl Iterator<Item = Bytes> {
+        let place = Arc::new(self);
+        chunks.into_iter().map(move |bytes| Bytes::from_owner(Placed { bytes, _place: place.clone() }))
     }
 }
 
@@ -83,6 +89,12 @@ mod tests {
         let part = large.pop().expect("there are some").slice(5..9);
         assert_eq!((places.free.available_permits(), &part[..]), (0, &[7; 4][..]));
         drop(part);
+        assert_eq!(places.free.available_permits(), 1);
+        let mut chunks = places.find().await.of_all(vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")]);
+        let (first, second) = (chunks.next(), chunks.next());
+        drop((chunks, first));
+        assert_eq!(places.free.available_permits(), 0);
+        drop(second);
         assert_eq!(places.free.available_permits(), 1);
     }
 

@@ -27,6 +27,7 @@ use super::{Context, Lifecycle};
 use crate::api::Sworm;
 use crate::core::Input;
 use crate::core::cell::Spec;
+use crate::core::chunks::Shipment;
 use crate::core::ids::{Birth, Epoch, Pid};
 use crate::core::message::Snapshot;
 use crate::error::CallError;
@@ -40,6 +41,7 @@ mod handling;
 mod next;
 mod save;
 mod showing;
+mod taking;
 
 use decode::decode_within;
 use next::{Incoming, Next};
@@ -54,7 +56,7 @@ pub(crate) struct Start {
     pub(crate) pid: Pid,
     pub(crate) birth: Birth,
     pub(crate) spec: Arc<Spec>,
-    pub(crate) state: Option<Snapshot>,
+    pub(crate) state: Option<Shipment>,
     pub(crate) sworm: Sworm,
     pub(crate) mailbox: usize,
     pub(crate) start_timeout: Duration,
@@ -163,7 +165,7 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
     let mut task = Task::<W> {
         birth: start.birth,
         spec: start.spec.clone(),
-        saver: Saver::new(start.saving, start.state.as_ref().is_some_and(|state| state.checkpoint), began),
+        saver: Saver::new(start.saving, start.state.as_ref().is_some_and(Shipment::checkpoint), began),
         stirred: false,
         fresh: true,
         outbox: start.saving.each.then(Arc::<Outbox>::default),

@@ -18,6 +18,7 @@ mod plots;
 mod regressions;
 mod run;
 mod script;
+mod states;
 mod trap;
 mod world;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sworm::core::cell::{Kind, Revision, Spec};
-use sworm::core::chunks::Manifest;
+use sworm::core::chunks::Shipment;
 use sworm::core::ids::Peer;
 use sworm::core::membership::{Route, Want};
 use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
@@ -17,7 +17,7 @@ use super::laws::Start;
 use super::node::{SWORM, WORKER, Worker, decoded};
 use super::world::{Event, World};
 
-const SWORM_HASH: u64 = 1;
+pub(super) const SWORM_HASH: u64 = 1;
 /// How long a slow start takes.
 const SLOW_MS: u64 = 3_000;
 
@@ -370,12 +370,18 @@ impl World {
             }
             Effect::Start { name, since, spec, state } => {
                 if let Some(state) = &state {
-                    self.laws.goes_on_from(&name, state.birth, state.revision);
+                    self.laws.goes_on_from(&name, state.birth(), state.revision());
                 }
-                let checkpointed = state.as_ref().is_some_and(|state| state.checkpoint);
-                let count = match &state {
-                    Some(state) => decoded(state.birth, &state.state),
+                let checkpointed = state.as_ref().is_some_and(Shipment::checkpoint);
+                let count = match state {
                     None => Some(u64::from_be_bytes(spec.value[..].try_into().expect("eight bytes"))),
+                    Some(state) => match self.read(at, &name, state) {
+                        Some(state) => decoded(state.birth, &state.state),
+                        None => {
+                            let result = Err(Exit::StartFailed("its state cannot be read".into()));
+                            return self.tell(1, at, Input::Started { name, since, result });
+                        }
+                    },
                 };
                 let Some(count) = count else {
                     return self.laws.broken(format!("{at} starts {name} from what nobody has saved"));
@@ -398,6 +404,7 @@ impl World {
                     if let Some(state) = state.as_ref().filter(|_| parked) {
                         self.laws.parks(now_ms, at, &name, state.birth, state.revision);
                     }
+                    let state = state.map(|state| self.ship(delay, at, &name, state));
                     self.tell(delay, at, Input::Paused { name, since, state: Ok(state) });
                 }
             }
@@ -519,33 +526,6 @@ impl World {
         }
     }
 
-    /// Reads a chunk and sends it, or what comes of that on a bad day: other bytes, or those of another chunk.
-    fn send_chunk(
-        &mut self,
-        at: &Peer,
-        to: Peer,
-        name: Arc<str>,
-        manifest: &Manifest,
-        index: u32,
-    ) -> Result<(), StoreError> {
-        let store: &dyn Store = &self.machines[&*at.node].disk;
-        let set = manifest.set(&name);
-        let spoiled = self.options.spoiled > 0 && self.rng.u32(0..1_000) < self.options.spoiled;
-        let read = if spoiled && self.rng.bool() { self.rng.u32(0..manifest.chunks()) } else { index };
-        let lost = self.machines[&*at.node].unreadable.contains(&name);
-        let Some(mut bytes) = Disk::load_chunk(store, SWORM, &name, manifest, read)?.filter(|_| !lost) else {
-            self.tell(1, at, Input::LostChunk { to, name, set });
-            return Ok(());
-        };
-        if spoiled && read == index {
-            bytes = self.garbled(&bytes);
-        }
-        let message = Box::new(Message::Chunk { name, set, index, bytes });
-        self.count_message(&message);
-        self.send(at, &to, &Frame::Core(SWORM_HASH, at.clone(), message));
-        Ok(())
-    }
-
     fn start_worker(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, count: u64, checkpointed: bool) {
         let slow = if self.slow.contains(&name) { SLOW_MS } else { 0 };
         let delay = 1 + slow + self.rng.u64(0..5);
@@ -625,7 +605,7 @@ impl World {
         }
     }
 
-    fn count_message(&mut self, message: &Message) {
+    pub(super) fn count_message(&mut self, message: &Message) {
         self.messages += 1;
         if let Some(others) = &mut self.others
             && !matches!(message, Message::Beat(_) | Message::Votes(_))
@@ -642,7 +622,7 @@ impl World {
     }
 
     /// Sends a frame over the link, or over another node.
-    fn send(&mut self, from: &Peer, to: &Peer, frame: &Frame) {
+    pub(super) fn send(&mut self, from: &Peer, to: &Peer, frame: &Frame) {
         let bytes = frame.encode().expect("frames encode");
         match self.nodes[&*from.node].membership.route(to) {
             Route::Direct | Route::None => self.carry(from, to, &bytes),
@@ -679,7 +659,7 @@ impl World {
     }
 
     /// The bytes with a few of them changed, or cut off.
-    fn garbled(&mut self, bytes: &Bytes) -> Bytes {
+    pub(super) fn garbled(&mut self, bytes: &Bytes) -> Bytes {
         let mut bytes = bytes.to_vec();
         if self.rng.bool() {
             bytes.truncate(self.rng.usize(0..bytes.len()));

@@ -370,6 +370,7 @@ impl World {
             if wait == Wait::Replicas || wait == Wait::Disk && !self.options.may_lose() {
                 worker.saving = Some((snapshot.revision.number, count));
             }
+            let snapshot = self.ship(0, &me, &name.into(), snapshot);
             self.tell(0, &me, Input::Checkpoint { name: name.into(), since, snapshot, wait });
         } else {
             self.laws.counted(name, worker.birth, count);

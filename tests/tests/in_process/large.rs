@@ -1,6 +1,7 @@
 //! States of many chunks: they move, are copied and come back, and nothing waits behind them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,40 @@ impl Handler<Save> for Large {
         self.load.fill(byte);
         ctx.checkpoint().await.expect("it saves its state");
         xxh3_64(&self.load)
+    }
+}
+
+/// Is never encoded the same way twice, and too large for that to be noticed at once.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "large.turning", handles(Turns), handoff = Turn)]
+struct Turning {
+    #[serde(skip)]
+    turns: AtomicU8,
+    #[serde(skip)]
+    restored: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Turn(#[serde(with = "serde_bytes")] Vec<u8>);
+
+/// Whether it was made from what was encoded at one time; `None` if it was not made from anything.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "large.turns", reply = Option<bool>)]
+struct Turns;
+
+impl Handoff<Turn> for Turning {
+    fn save(&self) -> Turn {
+        Turn(vec![self.turns.fetch_add(1, Relaxed); 20 * CHUNK])
+    }
+
+    fn restore(&mut self, Turn(bytes): Turn) {
+        self.restored = Some(bytes.len() == 20 * CHUNK && bytes.iter().all(|byte| *byte == bytes[0]));
+    }
+}
+
+impl Handler<Turns> for Turning {
+    async fn handle(&mut self, _: Turns, _: &mut Context<Self>) -> Option<bool> {
+        self.restored
     }
 }
 
@@ -143,6 +178,18 @@ async fn a_state_of_16_mib_moves_and_a_reply_waits_behind_a_few_of_its_chunks_on
     assert!(matches!(moved, Ok(_) | Err(MoveError::Timeout { .. })), "{moved:?}");
     eventually("it there", || async { (worker.pid().node == *b.id()).then_some(()) }).await;
     assert_eq!(sum(&worker).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_never_encoded_the_same_way_twice_comes_as_it_was_at_one_time() {
+    let [(a, on_a, _), (b, ..)] = pair(&MemoryNetwork::new()).await;
+    let worker = on_a.register("x", Turning::default()).on(a.id()).await.expect("free");
+    assert_eq!(worker.call(Turns).await, Ok(None));
+    let moved = on_a.move_name("x", b.id()).await;
+    assert!(matches!(moved, Ok(_) | Err(MoveError::Timeout { .. })), "{moved:?}");
+    eventually("it there", || async { (worker.pid().node == *b.id()).then_some(()) }).await;
+    let restored = eventually("it runs", || async { worker.call(Turns).timeout(LONG).await.ok() }).await;
+    assert_eq!(restored, Some(true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

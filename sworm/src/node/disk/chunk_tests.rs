@@ -1,5 +1,6 @@
 //! Large states: all of their chunks are there, or the state is not; and no chunk is there for nothing.
 
+use std::io::Read;
 use std::ops::ControlFlow;
 
 use super::chunks::Chunks;
@@ -43,7 +44,14 @@ fn keep(disk: &mut Disk, snapshot: &Snapshot) -> Arc<Manifest> {
 
 fn load(store: &dyn Store) -> Option<Snapshot> {
     let purpose = Purpose::Start { name: name(), since: Epoch::default() };
-    Disk::load(store, SWORM, &purpose).expect("readable")
+    all_of(store, Disk::load(store, SWORM, &purpose).expect("readable"))
+}
+
+fn all_of(store: &dyn Store, loaded: Option<Shipment>) -> Option<Snapshot> {
+    match loaded? {
+        Shipment::Whole(snapshot) => Some(snapshot),
+        Shipment::Chunked(manifest) => Disk::load_whole(store, SWORM, &name(), &manifest).expect("readable"),
+    }
 }
 
 /// All keys of states with their values.
@@ -155,7 +163,7 @@ fn chunks_stay_as_long_as_one_manifest_tells_of_them() {
     keep(&mut disk, &new);
     let aside = Purpose::Offer { name: name(), birth: old.birth, revision: old.revision, to: lane_id("a") };
     let loaded = Disk::load(&*store, SWORM, &aside).expect("readable");
-    assert_eq!((loaded, load(&*store)), (Some(old.clone()), Some(new)));
+    assert_eq!((all_of(&*store, loaded), load(&*store)), (Some(old.clone()), Some(new)));
     let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("intact");
     disk.delete_aside(&name(), old.birth, old.revision);
     disk.delete_snapshot(&name());
@@ -177,6 +185,24 @@ fn a_large_state_that_was_stored_in_one_piece_is_cut_when_it_is_found() {
     disk.write().expect("written");
     assert_eq!(load(&*store), Some(state));
     assert!(Disk::open(store, SWORM).expect("intact").0.is_in_chunks(&name()));
+}
+
+#[test]
+fn a_large_state_is_read_bit_by_bit_up_to_a_chunk_that_is_damaged() {
+    let store = Arc::new(MemoryStore::new());
+    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let state = snapshot(1, 2 * CHUNK + 77);
+    let manifest = keep(&mut disk, &state);
+    let reader = || ChunkReader::new(store.clone(), SWORM.into(), &name(), manifest.clone());
+    let mut read = Vec::new();
+    assert_eq!(reader().read_to_end(&mut read).expect("all is there"), state.state.len());
+    assert_eq!(read, state.state);
+    disk.store_chunk(&name(), &manifest, 1, b"something else").expect("small");
+    disk.write().expect("written");
+    read.clear();
+    let error = reader().read_to_end(&mut read).expect_err("the second one is damaged");
+    assert_eq!((error.kind(), &read[..]), (std::io::ErrorKind::InvalidData, &state.state[..CHUNK]));
+    assert_eq!(load(&*store), None, "it is not started from");
 }
 
 #[test]

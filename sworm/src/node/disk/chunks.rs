@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::core::chunks::{Manifest, SetId};
 use crate::core::message::Snapshot;
@@ -169,6 +169,18 @@ pub(super) fn read_all(
         }
     }
     Ok((xxh3_64(&state) == manifest.checksum).then(|| manifest.whole(state.into())))
+}
+
+/// Whether all chunks of a state can be read as they were written. Blocks on the disk, and reads one after the other.
+pub(super) fn are_intact(store: &dyn Store, sworm: &str, name: &str, manifest: &Manifest) -> Result<bool, StoreError> {
+    let (set, mut all) = (manifest.set(name), Xxh3::new());
+    for index in 0..manifest.chunks() {
+        match read(store, sworm, set, manifest, index)? {
+            Some(chunk) => all.update(&chunk),
+            None => return Ok(false),
+        }
+    }
+    Ok(all.digest() == manifest.checksum)
 }
 
 /// A piece that the store itself finds damaged is as good as one that is not there.

@@ -205,20 +205,34 @@ impl Disk {
         self.delete_state(&aside_key(self.prefix, name, birth, revision));
     }
 
-    /// Reads the state that is kept of a name, one that was set aside, or one of which only the chunks are kept. Blocks on
-    /// the disk.
-    pub fn load(store: &dyn Store, sworm: &str, purpose: &Purpose) -> Result<Option<Snapshot>, StoreError> {
+    /// Reads the state that is kept of a name, or one that was set aside; of a large one it looks whether all of it can be
+    /// read. Of one of which only the chunks are kept it reads all. Blocks on the disk.
+    pub fn load(store: &dyn Store, sworm: &str, purpose: &Purpose) -> Result<Option<Shipment>, StoreError> {
         let (prefix, name) = (prefix(sworm), purpose.name());
         let key = match purpose {
-            Purpose::Merge { manifest, .. } => return chunks::read_all(store, sworm, name, manifest),
+            Purpose::Merge { manifest, .. } => {
+                return Ok(Self::load_whole(store, sworm, name, manifest)?.map(Shipment::Whole));
+            }
             Purpose::Offer { birth, revision, .. } => aside_key(prefix, name, *birth, *revision),
             Purpose::Start { .. } | Purpose::Answer { .. } | Purpose::Copy { .. } => snapshot_key(prefix, name),
         };
         match get_state(store, &key, name)? {
-            Some(Shipment::Chunked(manifest)) => chunks::read_all(store, sworm, name, &manifest),
-            Some(Shipment::Whole(snapshot)) => Ok(Some(snapshot)),
-            None => Ok(None),
+            Some(Shipment::Chunked(manifest)) => {
+                let is_intact = chunks::are_intact(store, sworm, name, &manifest)?;
+                Ok(is_intact.then_some(Shipment::Chunked(manifest)))
+            }
+            whole => Ok(whole),
         }
+    }
+
+    /// Reads all of a large state. Blocks on the disk.
+    pub fn load_whole(
+        store: &dyn Store,
+        sworm: &str,
+        name: &str,
+        manifest: &Manifest,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        chunks::read_all(store, sworm, name, manifest)
     }
 
     /// Reads one chunk of a state that is kept, as it was stored or not at all. Blocks on the disk.

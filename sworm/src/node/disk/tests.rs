@@ -47,7 +47,11 @@ fn load(store: &dyn Store, name: &Arc<str>, aside: Option<(Birth, Revision)>) ->
         Some((birth, revision)) => Purpose::Offer { name, birth, revision, to },
         None => Purpose::Start { name, since: Epoch::default() },
     };
-    Disk::load(store, SWORM, &purpose)
+    Ok(match Disk::load(store, SWORM, &purpose)? {
+        Some(Shipment::Whole(snapshot)) => Some(snapshot),
+        Some(Shipment::Chunked(manifest)) => Disk::load_whole(store, SWORM, purpose.name(), &manifest)?,
+        None => None,
+    })
 }
 
 fn written() -> Written {

@@ -1,16 +1,23 @@
 //! Makes a worker of what is stored, also by an older version.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
+use crate::codec::Encoded;
+
 use crate::core::cell::{Kind, Spec};
+use crate::core::chunks::{Manifest, Shipment};
 use crate::core::message::Snapshot;
+use crate::node::disk::ChunkReader;
 use crate::node::sworm::SwormShared;
 use crate::node::{NodeShared, scope};
 use crate::panics;
 use crate::strategy::Exit;
+use crate::worker::places::Place;
 use crate::worker::saving::{Older, Saving};
 use crate::worker::{BoxError, Lifecycle};
 
@@ -24,7 +31,7 @@ pub(super) async fn decode_within<W: Lifecycle>(
     (sworm, name): (&Arc<SwormShared>, &Arc<str>),
     spec: &Arc<Spec>,
     saving: Saving,
-    state: Option<Snapshot>,
+    state: Option<Shipment>,
 ) -> Decoded<W> {
     let (node, spec) = (sworm.node.clone(), spec.clone());
     if state.is_none() && spec.version == W::VERSION {
@@ -33,9 +40,15 @@ pub(super) async fn decode_within<W: Lifecycle>(
     let Some(turn) = Turn::take(sworm, name) else {
         return Err(Exit::StartFailed("`restore` or `upgrade` was called before, and has not returned yet".into()));
     };
+    let place = match &state {
+        Some(Shipment::Chunked(_)) => node.restored.find().await,
+        _ => Place::default(),
+    };
+    let (sworm, name) = (sworm.name.clone(), name.clone());
     let decoding = tokio::task::spawn_blocking(move || {
-        let decoded = decode(&node, &spec, saving, state.as_ref());
-        drop(turn);
+        let state = state.map(|state| Saved::of(state, &node, &sworm, &name));
+        let decoded = decode(&node, &spec, saving, state);
+        drop((turn, place));
         decoded
     });
     match timeout(limit, decoding).await {
@@ -61,7 +74,51 @@ impl Drop for Turn {
     }
 }
 
-fn decode<W: Lifecycle>(node: &Arc<NodeShared>, spec: &Spec, saving: Saving, state: Option<&Snapshot>) -> Decoded<W> {
+/// A state that is in memory, or is read from the disk while it is decoded.
+enum Saved {
+    Whole(Snapshot),
+    Chunked(Arc<Manifest>, ChunkReader),
+}
+
+impl Saved {
+    fn of(state: Shipment, node: &Arc<NodeShared>, sworm: &Arc<str>, name: &str) -> Self {
+        match state {
+            Shipment::Whole(snapshot) => Self::Whole(snapshot),
+            Shipment::Chunked(manifest) => {
+                let reader = ChunkReader::new(node.store.clone(), sworm.clone(), name, manifest.clone());
+                Self::Chunked(manifest, reader)
+            }
+        }
+    }
+
+    fn version(&self) -> u32 {
+        match self {
+            Self::Whole(snapshot) => snapshot.version,
+            Self::Chunked(manifest, _) => manifest.version,
+        }
+    }
+
+    fn encoded(&mut self) -> Encoded<'_> {
+        match self {
+            Self::Whole(snapshot) => Encoded::Bytes(&snapshot.state),
+            Self::Chunked(_, reader) => Encoded::Reader(reader),
+        }
+    }
+
+    /// All of it, for what an older version has stored: that may be read several times.
+    fn whole(self) -> io::Result<Bytes> {
+        match self {
+            Self::Whole(snapshot) => Ok(snapshot.state),
+            Self::Chunked(manifest, mut reader) => {
+                let mut all = Vec::with_capacity(manifest.length as usize);
+                reader.read_to_end(&mut all)?;
+                Ok(all.into())
+            }
+        }
+    }
+}
+
+fn decode<W: Lifecycle>(node: &Arc<NodeShared>, spec: &Spec, saving: Saving, state: Option<Saved>) -> Decoded<W> {
     let failed = |what: &str, why: &dyn std::fmt::Display| Exit::StartFailed(format!("{what} {why}"));
     let decode = || {
         let (registered, renewed) = registered::<W>(spec, saving).map_err(|e| failed("the registered value", &e))?;
@@ -91,12 +148,13 @@ fn registered<W: Lifecycle>(spec: &Spec, saving: Saving) -> Result<(W, Option<Ar
     Ok((worker, renewed))
 }
 
-fn restored<W: Lifecycle>(registered: W, state: &Snapshot) -> Result<W, BoxError> {
-    if state.version == W::VERSION {
-        return Ok(W::restore(registered, &state.state)?);
+fn restored<W: Lifecycle>(registered: W, mut state: Saved) -> Result<W, BoxError> {
+    let version = state.version();
+    if version == W::VERSION {
+        return Ok(W::restore(registered, state.encoded())?);
     }
-    known::<W>(state.version)?;
-    W::upgrade_state(registered, Older::new(state.version, &state.state))
+    known::<W>(version)?;
+    W::upgrade_state(registered, Older::new(version, &state.whole()?))
 }
 
 fn known<W: Lifecycle>(version: u32) -> Result<(), BoxError> {

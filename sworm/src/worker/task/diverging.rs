@@ -7,6 +7,7 @@ use super::save::Unsaved;
 use super::showing::held;
 use super::{End, STOPPING_LIMIT, Task, guarded};
 use crate::core::Input;
+use crate::core::chunks::Shipment;
 use crate::core::message::Snapshot;
 use crate::strategy::Exit;
 use crate::worker::Lifecycle;
@@ -19,11 +20,11 @@ impl<W: Lifecycle> Task<W> {
         if !self.ctx.sworm.shared.may_go_on() {
             return None;
         }
-        let revision = snapshot.revision;
+        let (revision, state) = (snapshot.revision, Shipment::Whole(snapshot));
         self.saver.stirs();
         self.activity.begins("its decoding");
         let of = (&self.ctx.sworm.shared, &self.ctx.pid.name);
-        let decoded = decode_within::<W>(self.start_timeout, of, &self.spec, self.saver.saving(), Some(snapshot)).await;
+        let decoded = decode_within::<W>(self.start_timeout, of, &self.spec, self.saver.saving(), Some(state)).await;
         let decoded = decoded.map(|(other, _)| other);
         self.activity.ends();
         let given = match decoded {

@@ -25,8 +25,12 @@ impl<W: Lifecycle> Task<W> {
         held(outbox.as_ref(), self.stopping(worker, why)).await;
         let state = if self.ctx.handoff {
             let place = self.place().await;
-            match beside(|| self.snapshot(worker, place)) {
-                Ok(snapshot) => Ok(Some(snapshot)),
+            let taken = match beside(|| self.take(worker, place)) {
+                Ok(taken) => self.send_chunks(worker, taken).await,
+                Err(unsaved) => Err(unsaved),
+            };
+            match taken {
+                Ok(state) => Ok(Some(state)),
                 // Nor does it listen to what it was told meanwhile.
                 Err(Unsaved::GivenUp) => return Some(End::Stopped),
                 Err(unsaved) => Err(unsaved.to_string()),

@@ -2,18 +2,14 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use tokio::time::Instant;
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::taking::{Mark, Taken};
 use super::{Control, End, Task, lets_the_driver_run};
-use crate::codec::Limited;
 use crate::core::Input;
-use crate::core::cell::{Revision, Spec};
-use crate::core::chunks::CHUNK_BYTES;
-use crate::core::message::Snapshot;
+use crate::core::cell::Spec;
+use crate::core::chunks::Shipment;
 use crate::core::snapshots::Wait;
-use crate::panics;
 use crate::strategy::Exit;
 use crate::worker::Lifecycle;
 use crate::worker::places::Place;
@@ -27,13 +23,13 @@ pub(super) struct Saver {
     /// Counts what this worker has saved.
     number: u64,
     /// The newest state that was sent to be saved, and the same when it is known to be durable.
-    sent: Option<Mark>,
+    sent: Option<Saved>,
     /// Its number, until it has arrived where it was to, or is known not to: the next one that nobody waits for waits for
     /// that.
     underway: Option<u64>,
     /// Whether the last one that was taken was small.
     is_small: bool,
-    durable: Option<Mark>,
+    durable: Option<Saved>,
     was_the_same: bool,
     /// What it has begun with, where that counts.
     began: Option<Began>,
@@ -43,34 +39,24 @@ pub(super) struct Saver {
     saved_at: Instant,
 }
 
-/// Tells a state from another one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    checksum: u64,
-    bytes: usize,
-    checkpoint: bool,
-}
+/// A state that was saved: its bytes, and whether the worker goes on from it.
+type Saved = (Mark, bool);
 
-impl Mark {
-    fn of(snapshot: &Snapshot) -> Self {
-        Self { checksum: snapshot.checksum, bytes: snapshot.state.len(), checkpoint: snapshot.checkpoint }
-    }
+fn saved(state: &Shipment) -> Saved {
+    (Mark::of(state), state.checkpoint())
 }
 
 /// What a worker has begun with: a saved state, or its registered value.
 #[derive(Clone, Copy)]
 pub(super) struct Began {
-    checksum: u64,
-    bytes: usize,
+    mark: Mark,
     restored: bool,
 }
 
 impl Began {
-    pub(super) fn of(state: Option<&Snapshot>, spec: &Spec) -> Self {
-        match state {
-            Some(state) => Self { checksum: state.checksum, bytes: state.state.len(), restored: true },
-            None => Self { checksum: xxh3_64(&spec.value), bytes: spec.value.len(), restored: false },
-        }
+    pub(super) fn of(state: Option<&Shipment>, spec: &Spec) -> Self {
+        let mark = state.map_or_else(|| Mark::of_value(spec), Mark::of);
+        Self { mark, restored: state.is_some() }
     }
 }
 
@@ -149,6 +135,23 @@ impl Saver {
         (self.sent, self.durable) = (None, None);
     }
 
+    /// Whether the last state that was taken was small.
+    pub(super) fn is_small(&self) -> bool {
+        self.is_small
+    }
+
+    /// Whether a restart in place goes on from what is saved.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// Counts a state that was taken.
+    pub(super) fn counts(&mut self, is_small: bool) -> u64 {
+        self.is_small = is_small;
+        self.number += 1;
+        self.number
+    }
+
     fn is_saved(&mut self) {
         self.changed = false;
         self.messages = 0;
@@ -167,7 +170,7 @@ pub(super) enum Unsaved {
 }
 
 impl Unsaved {
-    fn ends(reason: String) -> Self {
+    pub(super) fn ends(reason: String) -> Self {
         let exit = Exit::Error(format!("checkpoint: {reason}"));
         Self::Ends { reason, end: End::Exit(exit) }
     }
@@ -200,45 +203,43 @@ impl<W: Lifecycle> Task<W> {
         }
         let place = self.place().await;
         let saved = match self.begin_checkpoint(worker, place) {
-            Ok(begun) => self.finish_checkpoint(begun).await,
+            Ok(Some(taken)) => match self.send_chunks(worker, taken).await {
+                Ok(state) => self.finish_checkpoint(state).await,
+                Err(unsaved) => Err(unsaved),
+            },
+            Ok(None) => Ok(()),
             Err(unsaved) => Err(unsaved),
         };
         self.note_saved(&saved);
         saved
     }
 
-    /// A place for the state in memory, unless it is known to be small.
-    pub(super) async fn place(&self) -> Place {
-        if self.saver.is_small { Place::default() } else { self.places.find().await }
-    }
-
     /// Takes the state; `None` if what is durable already is the same.
-    fn begin_checkpoint(&mut self, worker: &W, place: Place) -> Result<Option<Snapshot>, Unsaved> {
+    fn begin_checkpoint(&mut self, worker: &W, place: Place) -> Result<Option<Taken>, Unsaved> {
         self.saver.goes_on = true;
         self.saver.was_the_same = false;
-        let snapshot = self.snapshot(worker, place)?;
-        self.saver.was_the_same = self.saver.durable == Some(Mark::of(&snapshot));
+        let taken = self.take(worker, place)?;
+        self.saver.was_the_same = self.saver.durable == Some(saved(&taken.state));
         if self.saver.was_the_same {
             self.saver.is_saved();
             return Ok(None);
         }
-        Ok(Some(snapshot))
+        Ok(Some(taken))
     }
 
     /// Waits until it is durable.
-    async fn finish_checkpoint(&mut self, begun: Option<Snapshot>) -> Result<(), Unsaved> {
-        let Some(snapshot) = begun else { return Ok(()) };
-        let (number, mark) = (snapshot.revision.number, Mark::of(&snapshot));
+    async fn finish_checkpoint(&mut self, state: Shipment) -> Result<(), Unsaved> {
+        let (number, saved) = (state.revision().number, saved(&state));
         let wait = match self.saver.saving.durable {
             Durable::Replicas => Wait::Replicas,
             Durable::Local => Wait::Disk,
         };
-        self.send_snapshot(snapshot, wait);
+        self.send_snapshot(state, wait);
         loop {
             match self.control.recv().await {
                 Some(Control::Checkpointed { number: done, result }) if done == number => {
                     self.saver.arrived(number);
-                    self.saver.durable = result.is_ok().then_some(mark);
+                    self.saver.durable = result.is_ok().then_some(saved);
                     return result.map_err(Unsaved::ends);
                 }
                 // The message is finished first: its caller waits for it.
@@ -258,12 +259,19 @@ impl<W: Lifecycle> Task<W> {
     /// Saves the state without waiting for that.
     pub(super) async fn save_aside(&mut self, worker: &mut W) -> Option<End> {
         let place = self.place().await;
-        match self.snapshot(worker, place) {
-            Ok(snapshot) if self.saver.sent == Some(Mark::of(&snapshot)) => {
+        let taken = match self.take(worker, place) {
+            Ok(taken) if self.saver.sent == Some(saved(&taken.state)) => {
                 self.saver.is_saved();
                 return None;
             }
-            Ok(snapshot) => self.send_snapshot(snapshot, Wait::Nothing),
+            taken => taken,
+        };
+        let taken = match taken {
+            Ok(taken) => self.send_chunks(worker, taken).await,
+            Err(unsaved) => Err(unsaved),
+        };
+        match taken {
+            Ok(state) => self.send_snapshot(state, Wait::Nothing),
             Err(Unsaved::GivenUp) => return Some(End::Stopped),
             Err(unsaved) => {
                 // It may be saved again when it has changed again.
@@ -277,19 +285,16 @@ impl<W: Lifecycle> Task<W> {
 
     /// Whether the state is the one that the worker has begun with.
     pub(super) fn is_as_begun(&self, worker: &W) -> Result<bool, Unsaved> {
-        let Some(began) = self.saver.began else { return Ok(false) };
-        match self.state_of(worker) {
-            Ok(state) => Ok(state.len() == began.bytes && xxh3_64(&state) == began.checksum),
-            Err(Unsaved::GivenUp) => Err(Unsaved::GivenUp),
-            // Whatever is wrong with it is found when it is saved.
-            Err(_) => Ok(false),
+        match self.saver.began {
+            Some(began) => self.has(worker, began.mark),
+            None => Ok(false),
         }
     }
 
-    fn send_snapshot(&mut self, snapshot: Snapshot, wait: Wait) {
+    fn send_snapshot(&mut self, snapshot: Shipment, wait: Wait) {
         self.saver.is_replaced();
-        self.saver.sent = Some(Mark::of(&snapshot));
-        self.saver.underway = Some(snapshot.revision.number);
+        self.saver.sent = Some(saved(&snapshot));
+        self.saver.underway = Some(snapshot.revision().number);
         self.saver.is_saved();
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         self.send(Input::Checkpoint { name, since, snapshot, wait });
@@ -307,36 +312,5 @@ impl<W: Lifecycle> Task<W> {
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         self.send(Input::Unsaved { name, since, why });
         end
-    }
-
-    /// Takes the state, encoded.
-    fn state_of(&self, worker: &W) -> Result<Bytes, Unsaved> {
-        let limit = self.ctx.sworm.shared.node.snapshot_limit;
-        let mut encoded = Limited::new(limit);
-        self.activity.begins_saving();
-        let saved = panics::guarded(|| worker.save(&mut encoded));
-        if self.activity.ends_saving() {
-            return Err(Unsaved::GivenUp);
-        }
-        match saved {
-            Ok(Ok(())) => encoded.into_bytes().map(Bytes::from).map_err(|bytes| Unsaved::TooLarge { bytes, limit }),
-            Ok(Err(error)) => Err(Unsaved::ends(format!("the state {error}"))),
-            Err(panic) => Err(Unsaved::ends(format!("saving panicked: {panic}"))),
-        }
-    }
-
-    /// Takes the state.
-    pub(super) fn snapshot(&mut self, worker: &W, place: Place) -> Result<Snapshot, Unsaved> {
-        let state = self.state_of(worker)?;
-        self.saver.number += 1;
-        self.saver.is_small = state.len() <= CHUNK_BYTES;
-        Ok(Snapshot {
-            birth: self.birth,
-            revision: Revision { epoch: self.ctx.pid.epoch, number: self.saver.number },
-            checkpoint: self.saver.goes_on,
-            version: W::VERSION,
-            checksum: xxh3_64(&state),
-            state: place.of(state),
-        })
     }
 }
