@@ -38,7 +38,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster without nodes. `SWORM_TEST_STORE` says what kind of store they will have; else the test's name does.
+    /// A cluster without nodes. What kind of store they will have is drawn by the test's name; with `SWORM_TEST_STORE=other` it
+    /// is the other one.
     pub fn new(program: &'static str) -> Self {
         let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
         std::fs::create_dir(directory.path().join("locks")).expect("a directory");
@@ -51,7 +52,7 @@ impl Cluster {
             file_blocks: None,
             majority: None,
             balance: None,
-            store_kind: std::env::var("SWORM_TEST_STORE").unwrap_or_else(|_| drawn_store().into()),
+            store_kind: drawn_store().into(),
             recover_wait_ms: None,
             directory,
             nodes: BTreeMap::new(),

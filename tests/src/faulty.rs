@@ -27,6 +27,8 @@ struct State {
     unsynced: Vec<(Ticket, Batch)>,
     /// How many batches had a value for each space.
     puts: BTreeMap<u8, usize>,
+    /// How many syncs have succeeded.
+    syncs: usize,
     /// How many more writes and syncs succeed.
     left: Option<u64>,
     /// How long a sync takes.
@@ -99,6 +101,21 @@ impl FaultyStore {
         self.state().puts.get(&space.byte()).copied().unwrap_or_default()
     }
 
+    /// How many values of that space reads see.
+    pub fn values(&self, space: Space) -> usize {
+        let mut values = 0;
+        let counted = self.seen.scan(space, b"", &mut |_, _| {
+            values += 1;
+            ControlFlow::Continue(())
+        });
+        counted.map(|()| values).expect("nobody closes it")
+    }
+
+    /// How many syncs have succeeded, in this life.
+    pub fn syncs(&self) -> usize {
+        self.state().syncs
+    }
+
     /// How many batches wait for a sync.
     pub fn unsynced(&self) -> usize {
         self.state().unsynced.len()
@@ -155,6 +172,7 @@ impl Store for FaultyStore {
             let _ = held.wait_for(|held| !held).await;
             let mut state = self.state();
             state.step()?;
+            state.syncs += 1;
             let State { disk, unsynced, .. } = &mut *state;
             for (_, batch) in unsynced.extract_if(.., |(ticket, _)| *ticket <= upto) {
                 disk.write(batch)?;

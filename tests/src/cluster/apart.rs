@@ -8,7 +8,12 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(super) fn drawn_store() -> &'static str {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
-    ["sled", "redb"][usize::from(xxh3_64(test.as_bytes()) & 1 > 0)]
+    let drawn = xxh3_64(test.as_bytes()) & 1 > 0;
+    let other = match std::env::var("SWORM_TEST_STORE") {
+        Ok(which) => which == "other" || panic!("SWORM_TEST_STORE is {which:?}; there is only \"other\""),
+        Err(_) => false,
+    };
+    ["sled", "redb"][usize::from(drawn != other)]
 }
 
 /// A loopback address of the test's own. On Linux there are millions, so that no other test takes a port that a killed

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
+use sworm::store::Space;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::{FaultyStore, eventually, holds_for};
 
@@ -45,6 +46,27 @@ async fn a_reply_leaves_when_the_state_that_it_shows_is_durable() {
         a.store.hold(false);
         assert!(call.await.expect("it does not panic").is_ok());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sync_serves_many_workers() {
+    const WORKERS: usize = 64;
+    let life = Life::alone().await;
+    let mut workers = Vec::new();
+    for n in 0..WORKERS {
+        workers.push(life.register(&format!("x-{n}"), Each::default()).await);
+    }
+    assert_eq!(life.store.values(Space::Snapshots), 0, "nothing has changed yet");
+    life.store.hold(true);
+    let calls = workers.iter().map(|worker| worker.call(Add(1)).timeout(LONG));
+    let calls = tokio::spawn(futures_util::future::join_all(calls.map(IntoFuture::into_future)));
+    eventually("all states written", || async { (life.store.values(Space::Snapshots) == WORKERS).then_some(()) }).await;
+    let before = life.store.syncs();
+    life.store.hold(false);
+    assert_eq!(calls.await.expect("no panic"), vec![Ok(1); WORKERS]);
+    // Those that were written before the first one, and those after it.
+    let syncs = life.store.syncs() - before;
+    assert!(syncs <= WORKERS / 8, "{syncs} syncs for {WORKERS} states");
 }
 
 #[tokio::test(flavor = "multi_thread")]
