@@ -203,7 +203,8 @@ impl NodeBuilder {
     /// state is larger is told so ([`CallError::StateTooLarge`](crate::CallError::StateTooLarge), or
     /// [`Event::SnapshotFailed`](crate::Event::SnapshotFailed) where no caller waits) and goes on with what it has in memory. It
     /// is the limit of the node that the worker runs on, and should be the same on all: a state that is within that of another
-    /// node is taken over from it, and cannot be saved here. A node holds up to four large states in memory while they are saved.
+    /// node is taken over from it, and cannot be saved here. Of a state above 256 kB a node has 2 MB at a time in memory while it is
+    /// saved, and of four such states at most; [`Handoff::save`](crate::Handoff::save) says when that is not so.
     pub fn snapshot_limit(mut self, bytes: usize) -> Self {
         self.snapshot_limit = Some(bytes);
         self

@@ -315,7 +315,9 @@ impl Core {
     }
 
     pub(super) fn on_paused(&mut self, name: &Arc<str>, since: Epoch, state: Result<Option<Shipment>, String>) {
-        let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else { return };
+        let Some(local) = self.local.get_mut(name).filter(|local| local.since == since) else {
+            return self.on_unsent_state(name, since);
+        };
         let birth = local.birth;
         let expected = matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking);
         let snapshot = match state {
@@ -487,6 +489,17 @@ impl Core {
         {
             moving.until_ms = moving.until_ms.max(now + MOVE_WAIT_MS).min(moving.at_last_ms);
             moving.again_ms = moving.again_ms.max(now + moving.pause_ms);
+        }
+    }
+
+    /// A worker that is to go saves a large state: it is waited for as long as it gets on.
+    pub(super) fn pause_goes_on(&mut self, name: &Arc<str>, since: Epoch) {
+        let now = self.now.mono_ms;
+        if let Some(local) = self.local.get_mut(name).filter(|local| local.since == since)
+            && let LocalPhase::Moving(moving) = &mut local.phase
+            && !moving.paused
+        {
+            moving.until_ms = moving.until_ms.max(now + MOVE_WAIT_MS).min(moving.at_last_ms);
         }
     }
 

@@ -151,6 +151,8 @@ pub enum Input {
     Stopped { name: Arc<str>, since: Epoch },
     /// A worker was paused as asked, with its state saved if it has any.
     Paused { name: Arc<str>, since: Epoch, state: Result<Option<Shipment>, String> },
+    /// A worker that pauses gets on with a large state, or waits until there is room for it.
+    PauseGoesOn { name: Arc<str>, since: Epoch },
     /// A worker's state is to be made durable; this is waited for. The chunks of a large one have come before, or it is cut
     /// now.
     Checkpoint { name: Arc<str>, since: Epoch, snapshot: Shipment, wait: snapshots::Wait },

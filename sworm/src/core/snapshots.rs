@@ -103,8 +103,11 @@ impl Core {
 
     /// Keeps a state whose chunks, if it has any, are here.
     pub(super) fn store(&mut self, name: &Arc<str>, snapshot: Shipment) {
-        let before = self.stored.insert(name.clone(), Stored::of(&snapshot));
-        self.is_let_go(name, before.and_then(|before| before.manifest).as_ref(), Some(&snapshot));
+        match self.stored.insert(name.clone(), Stored::of(&snapshot)) {
+            Some(before) => self.is_let_go(name, before.manifest.as_ref(), Some(&snapshot)),
+            // There may be one on the disk that could not be read: it takes its chunks along.
+            None => self.is_replaced_by(name, &snapshot),
+        }
         if let Some(local) = self.local.get_mut(name) {
             local.unreadable = false;
         }
@@ -193,6 +196,7 @@ impl Core {
     }
 
     pub(super) fn tick_snapshots(&mut self) {
+        self.tick_staged();
         self.tick_keeping();
         self.tick_slow();
         self.tell_the_unheard();

@@ -57,6 +57,15 @@ impl Core {
         }
     }
 
+    /// Drops what has come of states whose workers are gone.
+    pub(super) fn tick_staged(&mut self) {
+        let is_here = |name: &Arc<str>, since: Epoch| self.local.get(name).is_some_and(|local| local.since == since);
+        let gone = self.staged.iter().filter(|(name, staged)| !is_here(name, staged.since));
+        for name in gone.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.drop_staged(&name);
+        }
+    }
+
     /// All of a state's chunks are here: those that were staged are so no more.
     pub(super) fn is_staged(&mut self, name: &Arc<str>, manifest: &Manifest) -> bool {
         let (set, chunks) = (manifest.set(name), manifest.chunks() as usize);
@@ -73,6 +82,15 @@ impl Core {
         let is_staged = self.staged.get(name).is_some_and(|staged| staged.set == set);
         if !is_staged && !self.is_fetching(name, set) {
             self.out.push(Effect::DropChunks { name: name.clone(), manifest });
+        }
+    }
+
+    /// Something else is kept of a name than what a worker saves at the moment.
+    pub(super) fn is_replaced_by(&mut self, name: &Arc<str>, kept: &Shipment) {
+        let set = kept.manifest().map(|manifest| manifest.set(name));
+        match self.staged.get(name) {
+            Some(staged) if Some(staged.set) == set => drop(self.staged.remove(name)),
+            _ => self.drop_staged(name),
         }
     }
 
@@ -183,8 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_a_worker_that_is_gone_are_not_taken() {
+    fn chunks_of_a_worker_that_is_gone_are_not_taken_and_those_that_came_before_are_dropped() {
         let mut worker = Worker::new();
+        let state = worker.state(1, 7);
+        assert_eq!(worker.chunk(&state, 0), (vec![0], 0));
+        worker.core.local.clear();
+        worker.core.tick_staged();
+        let dropped = worker.core.flush(now(1)).into_iter().filter(|e| matches!(e, Effect::DropChunks { .. })).count();
+        assert_eq!(dropped, 1);
         let (manifest, snapshot) = worker.state(1, 7);
         let revision = Revision { epoch: Epoch { major: 0, minor: 0 }, ..snapshot.revision };
         assert_eq!(worker.chunk(&(manifest, Snapshot { revision, ..snapshot }), 0), (vec![], 0));
@@ -206,5 +230,14 @@ mod tests {
         worker.core.forget_stored(&name);
         drop(worker.core.flush(now(1)));
         assert_eq!(worker.save(&third), (0, None, Some(false)), "they went with what was kept meanwhile");
+        // What cannot be read any more is still on the disk, and something else takes its place there.
+        (0..3).for_each(|index| assert_eq!(worker.chunk(&third, index), (vec![index], 0)));
+        worker.core.store(&name, Shipment::Chunked(one.0.clone()));
+        worker.core.lose_stored(&name);
+        (0..3).for_each(|index| drop(worker.chunk(&third, index)));
+        worker.core.store(&name, Shipment::Chunked(other.0.clone()));
+        drop(worker.core.flush(now(1)));
+        let (_, kept, told) = worker.save(&third);
+        assert_eq!((kept, told), (None, Some(false)));
     }
 }

@@ -216,6 +216,7 @@ impl Core {
             Input::Stopped { name, since } => self.on_stopped(&name, since),
             Input::Paused { name, since, state } => self.on_paused(&name, since, state),
             Input::Gone { name, since } => self.on_gone(&name, since),
+            Input::PauseGoesOn { name, since } => self.pause_goes_on(&name, since),
             Input::Checkpoint { name, since, snapshot, wait } => self.on_checkpoint(&name, since, snapshot, wait),
             Input::Unsaved { name, since, why } => self.on_unsaved(&name, since, why),
             Input::GivenUp { name, since, why } => self.on_given_up(&name, since, &why),

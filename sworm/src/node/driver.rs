@@ -2,10 +2,11 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Life;
 use super::disk::Disk;
@@ -21,10 +22,13 @@ use crate::store::{StoreError, Ticket};
 use crate::strategy::Exit;
 use crate::transport::Class;
 use crate::worker::activity::Activity;
+use crate::worker::pausing::Pausing;
 use crate::worker::task::{Control, STOPPING_LIMIT, Start, Tell};
 
 /// How many inputs are taken before their effects are performed.
 const BATCH: usize = 1024;
+/// How long a pause may take in all while a large state is being saved.
+const PAUSE_LIMIT: Duration = Duration::from_secs(50);
 
 /// What drives a core.
 pub(crate) struct Driver {
@@ -350,15 +354,26 @@ impl Driver {
     }
 
     fn pause(&self, name: Arc<str>, since: Epoch, why: Exit) {
-        let answered = Arc::new(AtomicBool::new(false));
+        let pausing = Arc::<Pausing>::default();
         let shared = self.shared.clone();
-        if !self.control(&name, since, Control::Pause { answered: answered.clone(), why }) {
+        if !self.control(&name, since, Control::Pause { pausing: pausing.clone(), why }) {
             let state = Err("its task is gone".into());
             return shared.input(Input::Paused { name, since, state });
         }
         tokio::spawn(async move {
-            tokio::time::sleep(STOPPING_LIMIT + GRACE).await;
-            if !answered.swap(true, Relaxed) {
+            let (began, mut steps) = (Instant::now(), 0);
+            loop {
+                sleep(STOPPING_LIMIT + GRACE).await;
+                let gets_on = pausing.got_on_since(&mut steps);
+                if pausing.is_answered() {
+                    return;
+                }
+                if !gets_on || began.elapsed() >= PAUSE_LIMIT {
+                    break;
+                }
+                shared.input(Input::PauseGoesOn { name: name.clone(), since });
+            }
+            if pausing.answers() {
                 let state = Err("it did not pause in time".into());
                 shared.input(Input::Paused { name, since, state });
             }

@@ -129,6 +129,11 @@ pub trait Lifecycle: Worker {
 pub trait Handoff<S>: Worker + SavesPart<S> {
     /// What is to survive. It should only look, and return soon.
     ///
+    /// A state above 2 MB is not kept in memory: this is called again, and what it gives encoded again, for each further 2 MB
+    /// of it, before the worker does anything else. It is to give the same each time, in the same order (a `HashMap` that is
+    /// made anew has another one); else the state is encoded once more, and is in memory as a whole. The same is so of what
+    /// `Serialize` does with a worker that is saved whole.
+    ///
     /// Where it has not returned after 30 s (after 5 s in a worker that is to stop; encoding the state counts), the worker is
     /// **given up**: it does nothing more, its name starts again from the last state that is durable, or from its registered
     /// value where a crash would ([`Event::SnapshotFailed`](crate::Event::SnapshotFailed),

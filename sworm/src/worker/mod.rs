@@ -9,6 +9,7 @@ pub(crate) mod mailbox;
 mod message;
 mod options;
 pub(crate) mod outbox;
+pub(crate) mod pausing;
 pub(crate) mod places;
 pub(crate) mod saving;
 pub(crate) mod task;

@@ -1,10 +1,11 @@
 //! Places for large states in memory: only so many of a node are there at a time, besides what its workers themselves are.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::core::chunks::CHUNK_BYTES;
@@ -33,7 +34,11 @@ pub(crate) struct Place {
 struct Placed {
     bytes: Bytes,
     _place: Arc<Place>,
+    _there: Option<mpsc::Sender<Infallible>>,
 }
+
+/// Is closed when bytes are not there any more; nothing ever comes of it.
+pub(crate) type Gone = mpsc::Receiver<Infallible>;
 
 impl AsRef<[u8]> for Placed {
     fn as_ref(&self) -> &[u8] {
@@ -59,13 +64,21 @@ impl Places {
 impl Place {
     /// A state that was made in this place. A large one keeps it for as long as any of its bytes are there.
     pub(crate) fn of(self, bytes: Bytes) -> Bytes {
-        if bytes.len() > CHUNK_BYTES { Bytes::from_owner(Placed { bytes, _place: self.into() }) } else { bytes }
+        if bytes.len() > CHUNK_BYTES {
+            Bytes::from_owner(Placed { bytes, _place: self.into(), _there: None })
+        } else {
+            bytes
+        }
     }
 
-    /// Chunks of a large state. They keep the place for as long as any of them is there.
-    pub(crate) fn of_all(self, chunks: Vec<Bytes>) -> impl Iterator<Item = Bytes> {
-        let place = Arc::new(self);
-        chunks.into_iter().map(move |bytes| Bytes::from_owner(Placed { bytes, _place: place.clone() }))
+    /// Chunks of a large state, each of which keeps the place; and what is closed when none of them is there any more.
+    pub(crate) fn of_all(self: &Arc<Self>, chunks: Vec<Bytes>) -> (Vec<Bytes>, Gone) {
+        let (there, gone) = mpsc::channel(1);
+        let placed = |bytes| {
+            let (_place, _there) = (self.clone(), Some(there.clone()));
+            Bytes::from_owner(Placed { bytes, _place, _there })
+        };
+        (chunks.into_iter().map(placed).collect(), gone)
     }
 }
 
@@ -73,6 +86,7 @@ impl Place {
 mod tests {
     use futures_util::StreamExt;
     use futures_util::stream::FuturesUnordered;
+    use tokio::sync::mpsc::error::TryRecvError;
     use tokio::time::Instant;
 
     use super::*;
@@ -90,12 +104,13 @@ mod tests {
         assert_eq!((places.free.available_permits(), &part[..]), (0, &[7; 4][..]));
         drop(part);
         assert_eq!(places.free.available_permits(), 1);
-        let mut chunks = places.find().await.of_all(vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")]);
-        let (first, second) = (chunks.next(), chunks.next());
-        drop((chunks, first));
-        assert_eq!(places.free.available_permits(), 0);
-        drop(second);
-        assert_eq!(places.free.available_permits(), 1);
+        let place = Arc::new(places.find().await);
+        let (mut chunks, mut gone) = place.of_all(vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")]);
+        drop(place);
+        chunks.pop();
+        assert_eq!((places.free.available_permits(), gone.try_recv()), (0, Err(TryRecvError::Empty)));
+        chunks.pop();
+        assert_eq!((places.free.available_permits(), gone.recv().await), (1, None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use super::context::{Asked, Place};
 use super::heavy::Heavy;
 use super::mailbox::{AnyMailbox, Mailbox, Parcel, RemoteParcel};
 use super::outbox::{self, Outbox};
+use super::pausing::Pausing;
 use super::places::Places;
 use super::saving::Saving;
 use super::timers::Timers;
@@ -43,7 +43,7 @@ mod save;
 mod showing;
 mod taking;
 
-use decode::decode_within;
+use decode::{decode_within, place_to_read};
 use next::{Incoming, Next};
 use save::{Began, Saver};
 use showing::held;
@@ -90,9 +90,8 @@ pub(crate) trait Replies: Send + Sync + 'static {
 /// What a worker's task is told.
 #[derive(Debug)]
 pub(crate) enum Control {
-    /// Whoever sets `answered` first answers: the task, or the node when the task takes too long.
     Pause {
-        answered: Arc<AtomicBool>,
+        pausing: Arc<Pausing>,
         why: Exit,
     },
     Resume,
@@ -172,6 +171,7 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
         unchanged: false,
         repeats: false,
         pause_due: None,
+        pausing: None,
         diverged_due: VecDeque::new(),
         lost_to: None,
         activity: start.activity,
@@ -190,12 +190,15 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
             timers,
         },
     };
-    let permit = start.permits.acquire_owned().await;
-    task.activity.begins("its decoding");
     // What it is made from is not kept beside it.
     let state = start.state.take();
+    // Whoever waits for a place takes no other start's permit.
+    let place = place_to_read(&task.ctx.sworm.shared.node, state.as_ref()).await;
+    let permit = start.permits.acquire_owned().await;
+    task.activity.begins("its decoding");
     let of = (&task.ctx.sworm.shared, &name);
     let decoded = decode_within::<W>(task.start_timeout, of, &start.spec, start.saving, state).await;
+    drop(place);
     task.activity.ends();
     let started = match decoded {
         Ok((mut worker, renewed)) => task.started(&mut worker).await.map(|()| (worker, renewed)),
@@ -242,7 +245,9 @@ struct Task<W> {
     /// Whether `run` was dropped though nothing has happened, and what it sends first when it is called anew has left already.
     repeats: bool,
     /// Told to pause, and why, while a checkpoint was awaited.
-    pause_due: Option<(Arc<AtomicBool>, Exit)>,
+    pause_due: Option<(Arc<Pausing>, Exit)>,
+    /// The pause for which its state is being saved.
+    pausing: Option<Arc<Pausing>>,
     /// The states that it was given while it waited for something.
     diverged_due: VecDeque<Snapshot>,
     /// The winner of a conflict that this worker has lost, until it is told.
@@ -288,8 +293,8 @@ impl<W: Lifecycle> Task<W> {
             if self.ctx.asked.stop() {
                 return self.finishes(worker).await;
             }
-            if let Some((answered, why)) = self.pause_due.take()
-                && let Some(end) = self.pause(worker, &answered, why).await
+            if let Some((pausing, why)) = self.pause_due.take()
+                && let Some(end) = self.pause(worker, pausing, why).await
             {
                 return end;
             }
@@ -322,10 +327,13 @@ impl<W: Lifecycle> Task<W> {
             }
             let end = match next {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
-                Next::Control(Some(Control::Pause { answered, why })) => self.pause(worker, &answered, why).await,
+                Next::Control(Some(Control::Pause { pausing, why })) => self.pause(worker, pausing, why).await,
                 Next::Control(Some(Control::Diverged { snapshot })) => self.diverged(worker, snapshot).await,
-                Next::Control(Some(Control::Checkpointed { number, .. })) => {
+                Next::Control(Some(Control::Checkpointed { number, result })) => {
                     self.saver.arrived(number);
+                    if result.is_err() {
+                        self.saver.is_lost();
+                    }
                     None
                 }
                 Next::Control(Some(Control::Resume)) | Next::Asked => None,

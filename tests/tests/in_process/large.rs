@@ -101,6 +101,37 @@ impl Handler<Turns> for Turning {
     }
 }
 
+/// Takes long to be encoded, each time.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "large.slow", handles(Turns), handoff = Load)]
+struct Slow {
+    #[serde(skip)]
+    restored: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Load(#[serde(with = "serde_bytes")] Vec<u8>);
+
+const LOAD: usize = 17 * CHUNK;
+const ENCODING: Duration = Duration::from_millis(300);
+
+impl Handoff<Load> for Slow {
+    fn save(&self) -> Load {
+        std::thread::sleep(ENCODING);
+        Load(vec![7; LOAD])
+    }
+
+    fn restore(&mut self, Load(bytes): Load) {
+        self.restored = Some(bytes.len() == LOAD);
+    }
+}
+
+impl Handler<Turns> for Slow {
+    async fn handle(&mut self, _: Turns, _: &mut Context<Self>) -> Option<bool> {
+        self.restored
+    }
+}
+
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "large.small", handles(Say))]
 struct Small;
@@ -190,6 +221,22 @@ async fn a_state_that_is_never_encoded_the_same_way_twice_comes_as_it_was_at_one
     eventually("it there", || async { (worker.pid().node == *b.id()).then_some(()) }).await;
     let restored = eventually("it runs", || async { worker.call(Turns).timeout(LONG).await.ok() }).await;
     assert_eq!(restored, Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_states_that_wait_for_each_other_when_their_node_leaves_all_come() {
+    const WORKERS: usize = 60;
+    let [(a, on_a, _), (b, on_b, _)] = pair(&MemoryNetwork::new()).await;
+    for n in 0..WORKERS {
+        on_a.register(format!("x-{n}"), Slow::default()).on(a.id()).await.expect("free");
+    }
+    // Four at a time are saved: it takes longer than a worker has to pause, and than a receiver is waited for.
+    a.leave().await.expect("in good order");
+    for n in 0..WORKERS {
+        let worker = eventually("its name", || async { on_b.whereis_name::<Slow>(&format!("x-{n}")) }).await;
+        let restored = eventually("it there", || async { worker.call(Turns).timeout(LONG).await.ok() }).await;
+        assert_eq!((restored, &worker.pid().node), (Some(true), b.id()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

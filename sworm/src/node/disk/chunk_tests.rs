@@ -193,7 +193,7 @@ fn a_large_state_is_read_bit_by_bit_up_to_a_chunk_that_is_damaged() {
     let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
     let state = snapshot(1, 2 * CHUNK + 77);
     let manifest = keep(&mut disk, &state);
-    let reader = || ChunkReader::new(store.clone(), SWORM.into(), &name(), manifest.clone());
+    let reader = || ChunkReader::new(store.clone(), SWORM.into(), &name(), manifest.clone(), Arc::default());
     let mut read = Vec::new();
     assert_eq!(reader().read_to_end(&mut read).expect("all is there"), state.state.len());
     assert_eq!(read, state.state);

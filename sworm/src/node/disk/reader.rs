@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use bytes::{Buf, Bytes};
 
@@ -16,14 +17,22 @@ pub(crate) struct ChunkReader {
     manifest: Arc<Manifest>,
     set: SetId,
     next: u32,
+    /// Counts the chunks that were read, for whoever looks that it gets on.
+    reads: Arc<AtomicU32>,
     /// What was read of the last chunk and not given yet.
     chunk: Bytes,
 }
 
 impl ChunkReader {
-    pub(crate) fn new(store: Arc<dyn Store>, sworm: Arc<str>, name: &str, manifest: Arc<Manifest>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        sworm: Arc<str>,
+        name: &str,
+        manifest: Arc<Manifest>,
+        reads: Arc<AtomicU32>,
+    ) -> Self {
         let set = manifest.set(name);
-        Self { store, sworm, manifest, set, next: 0, chunk: Bytes::new() }
+        Self { store, sworm, manifest, set, next: 0, reads, chunk: Bytes::new() }
     }
 }
 
@@ -33,6 +42,7 @@ impl Read for ChunkReader {
             let read = chunks::read(&*self.store, &self.sworm, self.set, &self.manifest, self.next);
             self.chunk = read.map_err(io::Error::other)?.ok_or(io::ErrorKind::InvalidData)?;
             self.next += 1;
+            self.reads.fetch_add(1, Relaxed);
         }
         let bytes = self.chunk.len().min(to.len());
         self.chunk.copy_to_slice(&mut to[..bytes]);

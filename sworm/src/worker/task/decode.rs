@@ -1,7 +1,9 @@
 //! Makes a worker of what is stored, also by an older version.
 
 use std::io::{self, Read};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,21 +42,37 @@ pub(super) async fn decode_within<W: Lifecycle>(
     let Some(turn) = Turn::take(sworm, name) else {
         return Err(Exit::StartFailed("`restore` or `upgrade` was called before, and has not returned yet".into()));
     };
-    let place = match &state {
-        Some(Shipment::Chunked(_)) => node.restored.find().await,
-        _ => Place::default(),
-    };
     let (sworm, name) = (sworm.name.clone(), name.clone());
+    let read = Arc::<AtomicU32>::default();
+    let reads = read.clone();
     let decoding = tokio::task::spawn_blocking(move || {
-        let state = state.map(|state| Saved::of(state, &node, &sworm, &name));
+        let state = state.map(|state| Saved::of(state, &node, &sworm, &name, &reads));
         let decoded = decode(&node, &spec, saving, state);
-        drop((turn, place));
+        drop(turn);
         decoded
     });
-    match timeout(limit, decoding).await {
-        Ok(Ok(decoded)) => decoded,
-        Ok(Err(error)) => Err(Exit::StartFailed(format!("decoding did not end: {error}"))),
-        Err(_) => Err(Exit::StartTimedOut),
+    let mut decoding = pin!(decoding);
+    let mut before = 0;
+    loop {
+        match timeout(limit, &mut decoding).await {
+            Ok(Ok(decoded)) => return decoded,
+            Ok(Err(error)) => return Err(Exit::StartFailed(format!("decoding did not end: {error}"))),
+            Err(_) => {
+                // That the disk is slow is no fault of the worker's.
+                let now = read.load(Relaxed);
+                if std::mem::replace(&mut before, now) == now {
+                    return Err(Exit::StartTimedOut);
+                }
+            }
+        }
+    }
+}
+
+/// A place in memory for what is read of a large state while it is decoded.
+pub(super) async fn place_to_read(node: &NodeShared, state: Option<&Shipment>) -> Place {
+    match state {
+        Some(Shipment::Chunked(_)) => node.restored.find().await,
+        _ => Place::default(),
     }
 }
 
@@ -81,11 +99,11 @@ enum Saved {
 }
 
 impl Saved {
-    fn of(state: Shipment, node: &Arc<NodeShared>, sworm: &Arc<str>, name: &str) -> Self {
+    fn of(state: Shipment, node: &Arc<NodeShared>, sworm: &Arc<str>, name: &str, reads: &Arc<AtomicU32>) -> Self {
         match state {
             Shipment::Whole(snapshot) => Self::Whole(snapshot),
             Shipment::Chunked(manifest) => {
-                let reader = ChunkReader::new(node.store.clone(), sworm.clone(), name, manifest.clone());
+                let reader = ChunkReader::new(node.store.clone(), sworm.clone(), name, manifest.clone(), reads.clone());
                 Self::Chunked(manifest, reader)
             }
         }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -17,18 +16,21 @@ use crate::strategy::Exit;
 use crate::worker::Lifecycle;
 use crate::worker::context::Place;
 use crate::worker::mailbox::{Parcel, RemoteParcel};
+use crate::worker::pausing::Pausing;
 
 impl<W: Lifecycle> Task<W> {
     /// Saves the state for whoever takes over, and waits for what becomes of that.
-    pub(super) async fn pause(&mut self, worker: &mut W, answered: &AtomicBool, why: Exit) -> Option<End> {
+    pub(super) async fn pause(&mut self, worker: &mut W, pausing: Arc<Pausing>, why: Exit) -> Option<End> {
         let outbox = self.outbox.clone();
         held(outbox.as_ref(), self.stopping(worker, why)).await;
         let state = if self.ctx.handoff {
+            self.pausing = Some(pausing.clone());
             let place = self.place().await;
             let taken = match beside(|| self.take(worker, place)) {
                 Ok(taken) => self.send_chunks(worker, taken).await,
                 Err(unsaved) => Err(unsaved),
             };
+            self.pausing = None;
             match taken {
                 Ok(state) => Ok(Some(state)),
                 // Nor does it listen to what it was told meanwhile.
@@ -39,12 +41,13 @@ impl<W: Lifecycle> Task<W> {
             Ok(None)
         };
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
-        let mut is_given = state.is_ok();
-        if answered.swap(true, Relaxed) {
-            is_given = false;
-        } else {
+        let mut is_given = false;
+        if pausing.answers() {
+            is_given = state.is_ok();
             self.saver.is_replaced();
             self.send(Input::Paused { name, since, state });
+        } else {
+            self.send(Input::UnsentState { name, since });
         }
         loop {
             match self.control.recv().await {

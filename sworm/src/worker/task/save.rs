@@ -152,6 +152,12 @@ impl Saver {
         self.number
     }
 
+    /// A state for which nobody waits will not become durable: the next one is not the same, whatever it is.
+    pub(super) fn is_lost(&mut self) {
+        self.is_replaced();
+        self.changed = true;
+    }
+
     fn is_saved(&mut self) {
         self.changed = false;
         self.messages = 0;
@@ -201,17 +207,24 @@ impl<W: Lifecycle> Task<W> {
         if !due {
             return Ok(());
         }
-        let place = self.place().await;
-        let saved = match self.begin_checkpoint(worker, place) {
-            Ok(Some(taken)) => match self.send_chunks(worker, taken).await {
-                Ok(state) => self.finish_checkpoint(state).await,
-                Err(unsaved) => Err(unsaved),
-            },
-            Ok(None) => Ok(()),
-            Err(unsaved) => Err(unsaved),
-        };
+        let saved = self.checkpoint_now(worker).await;
         self.note_saved(&saved);
         saved
+    }
+
+    async fn checkpoint_now(&mut self, worker: &mut W) -> Result<(), Unsaved> {
+        for again in [true, false] {
+            let place = self.place().await;
+            let Some(taken) = self.begin_checkpoint(worker, place)? else { return Ok(()) };
+            let state = self.send_chunks(worker, taken).await?;
+            let is_large = state.manifest().is_some();
+            match self.finish_checkpoint(state).await {
+                // Chunks that were there already may have gone with what they were of: now all are sent.
+                Err(Unsaved::Ends { end: End::Exit(_), .. }) if is_large && again => {}
+                finished => return finished,
+            }
+        }
+        Ok(())
     }
 
     /// Takes the state; `None` if what is durable already is the same.
@@ -243,7 +256,7 @@ impl<W: Lifecycle> Task<W> {
                     return result.map_err(Unsaved::ends);
                 }
                 // The message is finished first: its caller waits for it.
-                Some(Control::Pause { answered, why }) => self.pause_due = Some((answered, why)),
+                Some(Control::Pause { pausing, why }) => self.pause_due = Some((pausing, why)),
                 Some(Control::Resume) => self.pause_due = None,
                 Some(Control::Checkpointed { .. }) => {}
                 Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),

@@ -2,7 +2,7 @@
 //!
 //! Of a large state only a few chunks are in memory at a time: it is encoded as often as it takes until all of them were
 //! handed on. While that goes on the worker does nothing else, so each time the bytes are the same, unless it is made to be
-//! otherwise; then it is encoded once more, and is in memory as a whole.
+//! otherwise; then it is encoded once more, and is in memory as a whole. It also is where there is no time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::save::Unsaved;
-use super::{Task, beside, lets_the_driver_run};
+use super::{Task, beside};
 use crate::codec::{Cut, Limited};
 use crate::core::Input;
 use crate::core::cell::{Revision, Spec};
@@ -21,7 +21,7 @@ use crate::core::ids::{Epoch, Pid};
 use crate::core::message::Snapshot;
 use crate::panics;
 use crate::worker::Lifecycle;
-use crate::worker::places::Place;
+use crate::worker::places::{Gone, Place};
 
 /// So many chunks of a state are in memory at a time.
 const WINDOW: u32 = 8;
@@ -60,7 +60,7 @@ pub(super) struct Taken {
     pub(super) state: Shipment,
     /// The first chunks of a large one, and the place that they have in memory.
     chunks: Vec<Bytes>,
-    place: Place,
+    place: Arc<Place>,
 }
 
 /// A large state of which chunks were handed on: the others are to follow, and the state itself, or it is told that they do not.
@@ -70,17 +70,21 @@ struct Sending {
     manifest: Arc<Manifest>,
     inputs: mpsc::UnboundedSender<Input>,
     sent: u32,
+    /// Is closed when the chunks that were handed on last are with the store.
+    gone: Option<Gone>,
     ends: bool,
 }
 
 impl Sending {
     fn new(pid: &Pid, manifest: Arc<Manifest>, inputs: mpsc::UnboundedSender<Input>) -> Self {
-        Self { name: pid.name.clone(), since: pid.epoch, manifest, inputs, sent: 0, ends: false }
+        Self { name: pid.name.clone(), since: pid.epoch, manifest, inputs, sent: 0, gone: None, ends: false }
     }
 
     /// Hands the next chunks on, which keep their place until they are with the store.
-    fn send(&mut self, chunks: Vec<Bytes>, place: Place) {
-        for bytes in place.of_all(chunks) {
+    fn send(&mut self, chunks: Vec<Bytes>, place: &Arc<Place>) {
+        let (chunks, gone) = place.of_all(chunks);
+        self.gone = Some(gone);
+        for bytes in chunks {
             let (name, since, manifest, index) = (self.name.clone(), self.since, self.manifest.clone(), self.sent);
             let _ = self.inputs.send(Input::StateChunk { name, since, manifest, index, bytes });
             self.sent += 1;
@@ -89,6 +93,13 @@ impl Sending {
 
     fn is_whole(&self) -> bool {
         self.sent >= self.manifest.chunks()
+    }
+
+    /// Waits until what was handed on is with the store.
+    async fn is_taken(&mut self) {
+        if let Some(gone) = &mut self.gone {
+            gone.recv().await;
+        }
     }
 }
 
@@ -103,7 +114,11 @@ impl Drop for Sending {
 impl<W: Lifecycle> Task<W> {
     /// A place for the state in memory, unless it is known to be small.
     pub(super) async fn place(&self) -> Place {
-        if self.saver.is_small() { Place::default() } else { self.places.find().await }
+        match &self.pausing {
+            _ if self.saver.is_small() => Place::default(),
+            Some(pausing) => pausing.find(&self.places).await,
+            None => self.places.find().await,
+        }
     }
 
     /// Whether the state is that one.
@@ -118,19 +133,21 @@ impl<W: Lifecycle> Task<W> {
 
     /// Takes the state; [`send_chunks`](Self::send_chunks) is to follow if it is saved.
     pub(super) fn take(&mut self, worker: &W, place: Place) -> Result<Taken, Unsaved> {
-        let cut = self.cut(worker, 0..WINDOW as usize)?;
+        // Where the lease has ended there is no time to be sparing.
+        let window = if self.ctx.sworm.shared.may_go_on() { WINDOW as usize } else { usize::MAX };
+        let cut = self.cut(worker, 0..window)?;
         let number = self.saver.counts(matches!(cut, Cut::Whole(_)));
-        Ok(self.taken(cut, number, place))
+        Ok(self.taken(cut, number, place.into()))
     }
 
-    fn taken(&self, cut: Cut, number: u64, place: Place) -> Taken {
+    fn taken(&self, cut: Cut, number: u64, place: Arc<Place>) -> Taken {
         let (birth, revision, checkpoint, version) =
             (self.birth, Revision { epoch: self.ctx.pid.epoch, number }, self.saver.goes_on(), W::VERSION);
         let Mark { checksum, .. } = Mark::of_cut(&cut);
         match cut {
             Cut::Whole(state) => {
                 let state = Snapshot { birth, revision, checkpoint, version, checksum, state: state.into() };
-                Taken { state: Shipment::Whole(state), chunks: Vec::new(), place: Place::default() }
+                Taken { state: Shipment::Whole(state), chunks: Vec::new(), place: Arc::default() }
             }
             Cut::Chunks { length, sums, kept, .. } => {
                 let to_u32 = |bytes: usize| u32::try_from(bytes).expect("the limit of states is far below 4 GiB");
@@ -147,13 +164,15 @@ impl<W: Lifecycle> Task<W> {
         let Some(manifest) = state.manifest().cloned() else { return Ok(state) };
         let mut sending = Sending::new(&self.ctx.pid, manifest, self.tell.inputs.clone());
         loop {
-            sending.send(chunks, place);
+            sending.send(chunks, &place);
             if sending.is_whole() {
                 sending.ends = true;
                 return Ok(state);
             }
-            lets_the_driver_run().await;
-            place = self.places.find().await;
+            sending.is_taken().await;
+            if let Some(pausing) = &self.pausing {
+                pausing.gets_on();
+            }
             if let Some(next) = beside(|| self.next_chunks(worker, &sending))? {
                 chunks = next;
                 continue;
