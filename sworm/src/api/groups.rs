@@ -207,14 +207,14 @@ async fn publish<M: Message>(
     may_send(sworm)?;
     let Some(outbox) = outbox::present() else { return publish_now::<M>(sworm, &names, payload).await };
     let (sworm, count) = (sworm.clone(), names.len());
-    outbox.push(move || {
+    let held = outbox.push(payload.len() + size_of_val(&*names), move || {
         Box::pin(async move {
             if let Err(error) = publish_now::<M>(&sworm, &names, payload).await {
                 tracing::warn!(message = M::ID, %error, "what a worker has published did not leave");
             }
         })
     });
-    Ok(count)
+    held.map(|()| count).map_err(|_| CallError::Overloaded)
 }
 
 async fn publish_now<M: Message>(sworm: &Sworm, names: &[Arc<str>], payload: Bytes) -> Result<usize, CallError> {
