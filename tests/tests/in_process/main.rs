@@ -13,6 +13,7 @@ mod casts;
 mod conflicts;
 mod diverged;
 mod drains;
+mod encoding;
 mod events;
 mod exits;
 mod failed;
