@@ -132,13 +132,14 @@ async fn a_message_that_has_to_be_sent_again_is_not_encoded_again() {
 /// What is about messages, calls and groups, once more with that switch on: in a process of its own, of this very program.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_calls_and_groups_are_as_promised_where_local_calls_are_encoded() {
-    const ABOUT: [&str; 9] = [
+    const ABOUT: [&str; 10] = [
         "casts::",
         "full::",
         "groups::",
         "inside::",
         "methods::",
         "moving::",
+        "order::",
         "refusals::a_reply_that_is_too_long",
         "repeats::",
         "traffic::",

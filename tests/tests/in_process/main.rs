@@ -32,6 +32,7 @@ mod moving;
 mod names;
 mod opening;
 mod options;
+mod order;
 mod placing;
 mod plugins;
 mod recovering;
