@@ -146,7 +146,7 @@ async fn messages_calls_and_groups_are_as_promised_where_local_calls_are_encoded
     ];
     let program = std::env::current_exe().expect("it has a path");
     let mut tests = tokio::process::Command::new(program);
-    tests.args(ABOUT).env("SWORM_ENCODE_LOCAL_CALLS", "1").env("RUST_TEST_THREADS", "4");
+    tests.args(ABOUT).env("SWORM_ENCODE_LOCAL_CALLS", "1").env("RUST_TEST_THREADS", "2");
     let output = tests.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -152,6 +152,7 @@ async fn a_worker_is_in_so_many_groups_and_in_no_more_before_it_leaves_one() {
     let far = on_a.register("far", Member::default()).on(b.id()).await.expect("free");
     let all = join_all((0..MOST).map(|n| on_a.join(format!("group-{n}"), &far))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
+    running(on_b, "far").await;
     let near = on_b.whereis_name::<Member>("far").expect("it runs");
     let full = Err(GroupError::TooManyGroups { name: "far".into(), limit: MOST });
     for (sworm, far) in [(on_a, &far), (on_b, &near)] {
