@@ -33,6 +33,7 @@ pub struct Cluster {
     balance: Option<Balance>,
     store_kind: String,
     recover_wait_ms: Option<u64>,
+    zenoh: Option<String>,
     directory: TempDir,
     nodes: BTreeMap<String, Arc<Process>>,
 }
@@ -54,6 +55,7 @@ impl Cluster {
             balance: None,
             store_kind: drawn_store().into(),
             recover_wait_ms: None,
+            zenoh: None,
             directory,
             nodes: BTreeMap::new(),
         }
@@ -87,6 +89,12 @@ impl Cluster {
     /// From now on nodes have this kind of store.
     pub fn with_store(mut self, kind: &str) -> Self {
         self.store_kind = kind.into();
+        self
+    }
+
+    /// From now on nodes have this configuration of zenoh's.
+    pub fn with_zenoh(mut self, config: &str) -> Self {
+        self.zenoh = Some(config.into());
         self
     }
 
@@ -156,7 +164,7 @@ impl Cluster {
             join: self.nodes.values().next().map(|node| node.endpoints.clone()).unwrap_or_default(),
             client: false,
             advertise: Vec::new(),
-            zenoh: None,
+            zenoh: self.zenoh.clone(),
             recover_wait_ms: self.recover_wait_ms,
             labels: BTreeMap::new(),
             weight: None,

@@ -29,7 +29,7 @@ impl Directory {
             return Err(StoreError::NotADirectory { path: file.to_owned() });
         }
         let refused = |e| refused(path, e);
-        fs::create_dir_all(path).map_err(refused)?;
+        fs::create_dir_all(path).map_err(|e| not_made(path, e))?;
         // What is set aside later must not depend on the current directory.
         let own = fs::canonicalize(path).map_err(refused)?;
         let lock =
@@ -87,6 +87,15 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// A directory that is not there cannot be made, whatever the system calls that: its words alone would not tell.
+fn not_made(path: &Path, error: io::Error) -> StoreError {
+    let why = format!("it cannot be created: {error}");
+    match refused(path, error) {
+        StoreError::Io(_) => StoreError::NotWritable { path: path.to_owned(), why },
+        other => other,
     }
 }
 

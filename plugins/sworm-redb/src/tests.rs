@@ -233,3 +233,16 @@ fn what_the_system_refuses_is_not_writable() {
         assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
     }
 }
+
+#[test]
+fn a_directory_that_cannot_be_made_is_not_writable_whatever_the_system_calls_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let too_long = dir.path().join("x".repeat(300));
+    let nowhere = cfg!(target_os = "linux").then(|| PathBuf::from("/proc/sworm-tests"));
+    for path in [Some(too_long), nowhere].into_iter().flatten() {
+        let Err(error) = RedbStore::open(&path) else { panic!("{} was made", path.display()) };
+        assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
+        let begin = format!("{} cannot be written to: it cannot be created: ", path.display());
+        assert!(error.to_string().starts_with(&begin), "{error}");
+    }
+}

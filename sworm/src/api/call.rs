@@ -11,7 +11,9 @@ use super::Sworm;
 use super::lazy::Lazy;
 use super::reference::Told;
 use super::way::{Letter, Way};
+use crate::codec::Limited;
 use crate::error::CallError;
+use crate::panics;
 use crate::worker::{Message, outbox};
 
 /// How long a call waits unless told otherwise.
@@ -79,16 +81,24 @@ pub(super) async fn cast<M: Message>(
 ) -> Result<(), CallError> {
     if let Some(outbox) = outbox::present() {
         let (sworm, name, target) = (sworm.clone(), name.clone(), target.to_owned());
-        outbox.push(move || {
+        let held = outbox.push(bytes_of(&message), move || {
             Box::pin(async move {
                 if let Err(error) = cast_now(&sworm, &name, told.as_deref(), &target, message, limit).await {
                     tracing::warn!(%name, message = M::ID, %error, "what a worker has cast did not arrive");
                 }
             })
         });
-        return Ok(());
+        return held.map_err(|_| CallError::Overloaded);
     }
     cast_now(sworm, name, told.as_deref(), target, message, limit).await
+}
+
+/// About how much memory a message takes: as much as its encoded form, which is only counted here, if it has one.
+fn bytes_of<M: Message>(message: &M) -> usize {
+    let mut count = Limited::new(0);
+    let encoded = panics::guarded(|| M::CODEC.encode_to(message, &mut count));
+    let bytes = if matches!(encoded, Ok(Ok(()))) { count.into_bytes().err().unwrap_or(0) } else { 0 };
+    bytes.max(size_of::<M>())
 }
 
 async fn cast_now<M: Message>(

@@ -32,8 +32,11 @@ const NUMBER_BYTES: usize = 40;
 
 impl Sworm {
     /// Sends a message to all members of a group and waits for all their replies, with 5 s for everything unless
-    /// `.timeout(..)` says otherwise; awaited directly. Gives each member, as it was found when the message was sent, and
-    /// what came of its call, sorted by name; nothing for a group without members.
+    /// `.timeout(..)` says otherwise; awaited directly. Gives one pair for each member that this node knew when the call was
+    /// awaited, sorted by name: the member as it was then, and its reply or what became of its call. It returns when the last of
+    /// them has answered or failed, and when the time is over at the latest: an error of one member does not end the others'
+    /// calls, and those that have no reply by then are [`CallError::Timeout`] or, if they could not be sent the message,
+    /// [`CallError::NotSent`]. A group without members is an empty list, at once. Who joins meanwhile is not called.
     ///
     /// Each member handles the message at most once. One that is moving or starting is waited for within the time, as
     /// [`call`](crate::Ref::call) does. Members may be of several worker types: one that does not take the message is a
@@ -65,9 +68,12 @@ impl Sworm {
     }
 
     /// Sends a message to all members of a group without waiting for it to be handled, and gives the number of those to
-    /// which it is on its way. What [`cast`](crate::Ref::cast) says holds for each of them: one that is moving or starting
-    /// is waited for up to 5 s. Those that could not be sent it (they have failed, their worker is here and does not take it, or
-    /// the links to their node take nothing more) are not counted, and told of in the log at level debug.
+    /// which it is on its way: it is in their mailbox if they are on this node, else handed to the links, and may still be lost as
+    /// [`cast`](crate::Ref::cast) says. It returns as soon as that is so for all, at once as a rule; one that is moving or
+    /// starting, or on this node with a full mailbox, is waited for up to 5 s. Those that could not be sent it (they have failed,
+    /// their worker is here and does not take it or has no room in time, or the links to their node take nothing more) are not
+    /// counted, and told of in the log at level debug: `Ok` with less than the group has members says how many. A group without
+    /// members is `Ok(0)`.
     ///
     /// In a worker with `snapshot = "each"` it leaves when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)),
     /// and the number is that of the members at the time of the call.
@@ -207,14 +213,14 @@ async fn publish<M: Message>(
     may_send(sworm)?;
     let Some(outbox) = outbox::present() else { return publish_now::<M>(sworm, &names, payload).await };
     let (sworm, count) = (sworm.clone(), names.len());
-    outbox.push(move || {
+    let held = outbox.push(payload.len() + size_of_val(&*names), move || {
         Box::pin(async move {
             if let Err(error) = publish_now::<M>(&sworm, &names, payload).await {
                 tracing::warn!(message = M::ID, %error, "what a worker has published did not leave");
             }
         })
     });
-    Ok(count)
+    held.map(|()| count).map_err(|_| CallError::Overloaded)
 }
 
 async fn publish_now<M: Message>(sworm: &Sworm, names: &[Arc<str>], payload: Bytes) -> Result<usize, CallError> {

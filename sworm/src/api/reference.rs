@@ -121,6 +121,11 @@ impl<W: Target> Ref<W> {
     /// sent and there is no reply, the error says that the outcome is unknown
     /// ([`CallError::is_unknown_outcome`](crate::CallError::is_unknown_outcome)).
     ///
+    /// What one node sends to one worker is handled in the order in which it was sent, calls and casts: in any case by whoever
+    /// waits for each reply before sending more. Of what is sent without waiting, calls keep their order among themselves, casts
+    /// theirs, and no call overtakes a cast; but where the worker moves or is started again before it has taken a call, casts that
+    /// were sent after that may come before it.
+    ///
     /// ```no_run
     /// # use serde::{Deserialize, Serialize};
     /// # use sworm::prelude::*;

@@ -153,6 +153,7 @@ fn refused(name: &str, refusal: Refusal, limit: Duration) -> RegisterError {
         Refusal::NoMajority { why } => RegisterError::NoMajority { why },
         Refusal::NotRegistered
         | Refusal::NotSaved { .. }
+        | Refusal::TooManyGroups { .. }
         | Refusal::NotMajority
         | Refusal::LastVoter
         | Refusal::Again => RegisterError::Timeout { after: limit },

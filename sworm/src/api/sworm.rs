@@ -277,12 +277,12 @@ impl Sworm {
     }
 
     /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves, and comes back with
-    /// it. In the code of a worker with `snapshot = "each"` that happens when its state is durable
-    /// ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only.
+    /// it. A worker is in up to 256 groups. In the code of a worker with `snapshot = "each"` that happens when its state is
+    /// durable ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only, but for [`GroupError::Overloaded`].
     ///
     /// # Errors
     ///
-    /// See [`GroupError`].
+    /// See [`GroupError`]. Waits 10 s at most.
     pub async fn join<W: Target>(&self, group: impl AsRef<str>, member: &Ref<W>) -> Result<(), GroupError> {
         let (name, group) = (self.own_name(member)?, checked_group(group.as_ref())?);
         self.regroup(name.clone(), Ask::Join { name, group }).await
@@ -307,14 +307,14 @@ impl Sworm {
     async fn regroup(&self, name: Arc<str>, ask: Ask) -> Result<(), GroupError> {
         let Some(outbox) = outbox::present() else { return self.regroup_now(&name, ask).await };
         let sworm = self.clone();
-        outbox.push(move || {
+        let held = outbox.push(MAX_LABEL_BYTES, move || {
             Box::pin(async move {
                 if let Err(error) = sworm.regroup_now(&name, ask).await {
                     tracing::warn!(%name, %error, "what a worker has changed of a group was not done");
                 }
             })
         });
-        Ok(())
+        held.map_err(|_| GroupError::Overloaded)
     }
 
     async fn regroup_now(&self, name: &str, ask: Ask) -> Result<(), GroupError> {
@@ -323,6 +323,9 @@ impl Sworm {
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(GroupError::NotRegistered { name: name.to_string() }),
             Ok(Asked::Answer(Err(Refusal::Failed { reason }))) => {
                 Err(GroupError::Failed { name: name.to_string(), reason: reason.to_string() })
+            }
+            Ok(Asked::Answer(Err(Refusal::TooManyGroups { limit }))) => {
+                Err(GroupError::TooManyGroups { name: name.to_owned(), limit })
             }
             Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(GroupError::NoMajority { why }),
             Ok(Asked::Answer(_) | Asked::Expired) => Err(GroupError::Timeout { after: ASK_LIMIT }),

@@ -467,6 +467,8 @@ async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, since: E
     }
 }
 
+#[cfg(all(test, feature = "zenoh"))]
+mod keys_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(all(test, feature = "zenoh"))]

@@ -8,6 +8,7 @@ use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::events::Gone;
 use super::fault::{Fault, planted};
+use super::host::joins;
 use super::ids::{Birth, Epoch, NodeId, Peer, Request};
 use super::message::{Ask, Done, Grant, GrantOutcome, Message, Refusal, Registering};
 use super::placement::Placing;
@@ -76,8 +77,8 @@ impl Core {
             Ask::Register(registering) => Job::Register { request, registering },
             Ask::Unregister { birth, .. } => Job::Unregister { request, birth },
             Ask::Restart { .. } => Job::Restart { request },
-            Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| groups.insert(group)),
-            Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| groups.remove(&group)),
+            Ask::Join { group, .. } => return self.regroup(&request, &name, |groups| joins(groups, group)),
+            Ask::Leave { group, .. } => return self.regroup(&request, &name, |groups| Ok(groups.remove(&group))),
             Ask::Move { to, .. } => return self.on_ask_move(&request, &name, &to),
             Ask::Voter { add, .. } => {
                 let Some(node) = NodeId::new(&*name) else { return };

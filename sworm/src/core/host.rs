@@ -10,7 +10,7 @@ use super::directory::Standing;
 use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::handoff::Moving;
-use super::ids::{Birth, Epoch, Peer, Request};
+use super::ids::{Birth, Epoch, MAX_GROUPS, Peer, Request};
 use super::message::{Done, Grant, GrantOutcome, Message, Phase, Refusal};
 use super::moves::without_host;
 use super::rare::Rare;
@@ -441,7 +441,7 @@ impl Core {
         &mut self,
         request: &Request,
         name: &Arc<str>,
-        change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool,
+        change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> Result<bool, Refusal>,
     ) {
         let (host, cell) = match self.standing(name) {
             Standing::Claimed { host, cell } => (host, cell),
@@ -452,13 +452,23 @@ impl Core {
             return self.answer_to(request, Err(Refusal::Again));
         }
         let mut groups = cell.groups.clone();
-        if change(&mut groups) {
-            self.restate(name, |cell| cell.groups = groups);
+        match change(&mut groups) {
+            Ok(true) => self.restate(name, |cell| cell.groups = groups),
+            Ok(false) => {}
+            Err(refusal) => return self.answer_to(request, Err(refusal)),
         }
         let cell = self.directory.mine(name).cloned().unwrap_or(cell);
         let done = request.answer(Ok(Done::Regrouped { name: name.clone(), host, cell }));
         self.once_durable(Effect::Send { to: request.id.from.clone(), message: Box::new(done) });
     }
+}
+
+/// Puts a group beside those that a name is in; says whether it was not among them.
+pub(super) fn joins(groups: &mut BTreeSet<Arc<str>>, group: Arc<str>) -> Result<bool, Refusal> {
+    if groups.len() >= MAX_GROUPS && !groups.contains(&group) {
+        return Err(Refusal::TooManyGroups { limit: MAX_GROUPS });
+    }
+    Ok(groups.insert(group))
 }
 
 /// The revision of a state that is stored again when a worker starts from it.

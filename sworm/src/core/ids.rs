@@ -12,6 +12,8 @@ pub const MAX_NODE_ID_BYTES: usize = 128;
 pub const MAX_NAME_BYTES: usize = 512;
 /// The longest name of a sworm, a cluster, a group or a worker type, in bytes.
 pub const MAX_LABEL_BYTES: usize = 255;
+/// In how many groups a name can be.
+pub const MAX_GROUPS: usize = 256;
 
 /// The id of a node: text of 1 to 128 bytes, the same at every start of the node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -285,6 +285,8 @@ pub enum Refusal {
     NotRegistered,
     /// The name's worker has failed, and is not started again by itself.
     Failed { reason: Arc<str> },
+    /// The name is in so many groups already, and can be in no more.
+    TooManyGroups { limit: usize },
     /// The first start failed; there is no name.
     StartFailed { reason: String, timed_out: bool },
     /// No node may run it.

@@ -220,6 +220,18 @@ pub enum GroupError {
         /// Its length.
         bytes: usize,
     },
+    /// The name is in as many groups as it can be in. Nothing was changed: leave one first.
+    #[error("{name:?} is in {limit} groups, and can be in no more")]
+    TooManyGroups {
+        /// The name.
+        name: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// A worker with `snapshot = "each"` has changed the group, and its code has sent so much since its state was durable last that
+    /// no more is held back: see [`Snapshots::Each`](crate::Snapshots::Each). Nothing was changed.
+    #[error("the worker has sent so much that no more is held back until its state is durable")]
+    Overloaded,
     /// This node has no majority, or there is none yet (mode "majority" only): see [`Mode::Majority`](crate::Mode::Majority).
     /// Nothing was changed; ask again when it is back.
     #[error("no majority: {why}")]

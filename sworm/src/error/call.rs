@@ -51,9 +51,11 @@ pub enum CallError {
     /// start the worker from an older state. **Unknown outcome**.
     #[error("the majority was lost while the message was handled")]
     MajorityLost,
-    /// The worker's mailbox was full until the time was over, or the links do not take what this node sends: 512 MiB wait to
-    /// be sent, and this message was refused at once. It was not handled.
-    #[error("the worker's mailbox, or what this node has to send, is full")]
+    /// The worker's mailbox was full until the time was over, or the links do not take what this node sends: 128 MiB wait to
+    /// be sent to that node, or 512 MiB to all, and this message was refused at once. Or it is a worker with `snapshot = "each"` that casts or publishes, and
+    /// its code has sent so much since its state was durable last that no more is held back
+    /// ([`Snapshots::Each`](crate::Snapshots::Each)). The message was not handled, and will not be.
+    #[error("the worker's mailbox, or what this node or the calling worker has to send, is full")]
     Overloaded,
     /// The worker type on that node does not know the message. It was not handled.
     #[error("the worker's node does not know the message {message:?}")]

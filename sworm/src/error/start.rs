@@ -59,7 +59,10 @@ pub enum StartError {
         bytes: usize,
     },
     /// No worker of the node could start, or more at a time than can be counted.
-    #[error("a node starts 1 or more workers at a time, up to {}; not {starts}", tokio::sync::Semaphore::MAX_PERMITS)]
+    #[error(
+        "`concurrent_starts` is {starts}; a node must start at least 1 worker at a time, and at most {}",
+        tokio::sync::Semaphore::MAX_PERMITS
+    )]
     BadConcurrentStarts {
         /// What was given.
         starts: usize,

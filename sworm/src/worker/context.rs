@@ -94,7 +94,8 @@ impl<W: Worker> Context<W> {
 
     /// Puts the worker into a group; twice is the same as once. The group goes with it wherever it moves, and stays over
     /// restarts: it is left with [`leave`](Self::leave), or when the name ends. In a worker with `snapshot = "each"` that
-    /// happens when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only.
+    /// happens when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only, but for
+    /// [`GroupError::Overloaded`]. It can be in 256 groups.
     ///
     /// # Errors
     ///
@@ -114,6 +115,10 @@ impl<W: Worker> Context<W> {
 
     /// Sends the worker this message after that time, once. It is handled between other messages, by turns with them when
     /// many wait, and takes no place in the mailbox. Times are as exact as tokio's: to a millisecond, and never early.
+    ///
+    /// Up to 10,000 messages of a worker may be to come. One beyond that, or beyond what is held back for a worker with
+    /// `snapshot = "each"`, is **not set**: the log says so at level error, once until there is room again, and the timer's
+    /// [`is_pending`](Timer::is_pending) and [`cancel`](Timer::cancel) say `false`.
     ///
     /// A timer belongs to this start of the worker and ends with it: also when it moves or is started again after a crash.
     /// Set those that it always needs in [`started`](crate::Lifecycle::started), which then runs again. In a worker with

@@ -15,12 +15,25 @@ tokio::task_local! {
     static SWORM: Arc<SwormShared>;
 }
 
-type Held = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+/// How many things wait at most, and with how many bytes.
+const MAX_HELD: usize = 10_000;
+const MAX_HELD_BYTES: usize = 32 << 20;
+
+/// What waits.
+#[derive(Default)]
+struct Held {
+    sends: Vec<Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>>,
+    bytes: usize,
+}
+
+/// What is to be held back is too much.
+#[derive(Debug)]
+pub(crate) struct Full;
 
 /// What waits, in order.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    held: Mutex<Vec<Held>>,
+    held: Mutex<Held>,
     /// How many calls wait for their replies.
     calls: AtomicUsize,
     /// What a call is told instead of being sent, while the state before it is not durable.
@@ -36,15 +49,26 @@ impl Outbox {
         OUTBOX.scope(self.clone(), code)
     }
 
-    /// Holds this back.
-    pub(crate) fn push(&self, send: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static) {
-        lock(&self.held).push(Box::new(send));
+    /// Holds this back, which has about so many bytes, unless that is too much with what waits already.
+    pub(crate) fn push(
+        &self,
+        bytes: usize,
+        send: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static,
+    ) -> Result<(), Full> {
+        let mut held = lock(&self.held);
+        let all = held.bytes.saturating_add(bytes);
+        if held.sends.len() >= MAX_HELD || all > MAX_HELD_BYTES {
+            return Err(Full);
+        }
+        held.sends.push(Box::new(send));
+        held.bytes = all;
+        Ok(())
     }
 
     /// Sends what waits, one after the other.
     pub(super) async fn send(&self) {
         let held = std::mem::take(&mut *lock(&self.held));
-        for send in held {
+        for send in held.sends {
             send().await;
         }
     }
@@ -58,7 +82,7 @@ impl Outbox {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.held).is_empty()
+        lock(&self.held).sends.is_empty()
     }
 
     /// Whether a call waits for its reply.

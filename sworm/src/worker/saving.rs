@@ -20,6 +20,12 @@ pub enum Snapshots {
     /// | the same in [`run`](crate::Lifecycle::run) | the same at its next wait: one that lasts 50 ms drops `run`, which is called anew when the state is durable. A call is waited for first. So keep in the worker how far it has come. What it sends before its first wait is sent once, not again by the call after that, unless it has changed the state meanwhile |
     /// | the same in [`stopping`](crate::Lifecycle::stopping), when it moves, is parked or ends by itself | whoever takes over has the state, or it is durable here |
     ///
+    /// Up to 10,000 of these are held back at a time, with 32 MiB: as much as the messages take encoded, once for each
+    /// `publish`, and 16 bytes for each of its receivers. What is more than that is refused at once, and does not leave later: casts
+    /// and `publish` with [`CallError::Overloaded`](crate::CallError::Overloaded), changes of groups with
+    /// [`GroupError::Overloaded`](crate::GroupError::Overloaded), and a timer is not set, as its documentation
+    /// [says](crate::Context::send_after).
+    ///
     /// What the worker waits for cannot be held back: **calls** and [`multi_call`](crate::Sworm::multi_call) leave when
     /// what the worker was before the present message is durable, and show what the handler has changed until then. While its state is
     /// too large to be saved they are refused ([`CallError::CallerTooLarge`](crate::CallError::CallerTooLarge)). The same is

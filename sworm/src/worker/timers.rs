@@ -9,14 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as Polling, Poll, ready};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::mailbox::LocalParcel;
-use super::{Context, Handler, Request, Worker, outbox};
-use crate::error::CallError;
-use crate::node::order::OnItsWay;
+use super::{Handler, Request, Worker, outbox};
 
+mod parcels;
+
+use parcels::{Again, Once};
+
+/// How many messages of one worker to itself may be to come.
+const MAX_TIMERS: usize = 10_000;
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 /// Stands for times beyond the clock's end.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
@@ -34,6 +37,11 @@ impl Timer {
     pub fn cancel(&self) -> bool {
         self.of.upgrade().is_some_and(|timers| timers.cancel(self.number))
     }
+
+    /// Whether the message is to come, or to come again.
+    pub fn is_pending(&self) -> bool {
+        self.of.upgrade().is_some_and(|timers| timers.is_pending(self.number))
+    }
 }
 
 impl fmt::Debug for Timer {
@@ -44,6 +52,7 @@ impl fmt::Debug for Timer {
 
 trait Cancel: Send + Sync {
     fn cancel(&self, number: u64) -> bool;
+    fn is_pending(&self, number: u64) -> bool;
 }
 
 /// The timers of one start of a worker.
@@ -62,6 +71,8 @@ struct Set<W> {
     timers: BTreeMap<u64, Entry<W>>,
     /// Those whose time has begun, by when they are due.
     due: BTreeSet<(Instant, u64)>,
+    /// Whether the last one was refused: that is said once.
+    refuses: bool,
 }
 
 struct Entry<W> {
@@ -143,21 +154,40 @@ impl<W: Worker> Timers<W> {
         self.add(period.max(SHORTEST_PERIOD), Later::Again(Box::new(move || Box::new(Again(message.clone())))))
     }
 
-    /// Its time begins now, or when what the handler is about to show is durable.
+    /// Its time begins now, or when what the handler is about to show is durable. Beyond the limit it never does.
     fn add(&self, after: Duration, message: Later<W>) -> Timer {
         let mut set = self.0.set();
         let number = set.next;
         set.next += 1;
+        let of: Weak<Shared<W>> = Arc::downgrade(&self.0);
+        let timer = Timer { number, of };
+        if set.timers.len() >= MAX_TIMERS {
+            drop(set);
+            self.refuse();
+            return timer;
+        }
         set.timers.insert(number, Entry { after, due: None, message });
         drop(set);
-        let shared = self.0.clone();
-        let held = Held { shared, number };
-        match outbox::present() {
-            Some(outbox) => outbox.push(move || Box::pin(async move { held.begin() })),
-            None => held.begin(),
+        let held = Held { shared: self.0.clone(), number };
+        let Some(outbox) = outbox::present() else {
+            held.begin();
+            return timer;
+        };
+        // What is not taken is dropped, and the timer with it.
+        if outbox.push(0, move || Box::pin(async move { held.begin() })).is_err() {
+            self.refuse();
         }
-        let of: Weak<Shared<W>> = Arc::downgrade(&self.0);
-        Timer { number, of }
+        timer
+    }
+
+    /// There are as many as there may be. Nobody else would say so.
+    fn refuse(&self) {
+        if !std::mem::replace(&mut self.0.set().refuses, true) {
+            tracing::error!(
+                worker_type = W::NAME,
+                "a message of a worker to itself is not set and will not come: too many are to come, or wait for its state"
+            );
+        }
     }
 }
 
@@ -169,7 +199,7 @@ impl<W> Clone for Timers<W> {
 
 impl<W> Default for Timers<W> {
     fn default() -> Self {
-        let set = Set { next: 0, timers: BTreeMap::new(), due: BTreeSet::new() };
+        let set = Set { next: 0, timers: BTreeMap::new(), due: BTreeSet::new(), refuses: false };
         Self(Arc::new(Shared { set: Mutex::new(set), any: AtomicBool::new(false), news: AtomicBool::new(false) }))
     }
 }
@@ -214,6 +244,10 @@ impl<W> Cancel for Shared<W> {
         drop(set);
         cancelled.is_some()
     }
+
+    fn is_pending(&self, number: u64) -> bool {
+        self.set().timers.contains_key(&number)
+    }
 }
 
 enum Taken<W> {
@@ -224,6 +258,7 @@ enum Taken<W> {
 
 impl<W> Set<W> {
     fn begin(&mut self, number: u64) {
+        self.refuses = false;
         let Some(entry) = self.timers.get_mut(&number) else { return };
         let now = Instant::now();
         let at = now.checked_add(entry.after).unwrap_or(now + FOR_EVER);
@@ -252,59 +287,6 @@ impl<W> Set<W> {
                 Taken::Parcel(parcel)
             }
         }
-    }
-}
-
-/// A message that comes once. Nobody waits for an answer, and it is for this worker alone: it goes nowhere else.
-struct Once<M>(Option<M>);
-
-/// The same, of which a copy comes each time.
-struct Again<M>(Arc<Mutex<M>>);
-
-impl<W, M> LocalParcel<W> for Once<M>
-where
-    M: Request<W>,
-    W: Handler<M>,
-{
-    fn id(&self) -> &'static str {
-        M::ID
-    }
-
-    fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            if let Some(message) = self.0.take() {
-                worker.handle(message, ctx).await;
-            }
-        })
-    }
-
-    fn release(self: Box<Self>, _: Option<CallError>) {}
-
-    fn give_back(self: Box<Self>, _: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
-        None
-    }
-}
-
-impl<W, M> LocalParcel<W> for Again<M>
-where
-    M: Request<W> + Clone,
-    W: Handler<M>,
-{
-    fn id(&self) -> &'static str {
-        M::ID
-    }
-
-    fn handle<'a>(&'a mut self, worker: &'a mut W, ctx: &'a mut Context<W>) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let message = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            worker.handle(message, ctx).await;
-        })
-    }
-
-    fn release(self: Box<Self>, _: Option<CallError>) {}
-
-    fn give_back(self: Box<Self>, _: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
-        None
     }
 }
 

@@ -191,7 +191,7 @@ impl Gen {
 
     fn answer(&mut self) -> Answer {
         let (name, reason) = (self.text(), self.string());
-        Err(match self.0.u8(0..15) {
+        Err(match self.0.u8(0..16) {
             0 => return Ok(Done::Registered { name, host: self.peer(), cell: Arc::new(self.cell()) }),
             1 => return Ok(Done::Unregistered { name, births: self.many(Self::birth) }),
             2 => return Ok(Done::Regrouped { name, host: self.peer(), cell: Arc::new(self.cell()) }),
@@ -210,6 +210,7 @@ impl Gen {
             11 => Refusal::NotMajority,
             12 => Refusal::LastVoter,
             13 => Refusal::Failed { reason: reason.into() },
+            14 => Refusal::TooManyGroups { limit: self.0.usize(..) },
             _ => Refusal::Again,
         })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize, Serializer};
+use sworm::GroupError;
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
@@ -141,6 +142,31 @@ async fn all_members_answer_each_for_itself_and_those_that_cannot_say_why() {
     }
     assert_eq!(on_c.publish("nobody", Add(1)).await, Ok(0));
     assert_eq!(on_c.multi_call("nobody", Add(1)).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_in_so_many_groups_and_in_no_more_before_it_leaves_one() {
+    const MOST: usize = 256;
+    let nodes: [_; 2] = opened("s").await;
+    let [(_, on_a), (b, on_b)] = &nodes;
+    let far = on_a.register("far", Member::default()).on(b.id()).await.expect("free");
+    let all = join_all((0..MOST).map(|n| on_a.join(format!("group-{n}"), &far))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    running(on_b, "far").await;
+    let near = on_b.whereis_name::<Member>("far").expect("it runs");
+    let full = Err(GroupError::TooManyGroups { name: "far".into(), limit: MOST });
+    for (sworm, far) in [(on_a, &far), (on_b, &near)] {
+        assert_eq!(sworm.join("one more", far).await, full);
+        assert_eq!(sworm.join("group-7", far).await, Ok(()), "it is in that one");
+    }
+    assert_eq!(on_b.members("one more"), []);
+    on_a.leave("group-7", &far).await.expect("it is in it");
+    on_a.join("one more", &far).await.expect("there is room");
+    assert_eq!(on_a.join("group-7", &far).await, full);
+    for sworm in [on_a, on_b] {
+        let groups = || ["one more", "group-7", "group-8"].map(|group| sworm.members(group).len());
+        eventually("the groups", || async { (groups() == [1, 0, 1]).then_some(()) }).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

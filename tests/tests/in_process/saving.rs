@@ -12,6 +12,7 @@ use sworm_tests::{FaultyStore, eventually, holds_for};
 mod asking;
 mod background;
 mod each;
+mod flooding;
 mod hanging;
 mod hooks;
 mod limits;

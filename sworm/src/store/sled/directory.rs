@@ -33,7 +33,7 @@ impl Directory {
             return Err(StoreError::NotADirectory { path: file.to_owned() });
         }
         let refused = |e| refused(path, e);
-        fs::create_dir_all(path).map_err(refused)?;
+        fs::create_dir_all(path).map_err(|e| not_made(path, e))?;
         // sled keeps its path for later, so it must not depend on the current directory.
         let own = fs::canonicalize(path).map_err(refused)?;
         let lock =
@@ -148,6 +148,15 @@ impl Directory {
 
     fn suspicion_path(&self) -> PathBuf {
         self.path.join("suspect")
+    }
+}
+
+/// A directory that is not there cannot be made, whatever the system calls that: its words alone would not tell.
+fn not_made(path: &Path, error: io::Error) -> StoreError {
+    let why = format!("it cannot be created: {error}");
+    match refused(path, error) {
+        StoreError::Io(_) => StoreError::NotWritable { path: path.to_owned(), why },
+        other => other,
     }
 }
 

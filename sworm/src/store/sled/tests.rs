@@ -224,3 +224,16 @@ fn writes_wait_when_too_much_is_queued_and_none_is_lost() {
     open(&dir).scan(Space::Lanes, b"", &mut each).unwrap();
     assert_eq!(found, 20_000);
 }
+
+#[test]
+fn a_directory_that_cannot_be_made_is_not_writable_whatever_the_system_calls_that() {
+    let dir = dir();
+    let too_long = dir.path().join("x".repeat(300));
+    let nowhere = cfg!(target_os = "linux").then(|| PathBuf::from("/proc/sworm-tests"));
+    for path in [Some(too_long), nowhere].into_iter().flatten() {
+        let Err(error) = SledStore::open(&path) else { panic!("{} was made", path.display()) };
+        assert!(matches!(error, StoreError::NotWritable { .. }), "{error:?}");
+        let begin = format!("{} cannot be written to: it cannot be created: ", path.display());
+        assert!(error.to_string().starts_with(&begin), "{error}");
+    }
+}

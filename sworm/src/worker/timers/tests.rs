@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::transport::MemoryNetwork;
-use crate::{BoxError, Lifecycle, Node, Ref};
+use crate::{BoxError, Context, Lifecycle, Node, Ref};
 
 /// Ticks, and counts that.
 #[derive(crate::Worker, Serialize, Deserialize, Default)]
-#[worker(name = "clock", crate = crate, handles(Set, Tick, Told, Cancel, Crash), lifecycle, mailbox = 4)]
+#[worker(name = "clock", crate = crate, handles(Set, Tick, Told, Cancel, Crash, Many), lifecycle, mailbox = 4)]
 struct Clock {
     every_ms: Option<u64>,
     #[serde(skip)]
@@ -120,6 +120,36 @@ async fn told(clock: &Ref<Clock>) -> Vec<(u32, u64)> {
 
 fn sleep(ms: u64) -> tokio::time::Sleep {
     tokio::time::sleep(Duration::from_millis(ms))
+}
+
+/// Sets so many timers for long; says how many of them are to come, then how many when the first was cancelled and two more
+/// were set.
+#[derive(crate::Message, Serialize, Deserialize)]
+#[message(crate = crate, reply = [usize; 2])]
+struct Many(usize);
+
+impl Handler<Many> for Clock {
+    async fn handle(&mut self, Many(count): Many, ctx: &mut Context<Self>) -> [usize; 2] {
+        let set = || ctx.send_after(Duration::from_secs(1_000), Tick { number: 1, busy_ms: 0 });
+        let pending = |timers: &[Timer]| timers.iter().filter(|timer| timer.is_pending()).count();
+        self.timers = std::iter::repeat_with(set).take(count).collect();
+        let first = pending(&self.timers);
+        assert!(!self.timers.iter().any(|timer| !timer.is_pending() && timer.cancel()), "there was nothing to come");
+        assert!(self.timers[0].cancel() && !self.timers[0].is_pending());
+        self.timers.extend([set(), ctx.send_every(Duration::from_secs(1_000), Tick { number: 2, busy_ms: 0 })]);
+        [first, pending(&self.timers)]
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_messages_are_to_come_than_may_be_and_others_when_some_have_come() {
+    let (_node, clock) = clock(None).await;
+    assert_eq!(clock.call(Many(MAX_TIMERS + 100)).await, Ok([MAX_TIMERS; 2]));
+    sleep(1_100_000).await;
+    assert_eq!(told(&clock).await.len(), MAX_TIMERS, "those that were refused never come, nor does the one taken back");
+    set(&clock, 3, 10, 0, false).await;
+    sleep(100).await;
+    assert_eq!(told(&clock).await.last().map(|(number, _)| *number), Some(3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,10 @@ pub(super) async fn beside(cluster: &Cluster, ids: &[&str], all: usize) -> Vec<(
     let join: Vec<String> = cluster.nodes().flat_map(|node| node.endpoints().to_vec()).collect();
     let mut nodes = Vec::new();
     for id in ids {
-        let builder = Node::builder(*id).cluster(cluster.name()).listen(cluster.listen()).in_memory();
+        let mut builder = Node::builder(*id).cluster(cluster.name()).listen(cluster.listen()).in_memory();
+        if let Some(config) = cluster.spec(id).zenoh {
+            builder = builder.zenoh(zenoh::Config::from_json5(&config).expect("a configuration"));
+        }
         let node = builder.join(join.clone()).start().await.expect("it starts");
         let sworm = node.sworm(SWORM).await.expect("it opens");
         nodes.push((node, sworm));

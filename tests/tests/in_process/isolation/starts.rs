@@ -35,7 +35,8 @@ async fn so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time() {
     let network = MemoryNetwork::new();
     let build = || Node::builder("a").in_memory().memory_network(&network);
     let none = build().concurrent_starts(0).start().await;
-    assert!(matches!(none, Err(Error::Start(StartError::BadConcurrentStarts { starts: 0 }))));
+    let Err(Error::Start(none @ StartError::BadConcurrentStarts { starts: 0 })) = none else { panic!("{none:?}") };
+    assert!(none.to_string().starts_with("`concurrent_starts` is 0; a node must start at least 1 "), "{none}");
     let node = build().concurrent_starts(8).start().await.expect("it starts");
     let sworm = node.sworm("s").await.expect("it opens");
     let mut bystanders = Bystanders::on(&sworm).await;

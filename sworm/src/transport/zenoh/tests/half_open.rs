@@ -141,16 +141,18 @@ async fn who_stood_still_for_longer_than_its_links_live_opens_its_session_anew_i
     ended.await.expect("no panic");
 }
 
+/// Links that are given up later than anybody here waits.
+const PATIENT: &str =
+    ", transport: {link: {tx: {lease: 120000, queue: {congestion_control: {block: {wait_before_close: 120000000}}}}}}";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_takes_nothing_holds_up_nothing_that_goes_to_another() {
-    // Links that are given up later than anybody here waits.
-    let patient = ", transport: {link: {tx: {lease: 120000, queue: {congestion_control: {block: {wait_before_close: 120000000}}}}}}";
     let listen = "tcp/127.0.0.1:0";
-    let mut b = open_with(patient, "b", listen, &[]).await;
-    let mut c = open_with(patient, "c", listen, &[]).await;
+    let mut b = open_with(PATIENT, "b", listen, &[]).await;
+    let mut c = open_with(PATIENT, "c", listen, &[]).await;
     let to_b = Relay::new(&b.transport.endpoints()[0], Way::Open).await;
     let connect = [std::slice::from_ref(&to_b.endpoint), &c.transport.endpoints()].concat();
-    let mut a = open_with(patient, "a", listen, &connect).await;
+    let mut a = open_with(PATIENT, "a", listen, &connect).await;
     let mut missing = std::collections::BTreeSet::from([b.me.clone(), c.me.clone()]);
     while !missing.is_empty() {
         if let TransportEvent::LinkUp(peer) = a.next().await {
@@ -171,5 +173,36 @@ async fn a_node_that_takes_nothing_holds_up_nothing_that_goes_to_another() {
         assert_eq!(c.message().await, text("to all"));
     }
     assert!(a.transport.queue.shared.queued_bytes() > 8 << 20, "that node takes nothing");
+    assert!(a.events.try_recv().is_err(), "its link is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_at_once_waits_for_nothing_where_a_node_takes_nothing() {
+    let listen = "tcp/127.0.0.1:0";
+    let mut b = open_with(PATIENT, "b", listen, &[]).await;
+    let to_b = Relay::new(&b.transport.endpoints()[0], Way::Open).await;
+    let mut a = open_with(PATIENT, "a", listen, std::slice::from_ref(&to_b.endpoint)).await;
+    a.until(&TransportEvent::LinkUp(b.me.clone())).await;
+    b.until(&TransportEvent::LinkUp(a.me.clone())).await;
+    a.transport.send(&b.me, Class::Important, text("the first makes the key known"));
+    b.message().await;
+    to_b.way.send_replace(Way::Stalled);
+    for _ in 0..64 {
+        a.transport.send(&b.me, Class::Important, Bytes::from(vec![7; 1 << 20]));
+    }
+    // The thread that puts is held up when it has not got on for a while.
+    let left = || a.transport.queue.shared.queued_bytes();
+    let mut before = usize::MAX;
+    while std::mem::replace(&mut before, left()) != left() {
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert!(a.transport.queue.shared.queued_bytes() > 8 << 20, "that node takes nothing");
+    // As long as any, and more of them than are on their way at a time.
+    let (transport, to) = (a.transport.clone(), b.me.clone());
+    let at_once = tokio::task::spawn_blocking(move || {
+        (0..4).filter(|n| transport.send_now(&to, &Bytes::from(vec![*n; 6 << 10]))).count()
+    });
+    let sent_now = timeout(PATIENCE, at_once).await.expect("it does not wait for the link").expect("no panic");
+    assert_eq!(sent_now, 4, "all of them are the link's now");
     assert!(a.events.try_recv().is_err(), "its link is there");
 }
