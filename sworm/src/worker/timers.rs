@@ -24,8 +24,9 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 /// Stands for times beyond the clock's end.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
-/// A message that a worker has sent itself for later, with [`Context::send_after`] or [`Context::send_every`]. Dropping it
-/// changes nothing.
+/// A message that a worker has sent itself for later, with
+/// [`Context::send_after`](crate::Context::send_after) or [`Context::send_every`](crate::Context::send_every). Dropping it changes
+/// nothing.
 #[derive(Clone)]
 pub struct Timer {
     number: u64,
