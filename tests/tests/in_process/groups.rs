@@ -149,7 +149,8 @@ async fn a_worker_is_in_so_many_groups_and_in_no_more_before_it_leaves_one() {
     const MOST: usize = 256;
     let nodes: [_; 2] = opened("s").await;
     let [(_, on_a), (b, on_b)] = &nodes;
-    let far = on_a.register("far", Member::default()).on(b.id()).await.expect("free");
+    let registering = on_a.register("far", Member::default()).on(b.id()).metadata("shard", "7");
+    let far = registering.await.expect("free");
     let all = join_all((0..MOST).map(|n| on_a.join(format!("group-{n}"), &far))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
     running(on_b, "far").await;
@@ -166,6 +167,7 @@ async fn a_worker_is_in_so_many_groups_and_in_no_more_before_it_leaves_one() {
     for sworm in [on_a, on_b] {
         let groups = || ["one more", "group-7", "group-8"].map(|group| sworm.members(group).len());
         eventually("the groups", || async { (groups() == [1, 0, 1]).then_some(()) }).await;
+        assert_eq!(&*sworm.members("group-8")[0].metadata["shard"], "7");
     }
 }
 
