@@ -277,7 +277,7 @@ fn main() {
     let mut saved = sworm::__private::Limited::none();
     Worker::save(&Cart::Open(vec![7]), &mut saved).expect("encodes");
     let saved = saved.into_bytes().expect("it fits");
-    let restored = <Cart as Worker>::restore(Cart::Closed, &saved).expect("decodes");
+    let restored = <Cart as Worker>::restore(Cart::Closed, sworm::__private::Encoded::Bytes(&saved)).expect("decodes");
     assert!(matches!(restored, Cart::Open(items) if items == [7]));
 
     let options = Ledger::options();

@@ -182,7 +182,7 @@ impl<M: Message> Drop for Inbox<M> {
         // The answer is of no interest: nobody is left to hear it, and the request is repeated until it is answered.
         // The name may be somebody else's by now: only this lineage of it ends.
         let ask = Ask::Unregister { name: self.pid.name.clone(), birth: Some(self.birth) };
-        drop(self.sworm.shared.ask(ask, ASK_LIMIT));
+        drop(self.sworm.shared.ask_anyway(ask, ASK_LIMIT));
         // What waits here is not handed out any more.
         self.receiver.close();
         while let Ok(waiting) = self.receiver.try_recv() {

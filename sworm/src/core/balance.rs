@@ -24,6 +24,10 @@ pub enum Rebalance {
     /// By itself: when the members have been the same for 5 s, none of them leaves or is emptied, and nothing is to be
     /// recovered. A node moves 8 workers at a time. A node that comes again within 10 min must have been there for 10 s before
     /// names move to it, and then for twice as long each time, but for 5 min at most: one that comes and goes causes no storm.
+    ///
+    /// No node is given more than what makes it 1.1 times its fair share (by weights). With rendezvous and ring only the node
+    /// that joined is given names, from an even start; with the other strategies, and where names were moved by hand, some move
+    /// between the old nodes as well.
     On,
     /// When [`Sworm::rebalance`](crate::Sworm::rebalance) is called.
     Manual,

@@ -17,6 +17,7 @@ use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Refusal};
 use super::snapshots::Stored;
+use super::staging::NOT_WHOLE;
 use super::state::Core;
 use super::view::Member;
 use crate::strategy::Exit;
@@ -323,7 +324,7 @@ impl Core {
         let snapshot = match state {
             Ok(Some(state)) if expected => match self.pack(name, state) {
                 Some(snapshot) => Some(snapshot),
-                None => return self.on_not_paused(name, since, "not all of it is there".into()),
+                None => return self.on_not_paused(name, since, NOT_WHOLE.into()),
             },
             Ok(_) => {
                 self.on_unsent_state(name, since);

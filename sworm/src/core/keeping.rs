@@ -13,6 +13,7 @@ use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::Message;
 use super::past::Past;
 use super::snapshots::Wait;
+use super::staging::NOT_WHOLE;
 use super::state::Core;
 use super::{Effect, Notice};
 
@@ -116,7 +117,7 @@ impl Core {
         };
         match self.pack(name, state) {
             Some(state) => self.keep(name, since, state, then, wait),
-            None => self.is_not_kept(name, since, number, "not all of it is there"),
+            None => self.is_not_kept(name, since, number, NOT_WHOLE),
         }
     }
 

@@ -37,7 +37,7 @@ pub mod requests;
 pub mod restoring;
 pub mod shared;
 pub mod snapshots;
-mod staging;
+pub(crate) mod staging;
 pub mod state;
 mod stopping;
 pub mod sync;

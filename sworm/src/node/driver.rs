@@ -27,6 +27,8 @@ use crate::worker::task::{Control, STOPPING_LIMIT, Start, Tell};
 
 /// How many inputs are taken before their effects are performed.
 const BATCH: usize = 1024;
+/// How often a worker that pauses is looked at.
+const PAUSE_LOOK: Duration = Duration::from_secs(1);
 /// How long a pause may take in all while a large state is being saved.
 const PAUSE_LIMIT: Duration = Duration::from_secs(50);
 
@@ -361,17 +363,17 @@ impl Driver {
             return shared.input(Input::Paused { name, since, state });
         }
         tokio::spawn(async move {
-            let (began, mut steps) = (Instant::now(), 0);
-            loop {
-                sleep(STOPPING_LIMIT + GRACE).await;
+            let (began, mut got_on, mut steps) = (Instant::now(), Instant::now(), 0);
+            while got_on.elapsed() < STOPPING_LIMIT + GRACE && began.elapsed() < PAUSE_LIMIT {
+                sleep(PAUSE_LOOK).await;
                 let gets_on = pausing.got_on_since(&mut steps);
                 if pausing.is_answered() {
                     return;
                 }
-                if !gets_on || began.elapsed() >= PAUSE_LIMIT {
-                    break;
+                if gets_on {
+                    got_on = Instant::now();
+                    shared.input(Input::PauseGoesOn { name: name.clone(), since });
                 }
-                shared.input(Input::PauseGoesOn { name: name.clone(), since });
             }
             if pausing.answers() {
                 let state = Err("it did not pause in time".into());

@@ -23,7 +23,7 @@ use super::watchers::Watchers;
 use crate::core::balance::Rebalance;
 use crate::core::draining::Drained;
 use crate::core::ids::{Epoch, NodeId, Peer};
-use crate::core::message::{Answer, Ask};
+use crate::core::message::{Answer, Ask, Refusal};
 use crate::core::{Core, Input};
 use crate::error::CallError;
 use crate::strategy::Restart;
@@ -31,6 +31,7 @@ use crate::transport::Class;
 use crate::worker::AnyWorkerType;
 use crate::worker::activity::Activity;
 use crate::worker::mailbox::{AnyMailbox, NotTaken, RemoteParcel};
+use crate::worker::outbox;
 use crate::worker::saving::Saving;
 use crate::worker::task::{Control, Replies};
 
@@ -179,8 +180,20 @@ impl SwormShared {
         let _ = self.senders.inputs.send(input);
     }
 
-    /// Asks the core for something; the receiver errs when the node stops.
+    /// Asks the core for something; the receiver errs when the node stops. A worker whose sworm has lost the majority is
+    /// refused that, whichever sworm it asks.
     pub(crate) fn ask(&self, ask: Ask, within: Duration) -> oneshot::Receiver<Asked> {
+        if !outbox::is_cut_off() {
+            return self.ask_anyway(ask, within);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let why = "the sworm of the worker that asks has lost it".into();
+        let _ = sender.send(Asked::Answer(Err(Refusal::NoMajority { why })));
+        receiver
+    }
+
+    /// The same, for what is no worker's to say.
+    pub(crate) fn ask_anyway(&self, ask: Ask, within: Duration) -> oneshot::Receiver<Asked> {
         let (sender, receiver) = oneshot::channel();
         let number = self.next_ask.fetch_add(1, Relaxed);
         self.asked().insert(number, sender);

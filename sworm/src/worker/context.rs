@@ -116,7 +116,7 @@ impl<W: Worker> Context<W> {
     /// Sends the worker this message after that time, once. It is handled between other messages, by turns with them when
     /// many wait, and takes no place in the mailbox. Times are as exact as tokio's: to a millisecond, and never early.
     ///
-    /// Up to 10,000 messages of a worker may be to come. One beyond that, or beyond what is held back for a worker with
+    /// Up to 100,000 messages of a worker may be to come. One beyond that, or beyond what is held back for a worker with
     /// `snapshot = "each"`, is **not set**: the log says so at level error, once until there is room again, and the timer's
     /// [`is_pending`](Timer::is_pending) and [`cancel`](Timer::cancel) say `false`.
     ///

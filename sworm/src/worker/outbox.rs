@@ -57,7 +57,7 @@ impl Outbox {
     ) -> Result<(), Full> {
         let mut held = lock(&self.held);
         let all = held.bytes.saturating_add(bytes);
-        if held.sends.len() >= MAX_HELD || all > MAX_HELD_BYTES {
+        if held.sends.len() >= MAX_HELD || all > MAX_HELD_BYTES && !held.sends.is_empty() {
             return Err(Full);
         }
         held.sends.push(Box::new(send));

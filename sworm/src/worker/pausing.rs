@@ -1,6 +1,7 @@
 //! A pause, between the worker that pauses and the node that waits for that.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::places::{Place, Places};
 
@@ -31,15 +32,16 @@ impl Pausing {
     pub(crate) async fn find(&self, places: &Places) -> Place {
         self.queues.store(true, Relaxed);
         let place = places.find().await;
-        self.queues.store(false, Relaxed);
         self.gets_on();
+        self.queues.store(false, Release);
         place
     }
 
     /// Whether it has got on since it had come so far, or cannot at the moment.
     pub(crate) fn got_on_since(&self, steps: &mut u64) -> bool {
+        let queues = self.queues.load(Acquire);
         let now = self.steps.load(Relaxed);
-        self.queues.load(Relaxed) || std::mem::replace(steps, now) != now
+        std::mem::replace(steps, now) != now || queues
     }
 }
 

@@ -19,7 +19,7 @@ mod parcels;
 use parcels::{Again, Once};
 
 /// How many messages of one worker to itself may be to come.
-const MAX_TIMERS: usize = 10_000;
+const MAX_TIMERS: usize = 100_000;
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 /// Stands for times beyond the clock's end.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);

@@ -48,7 +48,12 @@ impl Names {
         cluster.all_see_all().await;
         for node in cluster.nodes() {
             let asked = self.totals.iter().map(|(name, total)| async move {
-                assert_eq!(node.total(Kind::Held, name).await, Ok(*total), "{what}: {name}, asked from {}", node.id());
+                assert_eq!(
+                    node.total(Kind::Held, name).await,
+                    Ok(*total),
+                    "{what}: {name} is not exact, asked from {}",
+                    node.id()
+                );
             });
             join_all(asked).await;
         }

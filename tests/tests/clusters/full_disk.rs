@@ -70,5 +70,5 @@ async fn a_node_with_a_full_disk_says_why_and_leaves_its_work_to_the_others() {
         assert_eq!(b.total(Kind::Held, name).await, Ok(total), "{name}");
     }
     b.register_on(Kind::Counter, "fresh", 1, "b").await.expect("it hosts again");
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }

@@ -68,7 +68,7 @@ async fn nothing_is_lost(cluster: &Cluster) {
     for node in cluster.nodes() {
         eventually("one view", || async { (node.registered().await == registered).then_some(()) }).await;
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,14 +33,14 @@ async fn a_killed_nodes_workers_start_elsewhere_and_no_other_worker_is_disturbed
         let total = a.total(*kind, name).await.unwrap_or_else(|failure| panic!("{name}: {failure}"));
         let found = a.find(name).await.expect("it runs");
         if pid.node.as_str() == "b" {
-            assert_eq!(total, *n, "{name} goes on from its checkpoint");
+            assert_eq!(total, *n, "{name} is not exact: it goes on from its checkpoint");
             assert!(found.pid.epoch > pid.epoch && found.pid.node.as_str() != "b", "{name}: {pid} to {}", found.pid);
         } else {
             assert_eq!((total, &found.pid), (n + 1000, pid), "{name} was disturbed");
         }
     }
     assert_eq!(a.registered().await.len(), 60);
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn a_checkpoint_survives_the_death_of_its_node_right_after_the_reply_again
         let fresh = format!("fresh-{round}");
         c.register_on(Kind::Held, &fresh, 0, victim).await.expect("free");
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

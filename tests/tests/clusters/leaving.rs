@@ -131,7 +131,7 @@ async fn a_call_during_a_move_is_handled_once_and_no_worker_ever_runs_twice() {
         assert!(ok > 0 && (ok..=ok + unknown).contains(&total), "{name}: {total} of {ok} and {unknown} unknown");
         assert_eq!(unknown, 0, "{name}: an orderly move leaves no outcome open");
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,5 +152,5 @@ async fn a_node_that_joins_takes_part_and_leaves_the_others_workers_where_they_a
     assert!(hosts.iter().any(|host| host == "a") && hosts.iter().any(|host| host == "b"), "{hosts:?}");
     let after: Vec<_> = a.registered().await.into_iter().filter(|found| found.name.starts_with("early")).collect();
     assert_eq!(after, before, "nobody was moved");
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }

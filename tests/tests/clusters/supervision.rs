@@ -194,7 +194,7 @@ async fn unregistering_stops_the_worker() {
         assert_eq!(a.call(Kind::Held, "held", Say::Get).await, Ok(round + 100));
         a.unregister("held").await.expect("it runs");
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
     holds_for(std::time::Duration::from_millis(500), "the name is gone", || async { a.find("held").await.is_none() })
         .await;
 }

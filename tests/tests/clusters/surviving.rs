@@ -174,7 +174,7 @@ impl Setting {
     /// What is left of it, asked from that node.
     async fn left(&self, a: &Process, name: &str, expected: &RangeInclusive<i64>) {
         let total = a.total(self.kind, name).await.unwrap_or_else(|failure| panic!("{name}: {failure}"));
-        assert!(expected.contains(&total), "{name}: {total} is left, and not {expected:?}");
+        assert!(expected.contains(&total), "{name} is not exact: {total} is left, and not {expected:?}");
     }
 }
 
@@ -244,7 +244,7 @@ async fn a_state_with_two_replicas_survives_kill_9_of_two_of_its_holders_at_once
     assert!(holders.iter().filter(both).count() > 4, "of few names are both among the holders: {holders:?}");
     cluster.kill_these(&["b", "c"]).await;
     for (n, name) in (1..).zip(&names) {
-        assert_eq!(a.total(kind, name).await, Ok(n * 3), "{name} goes on from its checkpoint");
+        assert_eq!(a.total(kind, name).await, Ok(n * 3), "{name} is not exact: it goes on from its checkpoint");
         let found = a.find(name).await.expect("it runs");
         assert!(["a", "d"].contains(&found.pid.node.as_str()), "{name} runs on {}", found.pid);
     }

@@ -44,7 +44,7 @@ async fn is_back(cluster: &Cluster, expected: &[(String, i64)]) {
     for node in cluster.nodes() {
         let asked = expected.iter().enumerate().map(|(n, (name, kept))| async move {
             let total = node.call(kind(n), name, Say::Get).await;
-            assert_eq!(total, Ok(*kept), "{name}, asked from {}", node.id());
+            assert_eq!(total, Ok(*kept), "{name} is not exact, asked from {}", node.id());
         });
         join_all(asked).await;
         let registered = node.registered().await;
@@ -60,7 +60,7 @@ async fn is_back(cluster: &Cluster, expected: &[(String, i64)]) {
     for node in cluster.nodes() {
         eventually("one view", || async { (node.registered().await == first).then_some(()) }).await;
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +173,7 @@ async fn survives_the_end(cluster: Cluster) -> Cluster {
         assert_eq!(a.call(kind, &name, Say::Get).await, Ok(round + 110), "the checkpoint was lost");
     }
     assert_eq!(cluster["a"].registered().await.len(), 6);
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
     cluster
 }
 

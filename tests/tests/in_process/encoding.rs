@@ -149,7 +149,9 @@ async fn messages_calls_and_groups_are_as_promised_where_local_calls_are_encoded
     tests.args(ABOUT).env("SWORM_ENCODE_LOCAL_CALLS", "1").env("RUST_TEST_THREADS", "2");
     let output = tests.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    // What those tests say must not be taken for what this one says.
+    let quoted: String = said.lines().map(|line| format!("  | {line}\n")).collect();
+    assert!(output.status.success(), "\n{quoted}\n{}", String::from_utf8_lossy(&output.stderr));
     for about in ABOUT {
         assert!(said.contains(&format!("test {about}")), "{about} has tests: {said}");
     }

@@ -97,7 +97,9 @@ async fn messages_to(numbers: std::ops::Range<u64>, on_a: &Sworm, b: &Node) {
         worker.cast(Say(n)).await.expect("it is on its way");
         assert_eq!(worker.call(Say(n)).timeout(LONG).await, Ok(n));
         while let Err(error) = on_a.join("all", &worker).await {
-            assert!(matches!(error, GroupError::Timeout { .. }), "{error}");
+            // It may not be known here yet.
+            assert!(matches!(error, GroupError::Timeout { .. } | GroupError::NotRegistered { .. }), "{error}");
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     });
     join_all(each).await;
@@ -112,7 +114,9 @@ async fn messages_to_one_worker_and_to_500_have_the_same_key_expressions() {
     let a = build("a").start().await.expect("it starts");
     let b = build("b").join(a.endpoints()).start().await.expect("it starts");
     let (on_a, on_b) = (a.sworm("s").await.expect("it opens"), b.sworm("s").await.expect("it opens"));
+    let until = Instant::now() + LONG;
     while on_a.nodes().len() < 2 || on_b.nodes().len() < 2 {
+        assert!(Instant::now() < until, "they see each other");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let onlooker = OnLooker::of([&a, &b]).await;
@@ -141,7 +145,17 @@ async fn messages_to_one_worker_and_to_500_have_the_same_key_expressions() {
     let (seen, before) = (onlooker.seen.count.load(Relaxed), sent([&a, &b]));
     messages_to(1..MANY, &on_a, &b).await;
     expect(seen + (sent([&a, &b]) - before) / 2).await;
-    assert_eq!(onlooker.keys().await, few);
+    let until = Instant::now() + LONG;
+    loop {
+        let many = onlooker.keys().await;
+        // A key that was seen stays seen; signs and answers may be missing where the machine is busy.
+        assert_eq!(many.0, few.0);
+        if many == few {
+            break;
+        }
+        assert!(Instant::now() < until, "{many:?} and not {few:?}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
     for node in [a, b] {
         node.close().await.expect("it closes");
     }

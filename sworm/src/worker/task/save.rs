@@ -10,6 +10,7 @@ use crate::core::Input;
 use crate::core::cell::Spec;
 use crate::core::chunks::Shipment;
 use crate::core::snapshots::Wait;
+use crate::core::staging::NOT_WHOLE;
 use crate::strategy::Exit;
 use crate::worker::Lifecycle;
 use crate::worker::places::Place;
@@ -217,10 +218,9 @@ impl<W: Lifecycle> Task<W> {
             let place = self.place().await;
             let Some(taken) = self.begin_checkpoint(worker, place)? else { return Ok(()) };
             let state = self.send_chunks(worker, taken).await?;
-            let is_large = state.manifest().is_some();
             match self.finish_checkpoint(state).await {
                 // Chunks that were there already may have gone with what they were of: now all are sent.
-                Err(Unsaved::Ends { end: End::Exit(_), .. }) if is_large && again => {}
+                Err(Unsaved::Ends { reason, .. }) if reason == NOT_WHOLE && again => {}
                 finished => return finished,
             }
         }

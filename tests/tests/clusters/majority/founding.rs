@@ -39,5 +39,5 @@ async fn nothing_is_registered_before_all_expected_nodes_have_seen_each_other() 
     let c = voters.node("c");
     eventually("all three names", || async { (c.registered().await.len() == 3).then_some(()) }).await;
     holds_for(LATER, "only three names are registered", || async { c.registered().await.len() == 3 }).await;
-    assert_eq!(voters.cluster.overlaps(), "");
+    assert_eq!(voters.cluster.overlaps(), "", "a name ran twice");
 }

@@ -73,7 +73,7 @@ async fn run_all(voters: &Voters, on: &[&str]) {
         };
         eventually(&format!("{id} knowing of all"), running).await;
     }
-    assert_eq!(voters.cluster.overlaps(), "");
+    assert_eq!(voters.cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

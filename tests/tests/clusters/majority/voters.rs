@@ -207,11 +207,11 @@ impl Voters {
             let totals = self.counted.iter().map(|(name, counted)| async move {
                 let ask = || async { self.node(id).call_within(Kind::Held, name, Say::Get, CALL_MS).await.ok() };
                 let total = eventually("a total", ask).await;
-                assert!(counted.may_be(total), "{name} is {total}, asked from {id}: {counted:?}");
+                assert!(counted.may_be(total), "{name} is not exact: {total}, asked from {id}: {counted:?}");
             });
             join_all(totals).await;
         }
-        assert_eq!(self.cluster.overlaps(), "");
+        assert_eq!(self.cluster.overlaps(), "", "a name ran twice");
     }
 }
 

@@ -45,7 +45,7 @@ async fn a_worker_moves_with_its_state_and_every_node_finds_it() {
     let nothing = cluster["b"].move_name("nothing", "a").await;
     assert_eq!(nothing.map_err(|failure| failure.kind), Err("NotRegistered".into()));
     assert_eq!(cluster["c"].call(Kind::Held, "one", Say::Get).await, Ok(total));
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,5 +74,5 @@ async fn calls_of_all_nodes_to_workers_that_move_are_each_handled_once() {
     }
     let failed: Vec<_> = added.iter().filter(|(_, added)| added.unknown > 0 || !added.refused.is_empty()).collect();
     assert!(failed.is_empty(), "where no node fails, a move fails no call: {failed:?}");
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }

@@ -29,7 +29,7 @@ async fn is_well(cluster: &Cluster, workers: &[(Kind, String)], adding: Adding) 
             check(name, BASE, node.total(*kind, name).await.expect("it runs"), &added);
         }
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 async fn killed_while_draining(victim: &str) {

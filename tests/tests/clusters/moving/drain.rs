@@ -47,7 +47,12 @@ async fn a_drained_node_has_given_all_away_and_its_death_takes_nothing_along() {
     let c = &cluster["c"];
     for node in [&b, c] {
         let asked = workers.iter().zip(&totals).map(|((kind, name), total)| async move {
-            assert_eq!(node.call(*kind, name, Say::Get).await, Ok(*total), "{name}, asked from {}", node.id());
+            assert_eq!(
+                node.call(*kind, name, Say::Get).await,
+                Ok(*total),
+                "{name} is not exact, asked from {}",
+                node.id()
+            );
         });
         join_all(asked).await;
         let stayed: Vec<_> = before.iter().filter(|found| found.name != "task").cloned().collect();
@@ -58,7 +63,7 @@ async fn a_drained_node_has_given_all_away_and_its_death_takes_nothing_along() {
         })
         .await;
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,5 +78,5 @@ async fn a_node_that_is_undrained_takes_workers_again() {
     eventually("it taking part again", || async { b.move_name("one", "a").await.ok() }).await;
     assert_eq!(b.whereabouts(Kind::Held, "one").await, Ok("a".into()));
     assert_eq!(b.call(Kind::Held, "one", Say::Get).await, Ok(6));
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
 }

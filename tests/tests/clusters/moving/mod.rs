@@ -75,7 +75,10 @@ fn check(name: &str, base: i64, total: i64, added: &[(String, Added)]) {
     assert!(count > 0, "nobody reached {name}: {added:?}");
     assert!(answered.is_sorted_by(|one, next| one < next), "{name} has answered something twice: {answered:?}");
     let least = answered.last().copied().unwrap_or_default().max(count);
-    assert!((least..=count + unknown).contains(&(total - base)), "{name} is {total} of {least} to {count} + {unknown}");
+    assert!(
+        (least..=count + unknown).contains(&(total - base)),
+        "{name} is not exact: {total} of {least} to {count} + {unknown}"
+    );
 }
 
 /// Registers these workers on the nodes in turn.

@@ -125,7 +125,7 @@ async fn play(cluster: &mut Cluster, name: &str, Point { step, before, dies }: P
     for node in cluster.nodes() {
         assert_eq!(node.total(Kind::Held, name).await, Ok(now), "from {}", node.id());
     }
-    assert_eq!(cluster.overlaps(), "");
+    assert_eq!(cluster.overlaps(), "", "a name ran twice");
     now
 }
 

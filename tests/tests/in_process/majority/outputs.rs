@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
-use sworm::{CallError, Event};
+use sworm::{CallError, Event, GroupError, MoveError, RegisterError, UnregisterError};
 use sworm_tests::eventually;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -49,8 +49,9 @@ impl Handler<Noted> for Sink {
     }
 }
 
-/// What a cast, a call and a publish came to.
-type Tried = [Result<(), CallError>; 3];
+/// What a cast, a call and a publish came to, and whether a registration, its end, a move and a join were refused for the
+/// same reason.
+type Tried = ([Result<(), CallError>; 3], [bool; 4]);
 
 /// What the sender knows.
 #[derive(Clone)]
@@ -76,7 +77,17 @@ impl Handler<SendAll> for Sender {
         let cast = sink.cast(Note).await;
         let call = sink.call(Note).await;
         let published = free.publish("sinks", Note).await.map(drop);
-        let _ = tell.send([cast, call, published]);
+        let registered = free.register_name("another", Sink::default()).await.map(drop);
+        let unregistered = free.unregister_name("sink").await;
+        let moved = free.move_name("sink", "c").await.map(drop);
+        let joined = free.join("others", &sink).await;
+        let refused = [
+            matches!(registered, Err(RegisterError::NoMajority { .. })),
+            matches!(unregistered, Err(UnregisterError::NoMajority { .. })),
+            matches!(moved, Err(MoveError::NoMajority { .. })),
+            matches!(joined, Err(GroupError::NoMajority { .. })),
+        ];
+        let _ = tell.send(([cast, call, published], refused));
     }
 }
 
@@ -108,7 +119,7 @@ async fn a_worker_without_a_majority_sends_nothing_into_another_sworm_either() {
         ["a", "b"].into_iter().for_each(|other| network.heal("c", other));
     }
     let none = [Err(CallError::NoMajority), Err(CallError::NoMajority), Err(CallError::NoMajority)];
-    assert_eq!(tried.expect("a worker that is told before it is aborted"), none);
+    assert_eq!(tried.expect("a worker that is told before it is aborted"), (none, [true; 4]));
     // Whoever is no worker of that sworm may.
     assert_eq!(sink.call(Noted).await, Ok(0));
 }
