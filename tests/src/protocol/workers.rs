@@ -37,6 +37,8 @@ pub enum Kind {
     EveryFive,
     /// Counts; its state is handed over, with two replicas.
     TwoReplicas,
+    /// Counts; its state is handed over. The thousands of a state that it lacked are added to its own.
+    Merging,
 }
 
 /// Messages to these workers.

@@ -1,6 +1,7 @@
 //! A node that links all worker types of the tests.
 
 mod held;
+mod merging;
 mod typed;
 mod workers;
 

@@ -12,6 +12,7 @@ use sworm_tests::protocol::{Failure, Kind, Say, TypedCommand};
 use sworm_tests::server::{Typed, call_failure, failure, json, missing};
 
 use crate::held::Held;
+use crate::merging::Merging;
 use crate::workers::*;
 
 /// How many registrations or calls of one command are under way at once.
@@ -94,6 +95,10 @@ macro_rules! with_type {
             }
             Kind::TwoReplicas => {
                 type $worker = TwoReplicas;
+                $do
+            }
+            Kind::Merging => {
+                type $worker = Merging;
                 $do
             }
         }
