@@ -39,6 +39,10 @@ pub enum Step {
     SendChunk,
     /// The target stores it.
     StoreChunk,
+    /// Of a state, when the worker has started from it: the target stores it as its own.
+    Settle,
+    /// The source erases it, since others hold what came after it: not where it is one of those.
+    Erase,
 }
 
 impl Step {
@@ -61,9 +65,18 @@ impl Step {
     /// Those of a state in chunks.
     pub const OF_CHUNKS: [Self; 2] = [Self::SendChunk, Self::StoreChunk];
 
+    /// Those in which a state becomes the target's alone.
+    pub const OF_STATES: [Self; 2] = [Self::Settle, Self::Erase];
+
+    /// Whether it is only in some moves that it comes.
+    pub fn is_rare(self) -> bool {
+        Self::OF_CHUNKS.contains(&self) || self == Self::Erase
+    }
+
     /// Whether it is the target that does it.
     pub fn is_the_targets(self) -> bool {
-        matches!(self, Self::StoreChunk | Self::Store | Self::Answer | Self::Take | Self::Start | Self::Run)
+        use Step::{Answer, Run, Settle, Start, Store, StoreChunk, Take};
+        matches!(self, StoreChunk | Store | Answer | Take | Start | Settle | Run)
     }
 
     /// Whether an effect of this core is this step of a name's move. A state may also be stored since it was saved meanwhile,
@@ -91,6 +104,8 @@ impl Step {
             | (Self::Start, Effect::Start { name: named, .. }) => named == name,
             (Self::Save, Effect::StoreSnapshot { name: named, .. }) => named == name && core.has_paused_to_move(name),
             (Self::Store, Effect::StoreSnapshot { name: named, .. }) => named == name && core.has_accepted(name),
+            (Self::Settle, Effect::StoreSnapshot { name: named, .. }) => named == name && core.settles(name),
+            (Self::Erase, Effect::DeleteSnapshot { name: named }) => named == name,
             (Self::Offer, Effect::Send { message, .. }) => {
                 matches!(&**message, Message::Offer { name: named, .. } if named == name)
             }

@@ -423,6 +423,11 @@ impl Core {
         self.local.get(name).is_some_and(|local| paused(&local.phase))
     }
 
+    /// Whether a worker has started here from a state that is yet to be stored as its own.
+    pub fn settles(&self, name: &Arc<str>) -> bool {
+        self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Settling))
+    }
+
     /// Whether an offer of a worker was accepted here: what is stored of it then is what it brings along.
     pub fn has_accepted(&self, name: &Arc<str>) -> bool {
         self.offers.contains_key(name)

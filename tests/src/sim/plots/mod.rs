@@ -215,6 +215,8 @@ impl Plot {
                 (o.kills, o.lost, o.patient) = (true, lost.min(20), o.seed.is_multiple_of(4));
                 if handoff::is_of_chunks(o.seed) {
                     (o.padding, o.chunk_bytes, o.replicas) = (200, 16, 1);
+                } else if handoff::is_erased(o.seed) {
+                    o.replicas = 1;
                 }
             }
             // In every other one it comes and goes, and there are more names than may go at a time.

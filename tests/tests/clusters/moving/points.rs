@@ -1,6 +1,6 @@
 //! A process dies right before or right after each step of a move: the node that gives, the one that takes, or both.
 //!
-//! All 84 points are played, in several clusters at a time; `SWORM_POINTS=few` plays one of each step, which it says, and
+//! All 96 points are played, in several clusters at a time; `SWORM_POINTS=few` plays one of each step, which it says, and
 //! `SWORM_POINT_ROUNDS=3` plays each three times. The state is small in some clusters, and in chunks in the others.
 
 use std::sync::Arc;
@@ -21,8 +21,10 @@ const SMALL: &str = "worker";
 const LARGE: &str = "large-worker";
 /// In so many clusters each test plays at a time.
 const CLUSTERS: usize = 3;
-/// How often it is tried to move a state of which the receiver lacks something.
-const TRIES: usize = 6;
+/// How often it is tried to move a state of which the receiver lacks something, or that the source is to erase.
+const TRIES: usize = 20;
+/// How long the source may take to erase what it had.
+const ERASED: Duration = Duration::from_secs(3);
 /// How long a step may take to come.
 const STEP: Duration = Duration::from_secs(60);
 
@@ -59,7 +61,8 @@ struct HeldUp {
     target: String,
     other: Arc<Process>,
     acting: Arc<Process>,
-    moving: JoinHandle<Result<Pid, Failure>>,
+    /// Unless it is over.
+    moving: Option<JoinHandle<Result<Pid, Failure>>>,
 }
 
 /// Moves the worker until it is held up at this step, and adds one before each move.
@@ -87,15 +90,18 @@ async fn held_up(cluster: &Cluster, name: &str, step: Step, before: bool, total:
             biased;
             held = timeout(STEP, acting.held()) => {
                 held.expect("the step never came").expect("it lives");
-                return HeldUp { source, target, other, acting, moving };
+                return HeldUp { source, target, other, acting, moving: Some(moving) };
             }
-            // It was sent a copy meanwhile.
-            moved = &mut moving, if Step::OF_CHUNKS.contains(&step) => drop(moved.expect("it does not panic")),
+            // It was sent a copy meanwhile; or it is moved, and may be about to erase the state.
+            moved = &mut moving, if step.is_rare() => drop(moved.expect("it does not panic")),
+        }
+        if step == Step::Erase && timeout(ERASED, acting.held()).await.is_ok_and(|held| held.is_ok()) {
+            return HeldUp { source, target, other, acting, moving: None };
         }
         acting.let_go().await;
         cluster.all_run(1).await;
     }
-    panic!("no chunk was sent in {TRIES} moves");
+    panic!("{step:?} came in none of {TRIES} moves");
 }
 
 /// Moves the worker, which has this total, and plays a point in the midst; the total after that.
@@ -118,7 +124,9 @@ async fn play(cluster: &mut Cluster, name: &str, Point { step, before, dies }: P
     cluster.all_see_all().await;
     cluster.all_run(1).await;
     // Whether it was moved after all or not, it is over.
-    let _ = moving.await.expect("it does not panic");
+    if let Some(moving) = moving {
+        let _ = moving.await.expect("it does not panic");
+    }
     let added = adding.stop().await;
     let now = other.total(Kind::Held, name).await.expect("it runs");
     check(name, total, now, &added);
@@ -165,6 +173,11 @@ async fn whoever_dies_while_the_name_is_released_it_goes_on_once_with_all_that_w
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_dies_while_the_target_starts_it_it_goes_on_once_with_all_that_was_acknowledged() {
     play_all(&[SMALL, LARGE], &[Step::Take, Step::Start, Step::Run, Step::Forget]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_while_a_state_becomes_that_of_the_target_it_goes_on_once_with_all_that_was_acknowledged() {
+    play_all(&[SMALL, LARGE], &Step::OF_STATES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
