@@ -211,7 +211,7 @@ async fn large_states_travel_with_a_few_of_their_copies_in_memory() {
     println!("{} MiB beside 20 states of 8 MiB", many / MIB);
     let too_large = beside_too_large(10 << 20, MIB).await;
     println!("{} kiB beside a state of 50 MiB where 1 MiB is the limit", too_large >> 10);
-    // The encoded state up to its limit, and half of that while it grows.
+    // Its chunks up to the limit, and the one that is being filled.
     assert!(too_large <= 3 * MIB, "{too_large} bytes beside one state that is not saved");
     // A few of its chunks of 256 kB: eight that go to the disk, sixteen that are on their way. It is 9 MiB, most of which is
     // what the worker itself is made of on the other side: a vector that grows has room for twice as much.

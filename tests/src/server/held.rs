@@ -52,6 +52,7 @@ impl Held {
         let until = Instant::now() + LIMIT;
         // Whoever was woken just now runs on another thread.
         tokio::task::block_in_place(|| {
+            // Nothing wakes a thread that is to stand still.
             while *self.0.borrow() == Stage::Reached && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -98,6 +98,7 @@ macro_rules! handlers {
 
         impl Handler<Sleep> for $worker {
             async fn handle(&mut self, Sleep(ms): Sleep, _: &mut Context<Self>) -> i64 {
+                // So long it is told to be busy.
                 tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
                 self.total
             }
@@ -188,6 +189,7 @@ async fn broken(_: i64) -> Result<(), BoxError> {
 }
 
 async fn slowly(ms: i64) -> Result<(), BoxError> {
+    // So long it is told to take.
     tokio::time::sleep(Duration::from_millis(u64::try_from(ms)?)).await;
     Ok(())
 }
