@@ -18,15 +18,12 @@ const RELEASE_WAIT_MS: u64 = 5_000;
 const ADOPT_AGAIN_MS: u64 = 500;
 
 impl Core {
-    /// Gives a name without a claim to a new host, if this node decides about it.
-    pub(super) fn review_adoption(&mut self, name: &Arc<str>) {
-        if !self.is_arbiter(name) || !self.settled() {
-            return;
-        }
+    /// Gives a name that this node decides about to a new host, if nobody claims it.
+    pub(super) fn review_adoption(&mut self, name: &Arc<str>, standing: Standing) {
         if self.queues.get(name).is_some_and(Queue::is_busy) {
             return;
         }
-        let Standing::Source { host, cell } = self.standing(name) else {
+        let Standing::Source { host, cell } = standing else {
             self.adopt_retry_ms.remove(name);
             self.nowhere.remove(name);
             self.releases_ms.remove(name);

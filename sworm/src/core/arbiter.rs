@@ -447,13 +447,12 @@ impl Core {
         self.recheck(name);
     }
 
-    /// Takes over the bans of incarnations that have ended, as long as there is something to ban.
+    /// Takes over the bans of incarnations that have ended, as long as there is something to ban: of a name that this node decides
+    /// about.
     pub(super) fn review_bans(&mut self, name: &Arc<str>) {
-        if self.is_arbiter(name) && self.settled() {
-            let births = self.directory.orphaned_bans(name);
-            if !births.is_empty() {
-                self.directory.ban(name, births);
-            }
+        let births = self.directory.orphaned_bans(name);
+        if !births.is_empty() {
+            self.directory.ban(name, births);
         }
     }
 

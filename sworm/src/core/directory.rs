@@ -256,6 +256,11 @@ impl Directory {
         joined
     }
 
+    /// Whether something in the own lane was not published yet.
+    pub fn is_unpublished(&self) -> bool {
+        self.lanes.get(&self.me).is_some_and(|lane| lane.max() != self.published)
+    }
+
     /// The changes of the own lane that were not published yet.
     pub fn unpublished(&mut self) -> Option<Delta> {
         self.own().collect(SPARE_TOMBSTONES);

@@ -105,7 +105,7 @@ impl Core {
 
     fn so_far(&self, draining: &Draining) -> Drained {
         let mut stays = draining.stays.clone();
-        for (name, local) in &self.local {
+        for (name, local) in self.local.iter() {
             stays.entry(name.clone()).or_insert_with(|| {
                 let now = match &local.phase {
                     LocalPhase::Moving(moving) => format!("it is being handed to {}", moving.to().node),

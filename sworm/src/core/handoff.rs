@@ -589,7 +589,7 @@ impl Core {
     fn offer_again(&mut self) {
         let now = self.now.mono_ms;
         let mut offers = Vec::new();
-        for (name, local) in &mut self.local {
+        for (name, local) in self.local.iter_mut() {
             let LocalPhase::Moving(moving) = &mut local.phase else { continue };
             if moving.paused && !moving.accepted && now >= moving.again_ms {
                 moving.pause_ms *= 2;

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::cell::{Key, NameCell, Value};
 use super::fault::{Fault, planted};
 use super::ids::LaneId;
+use super::names::Names;
 use super::shared::Shared;
 use crate::codec;
 
@@ -32,7 +33,7 @@ pub struct Lane {
     live: usize,
     /// How many names the owner says to be its own.
     claims: u64,
-    names: BTreeMap<Arc<str>, Cell<Arc<NameCell>>>,
+    names: Names<Cell<Arc<NameCell>>>,
     /// All other facts. Names have a map of their own since there are so many of them.
     facts: BTreeMap<Key, Cell<Value>>,
     /// The newest changes: all after `recent_after`.
@@ -120,8 +121,7 @@ impl Lane {
 
     /// The same from there on.
     pub fn names_from(&self, from: Bound<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<NameCell>)> {
-        let names = self.names.range::<str, _>((from, Bound::Unbounded));
-        names.filter_map(|(name, cell)| Some((name, cell.value.as_ref()?)))
+        self.names.from(from).filter_map(|(name, cell)| Some((name, cell.value.as_ref()?)))
     }
 
     /// The live fact under a key that is not a name.

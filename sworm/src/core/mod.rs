@@ -27,6 +27,7 @@ pub mod majority;
 pub mod membership;
 pub mod message;
 pub mod moves;
+pub mod names;
 pub mod past;
 pub mod placement;
 mod publishing;
@@ -252,6 +253,25 @@ pub enum Effect {
     Left { parked: u64, unsaved: u64, late: bool },
     /// Something to tell whoever watches.
     Tell(Notice),
+}
+
+impl Effect {
+    /// Whether what is stated at the same time must be on the disk as soon as that is: of both or neither.
+    pub(crate) fn goes_with_statements(&self) -> bool {
+        matches!(
+            self,
+            Self::PersistEnds { .. }
+                | Self::ForgetLane(_)
+                | Self::StoreSnapshot { .. }
+                | Self::DeleteSnapshot { .. }
+                | Self::StoreChunk { .. }
+                | Self::DropChunks { .. }
+                | Self::SetAside { .. }
+                | Self::DeleteAside { .. }
+                | Self::LoadSnapshot { .. }
+                | Self::SendChunk { .. }
+        )
+    }
 }
 
 /// What is worth telling.

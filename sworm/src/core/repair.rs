@@ -40,7 +40,7 @@ impl Core {
     fn look_at_workers(&mut self) {
         let from = self.looking.from_worker.take();
         let from = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Included(&**from));
-        let mut all = self.local.range::<str, _>((from, Bound::Unbounded));
+        let mut all = self.local.from(from);
         let (mut nameless, mut workers) = (Vec::new(), Vec::new());
         for (name, local) in all.by_ref().take((self.local.len() / PARTS).max(AT_A_TIME)) {
             match self.directory.mine(name) {
@@ -49,7 +49,9 @@ impl Core {
                 Some(_) => workers.push((name.clone(), local.since)),
             }
         }
-        self.looking.from_worker = all.next().map(|(name, _)| name.clone());
+        let from = all.next().map(|(name, _)| name.clone());
+        drop(all);
+        self.looking.from_worker = from;
         for name in nameless {
             self.give_back(&name);
         }
@@ -78,11 +80,8 @@ impl Core {
         let from = self.looking.from_name.take();
         let from = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Included(&**from));
         let mut all = self.directory.my_names_from(from);
-        // Both are in order.
-        let mut workers = self.local.range::<str, _>((from, Bound::Unbounded)).map(|(name, _)| name).peekable();
         let is_without = |(name, cell): &(&Arc<str>, &Arc<NameCell>)| {
-            while workers.next_if(|worker| worker < name).is_some() {}
-            cell.state.is_claim() && !cell.attached && workers.peek() != Some(name)
+            cell.state.is_claim() && !cell.attached && !self.local.contains_key(name)
         };
         let some = all.by_ref().take((self.local.len() / PARTS).max(AT_A_TIME));
         let without: Vec<_> = some.filter(is_without).map(|(name, cell)| (name.clone(), cell.clone())).collect();

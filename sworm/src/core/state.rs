@@ -15,6 +15,7 @@ use super::majority::Majority;
 use super::majority::voters::Ballot;
 use super::membership::Profile;
 use super::message::{Message, Phase, Refusal};
+use super::names::Names;
 use super::requests::Pending;
 use super::restoring::Restoring;
 use super::snapshots::Stored;
@@ -82,12 +83,12 @@ pub struct Core {
     /// The releases that wait for their receivers, and since when.
     pub(super) releases_ms: BTreeMap<Arc<str>, (Epoch, u64)>,
     // host
-    pub(super) local: BTreeMap<Arc<str>, Local>,
+    pub(super) local: Names<Local>,
     /// When a tick is to look at them again: until then it passes them over, however many they are.
     pub(super) local_due_ms: u64,
     /// The newest assignment of each name that was carried out here, and when: its grant may come again after its worker
     /// has ended.
-    pub(super) taken_in: BTreeMap<Arc<str>, (Epoch, u64)>,
+    pub(super) taken_in: Names<(Epoch, u64)>,
     pub(super) forget_taken_ms: u64,
     pub(super) looking: super::repair::Looking,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
@@ -172,9 +173,9 @@ impl Core {
             nowhere: BTreeSet::new(),
             awaited: BTreeSet::new(),
             releases_ms: BTreeMap::new(),
-            local: BTreeMap::new(),
+            local: Names::default(),
             local_due_ms: 0,
-            taken_in: BTreeMap::new(),
+            taken_in: Names::default(),
             forget_taken_ms: 0,
             looking: super::repair::Looking::default(),
             stored: recovered.snapshots,
@@ -239,6 +240,28 @@ impl Core {
 
     /// Draws the consequences of the inputs since the last call and gives all effects.
     pub fn flush(&mut self, now: Now) -> Vec<Effect> {
+        self.draw(now);
+        self.publish_all()
+    }
+
+    /// The same, but what was stated may still be unpublished then, and whether it is comes along: there is to be another call
+    /// at once, with what has come meanwhile. A worker that is quick to start is published once, as one that runs.
+    pub fn flush_some(&mut self, now: Now) -> (Vec<Effect>, bool) {
+        self.draw(now);
+        let waits = self.directory.is_unpublished()
+            && self.beat_due_ms > now.mono_ms
+            && !self.out.iter().any(Effect::goes_with_statements);
+        if waits { (std::mem::take(&mut self.out), true) } else { (self.publish_all(), false) }
+    }
+
+    fn publish_all(&mut self) -> Vec<Effect> {
+        self.tell_who_was_heard();
+        self.publish();
+        self.ask_who_has_heard();
+        std::mem::take(&mut self.out)
+    }
+
+    fn draw(&mut self, now: Now) {
         self.now = now;
         let me = self.config.me.clone();
         loop {
@@ -260,10 +283,6 @@ impl Core {
                 self.review(&name);
             }
         }
-        self.tell_who_was_heard();
-        self.publish();
-        self.ask_who_has_heard();
-        std::mem::take(&mut self.out)
     }
 
     /// All of a lane, for a log that is written anew.
@@ -310,6 +329,7 @@ impl Core {
 
     /// Everything that depends on what the directory says of a name.
     fn review(&mut self, name: &Arc<str>) {
+        let said = self.own_max();
         let standing = self.standing(name);
         self.index(name, &standing);
         self.review_as_host(name, &standing);
@@ -318,8 +338,11 @@ impl Core {
         if self.queues.contains_key(name) {
             self.run_queue(name);
         }
-        self.review_bans(name);
-        self.review_adoption(name);
+        if self.is_arbiter(name) && self.settled() {
+            self.review_bans(name);
+            let standing = if self.own_max() == said { standing } else { self.standing(name) };
+            self.review_adoption(name, standing);
+        }
     }
 
     /// What the lanes say of a name in the present view.

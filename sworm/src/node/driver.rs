@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::Life;
@@ -27,6 +28,8 @@ use crate::worker::task::{Control, STOPPING_LIMIT, Start, Tell};
 
 /// How many inputs are taken before their effects are performed.
 const BATCH: usize = 1024;
+/// How often it is waited for what comes of that at once.
+const ROUNDS: usize = 4;
 /// How often a worker that pauses is looked at.
 const PAUSE_LOOK: Duration = Duration::from_secs(1);
 /// How long a pause may take in all while a large state is being saved.
@@ -50,7 +53,7 @@ impl Driver {
         loop {
             // A time span, not an instant: the runtime's clock may be a paused one, which runs ahead of the node's.
             let tick = self.shared.node.until(self.core.next_tick_ms());
-            let mut input = tokio::select! {
+            let input = tokio::select! {
                 _ = stopped.wait_for(Life::is_over) => break,
                 () = self.shared.closing.notified() => break,
                 // A tick that is due waits for nothing that is there to be read.
@@ -65,23 +68,46 @@ impl Driver {
                 () = sleep(tick), if !tick.is_zero() => Some(Input::Tick),
             };
             self.shared.at_work.store(true, Relaxed);
-            let now = self.now();
-            for _ in 0..BATCH {
-                let Some(next) = input.take() else { break };
-                self.take(now, next);
-                input = self.inputs.try_recv().ok();
-            }
-            if let Some(last) = input {
-                self.take(now, last);
-            }
-            let effects = self.core.flush(self.now());
-            if let Err(error) = self.perform(effects) {
+            if let Err(error) = self.take_all(input).await {
                 self.shared.node.store_failed(error);
                 break;
             }
             self.shared.at_work.store(false, Relaxed);
         }
         self.shared.stopped();
+    }
+
+    /// Takes what is there, and performs what comes of it. What that leads to at once, as the starts of workers, is taken along
+    /// before anything is published, a few times: one message tells more than several.
+    async fn take_all(&mut self, mut input: Option<Input>) -> Result<(), StoreError> {
+        for _ in 0..ROUNDS {
+            self.take_batch(input);
+            let (effects, waits) = self.core.flush_some(self.now());
+            self.perform(effects)?;
+            if !waits {
+                return Ok(());
+            }
+            yield_now().await;
+            input = self.inputs.try_recv().ok();
+            if input.is_none() {
+                break;
+            }
+        }
+        self.take_batch(input);
+        let effects = self.core.flush(self.now());
+        self.perform(effects)
+    }
+
+    fn take_batch(&mut self, mut input: Option<Input>) {
+        let now = self.now();
+        for _ in 0..BATCH {
+            let Some(next) = input.take() else { return };
+            self.take(now, next);
+            input = self.inputs.try_recv().ok();
+        }
+        if let Some(last) = input {
+            self.take(now, last);
+        }
     }
 
     fn take(&mut self, now: Now, input: Input) {

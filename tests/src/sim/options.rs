@@ -104,7 +104,12 @@ pub struct Options {
     pub padding: usize,
     /// Chunks that are not what their sender has stored, of a thousand.
     pub spoiled: u32,
+    /// Nodes wait now and then for what comes next before they publish what they have stated.
+    pub lingers: bool,
 }
+
+/// One seed of so many has nodes that linger.
+const LINGERS: u64 = 7;
 
 impl Options {
     /// The options of a case.
@@ -153,6 +158,8 @@ impl Options {
             chunk_bytes: if padding == 0 { CHUNK_BYTES } else { [10, 16][sizes.usize(0..2)] },
             padding,
             spoiled: [0, 0, 50][sizes.usize(0..3)],
+            // No draw: what a seed says of all else is older, and so are all cases that once failed.
+            lingers: seed % LINGERS == 5,
             // Whoever joins over a third node takes longer than the law allows where there is much to hear.
             lone_cuts: rng.u32(0..4) == 0 && nodes > 2 && names <= 100,
             majority: rng.u32(0..5) == 0,
@@ -211,6 +218,7 @@ impl Options {
             aside: false,
             patient: false,
             replicas: 1,
+            lingers: false,
             state_wait_ms: None,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,

@@ -43,6 +43,7 @@ impl World {
             Event::Tells { at, input } => self.on_tells(&at, input),
             Event::Synced { at, number, ticket } => self.on_synced(&at, number, ticket),
             Event::Wake { at } => self.on_wake(&at),
+            Event::Publishes { at } => self.on_publishes(&at),
         }
     }
 
@@ -254,6 +255,7 @@ impl World {
     /// Gives an input to a node's core, and performs what it decides.
     pub(super) fn take(&mut self, at: &Peer, input: Input) {
         let (now_ms, random) = (self.now_ms, self.rng.u32(..));
+        let lingers = self.options.lingers && self.rng.bool();
         let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
         let now = node.now(now_ms, random);
         let heard = match &input {
@@ -265,12 +267,28 @@ impl World {
             _ => None,
         };
         node.input(now, input);
-        let effects = node.core.flush(now);
+        let (effects, waits) = if lingers { node.core.flush_some(now) } else { (node.core.flush(now), false) };
         for lane in heard.iter().chain([at]) {
             if let Some(copy) = node.core.directory().lane(lane) {
                 self.laws.holds(at, lane, copy.max(), copy.fingerprint());
             }
         }
+        if waits {
+            let delay = self.rng.u64(0..3);
+            self.push(delay, Event::Publishes { at: at.clone() });
+        }
+        self.carry_out(at, effects);
+    }
+
+    /// What a node has stated is published, unless that has come with something else.
+    fn on_publishes(&mut self, at: &Peer) {
+        let (now_ms, random) = (self.now_ms, self.rng.u32(..));
+        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
+        let effects = node.core.flush(node.now(now_ms, random));
+        self.carry_out(at, effects);
+    }
+
+    fn carry_out(&mut self, at: &Peer, effects: Vec<Effect>) {
         let effects = self.up_to_the_trap(at, effects);
         if let Err(_full) = self.perform_all(at, effects) {
             self.fail(at);

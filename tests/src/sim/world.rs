@@ -42,6 +42,8 @@ pub(super) enum Event {
     Synced { at: Peer, number: u64, ticket: Ticket },
     /// Time passes.
     Wake { at: Peer },
+    /// What a node has stated is published, if it was not yet.
+    Publishes { at: Peer },
     /// A process goes on.
     Resumes { node: String },
     /// A process that has left ends.
@@ -579,6 +581,7 @@ impl World {
             | Event::Tells { at, .. }
             | Event::Synced { at, .. }
             | Event::Wake { at }
+            | Event::Publishes { at }
             | Event::Ends { at } => at,
             Event::CheckLink { .. } | Event::Resumes { .. } | Event::Dies { .. } => return None,
         };
