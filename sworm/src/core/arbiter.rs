@@ -239,6 +239,7 @@ impl Core {
         if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
             return Step::Wait; // they may have it
         }
+        let is_banned = self.ban_abandoned(name);
         let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", registering.spec.value).into());
         let placing = Placing {
             name: by_value.as_ref().unwrap_or(name),
@@ -249,6 +250,11 @@ impl Core {
             planned: None,
         };
         match self.place(placing) {
+            Err(refusal) if is_banned => {
+                let answer = Box::new(request.answer(Err(refusal)));
+                self.once_durable(Effect::Send { to: request.id.from.clone(), message: answer });
+                Step::Done
+            }
             Err(refusal) => {
                 self.answer_to(request, Err(refusal));
                 Step::Done
@@ -277,6 +283,20 @@ impl Core {
         }
     }
 
+    /// A name is given away anew, or to nobody: what it was granted as before, to nodes that are gone and of which nothing was
+    /// heard since, is not to come back with them. Says whether there was any.
+    fn ban_abandoned(&mut self, name: &Arc<str>) -> bool {
+        let Some(abandoned) = self.abandoned.remove(name) else { return false };
+        let heard = self.directory.births(name);
+        let lost = abandoned.into_iter().filter(|(to, birth)| !self.is_live(to) && !heard.contains(birth));
+        let births: BTreeSet<Birth> = lost.map(|(_, birth)| birth).collect();
+        if births.is_empty() || planted(Fault::AbandonedComesBack) {
+            return false;
+        }
+        self.directory.ban(name, births);
+        true
+    }
+
     /// Whether a worker of the name that has been ended may not have stopped yet.
     pub(super) fn is_ending(&self, name: &Arc<str>) -> bool {
         self.directory.is_ending(name, |peer| self.is_live(peer)) && !planted(Fault::EndedIsFree)
@@ -295,7 +315,8 @@ impl Core {
                 return Step::Active(self.grant(name, host, (*cell).clone(), true));
             }
             Standing::Claimed { host, cell } => {
-                self.answer_to(request, Ok(Done::Registered { name: name.clone(), host, cell }));
+                let said = self.directory.said(&host, name);
+                self.answer_to(request, Ok(Done::Registered { name: name.clone(), host, cell, said }));
                 return Step::Done;
             }
             Standing::Source { host, cell } => (host, cell),
@@ -364,11 +385,11 @@ impl Core {
         };
         match outcome {
             // The requester is answered now; the next in the queue waits until the directory shows it.
-            GrantOutcome::Running(cell) => {
+            GrantOutcome::Running { cell, said } => {
                 *confirmed = true;
                 let position = queue.jobs.iter().position(|job| job.request().id == cell.request);
                 if let Some(job) = position.and_then(|place| queue.jobs.remove(place)) {
-                    let done = Done::Registered { name: name.clone(), host: from.clone(), cell };
+                    let done = Done::Registered { name: name.clone(), host: from.clone(), cell, said };
                     self.answer_to(job.request(), Ok(done));
                 }
             }
@@ -508,18 +529,34 @@ impl Core {
     pub(super) fn view_changed(&mut self) {
         let mut kept = std::mem::take(&mut self.queues);
         kept.retain(|name, queue| {
-            queue.active = None;
+            let granted = queue.active.take().and_then(Active::open_registration);
             let mine = self.is_arbiter(name) && self.has_quorum_in_view();
             if !mine {
+                self.abandoned.remove(name);
                 for job in queue.jobs.drain(..) {
+                    // What was granted to somebody who has not answered may be carried out: nobody may say that it was not.
                     let request = job.request().clone();
-                    self.answer_to(&request, Err(Refusal::Again));
+                    if granted.as_ref().is_none_or(|(_, cell)| cell.request != request.id) {
+                        self.answer_to(&request, Err(Refusal::Again));
+                    }
                 }
+            } else if let Some((to, cell)) = granted {
+                self.abandoned.entry(name.clone()).or_default().insert((to, cell.birth));
             }
             mine
         });
         self.queues = kept;
         self.resend_requests();
+    }
+}
+
+impl Active {
+    /// To whom a name was granted that was not there before, if that node has not answered yet.
+    fn open_registration(self) -> Option<(Peer, NameCell)> {
+        match self {
+            Self::Granted { to, grant, confirmed: false, .. } if !grant.adoption => Some((to, grant.cell)),
+            _ => None,
+        }
     }
 }
 

@@ -162,6 +162,11 @@ impl Directory {
         self.lanes.iter_mut().filter(|(id, _)| **id != self.me).for_each(|(_, lane)| lane.remove(&key));
     }
 
+    /// The number in a lane at which it says what it says of a name.
+    pub fn said(&self, lane: &LaneId, name: &Arc<str>) -> u64 {
+        self.lanes.get(lane).and_then(|lane| lane.seq(&Key::Name(name.clone()))).unwrap_or(0)
+    }
+
     /// The own statement about a name.
     pub fn mine(&self, name: &Arc<str>) -> Option<&Arc<NameCell>> {
         self.lanes.get(&self.me)?.name(name).map(|(_, cell)| cell)

@@ -181,6 +181,10 @@ faults! {
     FlapsUndamped = "flaps-undamped",
     /// Every worker is started again as if its restart strategy were the usual one.
     OneStrategy = "one-strategy",
+    /// What an answer said of a name is shown until somebody speaks of that name again, however late it came.
+    AnswersStay = "answers-stay",
+    /// What was granted to a node that died before it answered comes back with it, though something else was decided since.
+    AbandonedComesBack = "abandoned-comes-back",
     /// Names are placed on nodes that their distribution strategy leaves out.
     PlaceAnywhere = "place-anywhere",
 }

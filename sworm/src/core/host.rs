@@ -123,7 +123,8 @@ impl Core {
             && mine.state == NameState::Running
             && mine.epoch >= epoch
         {
-            let outcome = GrantOutcome::Running(mine.clone());
+            let outcome =
+                GrantOutcome::Running { cell: mine.clone(), said: self.directory.said(&self.config.me, &name) };
             let first = if adoption { First::Lineage } else { First::Registration };
             return self.confirm(arbiter, first, Message::Granted { name, epoch, outcome });
         }
@@ -268,8 +269,11 @@ impl Core {
         if let Some((arbiter, first)) = granted
             && let Some(cell) = self.directory.mine(name).cloned()
         {
-            let granted =
-                Message::Granted { name: name.clone(), epoch: cell.epoch, outcome: GrantOutcome::Running(cell) };
+            let granted = Message::Granted {
+                name: name.clone(),
+                epoch: cell.epoch,
+                outcome: GrantOutcome::Running { cell, said: self.own_max() },
+            };
             self.confirm(&arbiter, first, granted);
         }
     }
@@ -458,7 +462,8 @@ impl Core {
             Err(refusal) => return self.answer_to(request, Err(refusal)),
         }
         let cell = self.directory.mine(name).cloned().unwrap_or(cell);
-        let done = request.answer(Ok(Done::Regrouped { name: name.clone(), host, cell }));
+        let said = self.directory.said(&host, name);
+        let done = request.answer(Ok(Done::Regrouped { name: name.clone(), host, cell, said }));
         self.once_durable(Effect::Send { to: request.id.from.clone(), message: Box::new(done) });
     }
 }

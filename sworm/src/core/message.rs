@@ -261,17 +261,17 @@ impl Request {
     }
 }
 
-/// A request was carried out.
+/// A request was carried out. Of a name it says what its host has stated of it, and at which number of its lane (`said`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Done {
     /// The name runs there, with this cell.
-    Registered { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
+    Registered { name: Arc<str>, host: Peer, cell: Arc<NameCell>, said: u64 },
     /// The name and its worker are gone.
     Unregistered { name: Arc<str>, births: BTreeSet<Birth> },
     /// The group was changed; the cell as it is now.
-    Regrouped { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
+    Regrouped { name: Arc<str>, host: Peer, cell: Arc<NameCell>, said: u64 },
     /// The name runs where it should.
-    Moved { name: Arc<str>, host: Peer, cell: Arc<NameCell> },
+    Moved { name: Arc<str>, host: Peer, cell: Arc<NameCell>, said: u64 },
     /// The list of voters as it is now.
     Voters { number: u64, nodes: BTreeSet<NodeId> },
 }
@@ -336,7 +336,7 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum GrantOutcome {
     /// It runs.
-    Running(Arc<NameCell>),
+    Running { cell: Arc<NameCell>, said: u64 },
     /// The first start failed; the name was taken back.
     Failed { reason: String, timed_out: bool },
     /// Another view, or a newer epoch was seen: decide again.

@@ -43,6 +43,7 @@ pub mod state;
 mod stopping;
 pub mod sync;
 pub mod time;
+pub mod told;
 pub mod transfer;
 pub mod view;
 
@@ -238,6 +239,8 @@ pub enum Effect {
     Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), String> },
     /// What look-ups are to say of a name.
     Index { name: Arc<str>, entry: Option<Entry> },
+    /// Look-ups are to say this of a name, which an answer has said, until they are told what the directory says.
+    Overlay { name: Arc<str>, entry: Entry },
     /// An answer to somebody on this node.
     Answer { number: u64, answer: Answer },
     /// A request has passed its time.

@@ -61,7 +61,7 @@ impl Core {
             Standing::Free => self.answer_to(request, Err(Refusal::NotRegistered)),
             Standing::Claimed { host, cell } if host == self.config.me && *to == host.node => {
                 if self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running)) {
-                    let moved = Done::Moved { name: name.clone(), host, cell };
+                    let moved = Done::Moved { name: name.clone(), said: self.directory.said(&host, name), host, cell };
                     let answer = request.answer(Ok(moved));
                     self.once_durable(Effect::Send { to: request.id.from.clone(), message: Box::new(answer) });
                 }

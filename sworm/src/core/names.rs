@@ -115,6 +115,12 @@ impl<T> Names<T> {
         self.0.remove(&place_of(name) as &dyn Place)
     }
 
+    /// From now on nothing is known.
+    #[cfg(test)]
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Keeps what is to be kept.
     pub fn retain(&mut self, mut keep: impl FnMut(&Arc<str>, &mut T) -> bool) {
         self.0.retain(|named, known| keep(&named.name, known));
@@ -201,8 +207,8 @@ mod tests {
     fn names_with_one_hash_are_told_apart() {
         let name = |name: &str| Named { hash: 7, name: name.into() };
         let both = BTreeMap::from([(name("a"), 1), (name("b"), 2)]);
-        assert_eq!(both.get(&(7, "a") as &dyn Place), Some(&1));
-        assert_eq!(both.get(&(7, "b") as &dyn Place), Some(&2));
-        assert_eq!(both.get(&(7, "c") as &dyn Place), None);
+        assert_eq!(both.get(&(7_u64, "a") as &dyn Place), Some(&1));
+        assert_eq!(both.get(&(7_u64, "b") as &dyn Place), Some(&2));
+        assert_eq!(both.get(&(7_u64, "c") as &dyn Place), None);
     }
 }

@@ -107,6 +107,9 @@ impl Core {
         if let Ok(Done::Unregistered { name, births }) = &answer {
             self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
         }
+        if let Ok(done) = &answer {
+            self.is_told(done);
+        }
         self.out.push(Effect::Answer { number, answer });
     }
 
@@ -181,6 +184,9 @@ impl Core {
             }
             Ask::Register(_) | Ask::Unregister { .. } | Ask::Restart { .. } => self.view.arbiter(name).cloned(),
             Ask::Voter { .. } => self.leader().cloned(),
+            Ask::Join { .. } | Ask::Leave { .. } | Ask::Move { .. } if self.told_host(name).is_some() => {
+                self.told_host(name).cloned()
+            }
             Ask::Join { .. } | Ask::Leave { .. } | Ask::Move { .. } => match self.standing(name) {
                 Standing::Claimed { host, .. } => Some(host),
                 // Nobody runs it, and by itself nobody will.

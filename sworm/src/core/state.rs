@@ -71,8 +71,11 @@ pub struct Core {
     pub(super) syncing: BTreeMap<u64, u64>,
     // requester
     pub(super) pending: BTreeMap<u64, Pending>,
+    pub(super) told: Names<super::told::Told>,
     // arbiter
     pub(super) queues: BTreeMap<Arc<str>, Queue>,
+    /// Registrations that were granted in former views to nodes that had not answered by then.
+    pub(super) abandoned: BTreeMap<Arc<str>, BTreeSet<(Peer, Birth)>>,
     /// The registrations whose first start has failed, and until when that is known: who asks again meanwhile is told the same.
     pub(super) failed_starts: BTreeMap<RequestId, (Refusal, u64)>,
     pub(super) adopt_retry_ms: BTreeMap<Arc<str>, u64>,
@@ -167,7 +170,9 @@ impl Core {
             durable_max: 0,
             syncing: BTreeMap::new(),
             pending: BTreeMap::new(),
+            told: Names::default(),
             queues: BTreeMap::new(),
+            abandoned: BTreeMap::new(),
             failed_starts: BTreeMap::new(),
             adopt_retry_ms: BTreeMap::new(),
             nowhere: BTreeSet::new(),
@@ -274,6 +279,7 @@ impl Core {
             if std::mem::replace(&mut self.lacks, lacks) && !lacks {
                 self.recheck.extend(self.queues.keys().cloned());
             }
+            self.forget_told();
             let mut names = self.directory.take_touched();
             names.append(&mut self.recheck);
             if names.is_empty() && self.inbox.is_empty() {
@@ -384,6 +390,9 @@ impl Core {
             running: matches!(standing, Standing::Claimed { .. })
                 && matches!(cell.state, super::cell::NameState::Running),
         });
+        if self.knows_better(name, entry.as_ref()) {
+            return;
+        }
         let held = entry.as_ref().and_then(|entry| self.directory.as_held(&entry.host, name));
         self.out.push(Effect::Index { name: held.unwrap_or(name).clone(), entry });
     }

@@ -231,8 +231,9 @@ impl Driver {
                     }
                 });
             }
+            Effect::Overlay { name, entry } => shared.index.overlay(&name, entry),
             Effect::Answer { number, answer } => {
-                self.overlay(&answer);
+                self.overlay_end(&answer);
                 shared.asked_is(number, Asked::Answer(answer));
             }
             Effect::Expired { number } => shared.asked_is(number, Asked::Expired),
@@ -420,23 +421,13 @@ impl Driver {
         }
     }
 
-    /// What an answer says is true before the directory shows it: a caller reads its own writes.
-    fn overlay(&self, answer: &Answer) {
+    /// A name that was ended is gone before the directory shows it: a caller reads its own writes.
+    fn overlay_end(&self, answer: &Answer) {
         let index = &self.shared.index;
-        match answer {
-            Ok(
-                Done::Registered { name, host, cell }
-                | Done::Regrouped { name, host, cell }
-                | Done::Moved { name, host, cell },
-            ) => {
-                index.overlay(name, Entry { host: host.clone(), cell: cell.clone(), running: true });
-            }
-            Ok(Done::Unregistered { name, births }) => {
-                if index.get(name).is_some_and(|entry| births.contains(&entry.cell.birth)) {
-                    index.overlay_end(name);
-                }
-            }
-            Ok(Done::Voters { .. }) | Err(_) => {}
+        if let Ok(Done::Unregistered { name, births }) = answer
+            && index.get(name).is_some_and(|entry| births.contains(&entry.cell.birth))
+        {
+            index.overlay_end(name);
         }
     }
 

@@ -33,6 +33,10 @@ pub(super) struct Laws {
     ended: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
+    /// Where those are stated, as they were acknowledged: the host, and the number in its lane.
+    stated: BTreeMap<(Arc<str>, Birth), (Peer, u64)>,
+    /// Those of which only the host knew when it died: until it is back the name is free to all others.
+    unheard: BTreeSet<(Arc<str>, Birth)>,
     /// Lineages whose workers ended in a way after which they are not to be started again.
     pub(super) over: BTreeSet<(Arc<str>, Birth)>,
     /// The content of each lane at each of its numbers that anybody had.
@@ -170,9 +174,16 @@ impl Laws {
         Some(format!("{name} {since} on {at} has lost a conflict and was not told"))
     }
 
+    /// A process has ended; others hold so much of its lane.
+    pub(super) fn ends(&mut self, me: &Peer, held: u64) {
+        let own = self.stated.iter().filter(|(_, (host, said))| host == me && *said > held);
+        self.unheard.extend(own.map(|(registered, _)| registered.clone()));
+    }
+
     pub(super) fn answered(&mut self, number: u64, answer: &Answer) {
         match answer {
-            Ok(Done::Registered { name, cell, .. }) => {
+            Ok(Done::Registered { name, host, cell, said }) => {
+                self.stated.insert((name.clone(), cell.birth), (host.clone(), *said));
                 self.registered.entry(name.clone()).or_default().insert(cell.birth);
             }
             Ok(Done::Unregistered { name, births }) => self.ended.entry(name.clone()).or_default().extend(births),

@@ -138,6 +138,8 @@ pub(super) struct Node {
     pub(super) links: BTreeSet<Peer>,
     pub(super) workers: BTreeMap<Arc<str>, Worker>,
     pub(super) index: BTreeMap<Arc<str>, Entry>,
+    /// The names of which look-ups say what an answer said.
+    pub(super) overlaid: BTreeSet<Arc<str>>,
     pub(super) follower: Follower,
     /// Until when the process is stopped (`SIGSTOP`).
     pub(super) paused_until: Option<u64>,
@@ -208,6 +210,7 @@ impl Node {
             links: BTreeSet::new(),
             workers: BTreeMap::new(),
             index: BTreeMap::new(),
+            overlaid: BTreeSet::new(),
             follower: Follower::default(),
             paused_until: None,
             resumed_ms: 0,

@@ -452,6 +452,10 @@ impl World {
                 self.note(|| format!("{at} stops {name} {since}"));
                 self.tell(delay, at, Input::Stopped { name, since });
             }
+            Effect::Overlay { name, entry } => {
+                self.note(|| format!("{at} was told that {name} is on {}", entry.host));
+                self.nodes.get_mut(&*at.node).expect("it acts").overlaid.insert(name);
+            }
             Effect::Index { name, entry } => {
                 self.note(|| match &entry {
                     Some(entry) => {
@@ -464,6 +468,7 @@ impl World {
                 if let Err(wrong) = node.follower.follows(&name, &events, entry.as_ref()) {
                     self.laws.broken(format!("whoever watches {at} is misled: {wrong}"));
                 }
+                node.overlaid.remove(&name);
                 match entry {
                     Some(entry) => node.index.insert(name, entry),
                     None => node.index.remove(&name),
@@ -693,7 +698,7 @@ impl World {
 
 fn brief(answer: &Answer) -> String {
     match answer {
-        Ok(Done::Registered { name, host, cell }) => format!("{name} is registered on {host} {}", cell.since),
+        Ok(Done::Registered { name, host, cell, .. }) => format!("{name} is registered on {host} {}", cell.since),
         Ok(Done::Unregistered { name, births }) => format!("{name} has ended {births:?}"),
         Ok(Done::Regrouped { name, .. }) => format!("{name} is regrouped"),
         Ok(Done::Moved { name, host, .. }) => format!("{name} runs on {host}"),

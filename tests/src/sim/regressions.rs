@@ -42,6 +42,10 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
         Case::playing(Plot::AllAnew, 13_867),
         "all died when who holds a state was known to others in memory only, and an older one was taken for the newest",
     ),
+    (
+        Case::playing(Plot::AskedAgain, 1_017),
+        "what was granted to a node that died before it answered came back in the place of what was registered since",
+    ),
     (Case::playing(Plot::MovesInCut, 35), "a request was refused that somebody had carried out who was not heard"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
 ];

@@ -246,6 +246,8 @@ impl World {
         let kept = self.rng.usize(0..=disk.unsynced());
         disk.crash(kept);
         self.laws.only_keeps(&node.me.node, &super::disk::states(&disk));
+        let copies = self.nodes.values().filter_map(|other| other.core.directory().lane(&node.me));
+        self.laws.ends(&node.me, copies.map(|copy| copy.max()).max().unwrap_or(0));
         for asked in self.asked.values_mut().filter(|asked| asked.on == *node.me.node && asked.answer.is_none()) {
             asked.answer = Some(None);
         }

@@ -189,12 +189,22 @@ impl Gen {
         }
     }
 
+    fn stated(&mut self) -> (Peer, Arc<NameCell>, u64) {
+        (self.peer(), Arc::new(self.cell()), self.number())
+    }
+
     fn answer(&mut self) -> Answer {
         let (name, reason) = (self.text(), self.string());
         Err(match self.0.u8(0..16) {
-            0 => return Ok(Done::Registered { name, host: self.peer(), cell: Arc::new(self.cell()) }),
+            0 => {
+                let (host, cell, said) = self.stated();
+                return Ok(Done::Registered { name, host, cell, said });
+            }
             1 => return Ok(Done::Unregistered { name, births: self.many(Self::birth) }),
-            2 => return Ok(Done::Regrouped { name, host: self.peer(), cell: Arc::new(self.cell()) }),
+            2 => {
+                let (host, cell, said) = self.stated();
+                return Ok(Done::Regrouped { name, host, cell, said });
+            }
             3 => {
                 let (sworm, node, incarnation) = (self.text(), self.node(), Incarnation(self.number()));
                 let pid = Pid { sworm, name, node, incarnation, epoch: self.epoch() };
@@ -204,7 +214,10 @@ impl Gen {
             5 => Refusal::StartFailed { reason, timed_out: self.0.bool() },
             6 => Refusal::NoCandidate { why: reason },
             7 => Refusal::UnknownStrategy { name: reason, node: self.node(), known: self.many(Self::string) },
-            8 => return Ok(Done::Moved { name, host: self.peer(), cell: Arc::new(self.cell()) }),
+            8 => {
+                let (host, cell, said) = self.stated();
+                return Ok(Done::Moved { name, host, cell, said });
+            }
             9 => return Ok(Done::Voters { number: self.number(), nodes: self.many(Self::node) }),
             10 => Refusal::NoMajority { why: reason },
             11 => Refusal::NotMajority,
@@ -252,7 +265,7 @@ impl Gen {
             }
             8 => {
                 let outcome = match self.0.u8(0..3) {
-                    0 => GrantOutcome::Running(Arc::new(self.cell())),
+                    0 => GrantOutcome::Running { cell: Arc::new(self.cell()), said: self.number() },
                     1 => GrantOutcome::Failed { reason: self.string(), timed_out: self.0.bool() },
                     _ => GrantOutcome::Refused,
                 };

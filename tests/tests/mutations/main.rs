@@ -69,6 +69,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::NamelessUnnoticed | Fault::WorkerlessUnnoticed => &[Plot::LostNames],
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
+        Fault::AbandonedComesBack => &[Plot::AskedAgain],
         _ => &[],
     }
 }
@@ -77,7 +78,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
 fn by_case(fault: Fault) -> (Option<Found>, u64) {
     let (found, ran) = (Mutex::new(None), AtomicU64::new(0));
     let plots = plots(fault);
-    let is_rare = matches!(fault, Fault::AnyAttempt | Fault::HeardInMemory);
+    let is_rare = matches!(fault, Fault::AnyAttempt | Fault::HeardInMemory | Fault::AbandonedComesBack);
     let each_plot = if is_rare { DIRECTED_AT_RARE } else { DIRECTED };
     let directed = each_plot * plots.len() as u64;
     each(0..BUDGET, |number| {

@@ -41,6 +41,9 @@ impl World {
                     standing => return Some(format!("{id} runs {name} {}, and {standing:?}", worker.since)),
                 }
             }
+            if let Some(name) = node.overlaid.first() {
+                return Some(format!("{id} still says of {name} what an answer said"));
+            }
             for (name, entry) in &node.index {
                 if entry.running && self.places(name).is_empty() {
                     let why = self.describe(name);
@@ -122,7 +125,8 @@ impl World {
             return Some("was never registered and runs".into());
         }
         // Somebody who gave up after a failure may have been replaced; so may one of whom only those knew who are gone.
-        let known = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
+        let unheard = registered.iter().any(|birth| self.laws.unheard.contains(&(name.clone(), *birth)));
+        let known = self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b) && !unheard;
         if never_ended && registered.len() > 1 && known && !self.options.may_part() && !self.options.crashes {
             return Some(format!("was registered {} times and never ended", registered.len()));
         }
