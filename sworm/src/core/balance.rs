@@ -119,8 +119,11 @@ impl Core {
             let later_ms = calm_ms.filter(|calm_ms| *calm_ms > now).min();
             // What has moved by then may make room for more.
             self.balancing.due_ms = if plan.is_empty() { later_ms } else { Some(now + CALM_MS) };
-            if plan.is_empty() {
+            if plan.is_empty() && self.balancing.comings.is_settled(&self.config.me.node) {
                 self.balancing.comings.all_given(now);
+            } else if plan.is_empty() {
+                // It has not given anything yet.
+                self.balancing.due_ms = Some(now + CALM_MS);
             }
             self.balancing.again = self.balancing.due_ms.is_some();
             self.balancing.plan = plan;
@@ -143,7 +146,7 @@ impl Core {
     }
 
     /// Which names of this node move without being told to: to those that have come and stayed for long enough. One that has
-    /// come itself gives nothing of what it is just being given.
+    /// come itself waits at first: it would pass on what it is just being given.
     fn moves_by_itself(&self) -> VecDeque<(Arc<str>, NodeId)> {
         let (me, comings) = (&self.config.me, &self.balancing.comings);
         if planted(Fault::LevelAll) {

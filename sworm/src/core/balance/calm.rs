@@ -51,6 +51,11 @@ impl Comings {
         self.new.contains(node)
     }
 
+    /// Whether a node was there before; one that has come counts so from now on.
+    pub(super) fn is_settled(&mut self, node: &NodeId) -> bool {
+        !self.new.remove(node)
+    }
+
     /// Nothing is left to move now: only those that names still wait for are given any later.
     pub(super) fn all_given(&mut self, now_ms: u64) {
         let waits = |node: &NodeId| self.calm_ms(node) > now_ms;

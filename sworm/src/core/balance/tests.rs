@@ -155,11 +155,14 @@ fn who_is_found_by_a_node_that_joins_is_given_nothing_by_it_and_who_comes_back_i
 }
 
 #[test]
-fn a_node_passes_nothing_on_of_what_it_is_just_being_given() {
+fn a_node_passes_nothing_on_of_what_it_is_just_being_given_and_gives_later() {
     for (has, gives) in [(52, false), (90, true)] {
         let mut core = filled(&[(has, 1), (100, 1), (0, 1)], 0);
         with_members(&mut core, &[&["n1"], &["n0", "n1"], &["n0", "n1", "n2"]]);
         assert_eq!(!core.moves_by_itself().is_empty(), gives, "a share is {}", (has + 100) / 3);
+        assert!(!core.balancing.comings.is_settled(&id("n0")), "it has come");
+        assert!(core.balancing.comings.is_settled(&id("n0")), "and has waited");
+        assert!(!core.moves_by_itself().is_empty());
     }
 }
 
