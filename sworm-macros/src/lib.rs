@@ -61,6 +61,9 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
 /// | `state_wait = "10s"` | how long a name waits for a node that has its newest state, up to 10 years | 10 s; with `snapshot = "each"` until it is back |
 /// | `sync_interval = "100ms"` | how often nodes compare what they hold, 20 ms to 2 s | 200 ms |
 /// | `crate = path` | where the sworm crate is | `::sworm` |
+///
+/// All nodes must open it with the same settings, or `open` fails, but for `restart`, `distribution` and `sync_interval`: a
+/// worker is restarted as the node says that it runs on, and a name is placed as the one said that was asked for it.
 #[proc_macro_derive(Sworm, attributes(sworm))]
 pub fn derive_sworm(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -294,6 +294,11 @@ impl Cluster {
         std::fs::write(self.directory.path().join("locks").join(GATE), "").expect("it can be written");
     }
 
+    /// Holds those back that come to it from now on.
+    pub fn close_gate(&self) {
+        std::fs::remove_file(self.directory.path().join("locks").join(GATE)).expect("it was open");
+    }
+
     /// Workers that ran twice at a time, as the system's locks tell (of type `Held` only).
     pub fn overlaps(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("locks/overlaps")).unwrap_or_default()

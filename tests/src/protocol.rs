@@ -102,6 +102,7 @@ pub enum Command {
         handoff: Option<bool>,
         majority: Option<Majority>,
         balance: Option<Balance>,
+        distribution: Option<String>,
     },
     Moving(Moving),
     Operating(Operating),

@@ -125,7 +125,7 @@ impl<T: Typed> Server<T> {
     async fn command(&self, command: Command) -> Result<Value, Failure> {
         match command {
             Command::Start(spec) => self.start(spec).await,
-            Command::Open { sworm, handoff, majority, balance } => {
+            Command::Open { sworm, handoff, majority, balance, distribution } => {
                 let mut spec = SwormSpec::new(&sworm);
                 if let Some(on) = handoff {
                     spec = spec.handoff(on);
@@ -138,6 +138,9 @@ impl<T: Typed> Server<T> {
                         Balance::On => Rebalance::On,
                         Balance::Manual => Rebalance::Manual,
                     });
+                }
+                if let Some(strategy) = distribution {
+                    spec = operating::placed_by(spec, &strategy);
                 }
                 let opened = self.node()?.sworm(spec).await.map_err(failure)?;
                 self.sworms.lock().unwrap_or_else(PoisonError::into_inner).insert(sworm, opened);

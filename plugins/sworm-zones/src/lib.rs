@@ -38,6 +38,12 @@ impl Distribution for Zones {
         let within = candidates.iter().enumerate().filter(|(_, candidate)| Some(zone(candidate)) == chosen);
         within.max_by_key(|(_, candidate)| weighted_score(name, candidate)).map_or(0, |(place, _)| place)
     }
+
+    /// Half of it says how the zone does, and the lower half how the node does in it.
+    fn score(&self, name: &str, candidate: &Candidate) -> Option<u64> {
+        let of_zone = score(name, &format!("zone/{}", zone(candidate)));
+        Some((of_zone >> 32 << 32) | (weighted_score(name, candidate) >> 32))
+    }
 }
 
 fn zone(candidate: &Candidate) -> &str {
@@ -106,6 +112,16 @@ mod tests {
             west += usize::from(Zones.choose(&format!("n{n}"), &candidates) == 3);
         }
         assert!((4_800..5_200).contains(&west), "{west}");
+    }
+
+    #[test]
+    fn who_is_chosen_has_the_highest_score() {
+        let candidates = nodes(&[("a", "east"), ("b", "east"), ("c", "west"), ("d", "north")]);
+        for n in 0..1_000 {
+            let name = format!("n{n}");
+            let best = (0..4).max_by_key(|place| Zones.score(&name, &candidates[*place]));
+            assert_eq!(best, Some(Zones.choose(&name, &candidates)), "{name}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Sworm {
         }
     }
 
-    /// Which names would move for balance now, from where, and to where; nothing is moved.
+    /// Which names [`rebalance`](Self::rebalance) would move now, from where, and to where; nothing is moved.
     ///
     /// # Errors
     ///
@@ -55,7 +55,8 @@ impl Sworm {
     }
 
     /// Moves names for balance, a few at a time per node: each to where its strategy would place it now, if that node has
-    /// fewer than the one that it runs on. Gives the plan, which each host has been told, and does not wait for it. A node
+    /// fewer than the one that it runs on. Nodes that were there before are levelled as well, which does not happen by itself
+    /// ([`Rebalance::On`]). Gives the plan, which each host has been told, and does not wait for it. A node
     /// that comes or goes ends it.
     ///
     /// # Errors

@@ -109,6 +109,9 @@ impl SwormSpec {
     }
 
     /// The restart strategy of workers whose type names none (default `"transient"`).
+    ///
+    /// Nodes need not have the same, so that it can be changed on one after another: a worker is restarted as the node says
+    /// that it runs on. Nobody tells where they differ.
     pub fn restart(mut self, name: &'static str) -> Self {
         self.restart = Some(Strategy::Named(name));
         self
@@ -121,12 +124,17 @@ impl SwormSpec {
     }
 
     /// The distribution strategy of workers whose type names none (default `"rendezvous"`).
+    ///
+    /// Nodes need not have the same, so that it can be changed on one after another: a name keeps the one of the node on which
+    /// its registration was asked for, wherever it goes ([`Explanation::strategy`](crate::Explanation::strategy)). Nobody tells
+    /// where they differ.
     pub fn distribution(mut self, name: &'static str) -> Self {
         self.distribution = Some(Strategy::Named(name));
         self
     }
 
-    /// The same, by value.
+    /// The same, by value. What it is called is the same on all nodes that give one by value: each decides by its own, so give
+    /// the same on all.
     pub fn distribution_value(mut self, strategy: &'static dyn Distribution) -> Self {
         self.distribution = Some(Strategy::Value(strategy));
         self

@@ -9,11 +9,11 @@ use super::fault::{Fault, planted};
 use super::ids::{NodeId, Peer};
 use super::lane::Lane;
 use super::message::{Message, Phase};
-use super::placement::Placing;
 use super::state::Core;
 use calm::{CALM_MS, Comings};
 
 mod calm;
+mod plans;
 
 /// Whether names move for balance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,11 +25,12 @@ pub enum Rebalance {
     /// recovered. A node moves 8 workers at a time. A node that comes again within 10 min must have been there for 10 s before
     /// names move to it, and then for twice as long each time, but for 5 min at most: one that comes and goes causes no storm.
     ///
-    /// No node is given more than what makes it 1.1 times its fair share (by weights). With rendezvous and ring only the node
-    /// that joined is given names, from an even start; with the other strategies, and where names were moved by hand, some move
-    /// between the old nodes as well.
+    /// Only nodes that joined since names last moved are given any, and none is given more than what makes it 1.1 times its fair
+    /// share (by weights): so many names move at most, whatever the distribution strategy. Nothing moves between the nodes that
+    /// were there before, however uneven they are; [`Sworm::rebalance`](crate::Sworm::rebalance) does that. A node that was
+    /// restarted, cut off from the others, or emptied and is [to take part again](crate::Node::undrain), has joined anew.
     On,
-    /// When [`Sworm::rebalance`](crate::Sworm::rebalance) is called.
+    /// When [`Sworm::rebalance`](crate::Sworm::rebalance) is called: then all nodes are levelled.
     Manual,
 }
 
@@ -62,15 +63,13 @@ const LATER_MS: u64 = 1_000;
 const AT_A_TIME: usize = 8;
 /// How many moves are told in one message.
 const MOVES_IN_A_MESSAGE: usize = 500;
-/// What a node may be given, in hundredths of its share.
-const MOST_PERCENT: u64 = 110;
 
 impl Core {
     /// Other members than before: what was planned for those is off.
     pub(super) fn balance_anew(&mut self) {
         let (due, now) = (self.config.rebalance == Rebalance::On, self.now.mono_ms);
         let mut comings = std::mem::take(&mut self.balancing.comings);
-        comings.note(now, self.view.members.keys());
+        comings.note(now, &self.config.me, self.view.up());
         self.balancing = Balancing { due_ms: due.then_some(now + CALM_MS), comings, ..Balancing::default() };
         self.drop_wishes_for_balance();
     }
@@ -114,13 +113,18 @@ impl Core {
                 self.balancing.due_ms = Some(now + LATER_MS);
                 return;
             }
-            let moves = self.moves_of(&self.config.me.clone()).into_iter().map(|(name, to)| (name, to.node));
-            let calm_ms = |node: &NodeId| self.balancing.comings.calm_ms(node);
-            let plan: VecDeque<_> = moves.filter(|(_, to)| calm_ms(to) <= now).collect();
+            let plan = self.moves_by_itself();
             // Those that come and go have their turn later.
-            let later_ms = self.view.up().map(|peer| calm_ms(&peer.node)).filter(|calm_ms| *calm_ms > now).min();
+            let calm_ms = self.view.up().map(|peer| self.balancing.comings.calm_ms(&peer.node));
+            let later_ms = calm_ms.filter(|calm_ms| *calm_ms > now).min();
             // What has moved by then may make room for more.
             self.balancing.due_ms = if plan.is_empty() { later_ms } else { Some(now + CALM_MS) };
+            if plan.is_empty() && self.balancing.comings.is_settled(&self.config.me.node) {
+                self.balancing.comings.all_given(now);
+            } else if plan.is_empty() {
+                // It has not given anything yet.
+                self.balancing.due_ms = Some(now + CALM_MS);
+            }
             self.balancing.again = self.balancing.due_ms.is_some();
             self.balancing.plan = plan;
         }
@@ -139,6 +143,26 @@ impl Core {
             room -= 1;
             self.wish_for_balance(&name, to);
         }
+    }
+
+    /// Which names of this node move without being told to: to those that have come and stayed for long enough. One that has
+    /// come itself waits at first: it would pass on what it is just being given.
+    fn moves_by_itself(&self) -> VecDeque<(Arc<str>, NodeId)> {
+        let (me, comings) = (&self.config.me, &self.balancing.comings);
+        if planted(Fault::LevelAll) {
+            return self.moves_of(me, |_| true).into_iter().map(|(name, to)| (name, to.node)).collect();
+        }
+        if comings.is_new(&me.node) && self.claims(me) <= self.most(me) {
+            return VecDeque::new();
+        }
+        let may_get = |to: &Peer| comings.is_new(&to.node) && comings.calm_ms(&to.node) <= self.now.mono_ms;
+        self.moves_of(me, may_get).into_iter().map(|(name, to)| (name, to.node)).collect()
+    }
+
+    /// Whether nothing of this node is to move for balance, now or later.
+    pub fn is_balanced(&self) -> bool {
+        let Balancing { due_ms, plan, .. } = &self.balancing;
+        due_ms.is_none() && plan.is_empty() && self.wishes_for_balance().next().is_none()
     }
 
     /// Whether workers are on their way. The first plans of all hosts come from one state and add up; a later one would take
@@ -190,107 +214,6 @@ impl Core {
         };
         leaving || names.any(|(name, _)| is_to_start(name))
     }
-
-    /// Which names would move for balance now: each to where its strategy would place it, if that is emptier than where it
-    /// runs, and so many that no node gets more than a tenth above its share.
-    pub fn plan_rebalance(&self) -> Vec<PlannedMove> {
-        let hosts: Vec<Peer> = self.hosts_up().cloned().collect();
-        let moves = hosts.iter().flat_map(|host| {
-            let plan = self.moves_of(host);
-            plan.into_iter().map(|(name, to)| PlannedMove { name, from: host.node.clone(), to: Ok(to.node) })
-        });
-        moves.collect()
-    }
-
-    /// Where the names of a node would go if it were emptied now; nothing if there is no such node.
-    pub fn plan_drain(&self, node: &NodeId) -> Option<Vec<PlannedMove>> {
-        let Some(host) = self.view.peer(node) else {
-            let is_there = self.members.get(node).is_some_and(|member| member.present) || *node == self.config.me.node;
-            return is_there.then(Vec::new);
-        };
-        let claims = self.directory.lane(host).into_iter().flat_map(Lane::names);
-        // Strategies that look at how full nodes are see what was planned before.
-        let mut planned: BTreeMap<Peer, u64> = BTreeMap::new();
-        let moves = claims.filter(|(_, cell)| cell.state.is_claim()).map(|(name, cell)| {
-            let placing = Placing { planned: Some(&planned), ..Placing::again(name, cell, Some(host)) };
-            let to = match cell.attached {
-                true => Err("it is the name of a task, which stays where it is".to_owned()),
-                false => self.place(placing).map_err(|refusal| refusal.why()),
-            };
-            if let Ok(to) = &to {
-                *planned.entry(to.clone()).or_default() += 1;
-            }
-            PlannedMove { name: name.clone(), from: node.clone(), to: to.map(|to| to.node) }
-        });
-        Some(moves.collect())
-    }
-
-    /// The moves of one host.
-    fn moves_of(&self, host: &Peer) -> Vec<(Arc<str>, Peer)> {
-        let others: Vec<&Peer> = self.hosts_up().filter(|peer| *peer != host).collect();
-        let mut places: BTreeMap<&Peer, Place> = BTreeMap::new();
-        for peer in others {
-            let (room, has) = (self.part_of(host, peer), self.claims(peer));
-            places.insert(peer, Place { room, has });
-        }
-        let (mut here, mut moves) = (self.claims(host), Vec::new());
-        let Some(lane) = self.directory.lane(host) else { return moves };
-        for (name, cell) in lane.names().filter(|(_, cell)| cell.state.is_claim() && !cell.attached) {
-            if places.values().all(|place| place.room == 0) {
-                break;
-            }
-            let Ok(to) = self.place(Placing::again(name, cell, None)) else { continue };
-            let Some(place) = places.get_mut(&to).filter(|place| place.room > 0) else { continue };
-            if here * self.weight(&to) <= place.has * self.weight(host) {
-                continue; // it would only change places
-            }
-            place.room -= 1;
-            place.has += 1;
-            here -= 1;
-            moves.push((name.clone(), to));
-        }
-        moves
-    }
-
-    /// How many names a node may be given by this host: its part of what is missing there. The parts of all hosts add up to
-    /// that exactly: each goes from where the one before it ends.
-    fn part_of(&self, host: &Peer, to: &Peer) -> u64 {
-        let missing = self.most(to).saturating_sub(self.claims(to));
-        let hosts = || self.hosts_up().filter(|peer| *peer != to);
-        let of_all: u64 = hosts().map(|peer| self.claims(peer)).sum();
-        let before: u64 = hosts().take_while(|peer| *peer != host).map(|peer| self.claims(peer)).sum();
-        let of_all = of_all.max(1);
-        if planted(Fault::RoundUpShares) {
-            return (missing * self.claims(host)).div_ceil(of_all);
-        }
-        missing * (before + self.claims(host)) / of_all - missing * before / of_all
-    }
-
-    /// How many names a node may have before it is given no more: a tenth above its share.
-    fn most(&self, to: &Peer) -> u64 {
-        let (names, weights) =
-            self.hosts_up().fold((0, 0), |(n, w), peer| (n + self.claims(peer), w + self.weight(peer)));
-        names * self.weight(to) * MOST_PERCENT / (weights.max(1) * 100)
-    }
-
-    /// Those that take part in it: a client has no share.
-    fn hosts_up(&self) -> impl Iterator<Item = &Peer> {
-        self.view.up().filter(|peer| self.hosts(peer))
-    }
-
-    fn claims(&self, peer: &Peer) -> u64 {
-        self.directory.lane(peer).map_or(0, Lane::claims)
-    }
-
-    fn weight(&self, peer: &Peer) -> u64 {
-        self.profiles.get(&peer.node).map_or(1, |profile| u64::from(profile.weight))
-    }
-}
-
-/// What a node may still be given by a host, and what it has by then.
-struct Place {
-    room: u64,
-    has: u64,
 }
 
 #[cfg(test)]

@@ -177,6 +177,8 @@ faults! {
     ParkWithoutState = "park-without-state",
     /// All that a node is to give for balance goes at once.
     BalanceAllAtOnce = "balance-all-at-once",
+    /// When a node has joined, names also move between those that were there before.
+    LevelAll = "level-all",
     /// Names wait no longer for a node that comes and goes than for one that comes once.
     FlapsUndamped = "flaps-undamped",
     /// Every worker is started again as if its restart strategy were the usual one.

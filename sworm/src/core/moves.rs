@@ -112,7 +112,12 @@ impl Core {
         }
         let now = self.now.mono_ms;
         let local = &self.local;
-        self.wishes.retain(|name, wish| now < wish.until_ms && local.get(name).is_some_and(|l| l.birth == wish.birth));
+        self.wishes.retain(|name, wish| {
+            let Some(local) = local.get(name).filter(|local| local.birth == wish.birth) else { return false };
+            // One that is on its way counts until it has gone, however long that takes.
+            let is_going = wish.wanted == Wanted::Balance && !matches!(local.phase, LocalPhase::Running);
+            now < wish.until_ms || is_going
+        });
         let mut room = MAX_MOVES.saturating_sub(self.on_their_way());
         let mut asks = Vec::new();
         for (name, wish) in &mut self.wishes {

@@ -72,7 +72,20 @@ pub struct Explanation {
 pub struct ExplainedCandidate {
     /// What the strategy is shown of it.
     pub candidate: Candidate,
-    /// What the strategy compares it by, higher is better, if it says so.
+    /// What the strategy compares it by, higher is better, if it says so ([`Distribution::score`], [`Distribution::scores`]). Of
+    /// those that are built in:
+    ///
+    /// - `rendezvous`: the hash of name and node, the highest of as many as the node has weight. The highest wins. With `Pinned`
+    ///   it is the same among those that have the label.
+    /// - `local-first`: the same, and the most that there is for the node on which the name was asked for.
+    /// - `least-loaded`: the same, and of the two highest the one with fewer names for its weight wins.
+    /// - `bounded`: the same, and the highest wins that is not full.
+    /// - `Spread`: first the hash of name and label's value, then that of name and node. The highest wins.
+    /// - `ring`: how near the node's next point on the ring is: `u64::MAX` less the way there from the name's point. The highest
+    ///   wins.
+    /// - `random`: the sum of all weights for the node with the share that the name draws, and for the others less by as many
+    ///   shares as theirs are ahead. The highest wins. It says nothing of who would be next: without the first the name draws
+    ///   anew. A node that must not run the name takes no part, and has no score.
     pub score: Option<u64>,
     /// Whether it holds the newest saved state of the name.
     pub holds_state: bool,
@@ -161,8 +174,14 @@ impl Core {
                     self.outside().map(|(peer, why)| self.considered(&peer, placing, |_| Some(why.to_owned())));
                 let mut all: Vec<Considered> = considered.into_iter().chain(outside).collect();
                 all.sort_by(|a, b| a.peer.cmp(&b.peer));
+                let able = all.iter().filter(|one| one.excluded.is_none()).map(|one| one.candidate.clone());
+                let able: Vec<Candidate> = able.collect();
+                let mut scores = panics::guarded(|| strategy.scores(name, &able)).unwrap_or_default().into_iter();
                 let explained = all.into_iter().map(|Considered { candidate, excluded, .. }| {
-                    let score = panics::guarded(|| strategy.score(name, &candidate)).ok().flatten();
+                    let score = match excluded {
+                        None => scores.next().flatten(),
+                        Some(_) => panics::guarded(|| strategy.score(name, &candidate)).ok().flatten(),
+                    };
                     let holds_state = cell.as_ref().is_some_and(|cell| cell.holders.contains(&candidate.node));
                     ExplainedCandidate { candidate, score, holds_state, excluded }
                 });

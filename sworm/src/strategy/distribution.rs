@@ -79,6 +79,11 @@ pub trait Distribution: Send + Sync + 'static {
         let _ = (name, candidate);
         None
     }
+
+    /// The same of all candidates (sorted by node id), where it depends on which others there are.
+    fn scores(&self, name: &str, candidates: &[Candidate]) -> Vec<Option<u64>> {
+        candidates.iter().map(|candidate| self.score(name, candidate)).collect()
+    }
 }
 
 /// The rendezvous score of a key on a node (Thaler and Ravishankar 1998): the node with the highest score wins, and

@@ -42,7 +42,7 @@ impl Process {
     /// Opens [`SWORM`].
     pub async fn open(&self) -> Result<(), Failure> {
         let (sworm, majority, balance) = (SWORM.into(), self.majority, self.balance);
-        self.ask(Command::Open { sworm, handoff: None, majority, balance }).await?;
+        self.ask(Command::Open { sworm, handoff: None, majority, balance, distribution: None }).await?;
         self.opened.store(true, Relaxed);
         Ok(())
     }

@@ -27,9 +27,10 @@ pub enum Operating {
         node: String,
         add: bool,
     },
-    /// From now on the node notes what happens.
+    /// From now on the node notes what happens; if slowly, nothing is read before somebody asks for it.
     Watch {
         sworm: String,
+        slowly: bool,
     },
     /// What has happened since.
     Events {

@@ -39,6 +39,8 @@ pub enum Kind {
     TwoReplicas,
     /// Counts; its state is handed over. The thousands of a state that it lacked are added to its own.
     Merging,
+    /// Counts; its state is handed over. Panics where its name says: see `Rough` in the test node.
+    Rough,
 }
 
 /// Messages to these workers.
@@ -62,4 +64,6 @@ pub enum Say {
     Sleep(u64),
     /// Blocks its thread for ever.
     Block,
+    /// Is busy until the gate is open.
+    Wait,
 }

@@ -4,20 +4,28 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
-use sworm::{Explanation, NodeId, Sworm, VoterList};
+use sworm::{Explanation, NodeId, Spread, Sworm, SwormSpec, VoterList};
+use tokio::sync::Notify;
 
 use super::{Server, Typed, failure, json, missing};
 use crate::protocol::{Considered, Explained, Failure, Happened, Operating, Voting};
 
 /// What has happened so far in each sworm that is watched.
 #[derive(Default)]
-pub(super) struct Watched(Mutex<HashMap<String, Arc<Mutex<Vec<Happened>>>>>);
+pub(super) struct Watched(Mutex<HashMap<String, (Seen, Arc<Notify>)>>);
+
+type Seen = Arc<Mutex<Vec<Happened>>>;
 
 impl Watched {
-    fn begin(&self, sworm: &Sworm) {
+    fn begin(&self, sworm: &Sworm, slowly: bool) {
         let (mut events, seen) = (sworm.events(), Arc::<Mutex<Vec<Happened>>>::default());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sworm.name().to_owned(), seen.clone());
+        let asked = Arc::new(Notify::new());
+        let watched = (seen.clone(), asked.clone());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sworm.name().to_owned(), watched);
         tokio::spawn(async move {
+            if slowly {
+                asked.notified().await;
+            }
             while let Some(event) = events.next().await {
                 let text = format!("{event:?}");
                 let kind = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
@@ -28,7 +36,9 @@ impl Watched {
 
     fn so_far(&self, sworm: &str) -> Option<Vec<Happened>> {
         let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(watched.get(sworm)?.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let (seen, asked) = watched.get(sworm)?;
+        asked.notify_one();
+        Some(seen.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -47,11 +57,24 @@ impl<T: Typed> Server<T> {
                 let changed = if add { sworm.add_voter(&node).await } else { sworm.remove_voter(&node).await };
                 json(voting(changed.map_err(failure)?))
             }
-            Operating::Watch { sworm } => {
-                self.watched.begin(&self.sworm(&sworm)?);
+            Operating::Watch { sworm, slowly } => {
+                self.watched.begin(&self.sworm(&sworm)?, slowly);
                 json(())
             }
             Operating::Events { sworm } => json(self.watched.so_far(&sworm).ok_or_else(|| missing("watched"))?),
+        }
+    }
+}
+
+/// The same with a distribution strategy: one that is linked by that name, or `zones`.
+pub(super) fn placed_by(spec: SwormSpec, strategy: &str) -> SwormSpec {
+    const LINKED: [&str; 6] = ["rendezvous", "least-loaded", "bounded", "ring", "random", "local-first"];
+    static ZONES: Spread = Spread::over("zone");
+    match LINKED.into_iter().find(|linked| *linked == strategy) {
+        Some(linked) => spec.distribution(linked),
+        None => {
+            assert_eq!(strategy, "zones");
+            spec.distribution_value(&ZONES)
         }
     }
 }

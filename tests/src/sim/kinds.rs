@@ -44,8 +44,13 @@ pub(super) fn restart() -> BTreeMap<Arc<str>, &'static dyn Restart> {
 /// The worker type of a name, and the strategy that places it.
 pub(super) fn of(name: &str, options: &Options) -> (&'static str, &'static str) {
     if options.plot == Plot::Joins {
-        // Those by which a node that joins takes names, and nothing moves between the old ones.
-        return (WORKER, if options.seed.is_multiple_of(4) { "ring" } else { USUAL });
+        // Each strategy has seeds in which all names are placed by it.
+        let all = DISTRIBUTIONS.len() as u64;
+        let chance = match options.seed / 2 % (all + 1) {
+            mixed if mixed == all => xxh3_64_with_seed(name.as_bytes(), options.seed),
+            of_all => of_all,
+        };
+        return (WORKER, DISTRIBUTIONS[usize::try_from(chance % all).expect("few")]);
     }
     if !options.mixed && !options.drawn {
         return (WORKER, USUAL);
@@ -58,7 +63,7 @@ pub(super) fn of(name: &str, options: &Options) -> (&'static str, &'static str) 
 
 /// What distribution strategies know of a node.
 pub(super) fn profile(node: &str, options: &Options) -> Profile {
-    if !options.mixed {
+    if !options.mixed && options.plot != Plot::Joins {
         return Profile::default();
     }
     let number: u32 = node.trim_start_matches('n').parse().unwrap_or(0);

@@ -4,18 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use sworm_tests::protocol::{Considered, Explained, Happened, Kind, NodeSpec, Say};
-use sworm_tests::{Cluster, Process, eventually, program};
-
-/// Waits until a node has seen something happen whose description says all this, after what was seen before.
-async fn sees(node: &Process, seen: &mut usize, kind: &str, says: &[&str]) {
-    let what = format!("{} seeing {kind} of {says:?}", node.id());
-    *seen = eventually(&what, || async {
-        let events = node.events().await;
-        let is_it = |event: &Happened| event.kind == kind && says.iter().all(|what| event.text.contains(what));
-        events.iter().skip(*seen).position(is_it).map(|place| *seen + place + 1)
-    })
-    .await;
-}
+use sworm_tests::{Cluster, eventually, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_third_node_sees_what_happens_to_a_name_whose_restarts_move_along_until_somebody_starts_it_again() {
@@ -26,24 +15,24 @@ async fn a_third_node_sees_what_happens_to_a_name_whose_restarts_move_along_unti
     let (kind, name) = (Kind::Twice, "watched");
     let named = format!("{name:?}");
     let first = a.register_on(kind, name, 0, "b").await.expect("free");
-    sees(&c, &mut seen, "Registered", &[&named, "node: b,"]).await;
-    sees(&c, &mut seen, "Started", &[&named]).await;
+    c.sees(&mut seen, "Registered", &[&named, "node: b,"]).await;
+    c.sees(&mut seen, "Started", &[&named]).await;
     assert_eq!(a.call(kind, name, Say::AddDurable(5)).await, Ok(5));
     for _ in 0..2 {
         let died = a.call(kind, name, Say::Crash).await.expect_err("it panics");
         assert_eq!(died.kind, "WorkerDied", "{died}");
-        sees(&c, &mut seen, "Restarted", &[&named]).await;
-        sees(&c, &mut seen, "Started", &[&named]).await;
+        c.sees(&mut seen, "Restarted", &[&named]).await;
+        c.sees(&mut seen, "Started", &[&named]).await;
     }
     let moved = eventually("a move", || async { c.move_name(name, "a").await.ok() }).await;
     assert_eq!((&*moved.node, moved.epoch > first.epoch), ("a", true));
-    sees(&c, &mut seen, "Moved", &[&named, "node: a,"]).await;
-    sees(&c, &mut seen, "Started", &[&named]).await;
+    c.sees(&mut seen, "Moved", &[&named, "node: a,"]).await;
+    c.sees(&mut seen, "Started", &[&named]).await;
     assert_eq!(b.call(kind, name, Say::Get).await, Ok(5));
 
     // It was restarted twice where it was before, which is all that it may be.
     b.call(kind, name, Say::Crash).await.expect_err("it panics");
-    sees(&c, &mut seen, "Failed", &[&named, "told to crash"]).await;
+    c.sees(&mut seen, "Failed", &[&named, "told to crash"]).await;
     let refused = b.call(kind, name, Say::Get).await.expect_err("it has failed");
     assert_eq!((refused.kind.as_str(), refused.unknown), ("Failed", false), "{refused}");
     let explained = b.explain(kind, name).await;
@@ -52,24 +41,24 @@ async fn a_third_node_sees_what_happens_to_a_name_whose_restarts_move_along_unti
     // Somebody else starts it again, from its state, and its restarts begin anew.
     let again = c.restart_name(name).await.expect("it has failed");
     assert!(again.epoch > moved.epoch);
-    sees(&c, &mut seen, "Started", &[&named]).await;
+    c.sees(&mut seen, "Started", &[&named]).await;
     let total = eventually("an answer", || async { b.call(kind, name, Say::Get).await.ok() }).await;
     assert_eq!(total, 5);
     a.call(kind, name, Say::Crash).await.expect_err("it panics");
-    sees(&c, &mut seen, "Restarted", &[&named]).await;
-    sees(&c, &mut seen, "Started", &[&named]).await;
+    c.sees(&mut seen, "Restarted", &[&named]).await;
+    c.sees(&mut seen, "Started", &[&named]).await;
     assert_eq!(c.restart_name("nobody").await.map_err(|failure| failure.kind), Err("NotRegistered".into()));
 
     // Its node dies.
     eventually("it running on a", || async { c.move_name(name, "a").await.ok() }).await;
     cluster.kill("a").await;
-    sees(&c, &mut seen, "NodeDown", &["node: a,"]).await;
+    c.sees(&mut seen, "NodeDown", &["node: a,"]).await;
     eventually("its new node", || async { c.find(name).await.filter(|found| *found.pid.node != *"a") }).await;
     let told = |event: &Happened| event.kind == "Moved" && event.text.contains("cause: NodeDown");
     eventually("the reason", || async { c.events().await.iter().any(told).then_some(()) }).await;
     assert_eq!(c.total(kind, name).await, Ok(5));
     c.unregister(name).await.expect("it runs");
-    sees(&c, &mut seen, "Unregistered", &[&named]).await;
+    c.sees(&mut seen, "Unregistered", &[&named]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sworm::core::ids::Peer;
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm::{Incarnation, OpenError, Rendezvous, Temporary};
 use sworm_tests::{eventually, holds_for};
 
-use super::{Room, node, running};
+use super::{Room, gone, moved, node, running};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sworm_that_was_refused_is_gone_and_can_be_opened_as_the_others_have_it() {
@@ -86,4 +87,49 @@ async fn heartbeats_come_once_in_a_sync_interval() {
         quick.recv().await.expect("its node runs");
     }
     assert!(slow.len() < 50, "{}", slow.len());
+}
+
+/// Ends when it is told to.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "opening.guest", handles(Go))]
+struct Guest;
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "opening.go")]
+struct Go;
+
+impl Handler<Go> for Guest {
+    async fn handle(&mut self, _: Go, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_strategies_differ_a_name_keeps_its_distribution_and_its_node_says_how_it_is_restarted() {
+    let network = MemoryNetwork::new();
+    let (a, b) = (node(&network, "a").await, node(&network, "b").await);
+    let spec = |restart, distribution| SwormSpec::new("s").restart(restart).distribution(distribution);
+    let on_a = a.sworm(spec("temporary", "local-first")).await.expect("it opens");
+    let on_b = b.sworm(spec("permanent", "ring")).await.expect("these may differ");
+    for sworm in [&on_a, &on_b] {
+        eventually("each other", || async { (sworm.nodes().len() == 2).then_some(()) }).await;
+    }
+    for name in ["stays", "moves"] {
+        let guest = on_a.register_name(name, Guest).await.expect("free");
+        assert_eq!(guest.pid().node, *a.id(), "local-first, as a has it");
+        running(&on_b, name).await;
+        assert_eq!(&*on_b.explain(name).await.strategy, "local-first");
+    }
+    on_b.register_name("from b", Guest).await.expect("free");
+    running(&on_a, "from b").await;
+    assert_eq!(&*on_a.explain("from b").await.strategy, "ring");
+    let there = moved(&on_a, "moves", b.id()).await;
+    assert_eq!(&*on_b.explain("moves").await.strategy, "local-first");
+    for name in ["stays", "moves"] {
+        let guest = on_b.whereis_name::<Guest>(name).expect("it runs");
+        guest.call(Go).await.expect("it runs");
+    }
+    gone(&on_b, "stays").await;
+    let again = || async { on_a.whereis("moves").filter(|found| found.pid.epoch > there.epoch) };
+    assert_eq!(eventually("another start", again).await.pid.node, *b.id(), "permanent, as b has it");
 }

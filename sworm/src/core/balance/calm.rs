@@ -1,4 +1,4 @@
-//! How long names wait for a node that has come: the oftener it comes, the longer.
+//! Which nodes have come and are to be given names, and how long names wait for one: the oftener it comes, the longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,14 @@ pub(super) const CALM_MS: u64 = 5_000;
 /// How long names wait at most for a node that comes again and again.
 const MOST_CALM_MS: u64 = 300_000;
 /// So long after a node came it does not matter any more how often it did.
-const FORGET_MS: u64 = 600_000;
+pub(super) const FORGET_MS: u64 = 600_000;
 
-/// How often each node has come of late.
+/// Who has come since names moved for balance, and how often each node has of late.
 #[derive(Debug, Default)]
 pub(super) struct Comings {
     here: BTreeSet<Peer>,
+    /// Those that nothing has moved to yet, or not all that there is to move.
+    new: BTreeSet<NodeId>,
     of_late: BTreeMap<NodeId, Coming>,
 }
 
@@ -26,16 +28,38 @@ struct Coming {
 }
 
 impl Comings {
-    /// These are the members from now on.
-    pub(super) fn note<'a>(&mut self, now_ms: u64, members: impl Iterator<Item = &'a Peer>) {
+    /// These are the members that take part from now on. Whoever this node finds when it comes was there before.
+    pub(super) fn note<'a>(&mut self, now_ms: u64, me: &Peer, members: impl Iterator<Item = &'a Peer>) {
         self.of_late.retain(|_, coming| now_ms < coming.last_ms + FORGET_MS);
         let members: BTreeSet<Peer> = members.cloned().collect();
+        let was_here = self.here.contains(me);
         for peer in members.difference(&self.here) {
             let coming = self.of_late.entry(peer.node.clone()).or_insert(Coming { times: 0, last_ms: now_ms });
             coming.times += 1;
             coming.last_ms = now_ms;
+            if was_here || peer == me {
+                self.new.insert(peer.node.clone());
+            }
         }
         self.here = members;
+        let here = &self.here;
+        self.new.retain(|node| here.iter().any(|peer| peer.node == *node));
+    }
+
+    /// Whether a node has come, and has not been given yet what there is to give.
+    pub(super) fn is_new(&self, node: &NodeId) -> bool {
+        self.new.contains(node)
+    }
+
+    /// Whether a node was there before; one that has come counts so from now on.
+    pub(super) fn is_settled(&mut self, node: &NodeId) -> bool {
+        !self.new.remove(node)
+    }
+
+    /// Nothing is left to move now: only those that names still wait for are given any later.
+    pub(super) fn all_given(&mut self, now_ms: u64) {
+        let waits = |node: &NodeId| self.calm_ms(node) > now_ms;
+        self.new = self.new.iter().filter(|node| waits(node)).cloned().collect();
     }
 
     /// From when on names may move to a node for balance.

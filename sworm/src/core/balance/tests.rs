@@ -6,8 +6,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::PlannedMove;
+use super::calm::FORGET_MS;
 use crate::core::cell::{Key, Kind, NameCell, NameState, Spec, Value};
-use crate::core::fixture::{cluster, id, links_nothing, peer, running};
+use crate::core::fixture::{cluster, id, links_nothing, now, peer, running};
 use crate::core::lane::Lane;
 use crate::core::state::Core;
 
@@ -110,6 +111,58 @@ fn a_plan_to_empty_a_node_counts_what_it_has_given_before() {
         let will_have = [30 + of("n1"), of("n2")];
         assert_eq!(will_have.iter().sum::<usize>(), 90);
         assert!(will_have.iter().all(|has| *has <= most), "{strategy}: {will_have:?}");
+    }
+}
+
+/// The nodes that take part, one set after the other, as the first node sees them; long ago by now.
+fn with_members(core: &mut Core, seen: &[&[&str]]) {
+    for members in seen {
+        let members: Vec<_> = members.iter().map(|node| peer(node)).collect();
+        core.balancing.comings.note(0, &core.config.me, members.iter());
+    }
+    core.now = now(FORGET_MS - 1);
+}
+
+#[test]
+fn by_itself_only_who_has_joined_is_given_names_whatever_the_strategy_and_by_hand_all_are_levelled() {
+    for strategy in ["rendezvous", "least-loaded", "bounded", "ring", "random", "local-first"] {
+        let names = |node: &str, count| {
+            let names = names(node, count, 0).into_iter();
+            names.map(|(name, cell)| (name, of_kind(cell, |kind| kind.distribution = strategy.into()))).collect()
+        };
+        let mut core = cluster(&[("n0", names("n0", 130)), ("n1", names("n1", 20)), ("n2", Vec::new())]);
+        let levelled = given(&core.plan_rebalance());
+        assert!(levelled.contains_key("n1") && levelled.contains_key("n2"), "{strategy}: {levelled:?}");
+        with_members(&mut core, &[&["n0"], &["n0", "n1"]]);
+        core.balancing.comings.all_given(core.now.mono_ms);
+        assert!(core.moves_by_itself().is_empty(), "{strategy}: nobody has joined");
+        with_members(&mut core, &[&["n0", "n1", "n2"]]);
+        let moves = core.moves_by_itself();
+        assert!(moves.iter().all(|(_, to)| *to == id("n2")), "{strategy}: {moves:?}");
+        assert!((10..=55).contains(&moves.len()), "{strategy}: {} moves, and a share is 50", moves.len());
+        core.balancing.comings.all_given(core.now.mono_ms);
+        assert!(core.moves_by_itself().is_empty(), "{strategy}: it had its turn");
+    }
+}
+
+#[test]
+fn who_is_found_by_a_node_that_joins_is_given_nothing_by_it_and_who_comes_back_is() {
+    let mut core = filled(&[(100, 1), (0, 1)], 0);
+    with_members(&mut core, &[&["n1"], &["n0", "n1"]]);
+    assert!(core.moves_by_itself().is_empty(), "n1 was there before");
+    with_members(&mut core, &[&["n0"], &["n0", "n1"]]);
+    assert!(!core.moves_by_itself().is_empty(), "it was gone and has come back");
+}
+
+#[test]
+fn a_node_passes_nothing_on_of_what_it_is_just_being_given_and_gives_later() {
+    for (has, gives) in [(52, false), (90, true)] {
+        let mut core = filled(&[(has, 1), (100, 1), (0, 1)], 0);
+        with_members(&mut core, &[&["n1"], &["n0", "n1"], &["n0", "n1", "n2"]]);
+        assert_eq!(!core.moves_by_itself().is_empty(), gives, "a share is {}", (has + 100) / 3);
+        assert!(!core.balancing.comings.is_settled(&id("n0")), "it has come");
+        assert!(core.balancing.comings.is_settled(&id("n0")), "and has waited");
+        assert!(!core.moves_by_itself().is_empty());
     }
 }
 

@@ -58,6 +58,21 @@ fn a_name_without_a_node_is_said_to_start_where_it_does_with_one_that_holds_its_
 }
 
 #[test]
+fn who_must_not_run_a_name_takes_no_part_in_what_scores_depend_on() {
+    let mut core = core(None);
+    core.view.members.insert(peer("a"), Phase::Leaving);
+    for strategy in ["random", "ring"] {
+        let explained = core.explain(&name(), &Kind { distribution: strategy.into(), ..kind() });
+        let chosen = explained.choice.clone().expect("there are two");
+        let able: Vec<_> = explained.candidates.iter().filter(|one| one.excluded.is_none()).collect();
+        assert_eq!(able.len(), 2, "{explained}");
+        let best = able.into_iter().max_by_key(|one| one.score).expect("two");
+        assert!(best.candidate.node == chosen && best.score.is_some(), "{explained}");
+        assert_eq!(explained.candidates[0].score.is_none(), strategy == "random", "{explained}");
+    }
+}
+
+#[test]
 fn a_name_that_was_handed_over_is_said_to_start_where_it_was_handed_to() {
     let to = another(&core(None));
     let release = Release { to: peer(to), epoch: Epoch { major: 2, minor: 0 }, snapshot: None };

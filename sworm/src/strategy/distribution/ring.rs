@@ -35,6 +35,12 @@ impl HashRing {
     }
 }
 
+/// The points of a candidate.
+fn points_of(candidate: &Candidate, per_weight: u32) -> impl Iterator<Item = u64> {
+    let (node, count) = (candidate.node.clone(), per_weight.saturating_mul(candidate.weight));
+    (0..count).map(move |point| score(&point.to_string(), &node))
+}
+
 impl Ring {
     fn of(candidates: &[Candidate], per_weight: u32) -> Rc<Self> {
         LAST.with_borrow_mut(|last| match last.take().filter(|ring| ring.is_of(candidates, per_weight)) {
@@ -44,11 +50,7 @@ impl Ring {
     }
 
     fn new(candidates: &[Candidate], per_weight: u32) -> Self {
-        let points = |(place, candidate): (usize, &Candidate)| {
-            let node = candidate.node.clone();
-            let count = per_weight.saturating_mul(candidate.weight);
-            (0..count).map(move |point| (score(&point.to_string(), &node), place))
-        };
+        let points = |(place, candidate)| points_of(candidate, per_weight).map(move |point| (point, place));
         let mut points: Vec<(u64, usize)> = candidates.iter().enumerate().flat_map(points).collect();
         points.sort_unstable();
         Self { per_weight, members: candidates.iter().map(|c| (c.node.clone(), c.weight)).collect(), points }
@@ -66,6 +68,12 @@ impl Distribution for HashRing {
         let key = xxh3_64(name.as_bytes());
         let after = ring.points.partition_point(|(point, _)| *point < key);
         ring.points.get(after).or(ring.points.first()).map_or(0, |(_, place)| *place)
+    }
+
+    /// The less far on from the name's point the nearest point of a node is, all around the ring, the more.
+    fn score(&self, name: &str, candidate: &Candidate) -> Option<u64> {
+        let key = xxh3_64(name.as_bytes());
+        points_of(candidate, self.points).map(|point| u64::MAX - point.wrapping_sub(key)).max()
     }
 }
 

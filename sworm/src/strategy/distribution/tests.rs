@@ -238,14 +238,34 @@ fn who_is_chosen_has_the_highest_score() {
     let mut ten = zoned(10);
     ten.iter_mut().zip([1, 3, 2].into_iter().cycle()).for_each(|(candidate, weight)| candidate.weight = weight);
     ten[4].asked = true;
-    let all: [&dyn Distribution; 4] = [&Rendezvous, &LocalFirst, &Pinned::to("zone", "east"), &Spread::over("zone")];
-    for name in names(1_000) {
-        for (n, strategy) in all.iter().enumerate() {
-            let scores: Vec<_> = ten.iter().map(|candidate| strategy.score(&name, candidate)).collect();
-            let chosen = scores[strategy.choose(&name, &ten)];
-            assert!(chosen.is_some() && chosen == scores.iter().copied().max().flatten(), "{n}: {name}: {scores:?}");
+    let ring = HashRing::points(128);
+    let by_label: [&dyn Distribution; 2] = [&Pinned::to("zone", "east"), &Spread::over("zone")];
+    let all = [&Rendezvous as &dyn Distribution, &LocalFirst, &ring, &Random].into_iter().chain(by_label);
+    for (n, strategy) in all.enumerate() {
+        let mut seen = [0; 10];
+        for name in names(1_000) {
+            let scores = strategy.scores(&name, &ten);
+            let chosen = strategy.choose(&name, &ten);
+            let others = scores.iter().enumerate().filter(|(place, _)| *place != chosen);
+            let highest = others.map(|(_, score)| score.expect("all have one")).max();
+            assert!(scores[chosen] > highest, "{n}: {name}: {chosen} of {scores:?}");
+            seen[chosen] += 1;
         }
+        assert!(n == 1 || seen.iter().all(|count| *count > 0), "{n}: {seen:?}");
     }
+}
+
+#[test]
+fn a_score_of_the_ring_is_the_way_to_a_point_and_one_of_chance_the_way_to_a_share() {
+    let mut three = nodes(&["a", "b", "c"]);
+    three[1].weight = 2;
+    // Of four shares the third is drawn, which is b's; c has the next one, and a the one after that.
+    let name = names(100).find(|name| xxh3_64(name.as_bytes()) % 4 == 2).expect("one in four");
+    assert_eq!(Random.scores(&name, &three), [Some(2), Some(4), Some(3)]);
+    let key = xxh3_64(name.as_bytes());
+    let ring = HashRing::points(1);
+    let way = |node: &str| u64::MAX - score("0", node).wrapping_sub(key);
+    assert_eq!([&three[0], &three[2]].map(|one| ring.score(&name, one)), [Some(way("a")), Some(way("c"))]);
 }
 
 #[test]

@@ -15,7 +15,12 @@ use crate::workers::*;
 
 /// Holds a lock of the system, named after it, from its start until it is dropped.
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "held", handoff, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block))]
+#[worker(
+    name = "held",
+    handoff,
+    lifecycle,
+    handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block, Wait)
+)]
 pub(crate) struct Held {
     total: i64,
     /// Many bytes where its name says `large`.

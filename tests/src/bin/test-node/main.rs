@@ -2,6 +2,7 @@
 
 mod held;
 mod merging;
+mod rough;
 mod typed;
 mod workers;
 

@@ -9,7 +9,12 @@ use crate::workers::*;
 
 /// Counts, and adds the thousands of a state that it lacked to its own total.
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "merging", handoff, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block))]
+#[worker(
+    name = "merging",
+    handoff,
+    lifecycle,
+    handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block, Wait)
+)]
 pub(crate) struct Merging {
     total: i64,
     #[serde(skip)]

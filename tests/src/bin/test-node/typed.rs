@@ -13,6 +13,7 @@ use sworm_tests::server::{Typed, call_failure, failure, json, missing};
 
 use crate::held::Held;
 use crate::merging::Merging;
+use crate::rough::Rough;
 use crate::workers::*;
 
 /// How many registrations or calls of one command are under way at once.
@@ -99,6 +100,10 @@ macro_rules! with_type {
             }
             Kind::Merging => {
                 type $worker = Merging;
+                $do
+            }
+            Kind::Rough => {
+                type $worker = Rough;
                 $do
             }
         }
@@ -236,6 +241,7 @@ where
     Stop: sworm::Request<W>,
     Sleep: sworm::Request<W>,
     Block: sworm::Request<W>,
+    Wait: sworm::Request<W>,
 {
     let total = match say {
         Say::Where => return Ok(to.call(Where).timeout(within).await?.into()),
@@ -247,6 +253,7 @@ where
         Say::Stop => to.call(Stop).timeout(within).await?,
         Say::Sleep(ms) => to.call(Sleep(ms)).timeout(within).await?,
         Say::Block => to.call(Block).timeout(within).await?,
+        Say::Wait => to.call(Wait).timeout(within).await?,
     };
     Ok(total.into())
 }
@@ -257,11 +264,13 @@ where
     Add: sworm::Request<W>,
     Sleep: sworm::Request<W>,
     Block: sworm::Request<W>,
+    Wait: sworm::Request<W>,
 {
     match say {
         Say::Add(n) => to.cast(Add(n)).await,
         Say::Block => to.cast(Block).await,
         Say::Sleep(ms) => to.cast(Sleep(ms)).await,
+        Say::Wait => to.cast(Wait).await,
         other => panic!("{other:?} is not cast in these tests"),
     }
 }

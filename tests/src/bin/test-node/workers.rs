@@ -46,6 +46,10 @@ pub(crate) struct Sleep(pub(crate) u64);
 #[message(reply = i64)]
 pub(crate) struct Block;
 
+#[derive(Message, Serialize, Deserialize)]
+#[message(reply = i64)]
+pub(crate) struct Wait;
+
 /// Writes the handlers of a worker with a `total` and a `failing`.
 macro_rules! handlers {
     ($($worker:ident)*) => {$(
@@ -111,6 +115,13 @@ macro_rules! handlers {
                 }
             }
         }
+
+        impl Handler<Wait> for $worker {
+            async fn handle(&mut self, _: Wait, _: &mut Context<Self>) -> i64 {
+                $crate::workers::at_the_gate(self.total).await.expect("there is a directory");
+                self.total
+            }
+        }
     )*};
 }
 pub(crate) use handlers;
@@ -121,7 +132,7 @@ const LOAD_BYTES: usize = 180;
 macro_rules! counters {
     ($($worker:ident, $name:literal, ($($option:tt)*), $started:ident;)*) => {$(
         #[derive(Worker, Serialize, Deserialize, Default)]
-        #[worker(name = $name, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block), $($option)*)]
+        #[worker(name = $name, lifecycle, handles(Add, AddDurable, Get, Where, Crash, Fail, Stop, Sleep, Block, Wait), $($option)*)]
         pub(crate) struct $worker {
             total: i64,
             load: String,
@@ -194,7 +205,7 @@ async fn slowly(ms: i64) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn at_the_gate(_: i64) -> Result<(), BoxError> {
+pub(crate) async fn at_the_gate(_: i64) -> Result<(), BoxError> {
     let gate = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?).join(GATE);
     while !gate.exists() {
         // The test makes a file in another process: nothing tells when.

@@ -5,6 +5,7 @@ mod balance;
 mod calls;
 mod deaths;
 mod drain;
+mod flapping;
 mod points;
 mod slow;
 mod traffic;
