@@ -126,7 +126,7 @@ impl<M: Message> Options<M> {
     async fn call(self) -> Replies<M> {
         let Self { sworm, group, message, timeout } = self;
         let members = sworm.members(&*group);
-        let calling = outbox::calling();
+        let calling = outbox::calling().map_err(CallError::from);
         let results = match calling.and_then(|calling| Ok((calling, Letter::Message(message).encoded()?))) {
             Ok((_calling, payload)) => call_all::<M>(&sworm, &members, payload, timeout).await,
             Err(error) => members.iter().map(|_| Err(error.clone())).collect(),

@@ -169,7 +169,7 @@ impl Sworm {
     pub async fn unregister_name(&self, name: impl AsRef<str>) -> Result<(), UnregisterError> {
         let name: Arc<str> = name.as_ref().into();
         let ask = Ask::Unregister { name: name.clone(), birth: None };
-        match self.shared.ask(ask, ASK_LIMIT).await {
+        match self.shared.ask(ask, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(_))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
                 Err(UnregisterError::NotRegistered { name: name.to_string() })
@@ -192,7 +192,7 @@ impl Sworm {
     /// See [`RestartError`]. Waits 10 s at most.
     pub async fn restart_name(&self, name: impl AsRef<str>) -> Result<Pid, RestartError> {
         let name: Arc<str> = name.as_ref().into();
-        match self.shared.ask(Ask::Restart { name: name.clone() }, ASK_LIMIT).await {
+        match self.shared.ask(Ask::Restart { name: name.clone() }, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => Ok(cell.pid(&self.shared.name, &name, &host)),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
                 Err(RestartError::NotRegistered { name: name.to_string() })
@@ -318,7 +318,7 @@ impl Sworm {
     }
 
     async fn regroup_now(&self, name: &str, ask: Ask) -> Result<(), GroupError> {
-        match self.shared.ask(ask, ASK_LIMIT).await {
+        match self.shared.ask(ask, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(Done::Regrouped { .. }))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(GroupError::NotRegistered { name: name.to_string() }),
             Ok(Asked::Answer(Err(Refusal::Failed { reason }))) => {
