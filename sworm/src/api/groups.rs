@@ -82,7 +82,8 @@ impl Sworm {
     ///
     /// [`CallError::Undecodable`] and [`CallError::TooLarge`] of the message, [`CallError::NoMajority`],
     /// [`CallError::Stopped`] and [`CallError::NodeFailed`] of this node, and [`CallError::Overloaded`] where the links take
-    /// nothing of it. Nobody was sent anything then.
+    /// nothing of it, or where a worker with `snapshot = "each"` has sent so much that no more is held back. Nobody was sent
+    /// anything then. What the links do not take of what was held back is in the log only.
     pub async fn publish<M: Message>(&self, group: impl AsRef<str>, message: M) -> Result<usize, CallError> {
         let names = self.shared.index.group(group.as_ref());
         let payload = Letter::Message(message).encoded();

@@ -278,7 +278,9 @@ impl Sworm {
 
     /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves, and comes back with
     /// it. A worker is in up to 256 groups. In the code of a worker with `snapshot = "each"` that happens when its state is
-    /// durable ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only, but for [`GroupError::Overloaded`].
+    /// durable ([`Snapshots::Each`](crate::Snapshots::Each)): at once it is told [`GroupError::BadGroup`],
+    /// [`GroupError::NotRegistered`] of a member of another sworm, and [`GroupError::Overloaded`]; all other errors are in the log
+    /// only.
     ///
     /// # Errors
     ///

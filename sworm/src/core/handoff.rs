@@ -16,8 +16,7 @@ use super::fetch::Why;
 use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Refusal};
-use super::snapshots::Stored;
-use super::staging::NOT_WHOLE;
+use super::snapshots::{NotKept, Stored};
 use super::state::Core;
 use super::view::Member;
 use crate::strategy::Exit;
@@ -324,7 +323,7 @@ impl Core {
         let snapshot = match state {
             Ok(Some(state)) if expected => match self.pack(name, state) {
                 Some(snapshot) => Some(snapshot),
-                None => return self.on_not_paused(name, since, NOT_WHOLE.into()),
+                None => return self.on_not_paused(name, since, NotKept::NotWhole.to_string()),
             },
             Ok(_) => {
                 self.on_unsent_state(name, since);

@@ -51,7 +51,9 @@ pub enum Durable {
     #[default]
     Replicas,
     /// For the disk of the worker's node alone. The replicas get the states as fast as they can take them. When the node
-    /// dies, what was acknowledged and had not reached a replica is lost for as long as it stays away.
+    /// dies, what was acknowledged and had not reached a replica is lost for as long as it stays away. When it is back, the
+    /// worker that went on without that is given it ([`on_diverged`](crate::Lifecycle::on_diverged)), and
+    /// [`Event::StateDiverged`](crate::Event::StateDiverged) says so: a type without that hook has lost it for good.
     Local,
 }
 
