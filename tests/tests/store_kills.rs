@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sworm::store::{Batch, SledStore, Space, Store};
+use sworm::store::{Batch, Space, Store};
 use sworm_tests::batches::{Content, Kind, apply, content_of};
 
 /// How often the writer is killed; `SWORM_KILLS=1000` takes some minutes.
@@ -255,7 +255,7 @@ async fn shrinks_to(directory: &Path, most: u64) -> u64 {
     }
 }
 
-async fn write(store: &SledStore, batch: Batch) {
+async fn write(store: &dyn Store, batch: Batch) {
     let ticket = store.write(batch).expect("there is room");
     store.sync(ticket).await.expect("there is room");
 }
@@ -269,12 +269,16 @@ fn state(n: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
 async fn states_that_are_written_again_and_again_take_at_most_three_times_their_size() {
+    take_at_most_three_times_their_size(Kind::Sled).await;
+}
+
+#[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
+async fn take_at_most_three_times_their_size(kind: Kind) {
     const TOGETHER: u64 = 100;
     let (updates, states) = (number("SWORM_UPDATES", UPDATES), number("SWORM_STATES", STATES));
     let directory = tempfile::tempdir().expect("a directory");
-    let store = SledStore::open(directory.path()).expect("it opens");
+    let store = kind.open(directory.path()).expect("it opens");
     let live: u64 = (0..states).map(|n| (key(n).len() + state(n).len()) as u64).sum();
     let (begun, mut rng, mut most) = (Instant::now(), fastrand::Rng::new(), 0);
     for round in 0..updates / TOGETHER {
@@ -283,11 +287,14 @@ async fn states_that_are_written_again_and_again_take_at_most_three_times_their_
             let which = if round < states / TOGETHER { round * TOGETHER + n } else { rng.u64(0..states) };
             batch.put(Space::Snapshots, key(which), state(round));
         }
-        write(&store, batch).await;
+        write(&*store, batch).await;
         most = most.max(bytes_in(directory.path()));
     }
     let (took, last) = (begun.elapsed(), bytes_in(directory.path()));
     let size = shrinks_to(directory.path(), live * MULTIPLE).await;
-    println!("{updates} updates of {live} bytes in {took:?}: at most {most}, at the end {last}, then {size} bytes");
+    let kind = kind.name();
+    println!(
+        "{kind}: {updates} updates of {live} bytes in {took:?}: at most {most}, at the end {last}, then {size} bytes"
+    );
     assert!(most <= live * MULTIPLE + WAITING, "{most} of {live}");
 }
