@@ -22,6 +22,9 @@ const UPDATES: u64 = 50_000;
 const STATES: u64 = 10_000;
 /// How many times what is stored the files may take at rest.
 const MULTIPLE: u64 = 3;
+/// The same of redb's file while it is open.
+#[cfg(feature = "processes")]
+const MULTIPLE_OF_REDB: u64 = 5;
 /// How much more they may take while there are writes: some segments of sled's, of 512 KiB each, wait to be used again.
 const WAITING: u64 = 2 << 20;
 
@@ -269,16 +272,36 @@ fn state(n: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
 async fn states_that_are_written_again_and_again_take_at_most_three_times_their_size() {
-    take_at_most_three_times_their_size(Kind::Sled).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_store, live, most) = written_again_and_again(Kind::Sled, directory.path()).await;
+    let size = shrinks_to(directory.path(), live * MULTIPLE).await;
+    println!("then {size} bytes");
+    assert!(most <= live * MULTIPLE + WAITING, "{most} of {live}");
 }
 
+#[cfg(feature = "processes")]
+#[tokio::test]
 #[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
-async fn take_at_most_three_times_their_size(kind: Kind) {
+async fn those_in_redb_take_at_most_five_times_their_size_and_three_times_as_soon_as_they_are_opened_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, live, most) = written_again_and_again(Kind::Redb, directory.path()).await;
+    drop(store);
+    let store = Kind::Redb.open(directory.path()).expect("it opens");
+    let size = bytes_in(directory.path());
+    println!("then {size} bytes");
+    assert!(most <= live * MULTIPLE_OF_REDB + WAITING, "{most} of {live}");
+    assert!(size <= live * MULTIPLE, "{size} of {live}");
+    assert!(content_of(&*store).expect("it can be read").values().all(|value| value.len() == state(0).len()));
+}
+
+/// Writes states again and again. Gives their store, the bytes of the keys and values, and the most that it has taken.
+#[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
+async fn written_again_and_again(kind: Kind, directory: &Path) -> (Box<dyn Store>, u64, u64) {
     const TOGETHER: u64 = 100;
     let (updates, states) = (number("SWORM_UPDATES", UPDATES), number("SWORM_STATES", STATES));
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = kind.open(directory.path()).expect("it opens");
+    let store = kind.open(directory).expect("it opens");
     let live: u64 = (0..states).map(|n| (key(n).len() + state(n).len()) as u64).sum();
     let (begun, mut rng, mut most) = (Instant::now(), fastrand::Rng::new(), 0);
     for round in 0..updates / TOGETHER {
@@ -288,13 +311,9 @@ async fn take_at_most_three_times_their_size(kind: Kind) {
             batch.put(Space::Snapshots, key(which), state(round));
         }
         write(&*store, batch).await;
-        most = most.max(bytes_in(directory.path()));
+        most = most.max(bytes_in(directory));
     }
-    let (took, last) = (begun.elapsed(), bytes_in(directory.path()));
-    let size = shrinks_to(directory.path(), live * MULTIPLE).await;
-    let kind = kind.name();
-    println!(
-        "{kind}: {updates} updates of {live} bytes in {took:?}: at most {most}, at the end {last}, then {size} bytes"
-    );
-    assert!(most <= live * MULTIPLE + WAITING, "{most} of {live}");
+    let (took, last, kind) = (begun.elapsed(), bytes_in(directory), kind.name());
+    println!("{kind}: {updates} updates of {live} bytes in {took:?}: at most {most}, at the end {last}");
+    (store, live, most)
 }
