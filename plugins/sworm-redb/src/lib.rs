@@ -25,9 +25,10 @@
 //! - Writes wait while more than 16 MiB (with 64 bytes for each step) wait for the disk.
 //! - Each open reads the whole file and compares the checksum of each page.
 //! - Free space in the file is used again, and given back to the system where it is at the file's end. While it is open the file
-//!   may come to take five times the bytes of the keys and values, however often these are written again: redb doubles it when it
-//!   is full, and a tree whose pages are copied is not. An open that finds more than three times as much, and more than 2 MiB, packs
-//!   it, which leaves about twice as much (values of some ten bytes take more), and takes as long as to write all of it again.
+//!   may come to take six times the bytes of the keys and values, however often these are written again (four times is what it
+//!   mostly is): redb doubles it when it is full, and copies pages before it lets go of the old ones. An open that finds more than
+//!   three times as much, and more than 2 MiB, packs it, which leaves two to three times as much (values of some ten bytes take
+//!   more), and takes as long as to write all of it again.
 //!
 //! # Errors
 //!
