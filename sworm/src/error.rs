@@ -10,6 +10,28 @@ pub use self::call::{CallError, HandoffError};
 pub use self::moves::{MoveError, VotersError};
 pub use self::start::{LeaveError, OpenError, StartError};
 
+use crate::worker::outbox::TooLarge;
+
+/// What is said to a worker that must be saved before it asks for something, and is too large for that.
+macro_rules! caller_too_large {
+    ($($error:ident)*) => {
+        $(impl From<TooLarge> for $error {
+            fn from(TooLarge { bytes, limit }: TooLarge) -> Self {
+                Self::CallerTooLarge { bytes, limit }
+            }
+        })*
+    };
+}
+
+caller_too_large!(CallError RegisterError UnregisterError RestartError MoveError VotersError);
+
+impl From<TooLarge> for GroupError {
+    /// What a worker changes of groups is held back, so that it is not told this.
+    fn from(_: TooLarge) -> Self {
+        Self::Overloaded
+    }
+}
+
 /// A result with any of this library's errors.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sworm::store::{Batch, SledStore, Space, Store};
+use sworm::store::{Batch, Space, Store};
 use sworm_tests::batches::{Content, Kind, apply, content_of};
 
 /// How often the writer is killed; `SWORM_KILLS=1000` takes some minutes.
@@ -20,8 +20,13 @@ const UNTOLD: u64 = 100_000;
 const UPDATES: u64 = 50_000;
 /// How many states there are; `SWORM_STATES=100000` are 22 MB.
 const STATES: u64 = 10_000;
+/// How many of them are written in one batch.
+const TOGETHER: u64 = 100;
 /// How many times what is stored the files may take at rest.
 const MULTIPLE: u64 = 3;
+/// The same of redb's file while it is open.
+#[cfg(feature = "processes")]
+const MULTIPLE_OF_REDB: u64 = 6;
 /// How much more they may take while there are writes: some segments of sled's, of 512 KiB each, wait to be used again.
 const WAITING: u64 = 2 << 20;
 
@@ -255,7 +260,7 @@ async fn shrinks_to(directory: &Path, most: u64) -> u64 {
     }
 }
 
-async fn write(store: &SledStore, batch: Batch) {
+async fn write(store: &dyn Store, batch: Batch) {
     let ticket = store.write(batch).expect("there is room");
     store.sync(ticket).await.expect("there is room");
 }
@@ -271,23 +276,46 @@ fn state(n: u64) -> Vec<u8> {
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
 async fn states_that_are_written_again_and_again_take_at_most_three_times_their_size() {
-    const TOGETHER: u64 = 100;
-    let (updates, states) = (number("SWORM_UPDATES", UPDATES), number("SWORM_STATES", STATES));
     let directory = tempfile::tempdir().expect("a directory");
-    let store = SledStore::open(directory.path()).expect("it opens");
+    let (_store, live, most) = written_again_and_again(Kind::Sled, directory.path()).await;
+    let size = shrinks_to(directory.path(), live * MULTIPLE).await;
+    println!("then {size} bytes");
+    assert!(most <= live * MULTIPLE + WAITING, "{most} of {live}");
+}
+
+#[cfg(feature = "processes")]
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
+async fn those_in_redb_take_at_most_six_times_their_size_and_three_times_as_soon_as_they_are_opened_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, live, most) = written_again_and_again(Kind::Redb, directory.path()).await;
+    drop(store);
+    let store = Kind::Redb.open(directory.path()).expect("it opens");
+    let size = bytes_in(directory.path());
+    println!("then {size} bytes");
+    assert!(most <= live * MULTIPLE_OF_REDB + WAITING, "{most} of {live}");
+    assert!(size <= live * MULTIPLE, "{size} of {live}");
+    assert!(content_of(&*store).expect("it can be read").values().all(|value| value.len() == state(0).len()));
+}
+
+/// Writes states again and again. Gives their store, the bytes of the keys and values, and the most that it has taken.
+#[expect(clippy::print_stdout, reason = "the measured size is worth knowing")]
+async fn written_again_and_again(kind: Kind, directory: &Path) -> (Box<dyn Store>, u64, u64) {
+    let together = number("SWORM_TOGETHER", TOGETHER);
+    let (updates, states) = (number("SWORM_UPDATES", UPDATES), number("SWORM_STATES", STATES));
+    let store = kind.open(directory).expect("it opens");
     let live: u64 = (0..states).map(|n| (key(n).len() + state(n).len()) as u64).sum();
     let (begun, mut rng, mut most) = (Instant::now(), fastrand::Rng::new(), 0);
-    for round in 0..updates / TOGETHER {
+    for round in 0..updates / together {
         let mut batch = Batch::new();
-        for n in 0..TOGETHER {
-            let which = if round < states / TOGETHER { round * TOGETHER + n } else { rng.u64(0..states) };
+        for n in 0..together {
+            let which = if round < states / together { round * together + n } else { rng.u64(0..states) };
             batch.put(Space::Snapshots, key(which), state(round));
         }
-        write(&store, batch).await;
-        most = most.max(bytes_in(directory.path()));
+        write(&*store, batch).await;
+        most = most.max(bytes_in(directory));
     }
-    let (took, last) = (begun.elapsed(), bytes_in(directory.path()));
-    let size = shrinks_to(directory.path(), live * MULTIPLE).await;
-    println!("{updates} updates of {live} bytes in {took:?}: at most {most}, at the end {last}, then {size} bytes");
-    assert!(most <= live * MULTIPLE + WAITING, "{most} of {live}");
+    let (took, last, kind) = (begun.elapsed(), bytes_in(directory), kind.name());
+    println!("{kind}: {updates} updates of {live} bytes in {took:?}: at most {most}, at the end {last}");
+    (store, live, most)
 }

@@ -11,6 +11,9 @@ use sworm::store::StoreError;
 use crate::directory::{Directory, refused};
 
 const CACHE_BYTES: usize = 64 << 20;
+/// How many times what is stored the file may take before it is made small again, unless it is small anyhow.
+const MULTIPLE: u64 = 3;
+const SMALL: u64 = 2 << 20;
 
 /// The one table: keys with the byte of their space before them.
 pub(crate) const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("sworm");
@@ -92,10 +95,22 @@ fn open_file<B: StorageBackend>(
         // Reads everything: later there is no way back.
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-        let db = builder.create_with_backend(backend(file)?)?;
+        let mut db = builder.create_with_backend(backend(file)?)?;
         table(&db)?;
+        if directory.file().metadata()?.len() > SMALL.max(stored(&db)?.saturating_mul(MULTIPLE)) {
+            // Later others would wait for that.
+            db.compact()?;
+        }
         Ok(db)
     })
+}
+
+/// How many bytes the keys and values have.
+fn stored(db: &Database) -> Result<u64, Fault> {
+    let transaction = db.begin_write()?;
+    let stored = transaction.stats()?.stored_bytes();
+    transaction.abort()?;
+    Ok(stored)
 }
 
 /// Makes a file with an empty table. It gets its name when it is on the disk, so that half of one is never taken for a

@@ -24,7 +24,11 @@
 //!
 //! - Writes wait while more than 16 MiB (with 64 bytes for each step) wait for the disk.
 //! - Each open reads the whole file and compares the checksum of each page.
-//! - Free space in the file is used again, but given back to the system only where it is at the file's end.
+//! - Free space in the file is used again, and given back to the system where it is at the file's end. While it is open the file
+//!   may come to take six times the bytes of the keys and values, however often these are written again (four times is what it
+//!   mostly is): redb doubles it when it is full, and copies pages before it lets go of the old ones. An open that finds more than
+//!   three times as much, and more than 2 MiB, packs it, which leaves two to three times as much (values of some ten bytes take
+//!   more), and takes as long as to write all of it again.
 //!
 //! # Errors
 //!
@@ -45,8 +49,8 @@
 //!   the node notices that its last start is missing, and says so.
 //! - A disk that hangs is not noticed: syncs, [`close`](Store::close) and the drop wait as long as it does. sled's store
 //!   fails after a minute.
-//! - A directory stays with its kind of store: opened with the other one it is an empty store, and nothing is carried
-//!   over.
+//! - A directory stays with its kind of store, and nothing is carried over: a node refuses one with another kind. (A store that is
+//!   opened without a node finds nothing there, and begins empty.)
 
 mod directory;
 mod file;

@@ -1,5 +1,7 @@
 //! Nodes that keep what they have in it: crashed, closed and started again.
 
+use std::collections::BTreeSet;
+use std::fs::read_dir;
 use std::path::Path;
 use std::time::Duration;
 
@@ -130,4 +132,13 @@ async fn a_node_whose_directory_is_in_use_or_another_ones_does_not_start() {
     node.close().await.expect("it closes");
     let refused = of("b").start().await;
     assert!(matches!(refused, Err(Error::Start(StartError::ForeignStore { .. }))), "{refused:?}");
+    let there = || -> BTreeSet<_> {
+        read_dir(directory.path()).expect("it is there").map(|e| e.expect("it is there").file_name()).collect()
+    };
+    let before = there();
+    let refused = Node::builder("a").memory_network(&network).store(directory.path()).start().await;
+    let Err(Error::Start(error @ StartError::OtherStore { .. })) = refused else { panic!("{refused:?}") };
+    assert!(error.to_string().contains(r#"a store of kind "redb", not "sled""#), "{error}");
+    assert_eq!(there(), before, "it is left as it is");
+    of("a").start().await.expect("it starts").close().await.expect("it closes");
 }

@@ -212,3 +212,33 @@ fn a_file_that_was_not_finished_costs_nothing() {
     let store = open(&dir);
     assert_eq!((store.was_set_aside(), all(&store).unwrap().len()), (None, 1));
 }
+
+#[test]
+fn an_open_gives_back_what_is_free_wherever_it_is_in_the_file() {
+    const ITEMS: u32 = 40_000;
+    let dir = dir();
+    let size = || fs::metadata(dir.path().join("sworm.redb")).unwrap().len();
+    let store = open(&dir);
+    let mut batch = Batch::new();
+    for n in 0..ITEMS {
+        batch.put(Space::Lanes, n.to_be_bytes(), vec![n as u8; 200]);
+    }
+    store.write(batch).unwrap();
+    drop(store);
+    let store = open(&dir);
+    let mut batch = Batch::new();
+    for n in (0..ITEMS).filter(|n| n % 10 > 0) {
+        batch.delete(Space::Lanes, n.to_be_bytes());
+    }
+    store.write(batch).unwrap();
+    drop(store);
+    let live = u64::from(ITEMS) / 10 * (5 + 200);
+    let before = size();
+    assert!(before > 3 * live && before > 2 << 20, "else this tests nothing: {before} bytes of {live}");
+    let store = open(&dir);
+    assert!(size() <= (3 * live).max(2 << 20), "{} bytes of {live}, and {before} before", size());
+    assert_eq!(store.was_set_aside(), None);
+    let kept: Items =
+        (0..ITEMS).filter(|n| n % 10 == 0).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 200])).collect();
+    assert_eq!(all(&store).unwrap(), kept);
+}

@@ -70,7 +70,7 @@ enum Place {
 /// The same, with the store or what opens it.
 enum Chosen {
     Store(Arc<dyn Store>),
-    Directory(&'static dyn StoreFactory, PathBuf),
+    Directory(&'static dyn StoreFactory, String, PathBuf),
 }
 
 impl NodeBuilder {
@@ -96,7 +96,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Keeps names and states in this directory, which is created if it is not there. Each node needs its own.
+    /// Keeps names and states in this directory, which is created if it is not there. Each node needs its own: one of another
+    /// node, or with another kind of store, is refused. What else is in it is left alone, but `identity`, `kind`, `lock` and what
+    /// the store calls its own are written over.
     pub fn store(self, directory: impl Into<PathBuf>) -> Self {
         self.store_plugin(DEFAULT_STORE, directory)
     }
@@ -205,6 +207,10 @@ impl NodeBuilder {
     /// is the limit of the node that the worker runs on, and should be the same on all: a state that is within that of another
     /// node is taken over from it, and cannot be saved here. Of a state above 256 kB a node has 2 MB at a time in memory while it is
     /// saved, and of four such states at most; [`Handoff::save`](crate::Handoff::save) says when that is not so.
+    ///
+    /// Beside that there is what the store keeps of what it was given last: up to 16 MiB that wait for the disk, and a cache, which
+    /// is 64 MiB of pages with sled and with redb. sled takes up to twice as much for it when hundreds of MiB of states pass
+    /// through.
     pub fn snapshot_limit(mut self, bytes: usize) -> Self {
         self.snapshot_limit = Some(bytes);
         self

@@ -82,7 +82,8 @@ impl Sworm {
     ///
     /// [`CallError::Undecodable`] and [`CallError::TooLarge`] of the message, [`CallError::NoMajority`],
     /// [`CallError::Stopped`] and [`CallError::NodeFailed`] of this node, and [`CallError::Overloaded`] where the links take
-    /// nothing of it. Nobody was sent anything then.
+    /// nothing of it, or where a worker with `snapshot = "each"` has sent so much that no more is held back. Nobody was sent
+    /// anything then. What the links do not take of what was held back is in the log only.
     pub async fn publish<M: Message>(&self, group: impl AsRef<str>, message: M) -> Result<usize, CallError> {
         let names = self.shared.index.group(group.as_ref());
         let payload = Letter::Message(message).encoded();
@@ -126,7 +127,7 @@ impl<M: Message> Options<M> {
     async fn call(self) -> Replies<M> {
         let Self { sworm, group, message, timeout } = self;
         let members = sworm.members(&*group);
-        let calling = outbox::calling();
+        let calling = outbox::calling().map_err(CallError::from);
         let results = match calling.and_then(|calling| Ok((calling, Letter::Message(message).encoded()?))) {
             Ok((_calling, payload)) => call_all::<M>(&sworm, &members, payload, timeout).await,
             Err(error) => members.iter().map(|_| Err(error.clone())).collect(),

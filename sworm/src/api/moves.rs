@@ -15,6 +15,7 @@ use crate::core::ids::{NodeId, Pid};
 use crate::core::message::{Ask, Done, Refusal};
 use crate::error::MoveError;
 use crate::node::sworm::Asked;
+use crate::worker::outbox;
 
 /// How long a node may take to be emptied.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
@@ -31,7 +32,7 @@ impl Sworm {
         let node = node.as_ref();
         let to = NodeId::new(node).ok_or_else(|| MoveError::NoCandidate { why: no_id(node) })?;
         let ask = Ask::Move { name: name.clone(), to };
-        match self.shared.ask(ask, ASK_LIMIT).await {
+        match self.shared.ask(ask, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(Done::Moved { host, cell, .. }))) => Ok(cell.pid(&self.shared.name, &name, &host)),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(MoveError::NotRegistered { name: name.to_string() }),
             Ok(Asked::Answer(Err(Refusal::Failed { reason }))) => {
@@ -66,6 +67,7 @@ impl Sworm {
         if self.shared.settings.rebalance == Rebalance::Off {
             return Err(MoveError::RebalanceIsOff { sworm: self.name().to_owned() });
         }
+        let _calling = outbox::calling()?;
         let plan = self.plan_rebalance().await?;
         self.shared.input(Input::Rebalance(plan.clone()));
         Ok(plan)

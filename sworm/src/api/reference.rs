@@ -124,7 +124,9 @@ impl<W: Target> Ref<W> {
     /// What one node sends to one worker is handled in the order in which it was sent, calls and casts: in any case by whoever
     /// waits for each reply before sending more. Of what is sent without waiting, calls keep their order among themselves, casts
     /// theirs, and no call overtakes a cast; but where the worker moves or is started again before it has taken a call, casts that
-    /// were sent after that may come before it.
+    /// were sent after that may come before it. What finds the mailbox of a worker on another node full waits there, in order, as
+    /// [`cast`](Self::cast) says; of what is more than is kept there a cast is lost, and a call is tried again later: anything
+    /// that was sent after it may come before it.
     ///
     /// ```no_run
     /// # use serde::{Deserialize, Serialize};

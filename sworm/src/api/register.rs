@@ -130,7 +130,7 @@ pub(super) async fn ask(
     limit: Duration,
 ) -> Result<(Peer, Arc<NameCell>), RegisterError> {
     let name = registering.name.clone();
-    match sworm.shared.ask(Ask::Register(Box::new(registering)), limit).await {
+    match sworm.shared.ask(Ask::Register(Box::new(registering)), limit).await? {
         Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => Ok((host, cell)),
         Ok(Asked::Answer(Err(refusal))) => Err(refused(&name, refusal, limit)),
         Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(RegisterError::Timeout { after: limit }),

@@ -169,7 +169,7 @@ impl Sworm {
     pub async fn unregister_name(&self, name: impl AsRef<str>) -> Result<(), UnregisterError> {
         let name: Arc<str> = name.as_ref().into();
         let ask = Ask::Unregister { name: name.clone(), birth: None };
-        match self.shared.ask(ask, ASK_LIMIT).await {
+        match self.shared.ask(ask, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(_))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
                 Err(UnregisterError::NotRegistered { name: name.to_string() })
@@ -192,7 +192,7 @@ impl Sworm {
     /// See [`RestartError`]. Waits 10 s at most.
     pub async fn restart_name(&self, name: impl AsRef<str>) -> Result<Pid, RestartError> {
         let name: Arc<str> = name.as_ref().into();
-        match self.shared.ask(Ask::Restart { name: name.clone() }, ASK_LIMIT).await {
+        match self.shared.ask(Ask::Restart { name: name.clone() }, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => Ok(cell.pid(&self.shared.name, &name, &host)),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => {
                 Err(RestartError::NotRegistered { name: name.to_string() })
@@ -278,7 +278,9 @@ impl Sworm {
 
     /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves, and comes back with
     /// it. A worker is in up to 256 groups. In the code of a worker with `snapshot = "each"` that happens when its state is
-    /// durable ([`Snapshots::Each`](crate::Snapshots::Each)), and errors are in the log only, but for [`GroupError::Overloaded`].
+    /// durable ([`Snapshots::Each`](crate::Snapshots::Each)): at once it is told [`GroupError::BadGroup`],
+    /// [`GroupError::NotRegistered`] of a member of another sworm, and [`GroupError::Overloaded`]; all other errors are in the log
+    /// only.
     ///
     /// # Errors
     ///
@@ -318,7 +320,7 @@ impl Sworm {
     }
 
     async fn regroup_now(&self, name: &str, ask: Ask) -> Result<(), GroupError> {
-        match self.shared.ask(ask, ASK_LIMIT).await {
+        match self.shared.ask(ask, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(Done::Regrouped { .. }))) => Ok(()),
             Ok(Asked::Answer(Err(Refusal::NotRegistered))) => Err(GroupError::NotRegistered { name: name.to_string() }),
             Ok(Asked::Answer(Err(Refusal::Failed { reason }))) => {

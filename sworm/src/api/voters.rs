@@ -56,7 +56,7 @@ impl Sworm {
     }
 
     async fn change_voters(&self, node: &NodeId, add: bool) -> Result<VoterList, VotersError> {
-        match self.shared.ask(Ask::Voter { node: (**node).into(), add }, ASK_LIMIT).await {
+        match self.shared.ask(Ask::Voter { node: (**node).into(), add }, ASK_LIMIT).await? {
             Ok(Asked::Answer(Ok(Done::Voters { number, nodes }))) => Ok(VoterList { number, nodes }),
             Ok(Asked::Answer(Err(Refusal::NotMajority))) => {
                 Err(VotersError::NotMajority { sworm: self.name().to_owned() })

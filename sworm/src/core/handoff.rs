@@ -2,6 +2,13 @@
 //!
 //! The source pauses the worker, makes its state durable, offers it, and gives the name away only when the receiver has
 //! said that the state is durable there. The release is a cell in the source's lane; messages are only hints.
+//!
+//! A receiver that does not take a worker says so before the release, with its answer to the offer: a node that leaves refuses
+//! each. Then, or when no answer comes in time, the worker goes on at its source, which has given nothing away. Who has accepted
+//! may start the worker from the release on without asking anybody, and is waited for: it does not leave before it has started it,
+//! or has seen that it need not. No statement of the receiver's is needed to give a released name to somebody else: the arbiter
+//! does so when the receiver is gone; in mode "available" also when it is there, knows of the release, and has not started the
+//! worker for a while. That is in an epoch above the release's, and who sees it does not start the worker any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,8 +23,7 @@ use super::fetch::Why;
 use super::host::{First, LocalPhase};
 use super::ids::{Birth, Epoch, Peer};
 use super::message::{Message, Phase, Refusal};
-use super::snapshots::Stored;
-use super::staging::NOT_WHOLE;
+use super::snapshots::{NotKept, Stored};
 use super::state::Core;
 use super::view::Member;
 use crate::strategy::Exit;
@@ -324,7 +330,7 @@ impl Core {
         let snapshot = match state {
             Ok(Some(state)) if expected => match self.pack(name, state) {
                 Some(snapshot) => Some(snapshot),
-                None => return self.on_not_paused(name, since, NOT_WHOLE.into()),
+                None => return self.on_not_paused(name, since, NotKept::NotWhole.to_string()),
             },
             Ok(_) => {
                 self.on_unsent_state(name, since);

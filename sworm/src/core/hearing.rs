@@ -12,6 +12,7 @@ use super::Effect;
 use super::fault::{Fault, planted};
 use super::ids::{Epoch, Peer};
 use super::message::{Message, Versions};
+use super::snapshots::NotKept;
 use super::state::Core;
 use super::view::Member;
 
@@ -143,7 +144,7 @@ impl Core {
     /// No checkpoint is acknowledged any more.
     pub(super) fn hear_no_more(&mut self) {
         for (name, Waiting { since, number, .. }) in std::mem::take(&mut self.unheard.waiting) {
-            let result = Err("there is no majority any more".to_owned());
+            let result = Err(NotKept::Other("there is no majority any more"));
             self.out.push(Effect::Checkpointed { name, since, number, result });
         }
     }

@@ -12,8 +12,7 @@ use super::host::{Local, LocalPhase, first_revision};
 use super::ids::{Birth, Epoch, NodeId, Peer};
 use super::message::Message;
 use super::past::Past;
-use super::snapshots::Wait;
-use super::staging::NOT_WHOLE;
+use super::snapshots::{NotKept, Wait};
 use super::state::Core;
 use super::{Effect, Notice};
 
@@ -112,17 +111,17 @@ impl Core {
             (false, _) if runs => Then::Tell,
             _ => {
                 self.on_unsent_state(name, since);
-                return self.is_not_kept(name, since, number, "the worker is being stopped");
+                return self.is_not_kept(name, since, number, NotKept::Other("the worker is being stopped"));
             }
         };
         match self.pack(name, state) {
             Some(state) => self.keep(name, since, state, then, wait),
-            None => self.is_not_kept(name, since, number, NOT_WHOLE),
+            None => self.is_not_kept(name, since, number, NotKept::NotWhole),
         }
     }
 
-    fn is_not_kept(&mut self, name: &Arc<str>, since: Epoch, number: u64, why: &str) {
-        self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result: Err(why.to_owned()) });
+    fn is_not_kept(&mut self, name: &Arc<str>, since: Epoch, number: u64, why: NotKept) {
+        self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result: Err(why) });
     }
 
     pub(super) fn on_unsaved(&mut self, name: &Arc<str>, since: Epoch, reason: Arc<str>) {
@@ -282,7 +281,7 @@ impl Core {
         self.hear_no_more();
         for (name, keeping) in std::mem::take(&mut self.keeping) {
             let Keeping { since, revision, .. } = keeping;
-            let result = Err("there is no majority any more".to_owned());
+            let result = Err(NotKept::Other("there is no majority any more"));
             self.out.push(Effect::Checkpointed { name, since, number: revision.number, result });
         }
     }

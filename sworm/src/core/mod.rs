@@ -236,7 +236,7 @@ pub enum Effect {
     /// Look whether these workers' tasks are there (else they are `Gone`), and get on.
     LookAfter(Vec<(Arc<str>, Epoch)>),
     /// The state of a checkpoint is durable, or is not to become so.
-    Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), String> },
+    Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), snapshots::NotKept> },
     /// What look-ups are to say of a name.
     Index { name: Arc<str>, entry: Option<Entry> },
     /// Look-ups are to say this of a name, which an answer has said, until they are told what the directory says.

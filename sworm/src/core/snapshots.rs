@@ -1,5 +1,6 @@
 //! Saved states: what is kept of them here, and what for it is read.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Effect;
@@ -41,6 +42,25 @@ pub enum Wait {
     Disk,
     /// For nothing: nobody is told when it is durable.
     Nothing,
+}
+
+/// Why a state is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// Not all of its chunks are there: those that were there already have gone with what they were of. When all are sent anew
+    /// it is kept.
+    NotWhole,
+    /// For a reason that stays.
+    Other(&'static str),
+}
+
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotWhole => "not all of it is there",
+            Self::Other(why) => why,
+        })
+    }
 }
 
 /// Why a snapshot is read.

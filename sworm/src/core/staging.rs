@@ -11,9 +11,6 @@ use super::chunks::{Manifest, SetId, Shipment};
 use super::ids::Epoch;
 use super::state::Core;
 
-/// Why a large state is not kept whose chunks are not all there.
-pub(crate) const NOT_WHOLE: &str = "not all of it is there";
-
 /// The chunks of a state that have come so far.
 #[derive(Debug)]
 pub(super) struct Staged {

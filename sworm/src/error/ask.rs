@@ -100,6 +100,15 @@ pub enum RegisterError {
         /// How many voters are heard of.
         why: String,
     },
+    /// It is a worker with `snapshot = "each"` that asks, and its own state is too large to be saved: what it would show by that
+    /// might be lost. Nothing was changed, nor will it be until its state is small enough again.
+    #[error("the state of the worker that asks has {bytes} bytes; at most {limit} are saved")]
+    CallerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit of its node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
+        limit: usize,
+    },
     /// The time is over. **Unknown outcome**: the name may be registered or become so; look it up.
     #[error("no answer within {after:?}; the name may be registered or not")]
     Timeout {
@@ -134,6 +143,15 @@ pub enum UnregisterError {
     NoMajority {
         /// How many voters are heard of.
         why: String,
+    },
+    /// It is a worker with `snapshot = "each"` that asks, and its own state is too large to be saved: what it would show by that
+    /// might be lost. Nothing was changed, nor will it be until its state is small enough again.
+    #[error("the state of the worker that asks has {bytes} bytes; at most {limit} are saved")]
+    CallerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit of its node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
+        limit: usize,
     },
     /// The time is over. **Unknown outcome**: ask again.
     #[error("no answer within {after:?}; the name may be unregistered or not")]
@@ -175,6 +193,15 @@ pub enum RestartError {
     NoMajority {
         /// How many voters are heard of.
         why: String,
+    },
+    /// It is a worker with `snapshot = "each"` that asks, and its own state is too large to be saved: what it would show by that
+    /// might be lost. Nothing was changed, nor will it be until its state is small enough again.
+    #[error("the state of the worker that asks has {bytes} bytes; at most {limit} are saved")]
+    CallerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit of its node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
+        limit: usize,
     },
     /// The time is over. **Unknown outcome**: a start that fails is tried again, with back-off, and a node that holds the
     /// state may be away. Asking again is safe.

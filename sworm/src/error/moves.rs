@@ -52,6 +52,15 @@ pub enum MoveError {
         /// How many voters are heard of.
         why: String,
     },
+    /// It is a worker with `snapshot = "each"` that asks, and its own state is too large to be saved: what it would show by that
+    /// might be lost. Nothing was changed, nor will it be until its state is small enough again.
+    #[error("the state of the worker that asks has {bytes} bytes; at most {limit} are saved")]
+    CallerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit of its node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
+        limit: usize,
+    },
     /// The time is over. The worker runs, here or there; asking again is safe.
     #[error("no answer within {after:?}; it may have moved or not")]
     Timeout {
@@ -108,6 +117,15 @@ pub enum VotersError {
     NoMajority {
         /// How many voters are heard of.
         why: String,
+    },
+    /// It is a worker with `snapshot = "each"` that asks, and its own state is too large to be saved: what it would show by that
+    /// might be lost. Nothing was changed, nor will it be until its state is small enough again.
+    #[error("the state of the worker that asks has {bytes} bytes; at most {limit} are saved")]
+    CallerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit of its node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
+        limit: usize,
     },
     /// The time is over. Unknown outcome; asking again is safe.
     #[error("no answer within {after:?}; the voters may be changed or not")]

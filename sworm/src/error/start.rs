@@ -94,6 +94,17 @@ pub enum StartError {
         /// Who asked.
         ours: String,
     },
+    /// The data directory has a store of another kind, and nothing is carried over from one to the other. Use that kind, or give
+    /// the node an empty directory: then names and states come back from the other nodes.
+    #[error("the data directory {} has a store of kind {found:?}, not {asked:?}; use that kind, or an empty directory", .path.display())]
+    OtherStore {
+        /// The directory.
+        path: PathBuf,
+        /// The kind that is there.
+        found: String,
+        /// The kind that was asked for.
+        asked: String,
+    },
     /// The data directory was written by a newer version of this library. Use that version.
     #[error("the data directory {} has format {found}, and this version reads up to {known}; use the version that wrote it", .path.display())]
     NewerStore {

@@ -14,6 +14,7 @@ use crate::error::StartError;
 use crate::store::{Batch, Space, Store, StoreError, get_blob, put_blob};
 
 mod beside;
+pub(crate) mod kind;
 
 /// The format of everything on disk.
 const FORMAT: u32 = 1;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ahash::HashMap;
 use bytes::Bytes;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -31,7 +32,7 @@ use crate::transport::Class;
 use crate::worker::AnyWorkerType;
 use crate::worker::activity::Activity;
 use crate::worker::mailbox::{AnyMailbox, NotTaken, RemoteParcel};
-use crate::worker::outbox;
+use crate::worker::outbox::{self, TooLarge};
 use crate::worker::saving::Saving;
 use crate::worker::task::{Control, Replies};
 
@@ -180,19 +181,18 @@ impl SwormShared {
         let _ = self.senders.inputs.send(input);
     }
 
-    /// Asks the core for something; the receiver errs when the node stops. A worker whose sworm has lost the majority is
-    /// refused that, whichever sworm it asks.
-    pub(crate) fn ask(&self, ask: Ask, within: Duration) -> oneshot::Receiver<Asked> {
-        if !outbox::is_cut_off() {
-            return self.ask_anyway(ask, within);
+    /// Asks the core for something and waits for what comes of it, which is an error when the node stops. A worker whose sworm
+    /// has lost the majority is refused that, whichever sworm it asks, and so is one that is too large to be saved first.
+    pub(crate) async fn ask(&self, ask: Ask, within: Duration) -> Result<Result<Asked, RecvError>, TooLarge> {
+        let _calling = outbox::calling()?;
+        if outbox::is_cut_off() {
+            let why = "the sworm of the worker that asks has lost it".into();
+            return Ok(Ok(Asked::Answer(Err(Refusal::NoMajority { why }))));
         }
-        let (sender, receiver) = oneshot::channel();
-        let why = "the sworm of the worker that asks has lost it".into();
-        let _ = sender.send(Asked::Answer(Err(Refusal::NoMajority { why })));
-        receiver
+        Ok(self.ask_anyway(ask, within).await)
     }
 
-    /// The same, for what is no worker's to say.
+    /// The same, for what is no worker's to say; the receiver errs when the node stops.
     pub(crate) fn ask_anyway(&self, ask: Ask, within: Duration) -> oneshot::Receiver<Asked> {
         let (sender, receiver) = oneshot::channel();
         let number = self.next_ask.fetch_add(1, Relaxed);

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use crate::error::CallError;
 use crate::node::sworm::SwormShared;
 
 tokio::task_local! {
@@ -30,17 +29,24 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Full;
 
+/// What the worker is cannot be saved, and what it would show by a call might be lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooLarge {
+    pub(crate) bytes: usize,
+    pub(crate) limit: usize,
+}
+
 /// What waits, in order.
 #[derive(Default)]
 pub(crate) struct Outbox {
     held: Mutex<Held>,
-    /// How many calls wait for their replies.
+    /// How many calls and requests wait for their replies.
     calls: AtomicUsize,
-    /// What a call is told instead of being sent, while the state before it is not durable.
-    refusal: Mutex<Option<CallError>>,
+    /// What those are told instead of being sent, while the state before them is not durable.
+    refusal: Mutex<Option<TooLarge>>,
 }
 
-/// A call that waits for its reply.
+/// A call or a request that waits for its reply.
 pub(crate) struct Calling(Arc<Outbox>);
 
 impl Outbox {
@@ -85,13 +91,13 @@ impl Outbox {
         lock(&self.held).sends.is_empty()
     }
 
-    /// Whether a call waits for its reply.
+    /// Whether a call or a request waits for its reply.
     pub(super) fn is_calling(&self) -> bool {
         self.calls.load(Relaxed) > 0
     }
 
-    /// From now on calls are refused with that, or sent.
-    pub(super) fn refuse_calls(&self, refusal: Option<CallError>) {
+    /// From now on calls and requests are refused with that, or sent.
+    pub(super) fn refuse_calls(&self, refusal: Option<TooLarge>) {
         *lock(&self.refusal) = refusal;
     }
 }
@@ -122,11 +128,12 @@ pub(crate) fn present() -> Option<Arc<Outbox>> {
     OUTBOX.try_with(Arc::clone).ok()
 }
 
-/// A call is about to be sent from the present task; what is returned is to be kept until its reply is there. It cannot be
-/// held back, since its reply is waited for: it may be sent if what the worker was before the present message is durable.
-pub(crate) fn calling() -> Result<Option<Calling>, CallError> {
+/// A call or a request is about to be sent from the present task; what is returned is to be kept until its reply is there. It
+/// cannot be held back, since its reply is waited for: it may be sent if what the worker was before the present message is
+/// durable.
+pub(crate) fn calling() -> Result<Option<Calling>, TooLarge> {
     let Some(outbox) = present() else { return Ok(None) };
-    if let Some(refusal) = lock(&outbox.refusal).clone() {
+    if let Some(refusal) = *lock(&outbox.refusal) {
         return Err(refusal);
     }
     outbox.calls.fetch_add(1, Relaxed);

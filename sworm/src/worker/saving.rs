@@ -17,7 +17,7 @@ pub enum Snapshots {
     /// |---|---|
     /// | casts, `publish`, changes of groups, timers in handlers, also those of timers | the state that the handler leaves is durable |
     /// | the same in [`started`](crate::Lifecycle::started) and [`on_diverged`](crate::Lifecycle::on_diverged) | the state that the hook leaves is durable, which is then saved |
-    /// | the same in [`run`](crate::Lifecycle::run) | the same at its next wait: one that lasts 50 ms drops `run`, which is called anew when the state is durable. A call is waited for first. So keep in the worker how far it has come. What it sends before its first wait is sent once, not again by the call after that, unless it has changed the state meanwhile |
+    /// | the same in [`run`](crate::Lifecycle::run) | the same at its next wait: one that lasts 50 ms drops `run`, which is called anew when the state is durable. A call or a request is waited for first. So keep in the worker how far it has come. What it sends before its first wait is sent once, not again by the call after that, unless it has changed the state meanwhile |
     /// | the same in [`stopping`](crate::Lifecycle::stopping), when it moves, is parked or ends by itself | whoever takes over has the state, or it is durable here |
     ///
     /// Up to 10,000 of these are held back at a time, with 32 MiB: as much as the messages take encoded, once for each
@@ -26,11 +26,18 @@ pub enum Snapshots {
     /// [`GroupError::Overloaded`](crate::GroupError::Overloaded), and a timer is not set, as its documentation
     /// [says](crate::Context::send_after).
     ///
-    /// What the worker waits for cannot be held back: **calls** and [`multi_call`](crate::Sworm::multi_call) leave when
-    /// what the worker was before the present message is durable, and show what the handler has changed until then. While its state is
-    /// too large to be saved they are refused ([`CallError::CallerTooLarge`](crate::CallError::CallerTooLarge)). The same is
-    /// so of registering, unregistering and moving names, which are not refused. At once leaves what `stopping` sends when the
-    /// name is unregistered, what [`on_conflict`](crate::Lifecycle::on_conflict) sends, and whatever tasks of its own send.
+    /// What the worker waits for cannot be held back: the state is taken when the handler has returned, and that waits for the
+    /// reply. So **calls** and [`multi_call`](crate::Sworm::multi_call) leave when what the worker was before the present
+    /// message is durable, and show what the handler has changed until then. The same is so of what the worker **asks the
+    /// sworm** for and waits for: registering, attaching, unregistering, restarting and moving names, rebalancing, and changes of the
+    /// voters. While its state is too large to be saved all of these are refused
+    /// ([`CallError::CallerTooLarge`](crate::CallError::CallerTooLarge), and in the errors of the others under the same name). A message
+    /// to oneself splits a handler where that is not enough: its handler runs when what this one leaves is durable, and calls or
+    /// registers then.
+    ///
+    /// At once leaves what `stopping` sends when the name is unregistered, what
+    /// [`on_conflict`](crate::Lifecycle::on_conflict) sends, whatever tasks of its own send, what is answered to messages of an
+    /// [`Inbox`](crate::Inbox), and the end of a name whose `Inbox` is dropped.
     Each,
     /// When it has changed and this time has passed since it was saved last (10 ms to 1 day). Nothing waits for it.
     Every(Duration),
@@ -44,7 +51,9 @@ pub enum Durable {
     #[default]
     Replicas,
     /// For the disk of the worker's node alone. The replicas get the states as fast as they can take them. When the node
-    /// dies, what was acknowledged and had not reached a replica is lost for as long as it stays away.
+    /// dies, what was acknowledged and had not reached a replica is lost for as long as it stays away. When it is back, the
+    /// worker that went on without that is given it ([`on_diverged`](crate::Lifecycle::on_diverged)), and
+    /// [`Event::StateDiverged`](crate::Event::StateDiverged) says so: a type without that hook has lost it for good.
     Local,
 }
 

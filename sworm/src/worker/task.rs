@@ -30,6 +30,7 @@ use crate::core::cell::Spec;
 use crate::core::chunks::Shipment;
 use crate::core::ids::{Birth, Epoch, Pid};
 use crate::core::message::Snapshot;
+use crate::core::snapshots::NotKept;
 use crate::error::CallError;
 use crate::panics;
 use crate::strategy::Exit;
@@ -100,7 +101,7 @@ pub(crate) enum Control {
     },
     Checkpointed {
         number: u64,
-        result: Result<(), String>,
+        result: Result<(), NotKept>,
     },
     /// A state of its lineage that it lacks.
     Diverged {

@@ -216,9 +216,8 @@ async fn a_state_that_is_never_encoded_the_same_way_twice_comes_as_it_was_at_one
     let [(a, on_a, _), (b, ..)] = pair(&MemoryNetwork::new()).await;
     let worker = on_a.register("x", Turning::default()).on(a.id()).await.expect("free");
     assert_eq!(worker.call(Turns).await, Ok(None));
-    let moved = on_a.move_name("x", b.id()).await;
-    assert!(matches!(moved, Ok(_) | Err(MoveError::Timeout { .. })), "{moved:?}");
-    eventually("it there", || async { (worker.pid().node == *b.id()).then_some(()) }).await;
+    let pid = crate::moved(&on_a, "x", b.id()).await;
+    assert_eq!(pid.node, *b.id());
     let restored = eventually("it runs", || async { worker.call(Turns).timeout(LONG).await.ok() }).await;
     assert_eq!(restored, Some(true));
 }

@@ -19,6 +19,8 @@ mod limits;
 mod local;
 mod outbox;
 mod power;
+mod power_of_one;
+mod requests;
 mod returning;
 mod running;
 mod unsaved;

@@ -82,7 +82,7 @@ impl NodeBuilder {
             Place::Memory => Chosen::Store(Arc::new(MemoryStore::volatile())),
             Place::Own(store) => Chosen::Store(store),
             Place::Directory { kind, path } => match stores.get(&kind) {
-                Some(factory) => Chosen::Directory(factory, path),
+                Some(factory) => Chosen::Directory(factory, kind, path),
                 None => return Err(StartError::UnknownStore { name: kind, known: stores.names() }),
             },
         };
@@ -91,9 +91,13 @@ impl NodeBuilder {
         let owner = identity::Owner { cluster: &self.cluster, node: &id };
         let (store, path) = match place {
             Chosen::Store(store) => (store, None),
-            Chosen::Directory(factory, path) => {
+            Chosen::Directory(factory, kind, path) => {
                 identity::check(&path, owner)?;
-                (free(&path, factory).await?, Some(path))
+                identity::kind::check(&path, &kind)?;
+                let store = free(&path, factory).await?;
+                identity::kind::note(&path, &kind)
+                    .map_err(|error| StoreError::NotWritable { path: path.clone(), why: error.to_string() })?;
+                (store, Some(path))
             }
         };
         let remembered = identity::remembered(&*store)?;

@@ -30,12 +30,16 @@ pub(super) fn read(directory: &Path) -> Option<Vec<u8>> {
 
 /// Replaces the content; it is on the disk when this returns.
 pub(super) fn write(directory: &Path, content: &[u8]) -> io::Result<()> {
-    let fresh = directory.join(format!("{NAME}.new"));
+    replace(directory, NAME, &[&xxh3_64(content).to_be_bytes()[..], content].concat())
+}
+
+/// The same of any file there.
+pub(super) fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let fresh = directory.join(format!("{name}.new"));
     let mut file = File::create(&fresh)?;
-    file.write_all(&xxh3_64(content).to_be_bytes())?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&fresh, directory.join(NAME))?;
+    fs::rename(&fresh, directory.join(name))?;
     // Not every system can sync a directory; then the name is as safe as that system makes it.
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
     Ok(())

@@ -9,8 +9,7 @@ use super::{Control, End, Task, lets_the_driver_run};
 use crate::core::Input;
 use crate::core::cell::Spec;
 use crate::core::chunks::Shipment;
-use crate::core::snapshots::Wait;
-use crate::core::staging::NOT_WHOLE;
+use crate::core::snapshots::{NotKept, Wait};
 use crate::strategy::Exit;
 use crate::worker::Lifecycle;
 use crate::worker::places::Place;
@@ -218,10 +217,10 @@ impl<W: Lifecycle> Task<W> {
             let place = self.place().await;
             let Some(taken) = self.begin_checkpoint(worker, place)? else { return Ok(()) };
             let state = self.send_chunks(worker, taken).await?;
-            match self.finish_checkpoint(state).await {
-                // Chunks that were there already may have gone with what they were of: now all are sent.
-                Err(Unsaved::Ends { reason, .. }) if reason == NOT_WHOLE && again => {}
-                finished => return finished,
+            match self.finish_checkpoint(state).await? {
+                // Now all chunks are sent.
+                Err(NotKept::NotWhole) if again => {}
+                kept => return kept.map_err(|why| Unsaved::ends(why.to_string())),
             }
         }
         Ok(())
@@ -240,8 +239,8 @@ impl<W: Lifecycle> Task<W> {
         Ok(Some(taken))
     }
 
-    /// Waits until it is durable.
-    async fn finish_checkpoint(&mut self, state: Shipment) -> Result<(), Unsaved> {
+    /// Waits until it is durable, or is said not to be kept.
+    async fn finish_checkpoint(&mut self, state: Shipment) -> Result<Result<(), NotKept>, Unsaved> {
         let (number, saved) = (state.revision().number, saved(&state));
         let wait = match self.saver.saving.durable {
             Durable::Replicas => Wait::Replicas,
@@ -253,7 +252,7 @@ impl<W: Lifecycle> Task<W> {
                 Some(Control::Checkpointed { number: done, result }) if done == number => {
                     self.saver.arrived(number);
                     self.saver.durable = result.is_ok().then_some(saved);
-                    return result.map_err(Unsaved::ends);
+                    return Ok(result);
                 }
                 // The message is finished first: its caller waits for it.
                 Some(Control::Pause { pausing, why }) => self.pause_due = Some((pausing, why)),

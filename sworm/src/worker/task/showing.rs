@@ -14,8 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::save::{Due, Unsaved};
 use super::{Activity, Asked, End, Ran, Task};
-use crate::error::CallError;
-use crate::worker::outbox::{self, Outbox};
+use crate::worker::outbox::{self, Outbox, TooLarge};
 use crate::worker::{BoxError, Lifecycle};
 
 /// How long what `run` sends is held back at most before it is dropped so that the state can be taken.
@@ -99,12 +98,12 @@ impl<W: Lifecycle> Task<W> {
         }
     }
 
-    /// Notes what became of the newest state: calls leave only when what they show is durable.
+    /// Notes what became of the newest state: calls and requests leave only when what they show is durable.
     pub(super) fn note_saved(&mut self, saved: &Result<(), Unsaved>) {
         let Some(outbox) = &self.outbox else { return };
         (self.stirred, self.fresh) = (false, false);
         outbox.refuse_calls(match saved {
-            Err(Unsaved::TooLarge { bytes, limit }) => Some(CallError::CallerTooLarge { bytes: *bytes, limit: *limit }),
+            Err(Unsaved::TooLarge { bytes, limit }) => Some(TooLarge { bytes: *bytes, limit: *limit }),
             _ => None,
         });
     }

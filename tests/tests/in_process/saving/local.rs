@@ -1,10 +1,13 @@
 //! `durable = "local"`: a checkpoint waits for the worker's own disk, and for no other.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use sworm::Event;
 use sworm::prelude::*;
-use sworm_tests::{eventually, holds_for};
+use sworm::transport::MemoryNetwork;
+use sworm_tests::{FaultyStore, eventually, holds_for};
 
 use super::{Add, LONG, Life, sum};
 use crate::running;
@@ -108,4 +111,89 @@ async fn any_other_checkpoint_waits_until_the_replica_has_it_or_is_left_out() {
     b.store.hold(false);
     worker.call(Add(1)).await.expect("it runs");
     held_by_both(&a, "x").await;
+}
+
+/// Merges the states that it lacks, if its name says so.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "saving.local.merges", handles(Add), snapshot = "each", durable = "local", lifecycle)]
+struct Merges {
+    total: i64,
+}
+
+/// What they were given.
+static GIVEN: Mutex<Vec<(String, i64)>> = Mutex::new(Vec::new());
+
+impl Lifecycle for Merges {
+    async fn on_diverged(&mut self, other: Self, ctx: &mut Context<Self>) {
+        GIVEN.lock().expect("nobody panics with it").push((ctx.name().to_owned(), other.total));
+        if ctx.name() == "merges" {
+            self.total += other.total;
+            ctx.checkpoint().await.expect("it saves its state");
+        }
+    }
+}
+
+impl Handler<Add> for Merges {
+    async fn handle(&mut self, Add(n): Add, _: &mut Context<Self>) -> i64 {
+        self.total += n;
+        self.total
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_replica_had_is_given_to_the_worker_that_went_on_without_it_when_its_node_is_back() {
+    let network = MemoryNetwork::new();
+    let a = Life::start(&network, "a", FaultyStore::new()).await;
+    let b = Life::start(&network, "b", FaultyStore::new()).await;
+    for life in [&a, &b] {
+        eventually("both", || async { (life.sworm.nodes().len() == 2).then_some(()) }).await;
+    }
+    let names = ["merges", "drops"];
+    for name in names {
+        let worker = a.register(name, Merges::default()).await;
+        assert_eq!(worker.call(Add(1)).timeout(LONG).await, Ok(1));
+        held_by_both(&a, name).await;
+        held_by_both(&b, name).await;
+    }
+    // The replica gets nothing of it, and the reply waits for none.
+    network.cut("a", "b");
+    for name in names {
+        let worker = a.sworm.whereis_name::<Merges>(name).expect("it runs");
+        assert_eq!(worker.call(Add(10)).timeout(LONG).await, Ok(11));
+    }
+    let disk = a.store.next_life();
+    drop(a);
+    for name in names {
+        eventually("it on b", || async { (running(&b.sworm, name).await.pid.node == *"b").then_some(()) }).await;
+        let worker = b.sworm.whereis_name::<Merges>(name).expect("it runs");
+        assert_eq!(sum(&worker).await, 1, "what the replica has");
+        assert_eq!(worker.call(Add(100)).timeout(LONG).await, Ok(101));
+    }
+    let mut events = b.sworm.events();
+    network.heal("a", "b");
+    let a = Life::start(&network, "a", disk).await;
+    let told = async {
+        let mut told = Vec::new();
+        while told.len() < names.len() {
+            match events.next().await.expect("the node runs") {
+                Event::StateDiverged { pid, node, .. } => told.push((pid.name.to_string(), node.to_string())),
+                Event::RestoredOlder { name, .. } => panic!("{name} was started anew"),
+                _ => {}
+            }
+        }
+        told.sort();
+        told
+    };
+    let told = tokio::time::timeout(LONG, told).await.expect("it is told");
+    assert_eq!(told, [("drops".to_owned(), "a".to_owned()), ("merges".to_owned(), "a".to_owned())]);
+    for (name, total) in [("merges", 112), ("drops", 101)] {
+        running(&a.sworm, name).await;
+        let worker = a.sworm.whereis_name::<Merges>(name).expect("it runs");
+        eventually("what it makes of it", || async { (worker.call(Add(0)).await == Ok(total)).then_some(()) }).await;
+        assert_eq!(running(&a.sworm, name).await.pid.node, *"b", "it has run on");
+        // At least once, and never anything else.
+        let given = || GIVEN.lock().expect("nobody panics with it").iter().filter(|(of, _)| of == name).count();
+        eventually("that it was given", || async { (given() > 0).then_some(()) }).await;
+    }
+    assert!(GIVEN.lock().expect("nobody panics with it").iter().all(|(_, total)| *total == 11));
 }
