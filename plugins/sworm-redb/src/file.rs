@@ -67,7 +67,15 @@ pub(crate) fn open<B: StorageBackend>(
 ) -> Result<Opened, StoreError> {
     let path = directory.path();
     match open_file(directory, backend) {
-        Ok(db) => Ok(Opened { db, aside: None }),
+        Ok(db) => {
+            let made_small = made_small(directory, db).or_else(|fault| {
+                // It was whole, and is: it may go on as large as it is.
+                let why = fault.open_error(path);
+                tracing::warn!(%why, "the store's file could not be made smaller");
+                open_file(directory, backend).map_err(|fault| fault.open_error(path))
+            });
+            Ok(Opened { db: made_small?, aside: None })
+        }
         Err(Fault::Damage(why)) => {
             let stays = |e| StoreError::Damaged { path: path.to_owned(), why: format!("{why}; {e}") };
             let aside = directory.set_aside().map_err(stays)?;
@@ -95,10 +103,16 @@ fn open_file<B: StorageBackend>(
         // Reads everything: later there is no way back.
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-        let mut db = builder.create_with_backend(backend(file)?)?;
+        let db = builder.create_with_backend(backend(file)?)?;
         table(&db)?;
+        Ok(db)
+    })
+}
+
+/// Makes the file smaller where most of it is free: later others would wait for that.
+fn made_small(directory: &Directory, mut db: Database) -> Result<Database, Fault> {
+    guarded(move || {
         if directory.file().metadata()?.len() > SMALL.max(stored(&db)?.saturating_mul(MULTIPLE)) {
-            // Later others would wait for that.
             db.compact()?;
         }
         Ok(db)

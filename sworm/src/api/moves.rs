@@ -67,6 +67,9 @@ impl Sworm {
         if self.shared.settings.rebalance == Rebalance::Off {
             return Err(MoveError::RebalanceIsOff { sworm: self.name().to_owned() });
         }
+        if outbox::is_cut_off() {
+            return Err(MoveError::NoMajority { why: outbox::CUT_OFF.to_owned() });
+        }
         let _calling = outbox::calling()?;
         let plan = self.plan_rebalance().await?;
         self.shared.input(Input::Rebalance(plan.clone()));

@@ -23,7 +23,6 @@ use crate::worker::{Request, Target};
 /// usable on the node that decodes it, if that has opened the reference's sworm. If it has not, that is an error of decoding
 /// ([`CallError::Undecodable`], or a failed start that is tried again), and so it is where serde decodes one without a node.
 pub struct Ref<W> {
-    name: Arc<str>,
     last: Last,
     target: PhantomData<fn() -> W>,
 }
@@ -39,6 +38,7 @@ enum Last {
 
 pub(super) struct Told {
     home: Arc<Home>,
+    name: Arc<str>,
     pub(super) host: Peer,
     pub(super) epoch: Epoch,
     /// Whether this node has not heard of the name yet: only a name that it has heard of can be gone.
@@ -64,13 +64,20 @@ impl Last {
         }
     }
 
-    fn pid(&self, name: &Arc<str>) -> Pid {
+    fn name(&self) -> &Arc<str> {
         match self {
-            Self::Found(found) => found.entry.cell.pid(&found.home.name, name, &found.entry.host),
+            Self::Found(found) => &found.name,
+            Self::Told(told) => &told.name,
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        match self {
+            Self::Found(found) => found.entry.cell.pid(&found.home.name, &found.name, &found.entry.host),
             Self::Told(told) => {
-                let (Told { home, host, epoch, .. }, name) = (&**told, name.clone());
+                let Told { home, name, host, epoch, .. } = &**told;
                 let (node, incarnation) = (host.node.clone(), host.incarnation);
-                Pid { sworm: home.name.clone(), name, node, incarnation, epoch: *epoch }
+                Pid { sworm: home.name.clone(), name: name.clone(), node, incarnation, epoch: *epoch }
             }
         }
     }
@@ -80,26 +87,27 @@ impl<W: Target> Ref<W> {
     pub(crate) fn new(sworm: &Sworm, name: Arc<str>, pid: Pid) -> Self {
         let Pid { node, incarnation, epoch, .. } = pid;
         let is_news = AtomicBool::new(sworm.shared.index.look(&name, |found| found.is_none()));
-        let told = Told { home: sworm.shared.home.clone(), host: Peer { node, incarnation }, epoch, is_news };
-        Self { name, last: Last::Told(Arc::new(told)), target: PhantomData }
+        let told = Told { home: sworm.shared.home.clone(), name, host: Peer { node, incarnation }, epoch, is_news };
+        Self { last: Last::Told(Arc::new(told)), target: PhantomData }
     }
 
     /// A reference to what a look-up has found.
-    pub(super) fn found(name: Arc<str>, found: Arc<Found>) -> Self {
-        Self { name, last: Last::Found(found), target: PhantomData }
+    pub(super) fn found(found: Arc<Found>) -> Self {
+        Self { last: Last::Found(found), target: PhantomData }
     }
 
     /// The name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.last.name()
     }
 
     /// The pid of the present worker as this node knows it; the last known one if the name is gone.
     pub fn pid(&self) -> Pid {
         let home = self.last.home();
-        match home.shared().and_then(|shared| shared.index.get(&self.name)) {
-            Some(entry) => entry.cell.pid(&home.name, &self.name, &entry.host),
-            None => self.last.pid(&self.name),
+        let name = self.last.name();
+        match home.shared().and_then(|shared| shared.index.get(name)) {
+            Some(entry) => entry.cell.pid(&home.name, name, &entry.host),
+            None => self.last.pid(),
         }
     }
 
@@ -149,7 +157,7 @@ impl<W: Target> Ref<W> {
     /// # }
     /// ```
     pub fn call<M: Request<W>>(&self, message: M) -> CallBuilder<M> {
-        CallBuilder::new(self.sworm(), self.name.clone(), self.news(), W::type_name(), message)
+        CallBuilder::new(self.sworm(), self.shared_name(), self.news(), W::type_name(), message)
     }
 
     /// Sends a message without waiting for it to be handled. While the name moves or starts it waits for up to 5 s; `Ok`
@@ -170,7 +178,7 @@ impl<W: Target> Ref<W> {
     /// See [`CallError`]; the message was not handled then.
     pub async fn cast<M: Request<W>>(&self, message: M) -> Result<(), CallError> {
         let sworm = self.sworm()?;
-        call::cast(&sworm, &self.name, self.news(), &W::type_name(), message, call::CALL_LIMIT).await
+        call::cast(&sworm, self.last.name(), self.news(), &W::type_name(), message, call::CALL_LIMIT).await
     }
 
     /// Whether it is of that sworm.
@@ -179,19 +187,19 @@ impl<W: Target> Ref<W> {
     }
 
     pub(super) fn shared_name(&self) -> Arc<str> {
-        self.name.clone()
+        self.last.name().clone()
     }
 }
 
 impl<W> Clone for Ref<W> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), last: self.last.clone(), target: PhantomData }
+        Self { last: self.last.clone(), target: PhantomData }
     }
 }
 
 impl<W> PartialEq for Ref<W> {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.last.home().hash == other.last.home().hash
+        self.last.name() == other.last.name() && self.last.home().hash == other.last.home().hash
     }
 }
 
@@ -219,6 +227,6 @@ impl<'de, W: Target> Deserialize<'de> for Ref<W> {
 
 impl<W> fmt::Debug for Ref<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ref").field("sworm", &self.last.home().name).field("name", &self.name).finish()
+        f.debug_struct("Ref").field("sworm", &self.last.home().name).field("name", self.last.name()).finish()
     }
 }

@@ -75,8 +75,8 @@ impl Sworm {
     /// [`CallError::Failed`](crate::CallError::Failed) in the last.
     pub fn whereis_name<W: Target>(&self, name: impl AsRef<str>) -> Option<Ref<W>> {
         self.shared.index.look(name.as_ref(), |found| {
-            let (name, found) = found.filter(|(_, found)| *found.kind.worker_type == *W::type_name())?;
-            Some(Ref::found(name.clone(), found.clone()))
+            let found = found.filter(|found| *found.kind.worker_type == *W::type_name())?;
+            Some(Ref::found(found.clone()))
         })
     }
 

@@ -248,7 +248,7 @@ impl<'a> Way<'a> {
     /// Where the worker is, if it is somewhere now.
     pub(super) fn look(&self) -> Result<Option<Found>, CallError> {
         may_send(self.sworm)?;
-        self.sworm.shared.index.look(self.name, |found| self.reachable(found.map(|(_, found)| &found.entry)))
+        self.sworm.shared.index.look(self.name, |found| self.reachable(found.map(|found| &found.entry)))
     }
 
     /// Finds the worker; waits while it moves or starts.

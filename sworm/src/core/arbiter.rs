@@ -151,6 +151,8 @@ impl Core {
         }
         if !queue.jobs.is_empty() || queue.active.is_some() {
             self.queues.insert(name.clone(), queue);
+        } else {
+            self.ban_abandoned(name);
         }
     }
 
@@ -239,7 +241,7 @@ impl Core {
         if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
             return Step::Wait; // they may have it
         }
-        let is_banned = self.ban_abandoned(name);
+        self.ban_abandoned(name);
         let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", registering.spec.value).into());
         let placing = Placing {
             name: by_value.as_ref().unwrap_or(name),
@@ -250,7 +252,9 @@ impl Core {
             planned: None,
         };
         match self.place(placing) {
-            Err(refusal) if is_banned => {
+            // Whoever is told that nothing came of it is told so when that holds, whichever node dies next.
+            Err(_) if self.is_ban_unheard(name) => Step::Wait,
+            Err(refusal) if self.directory.own_ban(name) > 0 => {
                 let answer = Box::new(request.answer(Err(refusal)));
                 self.once_durable(Effect::Send { to: request.id.from.clone(), message: answer });
                 Step::Done
@@ -284,17 +288,20 @@ impl Core {
     }
 
     /// A name is given away anew, or to nobody: what it was granted as before, to nodes that are gone and of which nothing was
-    /// heard since, is not to come back with them. Says whether there was any.
-    fn ban_abandoned(&mut self, name: &Arc<str>) -> bool {
-        let Some(abandoned) = self.abandoned.remove(name) else { return false };
+    /// heard since, is not to come back with them.
+    fn ban_abandoned(&mut self, name: &Arc<str>) {
+        let Some(abandoned) = self.abandoned.remove(name) else { return };
         let heard = self.directory.births(name);
         let lost = abandoned.into_iter().filter(|(to, birth)| !self.is_live(to) && !heard.contains(birth));
         let births: BTreeSet<Birth> = lost.map(|(_, birth)| birth).collect();
-        if births.is_empty() || planted(Fault::AbandonedComesBack) {
-            return false;
+        if !births.is_empty() && !planted(Fault::AbandonedComesBack) {
+            self.directory.ban(name, births);
         }
-        self.directory.ban(name, births);
-        true
+    }
+
+    /// Whether what this node says of a name's end is not known yet to all others in view.
+    fn is_ban_unheard(&self, name: &Arc<str>) -> bool {
+        self.directory.own_ban(name) > self.heard_by_all()
     }
 
     /// Whether a worker of the name that has been ended may not have stopped yet.
@@ -411,6 +418,7 @@ impl Core {
     }
 
     fn run_unregister(&mut self, name: &Arc<str>, request: &Request, only: Option<Birth>) -> Step {
+        self.ban_abandoned(name);
         let births = only.map_or_else(|| self.directory.births(name), |birth| BTreeSet::from([birth]));
         let standing = self.standing(name);
         let another = standing.cell().is_some_and(|(_, cell)| only.is_some_and(|birth| cell.birth != birth));
@@ -532,7 +540,6 @@ impl Core {
             let granted = queue.active.take().and_then(Active::open_registration);
             let mine = self.is_arbiter(name) && self.has_quorum_in_view();
             if !mine {
-                self.abandoned.remove(name);
                 for job in queue.jobs.drain(..) {
                     // What was granted to somebody who has not answered may be carried out: nobody may say that it was not.
                     let request = job.request().clone();
@@ -546,6 +553,8 @@ impl Core {
             mine
         });
         self.queues = kept;
+        let queues = &self.queues;
+        self.abandoned.retain(|name, _| queues.contains_key(name));
         self.resend_requests();
     }
 }

@@ -447,7 +447,11 @@ impl Core {
     /// something newer here.
     pub(super) fn take_offer(&mut self, from: &Peer, name: &Arc<str>, epoch: Epoch, snapshot: Shipment) {
         let birth = snapshot.birth();
-        let stands = self.is_leaving_to_me(from, name) && !self.is_late(from, name, &snapshot);
+        let is_told = self.is_leaving_to_me(from, name);
+        if !is_told && self.is_behind(from) && self.is_able_to_take(name, birth) {
+            return; // the source may have said so, and offers it again
+        }
+        let stands = is_told && !self.is_late(from, name, &snapshot);
         if stands && self.is_able_to_take(name, birth) {
             self.accept_offer(from, name, birth, epoch, Some(snapshot));
         } else {

@@ -115,7 +115,8 @@ impl Core {
         self.wishes.retain(|name, wish| {
             let Some(local) = local.get(name).filter(|local| local.birth == wish.birth) else { return false };
             // One that is on its way counts until it has gone, however long that takes.
-            let is_going = wish.wanted == Wanted::Balance && !matches!(local.phase, LocalPhase::Running);
+            let is_going =
+                wish.wanted == Wanted::Balance && matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking);
             now < wish.until_ms || is_going
         });
         let mut room = MAX_MOVES.saturating_sub(self.on_their_way());

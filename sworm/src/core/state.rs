@@ -72,6 +72,10 @@ pub struct Core {
     // requester
     pub(super) pending: BTreeMap<u64, Pending>,
     pub(super) told: Names<super::told::Told>,
+    /// What was known of all lanes when it was looked whether they show that.
+    pub(super) told_looked_at: u64,
+    /// Answers that leave after all that look-ups are to say.
+    pub(super) answers: Vec<Effect>,
     // arbiter
     pub(super) queues: BTreeMap<Arc<str>, Queue>,
     /// Registrations that were granted in former views to nodes that had not answered by then.
@@ -171,6 +175,8 @@ impl Core {
             syncing: BTreeMap::new(),
             pending: BTreeMap::new(),
             told: Names::default(),
+            told_looked_at: 0,
+            answers: Vec::new(),
             queues: BTreeMap::new(),
             abandoned: BTreeMap::new(),
             failed_starts: BTreeMap::new(),
@@ -289,6 +295,7 @@ impl Core {
                 self.review(&name);
             }
         }
+        self.out.append(&mut self.answers);
     }
 
     /// All of a lane, for a log that is written anew.

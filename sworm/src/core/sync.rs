@@ -388,7 +388,7 @@ impl Core {
     /// Sends the next heartbeat at once, or as soon as the last one is old enough: two nodes that do not agree yet must
     /// not answer each other without end.
     /// How much of what this node has said all others in view hold.
-    fn heard_by_all(&self) -> u64 {
+    pub(super) fn heard_by_all(&self) -> u64 {
         let others = self.view.members.keys().filter(|peer| **peer != self.config.me);
         let held = others.map(|peer| self.members.get(&peer.node).map_or(0, |member| member.holds_of_mine));
         held.min().unwrap_or_else(|| self.own_max())

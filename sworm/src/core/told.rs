@@ -40,7 +40,11 @@ impl Core {
         if planted(Fault::AnswersStay) {
             return self.overlay(name, &told);
         }
-        if !self.is_shown(&told) && self.told.get(name).is_none_or(|before| order(before) <= order(&told)) {
+        self.recheck(name);
+        if !self.is_shown(&told)
+            && !self.directory.is_banned(name, cell.birth)
+            && self.told.get(name).is_none_or(|before| order(before) <= order(&told))
+        {
             self.overlay(name, &told);
             self.told.insert(name.clone(), told);
         }
@@ -64,16 +68,25 @@ impl Core {
     /// Whether an answer has said more of a name than look-ups would now: then they say what it said.
     pub(super) fn knows_better(&mut self, name: &Arc<str>, entry: Option<&Entry>) -> bool {
         let Some(told) = self.told.get(name) else { return false };
+        let has_ended = self.directory.is_banned(name, told.cell.birth);
         let is_newer =
             entry.is_some_and(|entry| (entry.cell.birth, entry.cell.epoch) > (told.cell.birth, told.cell.epoch));
-        if is_newer {
+        let is_over = has_ended || is_newer;
+        if is_over {
             self.told.remove(name);
         }
-        !is_newer
+        !is_over
     }
 
     /// Looks at the names again of which as much is known here by now.
     pub(super) fn forget_told(&mut self) {
+        if self.told.is_empty() {
+            return;
+        }
+        let held = self.directory.lanes().fold(self.view_changes, |sum, (_, lane)| sum.wrapping_add(lane.max()));
+        if std::mem::replace(&mut self.told_looked_at, held) == held {
+            return;
+        }
         let shown: Vec<Arc<str>> =
             self.told.iter().filter(|(_, told)| self.is_shown(told)).map(|(name, _)| name.clone()).collect();
         for name in shown {

@@ -1,12 +1,12 @@
 //! Runs one core: feeds it what happens, and performs what it decides.
 
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::Life;
@@ -87,7 +87,7 @@ impl Driver {
             if !waits {
                 return Ok(());
             }
-            yield_now().await;
+            lets_others_run().await;
             input = self.inputs.try_recv().ok();
             if input.is_none() {
                 break;
@@ -484,6 +484,20 @@ impl Driver {
             }
         }
     }
+}
+
+/// Goes to the end of what the runtime has to do, where any of its threads may take it up: with tokio's own `yield_now` it
+/// would be this thread only, which people's code that comes next may block.
+async fn lets_others_run() {
+    let mut has_run = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_run, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Waits until what was written is on the disk, many waits at a time, and tells the core.

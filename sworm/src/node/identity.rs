@@ -57,7 +57,7 @@ pub struct Owner<'a> {
 
 /// Refuses a directory of another node or of a newer version, before anything in it is touched.
 pub(crate) fn check(directory: &Path, owner: Owner<'_>) -> Result<(), StartError> {
-    owner.own(directory, beside::read(directory).as_deref()).map(drop)
+    owner.own(directory, beside::read(directory, beside::OWNER).as_deref()).map(drop)
 }
 
 /// Claims the store for this node and takes the next incarnation; both are on disk when it returns.
@@ -74,7 +74,7 @@ pub async fn claim(
     let path = directory.unwrap_or(Path::new(""));
     let stored = owner.own(path, read_bytes(store, IDENTITY)?.as_deref())?;
     let beside = match directory {
-        Some(directory) => owner.own(directory, beside::read(directory).as_deref())?,
+        Some(directory) => owner.own(directory, beside::read(directory, beside::OWNER).as_deref())?,
         None => None,
     };
     let last = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.incarnation.0);
@@ -93,7 +93,7 @@ pub async fn claim(
     write(store, IDENTITY, &stored).await?;
     if let Some(directory) = directory {
         let bytes = codec::encode(&stored).expect("plain data encodes");
-        beside::write(directory, &bytes)
+        beside::write(directory, beside::OWNER, &bytes)
             .map_err(|error| StoreError::NotWritable { path: directory.to_owned(), why: error.to_string() })?;
     }
     Ok(Identity { instance, incarnation })

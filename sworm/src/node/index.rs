@@ -25,6 +25,8 @@ pub struct Index {
 
 /// What is known of a name, and of which sworm it is.
 pub(crate) struct Found {
+    /// As it is held here.
+    pub(crate) name: Arc<str>,
     pub(crate) home: Arc<Home>,
     /// That of the cell, at hand without going there: most look-ups need no more of it than the worker's type.
     pub(crate) kind: Arc<Kind>,
@@ -42,9 +44,9 @@ impl Index {
         self.names.pin().get(name).map(|found| found.entry.clone())
     }
 
-    /// Looks at a name, as it is kept, and what is known of it, without a copy of either.
-    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(Option<(&Arc<str>, &Arc<Found>)>) -> T) -> T {
-        look(self.names.pin().get_key_value(name))
+    /// Looks at what is known of a name, without a copy of it.
+    pub(crate) fn look<T>(&self, name: &str, look: impl FnOnce(Option<&Arc<Found>>) -> T) -> T {
+        look(self.names.pin().get(name))
     }
 
     /// Everything that is known.
@@ -86,7 +88,7 @@ impl Index {
         let old = match entry.clone() {
             Some(entry) => {
                 let (home, kind) = (self.home.clone(), entry.cell.spec.kind.clone());
-                names.insert(name.clone(), Arc::new(Found { home, kind, entry }))
+                names.insert(name.clone(), Arc::new(Found { name: name.clone(), home, kind, entry }))
             }
             None => names.remove(name),
         };

@@ -186,7 +186,7 @@ impl SwormShared {
     pub(crate) async fn ask(&self, ask: Ask, within: Duration) -> Result<Result<Asked, RecvError>, TooLarge> {
         let _calling = outbox::calling()?;
         if outbox::is_cut_off() {
-            let why = "the sworm of the worker that asks has lost it".into();
+            let why = outbox::CUT_OFF.into();
             return Ok(Ok(Asked::Answer(Err(Refusal::NoMajority { why }))));
         }
         Ok(self.ask_anyway(ask, within).await)
@@ -272,7 +272,7 @@ impl SwormShared {
             return self.bring(&call.name, parcel, false);
         }
         let here = self.index.look(&call.name, |found| {
-            let entry = &found?.1.entry;
+            let entry = &found?.entry;
             (entry.running && entry.host == self.node.me).then_some(entry.cell.since)
         });
         let Some(since) = here else { return self.not_here(&call.name, parcel, false) };

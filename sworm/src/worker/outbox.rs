@@ -117,6 +117,9 @@ pub(super) fn of_sworm<F: Future>(sworm: Arc<SwormShared>, task: F) -> impl Futu
     SWORM.scope(sworm, task)
 }
 
+/// Why a worker that is cut off is refused what it asks of other sworms.
+pub(crate) const CUT_OFF: &str = "the sworm of the worker that asks has lost it";
+
 /// Whether a worker of which the present task is must not go on, since its sworm has lost the majority: then nothing leaves it,
 /// whichever sworm that is for.
 pub(crate) fn is_cut_off() -> bool {

@@ -33,6 +33,8 @@ pub(super) struct Laws {
     ended: BTreeMap<Arc<str>, BTreeSet<Birth>>,
     /// Lineages whose registration was answered with `Ok`.
     registered: BTreeMap<Arc<str>, BTreeSet<Birth>>,
+    /// The starts of which it was said that they may be from an older state.
+    older: BTreeSet<(Arc<str>, Birth, Epoch)>,
     /// Where those are stated, as they were acknowledged: the host, and the number in its lane.
     stated: BTreeMap<(Arc<str>, Birth), (Peer, u64)>,
     /// Those of which only the host knew when it died: until it is back the name is free to all others.
@@ -71,6 +73,7 @@ impl Laws {
 
     pub(super) fn restored_older(&mut self, name: &Arc<str>, birth: Birth, since: Epoch) {
         self.states.restored_older(name, birth, since);
+        self.older.insert((name.clone(), birth, since));
     }
 
     pub(super) fn diverged(&mut self, name: &Arc<str>, birth: Birth) {
@@ -123,7 +126,12 @@ impl Laws {
             self.broken(what);
         }
         let known = self.counted.get(&(name.to_string(), birth)).copied().unwrap_or(0);
-        if count < known && !options.may_lose() && !options.crashes && !options.may_part() {
+        // A node that cannot give its workers away in its time leaves with their states; if it does not come back, that is said.
+        let is_said = self.older.contains(&(name.clone(), birth, since));
+        if is_said {
+            self.counted.insert((name.to_string(), birth), count);
+        }
+        if count < known && !is_said && !options.may_lose() && !options.crashes && !options.may_part() {
             self.broken(format!("{name} starts from {count} on {at}, and {known} was counted without any crash"));
         }
     }

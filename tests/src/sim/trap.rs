@@ -50,6 +50,12 @@ impl World {
             effects.truncate(if trap.before { found } else { found + 1 });
         }
         for node in dying {
+            if !trap.before && *node != *at.node {
+                // It may still take in what was sent to it then.
+                let delay = self.rng.u64(1..=2 * self.options.delay_ms.max(1));
+                self.push(delay, Event::Dies { node });
+                continue;
+            }
             if let Some(running) = self.nodes.get_mut(&node) {
                 // It does nothing any more.
                 running.paused_until = Some(self.now_ms + 1);

@@ -370,8 +370,10 @@ impl World {
                 options if options.local => Wait::Disk,
                 _ => Wait::Replicas,
             };
-            // What only one disk has is lost while its node stays away.
-            if wait == Wait::Replicas || wait == Wait::Disk && !self.options.may_lose() {
+            // What only one disk has is lost while its node stays away: others start the worker meanwhile when that is dead, or
+            // in mode "majority" when it is cut off.
+            let stays = !self.options.may_lose() && !self.options.may_part();
+            if wait == Wait::Replicas || wait == Wait::Disk && stays {
                 worker.saving = Some((snapshot.revision.number, count));
             }
             let snapshot = self.ship(0, &me, &name.into(), snapshot);

@@ -106,7 +106,7 @@ async fn thousands_of_names_run_again_after_a_kill_and_no_other_worker_is_touche
         names.len()
     );
     assert_eq!(registered(&cluster["c"]).await, after);
-    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>(), "a name was lost");
     let totals = add_all(&cluster, &names).await;
     let wrong: Vec<_> = before
         .iter()

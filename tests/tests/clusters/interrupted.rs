@@ -61,9 +61,9 @@ async fn killed_during_the_leave(cluster: &mut Cluster, victim: &str) -> Result<
 async fn nothing_is_lost(cluster: &Cluster) {
     let c = &cluster["c"];
     let asked = (0..NAMES).map(|n| async move { c.total(Kind::Held, &name(n)).await });
-    assert_eq!(join_all(asked).await, (0..NAMES).map(|n| Ok(kept(n))).collect::<Vec<_>>());
+    assert_eq!(join_all(asked).await, (0..NAMES).map(|n| Ok(kept(n))).collect::<Vec<_>>(), "a state was lost");
     let registered = c.registered().await;
-    assert_eq!(registered.len(), NAMES);
+    assert_eq!(registered.len(), NAMES, "a name was lost");
     assert!(registered.iter().all(|found| found.pid.node.as_str() != "a"), "{registered:?}");
     for node in cluster.nodes() {
         eventually("one view", || async { (node.registered().await == registered).then_some(()) }).await;

@@ -17,6 +17,11 @@ impl Bystanders {
             let name = format!("bystander-{}", node.id());
             pids.push(node.register_on(Kind::Counter, &name, 0, node.id()).await.expect("free"));
         }
+        for node in nodes {
+            for pid in &pids {
+                eventually(&format!("{pid} on {}", node.id()), || node.find(&pid.name)).await;
+            }
+        }
         Self { pids, total: 0 }
     }
 

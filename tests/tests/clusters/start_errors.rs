@@ -72,7 +72,7 @@ fn a_current_thread_runtime_is_refused_with_the_way_out_also_when_a_peer_answers
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_another_process_uses_is_refused() {
-    let mut cluster = Cluster::start(program!(), &["a"]).await;
+    let mut cluster = Cluster::new(program!()).with_store("sled").started(&["a"]).await;
     let of_a = || Node::builder("a").cluster(cluster.name()).store(cluster.store("a"));
     let error = refused(of_a()).await;
     assert!(matches!(error, StartError::Store(StoreError::Locked { .. })), "{error}");

@@ -95,6 +95,8 @@ impl NodeBuilder {
                 identity::check(&path, owner)?;
                 identity::kind::check(&path, &kind)?;
                 let store = free(&path, factory).await?;
+                // Whoever had it meanwhile may have begun another one.
+                identity::kind::check(&path, &kind)?;
                 identity::kind::note(&path, &kind)
                     .map_err(|error| StoreError::NotWritable { path: path.clone(), why: error.to_string() })?;
                 (store, Some(path))

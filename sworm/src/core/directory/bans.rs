@@ -33,6 +33,13 @@ impl Directory {
         }
     }
 
+    /// The number at which the own lane says that births of a name have ended; 0 when it does not.
+    pub fn own_ban(&self, name: &Arc<str>) -> u64 {
+        let own = self.lanes.get(&self.me).filter(|lane| lane.may_ban());
+        let key = Key::Ban(name.clone());
+        own.filter(|lane| lane.fact(&key).is_some()).and_then(|lane| lane.seq(&key)).unwrap_or(0)
+    }
+
     /// Whether any lane may hold a ban: where nothing ends there is none.
     fn may_ban(&self) -> bool {
         self.lanes.values().any(Lane::may_ban)

@@ -53,7 +53,7 @@ fn sent(core: &Core) -> Vec<(Peer, u32)> {
 }
 
 fn answers(core: &Core) -> Vec<&Answer> {
-    let answers = core.out.iter().filter_map(|effect| match effect {
+    let answers = core.out.iter().chain(&core.answers).filter_map(|effect| match effect {
         Effect::Answer { number: NUMBER, answer } => Some(answer),
         _ => None,
     });

@@ -69,7 +69,33 @@ fn an_answer_that_comes_late_is_not_shown() {
     b_states(&mut core, |lane| lane.remove(&Key::Name(name())));
     core.on_answer(&peer("c"), NUMBER, 1, registered(said));
     assert_eq!(overlays(&core), [] as [&Peer; 0], "the name has ended since");
-    assert!(core.out.iter().any(|effect| matches!(effect, Effect::Answer { number: NUMBER, answer: Ok(_) })));
+    assert!(core.answers.iter().any(|effect| matches!(effect, Effect::Answer { number: NUMBER, answer: Ok(_) })));
+}
+
+#[test]
+fn whoever_is_answered_finds_what_that_says() {
+    let mut core = asker();
+    b_states(&mut core, put);
+    let said = known(&core);
+    core.on_answer(&peer("c"), NUMBER, 1, registered(said));
+    let effects = core.flush(crate::core::fixture::now(1));
+    let shown = effects.iter().position(|effect| matches!(effect, Effect::Index { name, .. } if **name == *"x"));
+    let answered = effects.iter().position(|effect| matches!(effect, Effect::Answer { number: NUMBER, .. }));
+    assert!(shown.is_some() && shown < answered, "{shown:?}, {answered:?}");
+}
+
+#[test]
+fn an_end_that_is_known_counts_more_than_an_answer() {
+    let mut core = asker();
+    let said = known(&core) + 5;
+    core.on_answer(&peer("c"), NUMBER, 1, registered(said));
+    core.directory.ban(&name(), [running().birth]);
+    assert!(!core.knows_better(&name(), None));
+    // Nor is an answer shown of what has ended already.
+    core.out.clear();
+    core.on_ask(NUMBER + 1, Ask::Restart { name: name() }, 60_000);
+    core.on_answer(&peer("c"), NUMBER + 1, 1, registered(said));
+    assert_eq!(overlays(&core), [] as [&Peer; 0]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The file beside the store that says whose the directory is.
+//! The files beside the store: the one that says whose the directory is, and others like it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -6,13 +6,14 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A checksum, and what it is of.
-const NAME: &str = "identity";
+/// Whose the directory is.
+pub(super) const OWNER: &str = "identity";
+/// Each has a checksum, and what it is of.
 const CHECKSUM_BYTES: usize = 8;
 
 /// What was written last; nothing if there is no file, or if it is damaged.
-pub(super) fn read(directory: &Path) -> Option<Vec<u8>> {
-    let path = directory.join(NAME);
+pub(super) fn read(directory: &Path, name: &str) -> Option<Vec<u8>> {
+    let path = directory.join(name);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return None,
@@ -29,14 +30,10 @@ pub(super) fn read(directory: &Path) -> Option<Vec<u8>> {
 }
 
 /// Replaces the content; it is on the disk when this returns.
-pub(super) fn write(directory: &Path, content: &[u8]) -> io::Result<()> {
-    replace(directory, NAME, &[&xxh3_64(content).to_be_bytes()[..], content].concat())
-}
-
-/// The same of any file there.
-pub(super) fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+pub(super) fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let fresh = directory.join(format!("{name}.new"));
     let mut file = File::create(&fresh)?;
+    file.write_all(&xxh3_64(content).to_be_bytes())?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&fresh, directory.join(name))?;

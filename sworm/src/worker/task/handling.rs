@@ -75,7 +75,9 @@ impl<W: Lifecycle> Task<W> {
         match saved {
             Ok(()) => {
                 self.send_outbox().await;
-                release.now(&*self.tell.replies, None);
+                // That may have taken its time.
+                let lost = (!self.ctx.sworm.shared.may_go_on()).then_some(CallError::MajorityLost);
+                release.now(&*self.tell.replies, lost);
                 None
             }
             Err((error, end)) => {

@@ -81,7 +81,9 @@ impl World {
         if !(0..tries).any(|_| self.dies_at(&name, step, before, dies)) && self.violation().is_none() {
             return self.laws.broken(format!("{step:?} of the move of {name} never came"));
         }
-        self.pause(1..15_000);
+        // By then who was to die after something was sent to it has died.
+        let dead_ms = 2 * self.options.delay_ms + 1;
+        self.pause(dead_ms..dead_ms + 15_000);
         self.start_all_shuffled(4_000);
         self.rests_within(60_000);
         self.count_all(true);

@@ -142,10 +142,15 @@ impl World {
         }
         let after = self.all_places();
         let moved: Vec<_> = before.iter().filter(|(name, place)| after.get(*name) != Some(*place)).collect();
-        let weights: usize = self.nodes.values().map(|node| node.profile.weight as usize).sum();
-        let weight: usize = joining.iter().map(|node| self.nodes[node].profile.weight as usize).sum();
-        if moved.len() * weights * 10 > before.len() * weight * 11 {
-            let of_weights = format!("the share of {weight} of {weights}");
+        let weight = |node: &String| self.nodes[node].profile.weight as usize;
+        let others = self.nodes.keys().filter(|node| !joining.contains(node)).map(weight).sum();
+        // Each has a share of what there is when it comes.
+        let (most, weights) = joining.iter().fold((0, others), |(most, weights): (usize, usize), node| {
+            let weights = weights + weight(node);
+            (most + before.len() * weight(node) * 11 / (weights * 10), weights)
+        });
+        if moved.len() > most {
+            let of_weights = format!("{joining:?} of weights of {weights} in all may be given {most}");
             self.laws.broken(format!("{} of {} have moved, {of_weights}", moved.len(), before.len()));
         } else if let Some((name, _)) =
             moved.iter().find(|(name, _)| after.get(*name).is_none_or(|place| !joining.contains(&place.0)))

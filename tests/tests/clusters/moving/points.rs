@@ -131,7 +131,7 @@ async fn play(cluster: &mut Cluster, name: &str, Point { step, before, dies }: P
     let now = other.total(Kind::Held, name).await.expect("it runs");
     check(name, total, now, &added);
     for node in cluster.nodes() {
-        assert_eq!(node.total(Kind::Held, name).await, Ok(now), "from {}", node.id());
+        assert_eq!(node.total(Kind::Held, name).await, Ok(now), "what was done was lost, from {}", node.id());
     }
     assert_eq!(cluster.overlaps(), "", "a name ran twice");
     now

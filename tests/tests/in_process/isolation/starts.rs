@@ -1,6 +1,7 @@
 //! Starts that take long.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,6 +13,9 @@ use sworm_tests::{eventually, holds_for};
 use tokio::sync::Semaphore;
 
 use super::{Bystander, Bystanders, LONG};
+
+/// How long others may take beside one that blocks its thread.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts when it may.
 #[derive(Worker, Serialize, Deserialize)]
@@ -65,6 +69,44 @@ async fn so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time() {
         started.expect("it does not panic").expect("free");
     }
     waiting.await.expect("it does not panic").expect("free");
+}
+
+/// Blocks its thread as it starts, until it is let go.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "blocks-in-started", lifecycle, start_timeout = "60s")]
+struct Blocks;
+
+static HELD: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
+static BLOCKS: AtomicBool = AtomicBool::new(false);
+
+impl Lifecycle for Blocks {
+    async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        BLOCKS.store(true, Relaxed);
+        // Whoever is to let it go may be gone.
+        let _ = held.map(|held| held.recv());
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_that_blocks_its_thread_as_it_starts_delays_no_other() {
+    let (let_go, held) = mpsc::channel();
+    *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    let network = MemoryNetwork::new();
+    let node = Node::builder("a").in_memory().memory_network(&network).start().await.expect("it starts");
+    let sworm = node.sworm("s").await.expect("it opens");
+    let blocked = tokio::spawn({
+        let sworm = sworm.clone();
+        async move { sworm.register("blocks", Blocks).timeout(LONG).await }
+    });
+    eventually("the start", || async { BLOCKS.load(Relaxed).then_some(()) }).await;
+    for n in 0..20 {
+        let quick = sworm.register(format!("quick-{n}"), Bystander::default()).timeout(LONG);
+        tokio::time::timeout(PATIENCE, quick).await.expect("nobody waits for the one that blocks").expect("free");
+    }
+    drop(let_go);
+    blocked.await.expect("it does not panic").expect("free");
 }
 
 async fn register_gated(sworm: Sworm, n: usize) -> Result<Ref<Gated>, RegisterError> {

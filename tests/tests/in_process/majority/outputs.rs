@@ -49,9 +49,9 @@ impl Handler<Noted> for Sink {
     }
 }
 
-/// What a cast, a call and a publish came to, and whether a registration, its end, a move and a join were refused for the
-/// same reason.
-type Tried = ([Result<(), CallError>; 3], [bool; 4]);
+/// What a cast, a call and a publish came to, and whether a registration, its end, a move, a join and a rebalancing were refused
+/// for the same reason.
+type Tried = ([Result<(), CallError>; 3], [bool; 5]);
 
 /// What the sender knows.
 #[derive(Clone)]
@@ -81,11 +81,13 @@ impl Handler<SendAll> for Sender {
         let unregistered = free.unregister_name("sink").await;
         let moved = free.move_name("sink", "c").await.map(drop);
         let joined = free.join("others", &sink).await;
+        let rebalanced = free.rebalance().await;
         let refused = [
             matches!(registered, Err(RegisterError::NoMajority { .. })),
             matches!(unregistered, Err(UnregisterError::NoMajority { .. })),
             matches!(moved, Err(MoveError::NoMajority { .. })),
             matches!(joined, Err(GroupError::NoMajority { .. })),
+            matches!(rebalanced, Err(MoveError::NoMajority { .. })),
         ];
         let _ = tell.send(([cast, call, published], refused));
     }
@@ -96,7 +98,7 @@ async fn a_worker_without_a_majority_sends_nothing_into_another_sworm_either() {
     let network = MemoryNetwork::new();
     let all = opened(&network, &["a", "b", "c"], 3).await;
     let (c, on_c) = (&all[2].0, &all[2].1);
-    let free = c.sworm("free").await.expect("it opens");
+    let free = c.open(SwormSpec::new("free").rebalance(Rebalance::Manual)).await.expect("it opens");
     let sink = free.register_name("sink", Sink::default()).await.expect("free");
     free.join("sinks", &sink).await.expect("it runs here");
     let own = super::counter(on_c, "own").await;
@@ -119,7 +121,7 @@ async fn a_worker_without_a_majority_sends_nothing_into_another_sworm_either() {
         ["a", "b"].into_iter().for_each(|other| network.heal("c", other));
     }
     let none = [Err(CallError::NoMajority), Err(CallError::NoMajority), Err(CallError::NoMajority)];
-    assert_eq!(tried.expect("a worker that is told before it is aborted"), (none, [true; 4]));
+    assert_eq!(tried.expect("a worker that is told before it is aborted"), (none, [true; 5]));
     // Whoever is no worker of that sworm may.
     assert_eq!(sink.call(Noted).await, Ok(0));
 }

@@ -95,10 +95,10 @@ async fn after_a_panic_it_goes_on_from_what_was_last_replied_to() {
     }
     let crashed = worker.call(AddAndCrash(100)).await;
     assert!(matches!(crashed, Err(CallError::WorkerDied { .. })), "{crashed:?}");
-    assert_eq!(sum(&worker).await, 3);
+    assert_eq!(sum(&worker).await, 3, "what was replied to");
     assert_eq!(worker.call(Add(1)).await, Ok(4));
     worker.call(AddAndCrash(100)).await.expect_err("it crashes");
-    assert_eq!(sum(&worker).await, 4);
+    assert_eq!(sum(&worker).await, 4, "what was replied to");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn all_that_was_replied_to_is_there_when_a_node_dies_and_when_all_do() {
     drop(a);
     eventually("it on the other node", || async { (running(&b.sworm, "x").await.pid.node == *"b").then_some(()) })
         .await;
-    assert_eq!(sum(&worker).await, 5);
+    assert_eq!(sum(&worker).await, 5, "what was replied to");
     assert_eq!(worker.call(Add(1)).await, Ok(6));
     // Of b only what was synced is left, and a had left nothing for a later start.
     let disk = b.store.next_life();
@@ -121,7 +121,7 @@ async fn all_that_was_replied_to_is_there_when_a_node_dies_and_when_all_do() {
     let again = Life::start(&MemoryNetwork::new(), "b", disk).await;
     running(&again.sworm, "x").await;
     let worker = again.sworm.whereis_name::<Each>("x").expect("it runs");
-    assert_eq!(sum(&worker).await, 6);
+    assert_eq!(sum(&worker).await, 6, "what was replied to");
 }
 
 /// Fails to be encoded when it has this sum.
@@ -155,7 +155,7 @@ async fn a_state_that_cannot_be_encoded_is_replied_as_that_and_the_worker_starts
     assert_eq!(worker.call(Add(12)).await, Ok(12));
     let failed = worker.call(Add(1)).await;
     assert!(matches!(&failed, Err(CallError::NotDurable { reason }) if reason.contains("13")), "{failed:?}");
-    assert_eq!(sum(&worker).await, 12);
+    assert_eq!(sum(&worker).await, 12, "what was replied to");
 }
 
 #[tokio::test(flavor = "multi_thread")]

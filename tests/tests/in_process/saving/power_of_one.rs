@@ -134,7 +134,7 @@ async fn what_was_saved_as_its_setting_says_is_there_when_the_power_of_its_node_
     ];
     let lines = table.map(|(setting, may, left)| async move { (setting, may, left.await) });
     for (setting, may, [on_b, back, all]) in join_all(lines).await {
-        assert!(may.contains(&on_b), "{setting}: {on_b} is left, and not one of {may:?}");
-        assert_eq!([back, all], [on_b; 2], "{setting}: it goes on from what it was");
+        assert!(may.contains(&on_b), "{setting}: {on_b} is left, and not one of {may:?}: something was lost");
+        assert_eq!([back, all], [on_b; 2], "{setting}: it goes on from what it was, or that was lost");
     }
 }
