@@ -259,6 +259,23 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it shows something to whoever uses this node.
+    pub(crate) fn is_shown(&self) -> bool {
+        matches!(
+            self,
+            Self::Index { .. }
+                | Self::Overlay { .. }
+                | Self::Answer { .. }
+                | Self::Expired { .. }
+                | Self::Tell(_)
+                | Self::Viewed(_)
+                | Self::Ready
+                | Self::Disagreed { .. }
+                | Self::Left { .. }
+                | Self::Drained { .. }
+        )
+    }
+
     /// Whether what is stated at the same time must be on the disk as soon as that is: of both or neither.
     pub(crate) fn goes_with_statements(&self) -> bool {
         matches!(

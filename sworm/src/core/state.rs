@@ -262,7 +262,13 @@ impl Core {
         let waits = self.directory.is_unpublished()
             && self.beat_due_ms > now.mono_ms
             && !self.out.iter().any(Effect::goes_with_statements);
-        if waits { (std::mem::take(&mut self.out), true) } else { (self.publish_all(), false) }
+        if !waits {
+            return (self.publish_all(), false);
+        }
+        // Nobody here sees what is not on its way to the others.
+        let (shown, done) = std::mem::take(&mut self.out).into_iter().partition(Effect::is_shown);
+        self.out = shown;
+        (done, true)
     }
 
     fn publish_all(&mut self) -> Vec<Effect> {
@@ -454,6 +460,28 @@ pub const TICK_MS: u64 = 50;
 mod tests {
     use super::*;
     use crate::core::fixture::{config, now};
+
+    #[test]
+    fn what_waits_to_be_published_is_shown_to_nobody_before() {
+        use crate::core::cell::{Key, Value};
+        use crate::core::fixture::{cluster, running};
+        let mut core = cluster(&[("a", vec![])]);
+        core.flush(now(1));
+        core.directory.put(Key::Name("x".into()), Value::Name(Arc::new(running())));
+        let is_shown = |effects: &[Effect]| {
+            effects.iter().any(|effect| matches!(effect, Effect::Index { name, .. } if **name == *"x"))
+        };
+        let is_published = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Persist(_)));
+        let (effects, waits) = core.flush_some(now(1));
+        assert!(waits && !is_shown(&effects) && !is_published(&effects));
+        let effects = core.flush(now(1));
+        assert!(is_shown(&effects) && is_published(&effects));
+        // What is to be on the disk together with it is not performed before it.
+        core.directory.put(Key::Name("x".into()), Value::Name(Arc::new(running())));
+        core.out.push(Effect::DeleteSnapshot { name: "x".into() });
+        let (effects, waits) = core.flush_some(now(1));
+        assert!(!waits && is_published(&effects));
+    }
 
     #[test]
     fn what_comes_all_the_time_puts_no_tick_off() {

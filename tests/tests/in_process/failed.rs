@@ -106,6 +106,7 @@ async fn a_failed_worker_starts_again_from_its_state_and_its_restarts_are_forgot
     for (count, sworm) in [(1, &on_a), (2, &on_b)] {
         assert_eq!(worker.call(Count).await, Ok(count));
         break_for_good::<Brittle>(&on_a, "x").await;
+        eventually("the news", || async { has_failed(&on_b) }).await;
         let pid = sworm.restart_name("x").await.expect("it can run");
         assert_eq!(sworm.restart_name("x").await, Ok(pid.clone()), "it runs");
         let there = running(sworm, "x").await;
