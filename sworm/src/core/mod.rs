@@ -259,7 +259,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether it shows something to whoever uses this node.
+    /// Whether it shows whoever uses this node what has been stated. (What is told of a worker is told in its turn.)
     pub(crate) fn is_shown(&self) -> bool {
         matches!(
             self,
@@ -267,12 +267,8 @@ impl Effect {
                 | Self::Overlay { .. }
                 | Self::Answer { .. }
                 | Self::Expired { .. }
-                | Self::Tell(_)
                 | Self::Viewed(_)
                 | Self::Ready
-                | Self::Disagreed { .. }
-                | Self::Left { .. }
-                | Self::Drained { .. }
         )
     }
 
