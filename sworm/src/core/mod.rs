@@ -259,7 +259,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether it shows whoever uses this node what has been stated. (What is told of a worker is told in its turn.)
+    /// Whether it shows whoever uses this node what has been stated.
     pub(crate) fn is_shown(&self) -> bool {
         matches!(
             self,
@@ -287,6 +287,11 @@ impl Effect {
                 | Self::LoadSnapshot { .. }
                 | Self::SendChunk { .. }
         )
+    }
+
+    /// Whether whoever watches is told something: before what is shown after it, and after what was shown before.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self, Self::Tell(_) | Self::Disagreed { .. } | Self::Left { .. } | Self::Drained { .. })
     }
 }
 

@@ -261,7 +261,7 @@ impl Core {
         self.draw(now);
         let waits = self.directory.is_unpublished()
             && self.beat_due_ms > now.mono_ms
-            && !self.out.iter().any(Effect::goes_with_statements);
+            && !self.out.iter().any(|effect| effect.goes_with_statements() || effect.is_told());
         if !waits {
             return (self.publish_all(), false);
         }
