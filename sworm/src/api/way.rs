@@ -93,7 +93,7 @@ pub(super) struct Way<'a> {
     /// How long it waits for room the next time.
     room_again: Duration,
     changed: Option<oneshot::Receiver<()>>,
-    ticket: Ticket,
+    ticket: Ticket<'a>,
     /// Where the worker is said to be, if this node may not have heard of it yet.
     told: Option<&'a Told>,
 }
@@ -150,7 +150,7 @@ impl<'a> Way<'a> {
                     if is_full {
                         // Others may find room before it: it holds nobody up.
                         drop(sent);
-                        self.wait_for_room().await?;
+                        Box::pin(self.wait_for_room()).await?;
                         continue;
                     }
                     if let Some(sent) = sent {
@@ -162,7 +162,7 @@ impl<'a> Way<'a> {
                     }
                 }
             }
-            self.pause().await?;
+            Box::pin(self.pause()).await?;
         }
     }
 
@@ -187,7 +187,7 @@ impl<'a> Way<'a> {
                     return Ok(());
                 }
             }
-            self.pause().await?;
+            Box::pin(self.pause()).await?;
         }
     }
 
@@ -196,7 +196,11 @@ impl<'a> Way<'a> {
     async fn turn(&mut self, cast: bool) -> Result<(Found, Option<OnItsWay>), CallError> {
         let shared = &self.sworm.shared;
         loop {
-            let found = self.find().await?;
+            // Most messages find their worker and have their turn at once: what others need is made only for them.
+            let found = match self.look() {
+                Ok(Some(found)) => found,
+                _ => Box::pin(self.find()).await?,
+            };
             let stay = match &found {
                 // What is put into a mailbox of this node is given back in order when its worker goes.
                 Found::Here(..) if shared.order.is_idle(self.name) => return Ok((found, None)),
@@ -205,31 +209,41 @@ impl<'a> Way<'a> {
             };
             match self.ticket.turn(&stay, cast) {
                 Turn::Now(sent) => return Ok((found, Some(sent))),
-                Turn::Behind(turn) => {
-                    if timeout_at(self.deadline, turn).await.is_err() {
-                        return Err(self.not_sent());
-                    }
-                }
-                // Whose own time is over goes away; what keeps the others waiting is for all of them.
-                Turn::Unsettled(turn, since) => {
-                    let until = Instant::from_std(since) + SETTLE_WAIT;
-                    if timeout_at(self.deadline.min(until), turn).await.is_err() {
-                        if self.deadline < until {
-                            return Err(self.not_sent());
-                        }
-                        shared.order.give_up(self.name);
-                    }
-                }
-                Turn::Flush(stay, since) => {
-                    let until = Instant::from_std(since) + SETTLE_WAIT;
-                    let flush = timeout_at(self.deadline.min(until), shared.flush(self.name, &stay));
-                    if flush.await.is_err() && self.deadline < until {
-                        return Err(self.not_sent());
-                    }
-                    shared.order.flushed(self.name, &stay);
-                }
+                turn => Box::pin(self.wait_for(turn)).await?,
             }
         }
+    }
+
+    /// Waits until it may be this message's turn.
+    async fn wait_for(&self, turn: Turn) -> Result<(), CallError> {
+        let shared = &self.sworm.shared;
+        match turn {
+            Turn::Now(_) => {}
+            Turn::Behind(turn) => {
+                if timeout_at(self.deadline, turn).await.is_err() {
+                    return Err(self.not_sent());
+                }
+            }
+            // Whose own time is over goes away; what keeps the others waiting is for all of them.
+            Turn::Unsettled(turn, since) => {
+                let until = Instant::from_std(since) + SETTLE_WAIT;
+                if timeout_at(self.deadline.min(until), turn).await.is_err() {
+                    if self.deadline < until {
+                        return Err(self.not_sent());
+                    }
+                    shared.order.give_up(self.name);
+                }
+            }
+            Turn::Flush(stay, since) => {
+                let until = Instant::from_std(since) + SETTLE_WAIT;
+                let flush = timeout_at(self.deadline.min(until), shared.flush(self.name, &stay));
+                if flush.await.is_err() && self.deadline < until {
+                    return Err(self.not_sent());
+                }
+                shared.order.flushed(self.name, &stay);
+            }
+        }
+        Ok(())
     }
 
     /// Whether it is this message's turn right now, to be sent there together with others.
@@ -347,8 +361,8 @@ impl<'a> Way<'a> {
         let mut call: Option<Box<dyn Any + Send>> = Some(Box::new(LocalCall::new(message, reply)));
         let taken = match mailbox.deliver_local(M::ID, &mut call) {
             Err(NotTaken::Full) => {
-                let later = timeout_at(self.deadline, mailbox.deliver_later(M::ID, &mut call)).await;
-                later.unwrap_or(Err(NotTaken::Full))
+                let later = timeout_at(self.deadline, mailbox.deliver_later(M::ID, &mut call));
+                Box::pin(later).await.unwrap_or(Err(NotTaken::Full))
             }
             taken => taken,
         };

@@ -331,7 +331,7 @@ impl Driver {
     fn control(&self, name: &Arc<str>, since: Epoch, control: Control) -> bool {
         let slots = self.shared.slots();
         let slot = slots.get(name).filter(|slot| slot.since == since);
-        slot.is_some_and(|slot| slot.control.send(control).is_ok())
+        slot.is_some_and(|slot| slot.control.send(Box::new(control)).is_ok())
     }
 
     fn stop(&self, name: Arc<str>, since: Epoch, why: Exit) {

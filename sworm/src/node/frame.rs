@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::codec::{self, CodecError};
@@ -45,42 +45,50 @@ pub enum Frame {
     Relay(Relay),
 }
 
-/// A message for a worker, sent to the node that hosts it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A message for a worker, sent to the node that hosts it. It travels as the list of its fields, without their names: there
+/// are more of these than of anything else.
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The sworm (hash of its name).
-    #[serde(rename = "s")]
     pub sworm: u64,
     /// Who sends it, and under which number.
-    #[serde(rename = "f")]
     pub from: Peer,
-    #[serde(rename = "i")]
     /// Counts its calls.
     pub number: u64,
     /// The worker's name.
-    #[serde(rename = "n")]
     pub name: Arc<str>,
     /// The message's id.
-    #[serde(rename = "m")]
     pub message: Arc<str>,
     /// Whether no reply is wanted.
-    #[serde(rename = "c")]
     pub cast: bool,
     /// How often it was sent on.
-    #[serde(rename = "h", default)]
     pub hops: u8,
     /// The worker that it is for: the epoch at which that started.
-    #[serde(rename = "e", with = "short")]
     pub stay: Epoch,
     /// How long a call may wait for room there (ms).
-    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub limit_ms: Option<u32>,
     /// Whether nothing else of the sender's is on its way to workers of the receiver: all that was answered has come back.
-    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
     /// The message.
-    #[serde(rename = "p")]
     pub payload: Bytes,
+}
+
+impl Serialize for Call {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { sworm, from, number, name, message, cast, hops, stay, limit_ms, alone, payload } = self;
+        let (from, stay) = ((&from.node, from.incarnation), (stay.major, stay.minor));
+        (sworm, from, number, name, message, cast, hops, stay, limit_ms, alone, payload).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Call {
+    fn deserialize<D: Deserializer<'de>>(of: D) -> Result<Self, D::Error> {
+        let (sworm, from, number, name, message, cast, hops, stay, limit_ms, alone, payload) =
+            Deserialize::deserialize(of)?;
+        let ((node, incarnation), (major, minor)) = (from, stay);
+        let (from, stay) = (Peer { node, incarnation }, Epoch { major, minor });
+        Ok(Self { sworm, from, number, name, message, cast, hops, stay, limit_ms, alone, payload })
+    }
 }
 
 /// A message for several workers of the node that it is sent to.

@@ -69,9 +69,9 @@ pub(crate) enum Turn {
 }
 
 /// A message's place in the order; dropping it gives the place up.
-pub(crate) struct Ticket {
-    order: Arc<Order>,
-    name: Arc<str>,
+pub(crate) struct Ticket<'a> {
+    order: &'a Arc<Order>,
+    name: &'a Arc<str>,
     number: u64,
     /// Whether others wait for it.
     waits: bool,
@@ -86,9 +86,9 @@ pub(crate) struct OnItsWay {
 
 impl Order {
     /// A place behind all that have one.
-    pub(crate) fn ticket(self: &Arc<Self>, name: &Arc<str>) -> Ticket {
+    pub(crate) fn ticket<'a>(self: &'a Arc<Self>, name: &'a Arc<str>) -> Ticket<'a> {
         let number = self.tickets.fetch_add(1, Relaxed);
-        Ticket { order: self.clone(), name: name.clone(), number, waits: false }
+        Ticket { order: self, name, number, waits: false }
     }
 
     /// Whether nothing is on its way to that name: then a message for a worker of this node need not wait its turn.
@@ -183,11 +183,11 @@ impl Stream {
     }
 }
 
-impl Ticket {
+impl Ticket<'_> {
     /// Whether the message may go there now.
     pub(crate) fn turn(&mut self, stay: &Stay, cast: bool) -> Turn {
         let mut streams = self.order.lock();
-        let stream = self.order.stream(&mut streams, &self.name);
+        let stream = self.order.stream(&mut streams, self.name);
         let is_behind = stream.waiting.first_key_value().is_some_and(|(first, _)| *first < self.number);
         let moved = stream.stay.as_ref().is_some_and(|before| before != stay);
         if is_behind || moved && stream.calls > 0 {
@@ -215,14 +215,14 @@ impl Ticket {
             stream.cast = Some(Instant::now());
         }
         stream.wake();
-        Turn::Now(OnItsWay { order: self.order.clone(), name: self.name.clone(), generation: stream.generation })
+        Turn::Now(OnItsWay { order: Arc::clone(self.order), name: self.name.clone(), generation: stream.generation })
     }
 
     /// It cannot go yet: those behind it wait for it.
     pub(crate) fn waits(&mut self) {
         if !self.waits {
             let mut streams = self.order.lock();
-            self.order.stream(&mut streams, &self.name).waiting.entry(self.number).or_default();
+            self.order.stream(&mut streams, self.name).waiting.entry(self.number).or_default();
             self.waits = true;
         }
     }
@@ -230,7 +230,7 @@ impl Ticket {
     /// It was sent and was not handled: it has its place again.
     pub(crate) fn is_back(&mut self, sent: OnItsWay) {
         let number = self.number;
-        self.order.change(&self.name, |stream| {
+        self.order.change(self.name, |stream| {
             stream.waiting.entry(number).or_default();
         });
         self.waits = true;
@@ -238,11 +238,11 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if self.waits {
             let number = self.number;
-            self.order.change(&self.name, |stream| {
+            self.order.change(self.name, |stream| {
                 stream.waiting.remove(&number);
                 stream.wake();
             });

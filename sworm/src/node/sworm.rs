@@ -55,7 +55,7 @@ pub(crate) struct HostedType {
 pub(crate) struct Slot {
     pub(crate) since: Epoch,
     pub(crate) mailbox: Arc<dyn AnyMailbox>,
-    pub(crate) control: mpsc::UnboundedSender<Control>,
+    pub(crate) control: mpsc::UnboundedSender<Box<Control>>,
     /// The task; an attached name has none.
     pub(crate) task: Option<Running>,
 }

@@ -19,8 +19,8 @@ use crate::panics;
 pub(crate) enum Parcel<W> {
     /// Of a caller on this node: never encoded.
     Local(Box<dyn LocalParcel<W>>),
-    /// Of a caller elsewhere.
-    Remote(RemoteParcel),
+    /// Of a caller elsewhere. In a place of its own: a mailbox has room for some messages before there is any.
+    Remote(Box<RemoteParcel>),
 }
 
 /// An encoded message of another node.
@@ -171,7 +171,7 @@ impl<W: Worker> AnyMailbox for Mailbox<W> {
     fn deliver(&self, mut parcel: RemoteParcel) -> Result<(), (RemoteParcel, NotTaken)> {
         match reserve(&self.sender) {
             Ok(room) if self.heavy.takes(&mut parcel) => {
-                room.send(Parcel::Remote(parcel));
+                room.send(Parcel::Remote(Box::new(parcel)));
                 Ok(())
             }
             Ok(_) => Err((parcel, NotTaken::Full)),
@@ -186,7 +186,7 @@ impl<W: Worker> AnyMailbox for Mailbox<W> {
             if let Ok(room) = self.sender.reserve().await
                 && let Some(parcel) = parcel.take()
             {
-                room.send(Parcel::Remote(parcel));
+                room.send(Parcel::Remote(Box::new(parcel)));
             }
         })
     }

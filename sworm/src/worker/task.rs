@@ -66,7 +66,7 @@ pub(crate) struct Start {
     pub(crate) permits: Arc<Semaphore>,
     /// Where large states are saved.
     pub(crate) places: Places,
-    pub(crate) control: mpsc::UnboundedReceiver<Control>,
+    pub(crate) control: mpsc::UnboundedReceiver<Box<Control>>,
     /// Where the task writes what it does.
     pub(crate) activity: Arc<Activity>,
     /// Where the task tells what happens to it.
@@ -110,9 +110,15 @@ pub(crate) enum Control {
 }
 
 /// Starts the task of a worker and gives the way in.
-pub(crate) fn spawn<W: Lifecycle>(start: Start) -> (Arc<dyn AnyMailbox>, AbortHandle) {
+pub(crate) fn spawn<W: Lifecycle>(mut start: Start) -> (Arc<dyn AnyMailbox>, AbortHandle) {
     let (sender, receiver) = mpsc::channel(start.mailbox);
-    let task = tokio::spawn(outbox::of_sworm(start.sworm.shared.clone(), run::<W>(start, receiver)));
+    let last_words = LastWords::of(&start.pid, &start.tell);
+    // What it is made from is not kept beside it.
+    let first = First { state: start.state.take(), saving: start.saving, permits: start.permits.clone() };
+    let sworm = start.sworm.shared.clone();
+    let task = Box::new(Task::<W>::of(start, &first, receiver));
+    let task = run(last_words, task, Box::new(first));
+    let task = tokio::spawn(outbox::of_sworm(sworm, task));
     (Arc::new(Mailbox { sender, heavy: Heavy::default() }), task.abort_handle())
 }
 
@@ -156,57 +162,19 @@ impl Drop for LastWords {
     }
 }
 
-async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>) {
-    let (name, since) = (start.pid.name.clone(), start.pid.epoch);
-    // Dropped after everything else: the worker is gone then.
-    let last_words = LastWords::of(&start.pid, &start.tell);
-    let began = start.saving.each.then(|| Began::of(start.state.as_ref(), &start.spec));
-    let timers = Timers::default();
-    let mut task = Task::<W> {
-        birth: start.birth,
-        spec: start.spec.clone(),
-        saver: Saver::new(start.saving, start.state.as_ref().is_some_and(Shipment::checkpoint), began),
-        stirred: false,
-        fresh: true,
-        outbox: start.saving.each.then(Arc::<Outbox>::default),
-        unchanged: false,
-        repeats: false,
-        pause_due: None,
-        pausing: None,
-        diverged_due: VecDeque::new(),
-        lost_to: None,
-        activity: start.activity,
-        places: start.places,
-        start_timeout: start.start_timeout,
-        control: start.control,
-        incoming: Incoming::new(receiver, timers.clone()),
-        tell: start.tell,
-        ctx: Context {
-            pid: start.pid,
-            sworm: start.sworm,
-            handoff: start.spec.handoff || start.saving.goes_on(),
-            place: Place::Hook,
-            asked: Arc::default(),
-            exit: None,
-            timers,
-        },
-    };
-    // What it is made from is not kept beside it.
-    let state = start.state.take();
-    // Whoever waits for a place takes no other start's permit.
-    let place = place_to_read(&task.ctx.sworm.shared.node, state.as_ref()).await;
-    let permit = start.permits.acquire_owned().await;
-    task.activity.begins("its decoding");
-    let of = (&task.ctx.sworm.shared, &name);
-    let decoded = decode_within::<W>(task.start_timeout, of, &start.spec, start.saving, state).await;
-    drop(place);
-    task.activity.ends();
-    let started = match decoded {
-        Ok((mut worker, renewed)) => task.started(&mut worker).await.map(|()| (worker, renewed)),
-        Err(exit) => Err(exit),
-    };
-    drop(permit);
-    let input = match started {
+/// What a worker needs until it has started.
+struct First {
+    state: Option<Shipment>,
+    saving: Saving,
+    permits: Arc<Semaphore>,
+}
+
+/// The last words are dropped after everything else: the worker is gone then.
+async fn run<W: Lifecycle>(last_words: LastWords, mut task: Box<Task<W>>, first: Box<First>) {
+    let (name, since) = (task.ctx.pid.name.clone(), task.ctx.pid.epoch);
+    // A task is as large as what it may have to remember at any of its awaits, and there are many: what happens seldom has a
+    // place of its own meanwhile.
+    let input = match Box::pin(task.begin(*first)).await {
         Err(exit) => Input::Started { name, since, result: Err(exit) },
         Ok((mut worker, renewed)) => {
             if let Some(spec) = renewed {
@@ -215,7 +183,7 @@ async fn run<W: Lifecycle>(mut start: Start, receiver: mpsc::Receiver<Parcel<W>>
             task.send(Input::Started { name: name.clone(), since, result: Ok(()) });
             lets_the_driver_run().await;
             let end = task.work(&mut worker).await;
-            task.conflict(&mut worker).await;
+            Box::pin(task.conflict(&mut worker)).await;
             // A destructor that panics is the worker's business too.
             task.activity.begins("its destructor");
             let _ = panics::guarded(|| drop(worker));
@@ -256,7 +224,7 @@ struct Task<W> {
     activity: Arc<Activity>,
     places: Places,
     start_timeout: Duration,
-    control: mpsc::UnboundedReceiver<Control>,
+    control: mpsc::UnboundedReceiver<Box<Control>>,
     incoming: Incoming<W>,
     tell: Tell,
     ctx: Context<W>,
@@ -265,8 +233,60 @@ struct Task<W> {
 type Ran = Result<Result<(), super::BoxError>, Box<dyn Any + Send>>;
 
 impl<W: Lifecycle> Task<W> {
+    fn of(start: Start, first: &First, receiver: mpsc::Receiver<Parcel<W>>) -> Self {
+        let First { state, saving, .. } = first;
+        let began = saving.each.then(|| Began::of(state.as_ref(), &start.spec));
+        let timers = Timers::default();
+        Self {
+            birth: start.birth,
+            saver: Saver::new(*saving, state.as_ref().is_some_and(Shipment::checkpoint), began),
+            stirred: false,
+            fresh: true,
+            outbox: saving.each.then(Arc::<Outbox>::default),
+            unchanged: false,
+            repeats: false,
+            pause_due: None,
+            pausing: None,
+            diverged_due: VecDeque::new(),
+            lost_to: None,
+            activity: start.activity,
+            places: start.places,
+            start_timeout: start.start_timeout,
+            control: start.control,
+            incoming: Incoming::new(receiver, timers.clone()),
+            tell: start.tell,
+            ctx: Context {
+                pid: start.pid,
+                sworm: start.sworm,
+                handoff: start.spec.handoff || saving.goes_on(),
+                place: Place::Hook,
+                asked: Arc::default(),
+                exit: None,
+                timers,
+            },
+            spec: start.spec,
+        }
+    }
+
     fn send(&self, input: Input) {
         let _ = self.tell.inputs.send(input);
+    }
+
+    /// Makes the worker and starts it. Gives its spec beside it, if what it was registered with was of an older version.
+    async fn begin(&mut self, First { state, saving, permits }: First) -> Result<(W, Option<Arc<Spec>>), Exit> {
+        let shared = self.ctx.sworm.shared.clone();
+        // Whoever waits for a place takes no other start's permit.
+        let place = place_to_read(&shared.node, state.as_ref()).await;
+        let permit = permits.acquire_owned().await;
+        self.activity.begins("its decoding");
+        let of = (&shared, &self.ctx.pid.name);
+        let decoded = decode_within::<W>(self.start_timeout, of, &self.spec, saving, state).await;
+        drop(place);
+        self.activity.ends();
+        let (mut worker, renewed) = decoded?;
+        self.started(&mut worker).await?;
+        drop(permit);
+        Ok((worker, renewed))
     }
 
     async fn started(&mut self, worker: &mut W) -> Result<(), Exit> {
@@ -287,26 +307,26 @@ impl<W: Lifecycle> Task<W> {
     }
 
     async fn work(&mut self, worker: &mut W) -> End {
-        if let Some(end) = self.settle(worker).await {
+        if let Some(end) = Box::pin(self.settle(worker)).await {
             return end;
         }
         loop {
             if self.ctx.asked.stop() {
-                return self.finishes(worker).await;
+                return Box::pin(self.finishes(worker)).await;
             }
             if let Some((pausing, why)) = self.pause_due.take()
-                && let Some(end) = self.pause(worker, pausing, why).await
+                && let Some(end) = Box::pin(self.pause(worker, pausing, why)).await
             {
                 return end;
             }
             if let Some(snapshot) = self.diverged_due.pop_front() {
-                if let Some(end) = self.diverged(worker, snapshot).await {
+                if let Some(end) = Box::pin(self.diverged(worker, snapshot)).await {
                     return end;
                 }
                 continue;
             }
             if self.saver.is_due()
-                && let Some(end) = self.save_aside(worker).await
+                && let Some(end) = Box::pin(self.save_aside(worker)).await
             {
                 return end;
             }
@@ -314,9 +334,9 @@ impl<W: Lifecycle> Task<W> {
             let by_itself = matches!(next, Next::Asked | Next::Control(Some(Control::Checkpointed { .. })));
             let settled = match &next {
                 _ if self.is_settled() => None,
-                Next::Ran(Ok(_)) => self.settle(worker).await,
+                Next::Ran(Ok(_)) => Box::pin(self.settle(worker)).await,
                 Next::Message(_) | Next::Control(Some(Control::Pause { .. } | Control::Diverged { .. })) => {
-                    self.settle_before(worker).await
+                    Box::pin(self.settle_before(worker)).await
                 }
                 Next::Ran(Err(_)) | Next::Control(_) | Next::Asked => None,
             };
@@ -328,8 +348,10 @@ impl<W: Lifecycle> Task<W> {
             }
             let end = match next {
                 Next::Message(parcel) => self.handle(worker, parcel).await,
-                Next::Control(Some(Control::Pause { pausing, why })) => self.pause(worker, pausing, why).await,
-                Next::Control(Some(Control::Diverged { snapshot })) => self.diverged(worker, snapshot).await,
+                Next::Control(Some(Control::Pause { pausing, why })) => {
+                    Box::pin(self.pause(worker, pausing, why)).await
+                }
+                Next::Control(Some(Control::Diverged { snapshot })) => Box::pin(self.diverged(worker, snapshot)).await,
                 Next::Control(Some(Control::Checkpointed { number, result })) => {
                     self.saver.arrived(number);
                     if result.is_err() {
@@ -340,15 +362,15 @@ impl<W: Lifecycle> Task<W> {
                 Next::Control(Some(Control::Resume)) | Next::Asked => None,
                 Next::Control(Some(Control::Stop { why })) => {
                     self.loses(&why);
-                    self.conflict(worker).await;
-                    self.stopping(worker, why).await;
+                    Box::pin(self.conflict(worker)).await;
+                    Box::pin(self.stopping(worker, why)).await;
                     Some(End::Stopped)
                 }
                 Next::Control(None) => {
-                    self.stopping(worker, Exit::Killed("its node let go of it".into())).await;
+                    Box::pin(self.stopping(worker, Exit::Killed("its node let go of it".into()))).await;
                     Some(End::Stopped)
                 }
-                Next::Ran(Ok(Ok(()))) => Some(self.finishes(worker).await),
+                Next::Ran(Ok(Ok(()))) => Some(Box::pin(self.finishes(worker)).await),
                 Next::Ran(Ok(Err(error))) => Some(End::Exit(Exit::Error(error.to_string()))),
                 Next::Ran(Err(panic)) => Some(End::Exit(Exit::Panic(panics::text(&*panic)))),
             };
@@ -357,7 +379,7 @@ impl<W: Lifecycle> Task<W> {
             }
             let holds = self.holds_something();
             if !self.is_settled()
-                && let Some(end) = self.settle(worker).await
+                && let Some(end) = Box::pin(self.settle(worker)).await
             {
                 return end;
             }

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::core::ids::{Incarnation, NodeId};
 
@@ -6,11 +8,12 @@ fn stay(node: &str, since: u64) -> Stay {
     Stay { host, since: Epoch { major: since, minor: 0 } }
 }
 
-fn tickets<const N: usize>(order: &Arc<Order>) -> [Ticket; N] {
-    std::array::from_fn(|_| order.ticket(&"room".into()))
+fn tickets<const N: usize>(order: &Arc<Order>) -> [Ticket<'_>; N] {
+    static ROOM: LazyLock<Arc<str>> = LazyLock::new(|| "room".into());
+    std::array::from_fn(|_| order.ticket(&ROOM))
 }
 
-fn goes(ticket: &mut Ticket, to: &Stay) -> OnItsWay {
+fn goes(ticket: &mut Ticket<'_>, to: &Stay) -> OnItsWay {
     match ticket.turn(to, false) {
         Turn::Now(sent) => sent,
         _ => panic!("it is its turn"),

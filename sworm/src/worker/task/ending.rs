@@ -50,7 +50,7 @@ impl<W: Lifecycle> Task<W> {
             self.send(Input::UnsentState { name, since });
         }
         loop {
-            match self.control.recv().await {
+            match self.control.recv().await.map(|control| *control) {
                 Some(Control::Resume) => {
                     self.saver.stirs();
                     // `started` sets them again.
@@ -148,7 +148,7 @@ impl<W: Lifecycle> Task<W> {
     pub(super) fn give_back(&self, parcel: Parcel<W>) {
         let name = &self.ctx.pid.name;
         let parcel = match parcel {
-            Parcel::Remote(parcel) => RemoteParcel { stay: self.ctx.pid.epoch, load: None, ..parcel },
+            Parcel::Remote(parcel) => RemoteParcel { stay: self.ctx.pid.epoch, load: None, ..*parcel },
             Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
                 None => return,
                 Some((message, Ok(payload))) => {

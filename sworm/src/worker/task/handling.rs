@@ -13,7 +13,7 @@ use crate::worker::{Lifecycle, entry_of};
 /// A reply that waits until it may leave: at once, or when the state that it shows is durable.
 enum Release<W> {
     Local(Box<dyn LocalParcel<W>>),
-    Remote(RemoteParcel, Result<Bytes, CallError>),
+    Remote(Box<RemoteParcel>, Result<Bytes, CallError>),
 }
 
 impl<W> Release<W> {
@@ -61,7 +61,7 @@ impl<W: Lifecycle> Task<W> {
             release.now(&*self.tell.replies, Some(CallError::WorkerDied { reason: panic.clone() }));
             return Some(End::Exit(Exit::Panic(panic)));
         }
-        let saved = if self.is_settled() { Ok(()) } else { self.save_after_message(worker).await };
+        let saved = if self.is_settled() { Ok(()) } else { Box::pin(self.save_after_message(worker)).await };
         let saved = match saved {
             // What is said now may be contradicted by the other side, which starts the worker from what it has.
             Ok(()) if !self.ctx.sworm.shared.may_go_on() => Err((CallError::MajorityLost, None)),
@@ -74,7 +74,9 @@ impl<W: Lifecycle> Task<W> {
         };
         match saved {
             Ok(()) => {
-                self.send_outbox().await;
+                if self.outbox.is_some() {
+                    Box::pin(self.send_outbox()).await;
+                }
                 // That may have taken its time.
                 let lost = (!self.ctx.sworm.shared.may_go_on()).then_some(CallError::MajorityLost);
                 release.now(&*self.tell.replies, lost);

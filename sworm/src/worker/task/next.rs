@@ -76,7 +76,7 @@ impl<W: Lifecycle> Task<W> {
         let mut run = pin!(run);
         let next = poll_fn(|cx| {
             if let Poll::Ready(control) = control.poll_recv(cx) {
-                return Poll::Ready(Next::Control(control));
+                return Poll::Ready(Next::Control(control.map(|control| *control)));
             }
             loop {
                 if let Poll::Ready(parcel) = incoming.poll(cx) {

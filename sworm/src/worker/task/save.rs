@@ -248,7 +248,7 @@ impl<W: Lifecycle> Task<W> {
         };
         self.send_snapshot(state, wait);
         loop {
-            match self.control.recv().await {
+            match self.control.recv().await.map(|control| *control) {
                 Some(Control::Checkpointed { number: done, result }) if done == number => {
                     self.saver.arrived(number);
                     self.saver.durable = result.is_ok().then_some(saved);

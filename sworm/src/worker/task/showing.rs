@@ -144,8 +144,9 @@ pub(super) async fn run_until_asked(
     due: Due,
     run: impl Future<Output = Result<(), BoxError>>,
 ) -> Option<Ran> {
-    // One that keeps nothing cannot reach the worker: that is so of the default.
-    polls.touched.store(size_of_val(&run) > 0, Relaxed);
+    // One that keeps nothing, as the default does, cannot reach the worker, and nobody looks how long it takes.
+    let keeps = size_of_val(&run) > 0;
+    polls.touched.store(keeps, Relaxed);
     let mut run = pin!(AssertUnwindSafe(held(outbox, run)).catch_unwind());
     let mut due_at = pin!(async move {
         match due.at {
@@ -156,9 +157,13 @@ pub(super) async fn run_until_asked(
     let mut holds_until: Option<Pin<Box<Sleep>>> = None;
     let mut polled_before = false;
     poll_fn(|cx| {
-        activity.begins("`run`");
+        if keeps {
+            activity.begins("`run`");
+        }
         let polled = run.as_mut().poll(cx);
-        activity.ends();
+        if keeps {
+            activity.ends();
+        }
         match polled {
             Poll::Ready(ran) => Poll::Ready(Some(ran)),
             Poll::Pending if asked.anything() => Poll::Ready(None),
