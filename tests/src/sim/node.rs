@@ -182,6 +182,7 @@ impl Node {
             sworm: SWORM.into(),
             me: me.clone(),
             agreed: "same".into(),
+            unusual: None,
             hosts: machine.types.clone(),
             interval_ms: 200,
             grace_ms: GRACE_MS,
