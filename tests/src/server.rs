@@ -185,7 +185,10 @@ impl<T: Typed> Server<T> {
             Command::Census { sworm } => json(census(&self.sworm(&sworm)?)),
             Command::Living { sworm } => json(living::pids(&sworm)),
             Command::Members => json(self.node()?.members().into_iter().map(seen).collect::<Vec<_>>()),
-            Command::Lose { sworm, name, what } => json(losing::lose(&self.sworm(&sworm)?, &name, what)),
+            Command::Lose { sworm, name, what } => {
+                losing::lose(&self.sworm(&sworm)?, &name, what);
+                json(())
+            }
             Command::Leave => json(self.node()?.leave().await.map_err(failure)?),
             Command::ThenDie(_) => Err(missing("a second death")),
             Command::Stopped => json(self.node()?.stopped().await),
