@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sworm::{Incarnation, Pid};
 
+mod losses;
 mod moves;
 mod operating;
 mod workers;
 
+pub use self::losses::Loss;
 pub use self::moves::{Balance, Emptied, Moving, Planned};
 pub use self::operating::{Considered, Explained, Happened, Operating, Voting};
 pub use self::workers::{Kind, Say};
@@ -154,6 +156,12 @@ pub enum Command {
     },
     Living {
         sworm: String,
+    },
+    /// Makes the node lose something of a worker that it runs.
+    Lose {
+        sworm: String,
+        name: String,
+        what: Loss,
     },
     Leave,
     Close,

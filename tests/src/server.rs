@@ -23,6 +23,7 @@ use crate::protocol::{
 };
 
 mod held;
+mod losing;
 mod moves;
 mod operating;
 
@@ -184,6 +185,10 @@ impl<T: Typed> Server<T> {
             Command::Census { sworm } => json(census(&self.sworm(&sworm)?)),
             Command::Living { sworm } => json(living::pids(&sworm)),
             Command::Members => json(self.node()?.members().into_iter().map(seen).collect::<Vec<_>>()),
+            Command::Lose { sworm, name, what } => {
+                losing::lose(&self.sworm(&sworm)?, &name, what);
+                json(())
+            }
             Command::Leave => json(self.node()?.leave().await.map_err(failure)?),
             Command::ThenDie(_) => Err(missing("a second death")),
             Command::Stopped => json(self.node()?.stopped().await),

@@ -95,6 +95,7 @@ impl Here {
             sworm: "s".into(),
             me: peer("here"),
             agreed: "same".into(),
+            unusual: None,
             hosts: BTreeMap::from([("counter".into(), 1)]),
             interval_ms: 200,
             grace_ms: 5_000,

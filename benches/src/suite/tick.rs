@@ -73,6 +73,7 @@ impl Pair {
             sworm: "bench".into(),
             me: peer("here"),
             agreed: "same".into(),
+            unusual: None,
             hosts: BTreeMap::from([("bench-idler".into(), 1)]),
             interval_ms: 200,
             grace_ms: 5_000,

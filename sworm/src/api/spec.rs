@@ -111,7 +111,7 @@ impl SwormSpec {
     /// The restart strategy of workers whose type names none (default `"transient"`).
     ///
     /// Nodes need not have the same, so that it can be changed on one after another: a worker is restarted as the node says
-    /// that it runs on. Nobody tells where they differ.
+    /// that it runs on. Both nodes log once that they differ.
     pub fn restart(mut self, name: &'static str) -> Self {
         self.restart = Some(Strategy::Named(name));
         self
@@ -126,8 +126,8 @@ impl SwormSpec {
     /// The distribution strategy of workers whose type names none (default `"rendezvous"`).
     ///
     /// Nodes need not have the same, so that it can be changed on one after another: a name keeps the one of the node on which
-    /// its registration was asked for, wherever it goes ([`Explanation::strategy`](crate::Explanation::strategy)). Nobody tells
-    /// where they differ.
+    /// its registration was asked for, wherever it goes ([`Explanation::strategy`](crate::Explanation::strategy)). Both nodes
+    /// log once that they differ.
     pub fn distribution(mut self, name: &'static str) -> Self {
         self.distribution = Some(Strategy::Named(name));
         self
@@ -237,10 +237,20 @@ impl SwormSpec {
     /// All settings as text, to tell whether a sworm is opened a second time in the same way. Of strategies that are given
     /// by value only that is known.
     pub(crate) fn settings(&self) -> String {
+        let (agreed, strategies, interval) = (self.agreed(), self.strategies(), self.sync_interval);
+        format!("{agreed}, {strategies}, sync_interval = {interval:?}")
+    }
+
+    /// The strategies of workers whose type names none, as text. Of those that are given by value only that is known.
+    fn strategies(&self) -> String {
         let restart = self.restart.unwrap_or(Strategy::Named(DEFAULT_RESTART));
         let distribution = self.distribution.unwrap_or(Strategy::Named(DEFAULT_DISTRIBUTION));
-        let (agreed, interval) = (self.agreed(), self.sync_interval);
-        format!("{agreed}, restart = {restart:?}, distribution = {distribution:?}, sync_interval = {interval:?}")
+        format!("restart = {restart:?}, distribution = {distribution:?}")
+    }
+
+    /// The same, if they are not the usual ones.
+    pub(crate) fn unusual(&self) -> Option<String> {
+        Some(self.strategies()).filter(|strategies| *strategies != Self::new("").strategies())
     }
 
     /// The settings that all nodes must share, as text.

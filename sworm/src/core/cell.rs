@@ -26,6 +26,8 @@ pub enum Key {
     Seen,
     /// What the node knows of the voters.
     Voters,
+    /// The strategies of workers whose type names none, where they are not the usual ones.
+    Unusual,
 }
 
 /// A fact.
@@ -44,6 +46,8 @@ pub enum Value {
     Seen(BTreeMap<LaneId, u64>),
     /// Of the voters.
     Voters(Box<Ballot>),
+    /// Of the strategies, as text.
+    Unusual(Arc<str>),
 }
 
 /// What one node states of one name. Every node holds one for every name, so it is small: what is rare in it takes one

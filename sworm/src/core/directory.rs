@@ -305,7 +305,7 @@ fn names_of(lane: &Lane) -> impl Iterator<Item = Arc<str>> {
 fn name_of(key: &Key) -> Option<Arc<str>> {
     match key {
         Key::Name(name) | Key::Ban(name) => Some(name.clone()),
-        Key::Sworm | Key::WorkerType(_) | Key::Seen | Key::Voters => None,
+        Key::Sworm | Key::WorkerType(_) | Key::Seen | Key::Voters | Key::Unusual => None,
     }
 }
 

@@ -142,7 +142,7 @@ impl Notice {
             Self::MajorityLost => Event::MajorityLost,
             Self::MajorityHeard => Event::MajorityHeard,
             Self::NameLost { pid } => Event::NameLost { pid },
-            Self::GaveUp { .. } => return None,
+            Self::GaveUp { .. } | Self::OtherStrategies { .. } => return None,
         })
     }
 }

@@ -187,6 +187,8 @@ faults! {
     AnswersStay = "answers-stay",
     /// What was granted to a node that died before it answered comes back with it, though something else was decided since.
     AbandonedComesBack = "abandoned-comes-back",
+    /// A node's clock stands still while its machine is suspended (the simulated one: in production it is `node/clock.rs`).
+    ClockStandsStill = "clock-stands-still",
     /// Names are placed on nodes that their distribution strategy leaves out.
     PlaceAnywhere = "place-anywhere",
 }

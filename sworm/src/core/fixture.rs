@@ -32,6 +32,7 @@ pub(super) fn config(me: &str) -> Config {
         sworm: "s".into(),
         me: peer(me),
         agreed: "same".into(),
+        unusual: None,
         hosts: BTreeMap::from([(TYPE.into(), 0)]),
         interval_ms: 200,
         grace_ms: 5_000,

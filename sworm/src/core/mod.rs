@@ -45,6 +45,7 @@ pub mod sync;
 pub mod time;
 pub mod told;
 pub mod transfer;
+mod unusual;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +74,8 @@ pub struct Config {
     pub me: Peer,
     /// The settings that all nodes must share, as text.
     pub agreed: Arc<str>,
+    /// The strategies of workers whose type names none, as text, if they are not the usual ones: other nodes may have others.
+    pub unusual: Option<Arc<str>>,
     /// Whether a registration is confirmed before it is durable on its host.
     pub ack_in_memory: bool,
     /// The worker types that this node hosts, with their versions; empty for a client.
@@ -326,6 +329,8 @@ pub enum Notice {
     MajorityHeard,
     /// A worker had lost its name, and has it back.
     NameLost { pid: Pid },
+    /// A node has other strategies for workers whose type names none than this one; nothing stands for the usual ones.
+    OtherStrategies { node: NodeId, theirs: Option<Arc<str>>, ours: Option<Arc<str>> },
 }
 
 /// What look-ups say of a name.

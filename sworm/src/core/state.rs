@@ -118,6 +118,8 @@ pub struct Core {
     pub(super) majority: Option<Majority>,
     /// Why names have ended.
     pub(super) ends: super::ends::Ends,
+    /// Whose strategies were compared with the own ones.
+    pub(super) compared: BTreeMap<NodeId, super::ids::Incarnation>,
     recheck: BTreeSet<Arc<str>>,
     /// Names of which others speak, and not all have heard that yet: only then what is said of them here goes.
     pub(super) handed_on: BTreeSet<Arc<str>>,
@@ -135,6 +137,7 @@ impl Core {
         for (name, version) in &config.hosts {
             directory.put(Key::WorkerType(name.clone()), Value::WorkerType(*version));
         }
+        super::unusual::state(&mut directory, &config.me, config.unusual.as_ref());
         if let Some(ballot) = ballot.filter(|_| majority.is_some()) {
             directory.put(Key::Voters, Value::Voters(Box::new(ballot)));
         }
@@ -204,6 +207,7 @@ impl Core {
             balancing: super::balance::Balancing::default(),
             majority,
             ends: super::ends::Ends::default(),
+            compared: BTreeMap::new(),
             recheck: BTreeSet::new(),
             handed_on: BTreeSet::new(),
         };
@@ -428,6 +432,7 @@ impl Core {
     fn tick(&mut self) {
         self.ticked_ms = self.now.mono_ms;
         self.tick_members();
+        self.tick_unusual();
         self.tick_majority();
         self.tick_transfers();
         self.tick_requests();

@@ -479,6 +479,16 @@ impl Driver {
             Notice::Stuck { pid, with, busy } => {
                 tracing::warn!(sworm, name = &*pid.name, with = &**with, ?busy, "a worker is stuck");
             }
+            Notice::OtherStrategies { node, theirs, ours } => {
+                let [theirs, ours] = [theirs, ours].map(|said| said.as_deref().unwrap_or("the usual ones"));
+                tracing::warn!(
+                    sworm,
+                    node = &**node,
+                    theirs,
+                    ours,
+                    "a node has opened the sworm with other strategies for workers whose type names none"
+                );
+            }
             Notice::NameLost { pid } => {
                 tracing::error!(sworm, name = &*pid.name, "a worker had lost its name and has it back");
             }

@@ -96,6 +96,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         sworm: name.clone(),
         me: node.me.clone(),
         agreed: agreed.clone(),
+        unusual: spec.unusual().map(Into::into),
         ack_in_memory: spec.ack == Ack::Memory,
         hosts: if node.hosts {
             types.values().map(|t| (t.worker.name().into(), t.worker.version())).collect()

@@ -8,7 +8,7 @@ use sworm::Pid;
 
 use super::Process;
 use crate::SWORM;
-use crate::protocol::{Census, Command, Failure, Found, Kind, Say, Seen, TypedCommand};
+use crate::protocol::{Census, Command, Failure, Found, Kind, Loss, Say, Seen, TypedCommand};
 
 /// A registration with its options.
 #[derive(Clone, Copy)]
@@ -186,6 +186,12 @@ impl Process {
     /// `unregister_name`.
     pub async fn unregister(&self, name: &str) -> Result<(), Failure> {
         self.get(Command::Unregister { sworm: SWORM.into(), name: name.into() }).await
+    }
+
+    /// Makes it lose something of a worker that it runs.
+    pub async fn lose(&self, name: &str, what: Loss) {
+        let command = Command::Lose { sworm: SWORM.into(), name: name.into(), what };
+        self.ask(command).await.expect("it runs there");
     }
 
     /// Puts a counter into a group.

@@ -19,6 +19,10 @@ pub enum Kind {
     Slow,
     /// Its start waits until the gate is open, which [`crate::Cluster::open_gate`] does.
     Gated,
+    /// Its start fails unless the gate is open.
+    Moody,
+    /// Counts; of version 2, where `test-node-bare` links version 1.
+    Newer,
     /// Holds a lock of the system while it runs.
     Held,
     /// Counts, and is restarted at most twice, however long that takes.

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use sworm::NodeId;
 use sworm::Rebalance;
 use sworm::core::cell::Revision;
+use sworm::core::fault::{Fault, planted};
 use sworm::core::ids::{Birth, Epoch, InstanceId, Peer};
 use sworm::core::majority::Rules;
 use sworm::core::membership::{Hello, Membership, Profile};
@@ -143,8 +144,11 @@ pub(super) struct Node {
     pub(super) follower: Follower,
     /// Until when the process is stopped (`SIGSTOP`).
     pub(super) paused_until: Option<u64>,
-    /// When it last went on.
+    /// When it was stopped, and when it last went on.
+    pub(super) paused_ms: u64,
     pub(super) resumed_ms: u64,
+    /// For how long it has been stopped: a machine that is suspended stops it as well, and the clocks of both count that.
+    pub(super) stopped_for_ms: u64,
     /// Until when its workers take messages, on its own clock, and when it first saw that this was over.
     pub(super) lease_until_ms: u64,
     pub(super) lease_lost_ms: Option<u64>,
@@ -182,6 +186,7 @@ impl Node {
             sworm: SWORM.into(),
             me: me.clone(),
             agreed: "same".into(),
+            unusual: None,
             hosts: machine.types.clone(),
             interval_ms: 200,
             grace_ms: GRACE_MS,
@@ -213,7 +218,9 @@ impl Node {
             overlaid: BTreeSet::new(),
             follower: Follower::default(),
             paused_until: None,
+            paused_ms: 0,
             resumed_ms: 0,
+            stopped_for_ms: 0,
             lease_until_ms: if options.majority { 0 } else { u64::MAX },
             lease_lost_ms: None,
             left: false,
@@ -227,7 +234,8 @@ impl Node {
 
     /// What its clocks say.
     pub(super) fn now(&self, now_ms: u64, random: u32) -> Now {
-        let runs = now_ms - self.started_ms;
+        let uncounted = if planted(Fault::ClockStandsStill) { self.stopped_for_ms } else { 0 };
+        let runs = now_ms - self.started_ms - uncounted;
         let mono_ms = runs + runs * self.clock.faster_ppm / 1_000_000;
         Now { mono_ms, unix_ms: Self::unix_at(self.clock, now_ms), random }
     }

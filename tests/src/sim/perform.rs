@@ -59,6 +59,7 @@ impl World {
         }
         node.paused_until = None;
         node.resumed_ms = self.now_ms;
+        node.stopped_for_ms += self.now_ms - node.paused_ms;
         self.note(|| format!("{name} goes on"));
         self.link_all(name);
     }

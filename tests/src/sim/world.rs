@@ -258,7 +258,11 @@ impl World {
     pub(super) fn freeze(&mut self, name: &str, for_ms: u64) {
         self.note(|| format!("pause {name} for {for_ms} ms"));
         let until = self.now_ms + for_ms;
-        self.nodes.get_mut(name).expect("it runs").paused_until = Some(until);
+        let node = self.nodes.get_mut(name).expect("it runs");
+        if node.paused_until.is_none() {
+            node.paused_ms = self.now_ms;
+        }
+        node.paused_until = Some(until);
         self.push(for_ms, Event::Resumes { node: name.to_owned() });
         if for_ms >= super::links::LEASE_MS {
             let others = self.alive();

@@ -26,6 +26,17 @@ async fn only_nodes_that_opened_the_sworm_and_link_the_worker_type_run_it_and_cl
     cluster.all_see_all().await;
     let late = client.register_on(Kind::Counter, "late", 0, "elsewhere").await.expect("free");
     assert_eq!(late.node.as_str(), "elsewhere");
+    // In an older version it is not linked for those.
+    let older = "bare links version 1 of the worker type, and the name is of version 2";
+    let refused = client.register_on(Kind::Newer, "newer", 0, "bare").await.expect_err("it cannot read its state");
+    assert_eq!((refused.kind.as_str(), refused.unknown), ("NoCandidate", false), "{refused}");
+    assert!(refused.text.contains(older), "{refused}");
+    for n in 0..10 {
+        let pid = client.register(Kind::Newer, &format!("newer-{n}"), n).await.expect("free");
+        assert!(["host", "elsewhere"].contains(&pid.node.as_str()), "{pid}");
+    }
+    let explained = client.explain(Kind::Newer, "newer").await;
+    assert_eq!(explained.candidates["bare"].excluded.as_deref(), older.strip_prefix("bare "));
     // When no host is left the names wait for one, rather than go.
     cluster.kill("elsewhere").await;
     cluster.kill("host").await;
@@ -35,7 +46,9 @@ async fn only_nodes_that_opened_the_sworm_and_link_the_worker_type_run_it_and_cl
     assert_eq!((none.kind.as_str(), none.unknown), ("NoCandidate", false), "{none}");
     assert!(none.text.contains("counter") && none.text.contains("bare does not link the worker type"), "{none}");
     assert!(none.text.contains("client is a client, or links no worker type"), "{none}");
-    assert_eq!(client.registered().await.len(), 31);
+    let none = client.register(Kind::Newer, "newer", 0).await.expect_err("nobody can run it");
+    assert!(none.kind == "NoCandidate" && none.text.contains(older), "{none}");
+    assert_eq!(client.registered().await.len(), 41);
     cluster.add("host").await;
     let all = join_all((0..30).map(|n| {
         let client = &client;

@@ -18,6 +18,7 @@ mod operating;
 mod placing;
 mod registration;
 mod relaying;
+mod repairs;
 mod standing_still;
 mod start_errors;
 mod storm;

@@ -147,7 +147,7 @@ impl Gen {
     }
 
     fn change(&mut self) -> (u64, Key, Option<Value>) {
-        let (key, value) = match self.0.u8(0..6) {
+        let (key, value) = match self.0.u8(0..7) {
             0 => (Key::Name(self.text()), Value::Name(Arc::new(self.cell()))),
             1 => (Key::Ban(self.text()), Value::Ban(self.many(Self::birth))),
             2 => (Key::Sworm, Value::Sworm(self.text())),
@@ -160,6 +160,7 @@ impl Gen {
                 };
                 (Key::Voters, Value::Voters(Box::new(ballot)))
             }
+            5 => (Key::Unusual, Value::Unusual(self.text())),
             _ => (Key::WorkerType(self.text()), Value::WorkerType(self.0.u32(..))),
         };
         (self.number(), key, self.some(|_| value))

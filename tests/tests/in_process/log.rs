@@ -31,10 +31,12 @@ pub(super) fn keep() {
 
 /// Waits until so many lines have been kept in which all of this stands.
 pub(super) async fn has(lines: usize, what: &[&str]) {
-    let there = || async {
-        let text = TEXT.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = text.lines().filter(|line| what.iter().all(|what| line.contains(what))).count();
-        (found >= lines).then_some(())
-    };
+    let there = || async { (count(what) >= lines).then_some(()) };
     eventually(&format!("{lines} lines with {what:?}"), there).await;
+}
+
+/// In how many lines so far all of this stands.
+pub(super) fn count(what: &[&str]) -> usize {
+    let text = TEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    text.lines().filter(|line| what.iter().all(|what| line.contains(what))).count()
 }

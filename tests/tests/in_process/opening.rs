@@ -9,7 +9,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{Incarnation, OpenError, Rendezvous, Temporary};
 use sworm_tests::{eventually, holds_for};
 
-use super::{Room, gone, moved, node, running};
+use super::{Room, gone, log, moved, node, running};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sworm_that_was_refused_is_gone_and_can_be_opened_as_the_others_have_it() {
@@ -106,12 +106,15 @@ impl Handler<Go> for Guest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_strategies_differ_a_name_keeps_its_distribution_and_its_node_says_how_it_is_restarted() {
+    log::keep();
     let network = MemoryNetwork::new();
     let (a, b) = (node(&network, "a").await, node(&network, "b").await);
-    let spec = |restart, distribution| SwormSpec::new("s").restart(restart).distribution(distribution);
+    let spec = |restart, distribution| SwormSpec::new("differs").restart(restart).distribution(distribution);
     let on_a = a.sworm(spec("temporary", "local-first")).await.expect("it opens");
     let on_b = b.sworm(spec("permanent", "ring")).await.expect("these may differ");
-    for sworm in [&on_a, &on_b] {
+    let alike = || SwormSpec::new("alike").restart("temporary");
+    let alike = [a.sworm(alike()).await.expect("it opens"), b.sworm(alike()).await.expect("it opens")];
+    for sworm in [&on_a, &on_b].into_iter().chain(&alike) {
         eventually("each other", || async { (sworm.nodes().len() == 2).then_some(()) }).await;
     }
     for name in ["stays", "moves"] {
@@ -132,4 +135,36 @@ async fn where_strategies_differ_a_name_keeps_its_distribution_and_its_node_says
     gone(&on_b, "stays").await;
     let again = || async { on_a.whereis("moves").filter(|found| found.pid.epoch > there.epoch) };
     assert_eq!(eventually("another start", again).await.pid.node, *b.id(), "permanent, as b has it");
+    let others = "other strategies for workers whose type names none";
+    let line = |node: &str, theirs: &str, ours: &str| {
+        let quoted = |said: &str| said.replace('"', "\\\"");
+        ["WARN", others, "sworm=\"differs\""]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([
+                format!("node=\"{node}\""),
+                format!("theirs=\"{}\"", quoted(theirs)),
+                format!("ours=\"{}\"", quoted(ours)),
+            ])
+            .collect::<Vec<_>>()
+    };
+    let (of_a, of_b, of_c) = (
+        r#"restart = "temporary", distribution = "local-first""#,
+        r#"restart = "permanent", distribution = "ring""#,
+        "the usual ones",
+    );
+    is_said_once(&line("b", of_b, of_a)).await;
+    is_said_once(&line("a", of_a, of_b)).await;
+    let c = node(&network, "c").await;
+    let _on_c = c.sworm(SwormSpec::new("differs")).await.expect("these may differ");
+    for (node, theirs, ours) in [("c", of_c, of_a), ("c", of_c, of_b), ("a", of_a, of_c), ("b", of_b, of_c)] {
+        is_said_once(&line(node, theirs, ours)).await;
+    }
+    assert_eq!((log::count(&[others, "sworm=\"differs\""]), log::count(&[others, "sworm=\"alike\""])), (6, 0));
+}
+
+async fn is_said_once(what: &[String]) {
+    let what: Vec<&str> = what.iter().map(String::as_str).collect();
+    log::has(1, &what).await;
+    assert_eq!(log::count(&what), 1, "{what:?}");
 }

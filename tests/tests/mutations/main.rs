@@ -43,6 +43,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::LeaseFromReceipt | Fault::QuorumOfVisible | Fault::OneVoiceIsEnough | Fault::RestartAfterLease => {
             &[Plot::Suspended]
         }
+        Fault::ClockStandsStill => &[Plot::Suspended],
         Fault::VoteWithoutStore => &[Plot::Voters],
         Fault::HeardInMemory => &[Plot::AllAnew],
         Fault::HandOnUnheard => &[Plot::DeadHeirs],

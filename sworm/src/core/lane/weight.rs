@@ -27,12 +27,12 @@ pub fn fits(changes: &[Change], limit: usize) -> bool {
 pub(super) fn weight(key: &Key, value: Option<&Value>) -> usize {
     let key = match key {
         Key::Name(text) | Key::Ban(text) | Key::WorkerType(text) => text.len(),
-        Key::Sworm | Key::Seen | Key::Voters => 0,
+        Key::Sworm | Key::Seen | Key::Voters | Key::Unusual => 0,
     };
     let value = match value {
         Some(Value::Name(cell)) => return name_weight(key, Some(cell)),
         Some(Value::Ban(births)) => births.len() * 2 * ITEM,
-        Some(Value::Sworm(text)) => text.len(),
+        Some(Value::Sworm(text) | Value::Unusual(text)) => text.len(),
         Some(Value::Seen(lanes)) => lanes.keys().map(|lane| PEER + lane.node.len()).sum(),
         Some(Value::Voters(ballot)) => {
             let lists = ballot.decided.iter().chain(&ballot.proposed);

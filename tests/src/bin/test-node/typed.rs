@@ -62,6 +62,14 @@ macro_rules! with_type {
                 type $worker = Gated;
                 $do
             }
+            Kind::Moody => {
+                type $worker = Moody;
+                $do
+            }
+            Kind::Newer => {
+                type $worker = Newer;
+                $do
+            }
             Kind::Held => {
                 type $worker = Held;
                 $do

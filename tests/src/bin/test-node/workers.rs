@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
-use sworm::{BoxError, Pinned, Transient};
+use sworm::{BoxError, Older, Pinned, Transient, Upgrade};
 use sworm_tests::GATE;
 use sworm_tests::living::Living;
 
@@ -178,6 +178,8 @@ counters! {
     Broken, "broken", (handoff), broken;
     Slow, "slow", (handoff, start_timeout = "2s"), slowly;
     Gated, "gated", (handoff, start_timeout = "10m"), at_the_gate;
+    Moody, "moody", (handoff), if_the_gate_is_open;
+    Newer, "newer", (handoff, version = 2), at_once;
     Twice, "twice", (handoff, restart = Transient::with_intensity(2, LONG)), at_once;
     Fast, "fast", (handoff, distribution = Pinned::to("disk", "fast")), at_once;
     Each, "each", (snapshot = "each"), at_once;
@@ -186,6 +188,13 @@ counters! {
     Paced, "paced", (snapshot = "5s"), at_once;
     EveryFive, "every-five", (every = 5), at_once;
     TwoReplicas, "two-replicas", (handoff, replicas = 2), at_once;
+}
+
+/// What it had before has not changed.
+impl Upgrade for Newer {
+    fn upgrade(older: Older<'_>) -> Result<Self, BoxError> {
+        Ok(older.read()?)
+    }
 }
 
 /// Longer than any test.
@@ -205,13 +214,21 @@ async fn slowly(ms: i64) -> Result<(), BoxError> {
     Ok(())
 }
 
+async fn if_the_gate_is_open(_: i64) -> Result<(), BoxError> {
+    if gate()?.exists() { Ok(()) } else { Err("the gate is closed".into()) }
+}
+
 pub(crate) async fn at_the_gate(_: i64) -> Result<(), BoxError> {
-    let gate = PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?).join(GATE);
+    let gate = gate()?;
     while !gate.exists() {
         // The test makes a file in another process: nothing tells when.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
+}
+
+fn gate() -> Result<PathBuf, BoxError> {
+    Ok(PathBuf::from(std::env::var("SWORM_TESTS_LOCKS")?).join(GATE))
 }
 
 pub(crate) async fn run(failing: bool) -> Result<(), BoxError> {
