@@ -39,8 +39,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster without nodes. What kind of store they will have is drawn by the test's name; with `SWORM_TEST_STORE=other` it
-    /// is the other one.
+    /// A cluster without nodes. What kind of store they will have is drawn by the test's name, and by `SWORM_TEST_STORES`: with
+    /// `other` it is the other one.
     pub fn new(program: &'static str) -> Self {
         let directory = tempfile::Builder::new().prefix("sworm-tests-").tempdir().expect("a directory");
         std::fs::create_dir(directory.path().join("locks")).expect("a directory");

@@ -261,40 +261,54 @@ pub enum Effect {
     Tell(Notice),
 }
 
+/// What an effect has to do with statements that wait to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It shows whoever uses this node what has been stated: not before that is on its way to the others.
+    AfterPublishing,
+    /// They are published with it. What is stated at the same time must be on the disk as soon as it is, of both or neither;
+    /// or whoever watches is told something, before what is shown after it and after what was shown before.
+    WithPublishing,
+    /// None.
+    AtOnce,
+}
+
 impl Effect {
-    /// Whether it shows whoever uses this node what has been stated.
-    pub(crate) fn is_shown(&self) -> bool {
-        matches!(
-            self,
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
             Self::Index { .. }
-                | Self::Overlay { .. }
-                | Self::Answer { .. }
-                | Self::Expired { .. }
-                | Self::Viewed(_)
-                | Self::Ready
-        )
-    }
-
-    /// Whether what is stated at the same time must be on the disk as soon as that is: of both or neither.
-    pub(crate) fn goes_with_statements(&self) -> bool {
-        matches!(
-            self,
+            | Self::Overlay { .. }
+            | Self::Answer { .. }
+            | Self::Expired { .. }
+            | Self::Viewed(_)
+            | Self::Ready => Turn::AfterPublishing,
             Self::PersistEnds { .. }
-                | Self::ForgetLane(_)
-                | Self::StoreSnapshot { .. }
-                | Self::DeleteSnapshot { .. }
-                | Self::StoreChunk { .. }
-                | Self::DropChunks { .. }
-                | Self::SetAside { .. }
-                | Self::DeleteAside { .. }
-                | Self::LoadSnapshot { .. }
-                | Self::SendChunk { .. }
-        )
-    }
-
-    /// Whether whoever watches is told something: before what is shown after it, and after what was shown before.
-    pub(crate) fn is_told(&self) -> bool {
-        matches!(self, Self::Tell(_) | Self::Disagreed { .. } | Self::Left { .. } | Self::Drained { .. })
+            | Self::ForgetLane(_)
+            | Self::StoreSnapshot { .. }
+            | Self::DeleteSnapshot { .. }
+            | Self::StoreChunk { .. }
+            | Self::DropChunks { .. }
+            | Self::SetAside { .. }
+            | Self::DeleteAside { .. }
+            | Self::LoadSnapshot { .. }
+            | Self::SendChunk { .. }
+            | Self::Tell(_)
+            | Self::Disagreed { .. }
+            | Self::Left { .. }
+            | Self::Drained { .. } => Turn::WithPublishing,
+            Self::Send { .. }
+            | Self::Broadcast(_)
+            | Self::Persist(_)
+            | Self::Sync(_)
+            | Self::Lease { .. }
+            | Self::Merge { .. }
+            | Self::Start { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Stop { .. }
+            | Self::LookAfter(_)
+            | Self::Checkpointed { .. } => Turn::AtOnce,
+        }
     }
 }
 

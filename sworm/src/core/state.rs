@@ -23,7 +23,7 @@ use super::staging::Staged;
 use super::time::HybridClock;
 use super::transfer::Transfer;
 use super::view::{Member, View};
-use super::{Config, Effect, Entry, Input, Notice, Now, Recovered};
+use super::{Config, Effect, Entry, Input, Notice, Now, Recovered, Turn};
 
 /// One node's part in one sworm.
 pub struct Core {
@@ -265,12 +265,13 @@ impl Core {
         self.draw(now);
         let waits = self.directory.is_unpublished()
             && self.beat_due_ms > now.mono_ms
-            && !self.out.iter().any(|effect| effect.goes_with_statements() || effect.is_told());
+            && !self.out.iter().any(|effect| effect.turn() == Turn::WithPublishing);
         if !waits {
             return (self.publish_all(), false);
         }
         // Nobody here sees what is not on its way to the others.
-        let (shown, done) = std::mem::take(&mut self.out).into_iter().partition(Effect::is_shown);
+        let (shown, done) =
+            std::mem::take(&mut self.out).into_iter().partition(|effect| effect.turn() == Turn::AfterPublishing);
         self.out = shown;
         (done, true)
     }

@@ -11,6 +11,7 @@ use sworm_tests::{FaultyStore, eventually, holds_for};
 
 mod asking;
 mod background;
+mod counters;
 mod each;
 mod flooding;
 mod hanging;

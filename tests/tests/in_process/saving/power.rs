@@ -1,42 +1,12 @@
 //! What is left at each setting when the power of all nodes fails: their disks keep what was synced, and nothing else.
 
-use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::eventually;
 
+use super::counters::{Checkpoints, Each, Every, HandsOver, LocalCheckpoints, LocalEach, Nothing, Often};
 use super::{Add, LONG, Life, sum};
 use crate::running;
-
-macro_rules! counter {
-    ($worker:ident, $name:literal, $keeps:literal $(, $($setting:tt)*)?) => {
-        #[derive(Worker, Serialize, Deserialize, Default)]
-        #[worker(name = $name, handles(Add) $(, $($setting)*)?)]
-        struct $worker {
-            total: i64,
-        }
-
-        impl Handler<Add> for $worker {
-            async fn handle(&mut self, Add(n): Add, ctx: &mut Context<Self>) -> i64 {
-                self.total += n;
-                // A reply to nothing but the sum saves nothing.
-                if $keeps && n != 0 {
-                    ctx.checkpoint().await.expect("it has handoff");
-                }
-                self.total
-            }
-        }
-    };
-}
-
-counter!(Nothing, "saving.power.none", false);
-counter!(HandsOver, "saving.power.handoff", false, handoff);
-counter!(Checkpoints, "saving.power.checkpoints", true, handoff);
-counter!(LocalCheckpoints, "saving.power.local-checkpoints", true, handoff, durable = "local");
-counter!(Often, "saving.power.often", false, snapshot = "10ms");
-counter!(Every, "saving.power.every", false, every = 1);
-counter!(Each, "saving.power.each", false, snapshot = "each");
-counter!(LocalEach, "saving.power.local-each", false, snapshot = "each", durable = "local");
 
 /// How a message is saved.
 enum Saves {

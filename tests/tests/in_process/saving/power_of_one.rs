@@ -4,43 +4,13 @@
 use std::pin::Pin;
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
 use sworm_tests::{FaultyStore, eventually};
 
+use super::counters::{Checkpoints, Each, Every, HandsOver, LocalCheckpoints, LocalEach, Nothing, Often};
 use super::{Add, LONG, Life, sum};
 use crate::running;
-
-macro_rules! counter {
-    ($worker:ident, $name:literal, $keeps:literal $(, $($setting:tt)*)?) => {
-        #[derive(Worker, Serialize, Deserialize, Default)]
-        #[worker(name = $name, handles(Add) $(, $($setting)*)?)]
-        struct $worker {
-            total: i64,
-        }
-
-        impl Handler<Add> for $worker {
-            async fn handle(&mut self, Add(n): Add, ctx: &mut Context<Self>) -> i64 {
-                self.total += n;
-                // A reply to nothing but the sum saves nothing.
-                if $keeps && n != 0 {
-                    ctx.checkpoint().await.expect("it has handoff");
-                }
-                self.total
-            }
-        }
-    };
-}
-
-counter!(Nothing, "saving.power-of-one.none", false);
-counter!(HandsOver, "saving.power-of-one.handoff", false, handoff);
-counter!(Checkpoints, "saving.power-of-one.checkpoints", true, handoff);
-counter!(LocalCheckpoints, "saving.power-of-one.local-checkpoints", true, handoff, durable = "local");
-counter!(Often, "saving.power-of-one.often", false, snapshot = "10ms");
-counter!(Every, "saving.power-of-one.every", false, every = 1);
-counter!(Each, "saving.power-of-one.each", false, snapshot = "each");
-counter!(LocalEach, "saving.power-of-one.local-each", false, snapshot = "each", durable = "local");
 
 /// How the first message is saved.
 #[derive(Clone, Copy, PartialEq, Eq)]
