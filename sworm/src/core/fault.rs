@@ -187,6 +187,8 @@ faults! {
     AnswersStay = "answers-stay",
     /// What was granted to a node that died before it answered comes back with it, though something else was decided since.
     AbandonedComesBack = "abandoned-comes-back",
+    /// It is said that a name has ended, or that a request came to nothing, when one node alone has that on its disk.
+    EndsAlone = "ends-alone",
     /// Names are placed on nodes that their distribution strategy leaves out.
     PlaceAnywhere = "place-anywhere",
 }

@@ -532,7 +532,11 @@ impl World {
             Effect::Disagreed { node, theirs } => {
                 self.laws.broken(format!("{at}: {node} has other settings: {theirs}"))
             }
-            Effect::Ready | Effect::Viewed(_) => {}
+            Effect::Viewed(view) => {
+                let view: Vec<String> = view.iter().map(ToString::to_string).collect();
+                self.note(|| format!("{at} has in view {}", view.join(", ")));
+            }
+            Effect::Ready => {}
             Effect::Persist(_)
             | Effect::PersistEnds { .. }
             | Effect::ForgetLane(_)
