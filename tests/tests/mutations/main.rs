@@ -63,6 +63,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::RestoreWithoutAsking | Fault::ReplyBeforeReplica => &[Plot::OneByOne],
         Fault::ReplyBeforeSync => &[Plot::AllAlone],
         Fault::RestoreFirstCome => &[Plot::MembersInCut],
+        Fault::OlderAtOnce => &[Plot::LateHolders],
         Fault::KeepOlder => &[Plot::SecondNode],
         Fault::CountEmptyHolders => &[Plot::LostCopies],
         Fault::NoMargin => &[Plot::SlowStops],
