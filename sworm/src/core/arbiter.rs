@@ -1,9 +1,10 @@
 //! The arbiter: one queue per name decides who gets it, where it goes, and when it ends.
 
+mod ending;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::Effect;
 use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::events::Gone;
@@ -14,7 +15,7 @@ use super::message::{Ask, Done, Grant, GrantOutcome, Message, Refusal, Registeri
 use super::placement::Placing;
 use super::rare::Rare;
 use super::state::Core;
-use crate::strategy::score;
+use ending::Ending;
 
 /// What the arbiter of a name has to do, in order.
 #[derive(Debug, Default)]
@@ -34,18 +35,18 @@ enum Job {
 #[derive(Debug)]
 enum Active {
     /// `confirmed` once the host said that it is durable; then the next job waits until the directory shows it.
-    Granted { to: Peer, grant: Box<Grant>, confirmed: bool, until_ms: u64, again_ms: u64 },
-    /// `missing` are those who have not said yet that the end is on their disk: the host, and one node beside it.
-    Ending {
-        request: Request,
-        host: Peer,
-        missing: BTreeSet<Peer>,
-        births: BTreeSet<Birth>,
+    Granted {
+        to: Peer,
+        grant: Box<Grant>,
+        confirmed: bool,
         until_ms: u64,
         again_ms: u64,
     },
+    Ending(Box<Ending>),
     /// The host refused; it may not have come to this view yet.
-    Refused { until_ms: u64 },
+    Refused {
+        until_ms: u64,
+    },
 }
 
 /// How long it is known that the first start of a registration has failed.
@@ -125,7 +126,10 @@ impl Core {
         }
         let Some(mut queue) = self.queues.remove(name) else { return };
         if let Some(active) = queue.active.take() {
-            queue.active = self.still_active(name, active);
+            queue.active = match active {
+                Active::Ending(ending) => self.still_ending(name, *ending, &mut queue.jobs),
+                active => self.still_active(name, active),
+            };
         }
         if self.never_starts(name, &queue) {
             queue.active = None;
@@ -164,7 +168,7 @@ impl Core {
     }
 
     /// Whether the directory does not show yet what was decided.
-    fn still_active(&mut self, name: &Arc<str>, active: Active) -> Option<Active> {
+    fn still_active(&self, name: &Arc<str>, active: Active) -> Option<Active> {
         let now = self.now.mono_ms;
         match &active {
             Active::Refused { until_ms } => (now < *until_ms).then_some(active),
@@ -177,23 +181,7 @@ impl Core {
                         .any(|(host, cell)| host == to && cell.epoch >= *epoch && cell.state != NameState::Starting);
                 (!shown && now < *until_ms && self.is_live(to)).then_some(active)
             }
-            Active::Ending { request, host, missing, births, until_ms, .. } => {
-                // The ban of what nobody speaks of any more may be forgotten before it is known to be durable.
-                let spoken_of = self.directory.births(name);
-                let gone = missing.iter().all(|peer| peer != host && !self.is_live(peer))
-                    && births.iter().all(|birth| !spoken_of.contains(birth) || self.directory.is_banned(name, *birth));
-                if gone {
-                    let done = Done::Unregistered { name: name.clone(), births: births.clone() };
-                    self.answer_to(&request.clone(), Ok(done));
-                    return None;
-                }
-                if now >= *until_ms || !self.is_live(host) {
-                    let (request, births) = (request.clone(), births.clone());
-                    self.end_here(name, &request, births);
-                    return None;
-                }
-                Some(active)
-            }
+            Active::Ending(_) => Some(active),
         }
     }
 
@@ -241,7 +229,6 @@ impl Core {
         if self.members_are_missing() && !planted(Fault::RegisterUnasked) {
             return Step::Wait; // they may have it
         }
-        self.ban_abandoned(name);
         let by_value = planted(Fault::PlaceByValue).then(|| format!("{name}{:?}", registering.spec.value).into());
         let placing = Placing {
             name: by_value.as_ref().unwrap_or(name),
@@ -254,16 +241,11 @@ impl Core {
         match self.place(placing) {
             // Whoever is told that nothing came of it is told so when that holds, whichever node dies next.
             Err(_) if self.is_ban_unheard(name) => Step::Wait,
-            Err(refusal) if self.directory.own_ban(name) > 0 => {
-                let answer = Box::new(request.answer(Err(refusal)));
-                self.once_durable(Effect::Send { to: request.id.from.clone(), message: answer });
-                Step::Done
-            }
-            Err(refusal) => {
-                self.answer_to(request, Err(refusal));
-                Step::Done
-            }
+            Err(refusal) => self.refuse(name, request, refusal),
             Ok(to) => {
+                if let Some(step) = self.end_abandoned(name, request) {
+                    return step;
+                }
                 let birth = Birth(self.hybrid(), node_tag(&self.config.me.node));
                 let epoch = self.strong_epoch(name);
                 let cell = NameCell {
@@ -287,14 +269,11 @@ impl Core {
         }
     }
 
-    /// A name is given away anew, or to nobody: what it was granted as before, to nodes that are gone and of which nothing was
-    /// heard since, is not to come back with them.
+    /// Nobody wants a name any more that was granted before.
     fn ban_abandoned(&mut self, name: &Arc<str>) {
-        let Some(abandoned) = self.abandoned.remove(name) else { return };
-        let heard = self.directory.births(name);
-        let lost = abandoned.into_iter().filter(|(to, birth)| !self.is_live(to) && !heard.contains(birth));
-        let births: BTreeSet<Birth> = lost.map(|(_, birth)| birth).collect();
-        if !births.is_empty() && !planted(Fault::AbandonedComesBack) {
+        let births = self.abandoned(name);
+        self.abandoned.remove(name);
+        if !births.is_empty() {
             self.directory.ban(name, births);
         }
     }
@@ -418,8 +397,8 @@ impl Core {
     }
 
     fn run_unregister(&mut self, name: &Arc<str>, request: &Request, only: Option<Birth>) -> Step {
-        self.ban_abandoned(name);
-        let births = only.map_or_else(|| self.directory.births(name), |birth| BTreeSet::from([birth]));
+        let mut births = only.map_or_else(|| self.directory.births(name), |birth| BTreeSet::from([birth]));
+        births.extend(self.abandoned(name));
         let standing = self.standing(name);
         let another = standing.cell().is_some_and(|(_, cell)| only.is_some_and(|birth| cell.birth != birth));
         match standing {
@@ -427,53 +406,10 @@ impl Core {
                 self.answer_to(request, Err(Refusal::NotRegistered));
                 Step::Done
             }
-            Standing::Free => {
-                self.answer_to(request, Err(Refusal::NotRegistered));
-                Step::Done
-            }
-            Standing::Claimed { host, .. } => {
-                let missing = self.enders(name, &host);
-                for to in &missing {
-                    self.send(to, Message::End { name: name.clone(), births: births.clone() });
-                }
-                let now = self.now.mono_ms;
-                let (until_ms, again_ms) = (now + HOST_WAIT_MS, now + TELL_AGAIN_MS);
-                Step::Active(Active::Ending { request: request.clone(), host, missing, births, until_ms, again_ms })
-            }
-            Standing::Source { .. } => {
-                self.end_here(name, request, births);
-                Step::Done
-            }
+            Standing::Free => self.refuse(name, request, Refusal::NotRegistered),
+            Standing::Claimed { host, .. } => self.end(name, request, host, births),
+            Standing::Source { .. } => self.end(name, request, self.config.me.clone(), births),
         }
-    }
-
-    /// Ends births whose host cannot do it.
-    fn end_here(&mut self, name: &Arc<str>, request: &Request, births: BTreeSet<Birth>) {
-        self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
-        self.directory.ban(name, births.iter().copied());
-        let answer = request.answer(Ok(Done::Unregistered { name: name.clone(), births }));
-        self.once_durable(Effect::Send { to: request.id.from.clone(), message: Box::new(answer) });
-    }
-
-    /// Who must have the end of a name on disk before it is acknowledged: its host and one node beside it, so that it
-    /// stays ended whichever of them comes back first.
-    fn enders(&self, name: &Arc<str>, host: &Peer) -> BTreeSet<Peer> {
-        let me = &self.config.me;
-        let second = if host == me {
-            self.view.up().filter(|peer| *peer != me).max_by_key(|peer| (score(name, &peer.node), (*peer).clone()))
-        } else {
-            Some(me)
-        };
-        [host].into_iter().chain(second).cloned().collect()
-    }
-
-    pub(super) fn on_ended(&mut self, from: &Peer, name: &Arc<str>, ended: &BTreeSet<Birth>) {
-        if let Some(Queue { active: Some(Active::Ending { missing, births, .. }), .. }) = self.queues.get_mut(name)
-            && births == ended
-        {
-            missing.remove(from);
-        }
-        self.recheck(name);
     }
 
     /// Takes over the bans of incarnations that have ended, as long as there is something to ban: of a name that this node decides
@@ -497,9 +433,8 @@ impl Core {
             .queues
             .iter()
             .filter(|(_, queue)| match &queue.active {
-                Some(
-                    Active::Granted { until_ms, .. } | Active::Ending { until_ms, .. } | Active::Refused { until_ms },
-                ) => *until_ms <= now,
+                Some(Active::Granted { until_ms, .. } | Active::Refused { until_ms }) => *until_ms <= now,
+                Some(Active::Ending(ending)) => ending.is_due(now),
                 None => true,
             })
             .map(|(name, _)| name.clone())
@@ -519,11 +454,6 @@ impl Core {
                 Some(Active::Granted { to, grant, confirmed: false, again_ms, .. }) if *again_ms <= now => {
                     *again_ms = now + TELL_AGAIN_MS;
                     messages.push((to.clone(), Message::Grant(grant.clone())));
-                }
-                Some(Active::Ending { missing, births, again_ms, .. }) if *again_ms <= now => {
-                    *again_ms = now + TELL_AGAIN_MS;
-                    let end = |to: &Peer| (to.clone(), Message::End { name: name.clone(), births: births.clone() });
-                    messages.extend(missing.iter().map(end));
                 }
                 _ => {}
             }

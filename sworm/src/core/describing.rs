@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::ids::Peer;
+use super::cell::Revision;
+use super::ids::{Birth, Peer};
 use super::state::Core;
 
 impl Core {
@@ -22,6 +23,16 @@ impl Core {
     /// What it does for a name and keeps of it, for people.
     pub fn describe(&self, name: &Arc<str>) -> String {
         format!("local {:?}, stored {:?}", self.local.get(name), self.stored.get(name))
+    }
+
+    /// Of which lineage it keeps a state of a name, and which.
+    pub fn kept(&self, name: &Arc<str>) -> Option<(Birth, Revision)> {
+        self.stored.get(name).map(|stored| (stored.birth, stored.revision))
+    }
+
+    /// Whether another node takes part, as far as it knows.
+    pub fn has_in_view(&self, peer: &Peer) -> bool {
+        self.view.contains(peer)
     }
 
     /// The members that it takes for Up.

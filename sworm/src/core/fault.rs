@@ -131,6 +131,8 @@ faults! {
     ReplyBeforeSync = "reply-before-sync",
     /// A worker starts from the first state that somebody tells, not from the newest.
     RestoreFirstCome = "restore-first-come",
+    /// An older state is taken at once where somebody may have a newer one.
+    OlderAtOnce = "older-at-once",
     /// A copy of a state is replaced by an older one that comes later.
     KeepOlder = "keep-older",
     /// Copies of a state are thrown away as soon as somebody else has the name, before its worker runs with one of its own.
@@ -189,6 +191,8 @@ faults! {
     AbandonedComesBack = "abandoned-comes-back",
     /// A node's clock stands still while its machine is suspended (the simulated one: in production it is `node/clock.rs`).
     ClockStandsStill = "clock-stands-still",
+    /// It is said that a name has ended, or that a request came to nothing, when one node alone has that on its disk.
+    EndsAlone = "ends-alone",
     /// Names are placed on nodes that their distribution strategy leaves out.
     PlaceAnywhere = "place-anywhere",
 }

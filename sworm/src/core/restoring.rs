@@ -167,7 +167,8 @@ impl Core {
             || holders.contains(mine) && (held_here || planted(Fault::CountEmptyHolders))
             || !restoring.held_by.is_disjoint(&holders)
             || planted(Fault::RestoreWithoutAsking);
-        let (late, too_late) = (now >= restoring.until_ms, now >= restoring.holders_until_ms);
+        let at_once = planted(Fault::OlderAtOnce);
+        let (late, too_late) = (now >= restoring.until_ms || at_once, now >= restoring.holders_until_ms || at_once);
         if !((all_answered || late) && (one_holds || too_late)) {
             if !one_holds && now >= restoring.tell_ms && self.awaited.insert(name.clone()) {
                 let holders = (*holders).clone();

@@ -12,9 +12,11 @@ use super::options::Options;
 use super::world::World;
 
 mod end;
+mod older;
 mod parked;
 mod states;
 
+use older::Searches;
 use states::States;
 pub(super) use states::{Acked, Start};
 
@@ -27,6 +29,8 @@ pub(super) struct Laws {
     starts: BTreeMap<Arc<str>, Vec<(Epoch, Peer)>>,
     /// What was acknowledged of the states of each lineage.
     states: States,
+    /// The states that are being looked for.
+    searches: Searches,
     /// The newest count that was answered without a checkpoint.
     counted: BTreeMap<(String, Birth), u64>,
     /// Lineages whose end was acknowledged.

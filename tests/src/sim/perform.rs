@@ -373,6 +373,9 @@ impl World {
         match effect {
             Effect::Send { to, message } => {
                 self.count_message(&message);
+                if let Message::Best { name, birth, .. } = &*message {
+                    self.looks_for(at, name, *birth);
+                }
                 self.send(at, &to, &Frame::Core(SWORM_HASH, at.clone(), message));
             }
             Effect::Broadcast(message) => {
@@ -388,6 +391,7 @@ impl World {
                 self.tell(delay, at, Input::Merged { name, since, revision, result: Ok(()) });
             }
             Effect::Start { name, since, spec, state } => {
+                self.starts_from(at, &name, since, state.as_ref().map(Shipment::revision));
                 if let Some(state) = &state {
                     self.laws.goes_on_from(&name, state.birth(), state.revision());
                 }
@@ -516,6 +520,7 @@ impl World {
                         let cell = self.nodes[&*at.node].core.directory().mine(name);
                         let (birth, since) = cell.map(|cell| (cell.birth, cell.since)).expect("it is to start there");
                         self.laws.restored_older(name, birth, since);
+                        self.tells_older(at, name, since);
                     }
                     Notice::StateDiverged { pid, .. } => {
                         if let Some(worker) = self.nodes[&*at.node].workers.get(&pid.name) {
@@ -533,7 +538,11 @@ impl World {
             Effect::Disagreed { node, theirs } => {
                 self.laws.broken(format!("{at}: {node} has other settings: {theirs}"))
             }
-            Effect::Ready | Effect::Viewed(_) => {}
+            Effect::Viewed(view) => {
+                let view: Vec<String> = view.iter().map(ToString::to_string).collect();
+                self.note(|| format!("{at} has in view {}", view.join(", ")));
+            }
+            Effect::Ready => {}
             Effect::Persist(_)
             | Effect::PersistEnds { .. }
             | Effect::ForgetLane(_)

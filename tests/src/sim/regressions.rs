@@ -50,6 +50,10 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
         Case::playing(Plot::AskedAgain, 1_017),
         "what was granted to a node that died before it answered came back in the place of what was registered since",
     ),
+    (
+        Case::playing(Plot::AskedAgain, 1_780),
+        "what one node alone had refused came back while it was down, with the disk of another one that was just joining",
+    ),
     (Case::playing(Plot::MovesInCut, 35), "a request was refused that somebody had carried out who was not heard"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
 ];

@@ -64,13 +64,14 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::RestoreWithoutAsking | Fault::ReplyBeforeReplica => &[Plot::OneByOne],
         Fault::ReplyBeforeSync => &[Plot::AllAlone],
         Fault::RestoreFirstCome => &[Plot::MembersInCut],
+        Fault::OlderAtOnce => &[Plot::LateHolders],
         Fault::KeepOlder => &[Plot::SecondNode],
         Fault::CountEmptyHolders => &[Plot::LostCopies],
         Fault::NoMargin => &[Plot::SlowStops],
         Fault::NamelessUnnoticed | Fault::WorkerlessUnnoticed => &[Plot::LostNames],
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
-        Fault::AbandonedComesBack => &[Plot::AskedAgain],
+        Fault::AbandonedComesBack | Fault::EndsAlone => &[Plot::AskedAgain],
         _ => &[],
     }
 }
@@ -79,7 +80,8 @@ fn plots(fault: Fault) -> &'static [Plot] {
 fn by_case(fault: Fault) -> (Option<Found>, u64) {
     let (found, ran) = (Mutex::new(None), AtomicU64::new(0));
     let plots = plots(fault);
-    let is_rare = matches!(fault, Fault::AnyAttempt | Fault::HeardInMemory | Fault::AbandonedComesBack);
+    let is_rare =
+        matches!(fault, Fault::AnyAttempt | Fault::HeardInMemory | Fault::AbandonedComesBack | Fault::EndsAlone);
     let each_plot = if is_rare { DIRECTED_AT_RARE } else { DIRECTED };
     let directed = each_plot * plots.len() as u64;
     each(0..BUDGET, |number| {

@@ -40,6 +40,15 @@ impl Directory {
         own.filter(|lane| lane.fact(&key).is_some()).and_then(|lane| lane.seq(&key)).unwrap_or(0)
     }
 
+    /// The births of a name that the own lane says have ended.
+    pub fn own_bans(&self, name: &Arc<str>) -> BTreeSet<Birth> {
+        let own = self.lanes.get(&self.me).filter(|lane| lane.may_ban());
+        match own.and_then(|lane| lane.fact(&Key::Ban(name.clone()))) {
+            Some(Value::Ban(births)) => births.clone(),
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// Whether any lane may hold a ban: where nothing ends there is none.
     fn may_ban(&self) -> bool {
         self.lanes.values().any(Lane::may_ban)

@@ -8,7 +8,7 @@ use sworm::core::ids::{Birth, Peer};
 
 use super::{Kept, Laws};
 use crate::sim::disk::states;
-use crate::sim::node::Node;
+use crate::sim::node::{Node, STOP_MS};
 use crate::sim::world::World;
 
 /// Whether a state is there, or what the same worker had when it was saved again: that has it as well.
@@ -44,11 +44,12 @@ impl Laws {
 
 impl World {
     /// What was parked is on the disk before the other side starts the name: from there it can be offered. One that stood still
-    /// meanwhile has not had the time.
+    /// meanwhile, or until just before, has not had the time.
     pub(in crate::sim) fn parked_states_are_durable(&mut self, at: &Peer, name: &Arc<str>, birth: Birth) {
         let lost = self.laws.parked.iter().find(|(kept, (on, since_ms))| {
             let is_it = kept.0 == *name && kept.1 == birth && **on != *at.node;
-            let had_time = |node: &Node| node.paused_until.is_none() && node.resumed_ms <= *since_ms;
+            let woke = |node: &Node| node.resumed_ms > 0 && node.resumed_ms + STOP_MS + 200 >= *since_ms;
+            let had_time = |node: &Node| node.paused_until.is_none() && !woke(node);
             is_it
                 && !is_in(&self.laws.gone_on_from, kept)
                 && self.nodes.get(on).is_some_and(had_time)

@@ -1,5 +1,6 @@
 //! Plots in which processes die.
 
+use crate::sim::links::LEASE_MS;
 use crate::sim::script::name;
 use crate::sim::world::{World, node_name};
 
@@ -236,6 +237,33 @@ impl World {
         self.start(&other);
         self.rests_within(60_000);
         self.nothing_lost();
+    }
+
+    pub(super) fn late_holders(&mut self) {
+        self.boot();
+        self.register_all();
+        self.rests_within(60_000);
+        for _ in 0..3 {
+            self.count_all(true);
+            self.run(4_000);
+            let mut all = self.alive();
+            self.rng.shuffle(&mut all);
+            let (holder, victim) = (all[0].clone(), all[1].clone());
+            self.drain(&holder, true);
+            self.pause(0..1_500);
+            self.kill(&victim);
+            // Not for so long that it is thought to be gone.
+            if self.rng.bool() {
+                self.pause(0..1_000);
+                let for_ms = self.rng.u64(300..LEASE_MS);
+                self.freeze(&holder, for_ms);
+            }
+            self.rests_within(60_000);
+            self.nothing_lost();
+            self.drain(&holder, false);
+            self.start(&victim);
+            self.rests_within(60_000);
+        }
     }
 
     pub(super) fn unheard(&mut self) {

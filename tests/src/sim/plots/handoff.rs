@@ -51,10 +51,10 @@ fn drawn(seed: u64) -> (Step, bool, Dies) {
     (steps[index(point / OF_STEP)], point % 2 == 0, dies)
 }
 
-/// The point of a seed. The seeds of all plots are `2 * Plot::ALL.len()` apart for each of them, which alone would come upon a few
+/// The point of a seed. The seeds of all plots are `Plot::APART` apart for each of them, which alone would come upon a few
 /// of the points again and again; so are those of one plot that is played alone not apart at all.
 fn point_of(seed: u64) -> u64 {
-    let stride = 2 * Plot::ALL.len() as u64;
+    let stride = Plot::APART;
     // What two seeds of one plot are apart then has no divisor in common with the number of points.
     let apart = (stride + 1..).find(|apart| has_no_common_divisor(*apart, POINTS)).expect("there are primes");
     (seed + seed / stride * (apart - stride)) % POINTS

@@ -101,11 +101,13 @@ pub enum Plot {
     LaterStarts,
     /// In mode "majority": a node whose clock is slow is cut off, and its workers take all the time to stop that they have.
     SlowStops,
+    /// Nodes that hold states take nothing in and answer late, and those die on which the workers ran.
+    LateHolders,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -145,15 +147,25 @@ impl Plot {
         Self::LostNames,
         Self::LaterStarts,
         Self::SlowStops,
+        Self::LateHolders,
     ];
+
+    /// How many turns there are, one after the other. The last of all plots shares one with [`Self::LostCopies`].
+    const TURNS: u64 = Self::ALL.len() as u64 - 1;
+
+    /// Of one plot the seeds are so far apart.
+    pub(super) const APART: u64 = 2 * Self::TURNS;
 
     /// The plot of a seed: every other small one has one.
     pub(super) fn of(seed: u64, Shape { nodes, names }: Shape) -> Self {
         if seed.is_multiple_of(2) || nodes < 3 || names > 100 {
             return Self::Random;
         }
-        let all = Self::ALL.len() as u64;
-        Self::ALL[usize::try_from(seed / 2 % all).expect("small")]
+        let (round, turn) = (seed / Self::APART, seed / 2 % Self::TURNS);
+        match Self::ALL[usize::try_from(turn).expect("small")] {
+            Self::LostCopies if round % 2 == 1 => Self::LateHolders,
+            plot => plot,
+        }
     }
 
     /// Whether strategies may be others than the usual ones in it.
@@ -256,6 +268,10 @@ impl Plot {
                 o.replicas = seeded.replicas.max(1);
             }
             Self::LostNames => {}
+            Self::LateHolders => {
+                (o.kills, o.lost, o.garbage, o.delay_ms) = (true, 0, 0, delay_ms.max(300));
+                o.replicas = seeded.replicas.max(1);
+            }
             Self::LaterStarts => (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 0, 0),
             // A process whose workers did not stop in time is aborted.
             Self::SlowStops => {
@@ -322,6 +338,7 @@ impl Plot {
             }
             Self::LaterStarts => world.later_starts(),
             Self::SlowStops => world.slow_stops(),
+            Self::LateHolders => world.late_holders(),
         }
     }
 }

@@ -1,0 +1,185 @@
+//! Whoever is told that a name has ended, or that nothing came of a request, is told so when two nodes have that on their disks:
+//! the host, or whoever decides when there is none, and one node beside it. So it stays so whichever of them comes back first.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::{Active, HOST_WAIT_MS, Job, Queue, Step, TELL_AGAIN_MS};
+use crate::core::Effect;
+use crate::core::events::Gone;
+use crate::core::fault::{Fault, planted};
+use crate::core::ids::{Birth, Peer, Request};
+use crate::core::message::{Answer, Done, Message, Phase, Refusal};
+use crate::core::state::Core;
+use crate::core::view::Member;
+use crate::strategy::score;
+
+/// Births of a name that are being ended, and what is answered then.
+#[derive(Debug)]
+pub(super) struct Ending {
+    request: Request,
+    /// Nothing, where the request goes on then.
+    answer: Option<Answer>,
+    host: Peer,
+    /// Those who have not said yet that the end is on their disk.
+    missing: BTreeSet<Peer>,
+    births: BTreeSet<Birth>,
+    until_ms: u64,
+    again_ms: u64,
+}
+
+impl Ending {
+    /// Whether it is to be looked at, though nothing was heard.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        self.again_ms.min(self.until_ms) <= now
+    }
+}
+
+impl Core {
+    /// Ends births of a name that runs on that host, or on none that could do it: then this node does.
+    pub(super) fn end(&mut self, name: &Arc<str>, request: &Request, host: Peer, births: BTreeSet<Birth>) -> Step {
+        let done = Done::Unregistered { name: name.clone(), births: births.clone() };
+        self.end_with(name, request, Some(Ok(done)), host, births)
+    }
+
+    /// Refuses a request. What this node alone says of the end of births, or will say, is on another disk first.
+    pub(super) fn refuse(&mut self, name: &Arc<str>, request: &Request, refusal: Refusal) -> Step {
+        let mut births = self.directory.own_bans(name);
+        births.extend(self.abandoned(name));
+        if births.is_empty() {
+            self.answer_to(request, Err(refusal));
+            return Step::Done;
+        }
+        self.end_with(name, request, Some(Err(refusal)), self.config.me.clone(), births)
+    }
+
+    /// Ends what a name was granted as before, if that is to be, and goes on with the request then.
+    pub(super) fn end_abandoned(&mut self, name: &Arc<str>, request: &Request) -> Option<Step> {
+        let births = self.abandoned(name);
+        (!births.is_empty()).then(|| self.end_with(name, request, None, self.config.me.clone(), births))
+    }
+
+    /// What a name was granted as before, to nodes that are gone and of which nothing was heard since: if it is given away anew,
+    /// or to nobody, that is not to come back with them.
+    pub(super) fn abandoned(&self, name: &Arc<str>) -> BTreeSet<Birth> {
+        let Some(granted) = self.abandoned.get(name).filter(|_| !planted(Fault::AbandonedComesBack)) else {
+            return BTreeSet::new();
+        };
+        let heard = self.directory.births(name);
+        let lost = granted.iter().filter(|(to, birth)| !self.is_live(to) && !heard.contains(birth));
+        lost.map(|(_, birth)| *birth).collect()
+    }
+
+    fn end_with(
+        &mut self,
+        name: &Arc<str>,
+        request: &Request,
+        answer: Option<Answer>,
+        host: Peer,
+        births: BTreeSet<Birth>,
+    ) -> Step {
+        let now = self.now.mono_ms;
+        let (missing, until_ms) = (self.enders(name, &host), now + HOST_WAIT_MS);
+        let request = request.clone();
+        let mut ending = Ending { request, answer, host, missing, births, until_ms, again_ms: now };
+        self.tell_to_end(name, &mut ending);
+        Step::Active(Active::Ending(Box::new(ending)))
+    }
+
+    fn tell_to_end(&mut self, name: &Arc<str>, ending: &mut Ending) {
+        ending.again_ms = self.now.mono_ms + TELL_AGAIN_MS;
+        for to in &ending.missing {
+            self.send(to, Message::End { name: name.clone(), births: ending.births.clone() });
+        }
+    }
+
+    /// Who must have an end on disk before it is acknowledged.
+    fn enders(&self, name: &Arc<str>, host: &Peer) -> BTreeSet<Peer> {
+        let me = &self.config.me;
+        let second = if host == me { self.beside(name) } else { Some(me.clone()) };
+        [host.clone()].into_iter().chain(second.filter(|_| !planted(Fault::EndsAlone))).collect()
+    }
+
+    /// Another node that is there: one that takes part, or else is about to; whoever leaves is the last choice.
+    fn beside(&self, name: &Arc<str>) -> Option<Peer> {
+        let rank = |member: &Member| match member.phase() {
+            Some(Phase::Up) => 3,
+            Some(Phase::Draining) => 2,
+            Some(Phase::Joining) | None => 1,
+            Some(Phase::Leaving) => 0,
+        };
+        let others = self.members.iter().filter(|(_, member)| member.present && !member.not_open);
+        let best = others.max_by_key(|(node, member)| (rank(member), score(name, node), *node));
+        best.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation })
+    }
+
+    /// Whether somebody is there who could have an end on disk.
+    fn may_end(&self, peer: &Peer) -> bool {
+        let there = |member: &Member| member.incarnation == peer.incarnation && member.present && !member.not_open;
+        *peer == self.config.me || self.members.get(&peer.node).is_some_and(there)
+    }
+
+    /// Whether an end is not where it must be yet; else it is answered.
+    pub(super) fn still_ending(
+        &mut self,
+        name: &Arc<str>,
+        mut ending: Ending,
+        jobs: &mut VecDeque<Job>,
+    ) -> Option<Active> {
+        let now = self.now.mono_ms;
+        let me = self.config.me.clone();
+        let host_is_gone = !self.is_live(&ending.host);
+        let is_gone = |peer: &Peer| *peer != ending.host && !self.may_end(peer);
+        if host_is_gone || ending.missing.iter().any(is_gone) {
+            // This node does it for a host that cannot, and somebody else is asked for one that is gone.
+            let is_here = !ending.missing.contains(&me);
+            ending.missing = self.enders(name, &me);
+            if is_here {
+                ending.missing.remove(&me);
+            }
+            ending.host = me;
+            self.tell_to_end(name, &mut ending);
+        }
+        let late = now >= ending.until_ms;
+        if late {
+            self.ends.gone(name, ending.births.iter().copied(), &Gone::Unregistered);
+            self.directory.ban(name, ending.births.iter().copied());
+        } else if !self.has_ended_here(name, &ending) {
+            if ending.again_ms <= now {
+                self.tell_to_end(name, &mut ending);
+            }
+            return Some(Active::Ending(Box::new(ending)));
+        }
+        if let Some(granted) = self.abandoned.get_mut(name) {
+            granted.retain(|(_, birth)| !ending.births.contains(birth));
+        }
+        let answer = ending.answer?;
+        // Whoever asks may wait for the answer to a later attempt.
+        let asked = jobs.iter().position(|job| job.request().id == ending.request.id);
+        let request = asked.and_then(|place| jobs.remove(place)).map_or(ending.request, |job| job.request().clone());
+        if late {
+            let message = Box::new(request.answer(answer));
+            self.once_durable(Effect::Send { to: request.id.from, message });
+        } else {
+            self.answer_to(&request, answer);
+        }
+        None
+    }
+
+    /// Whether all who must have it on disk have said so, and it is known here.
+    fn has_ended_here(&self, name: &Arc<str>, ending: &Ending) -> bool {
+        // The ban of what nobody speaks of any more may be forgotten before it is known to be durable.
+        let spoken_of = self.directory.births(name);
+        let is_over = |birth: &Birth| !spoken_of.contains(birth) || self.directory.is_banned(name, *birth);
+        ending.missing.is_empty() && ending.births.iter().all(is_over)
+    }
+
+    pub(in crate::core) fn on_ended(&mut self, from: &Peer, name: &Arc<str>, ended: &BTreeSet<Birth>) {
+        if let Some(Queue { active: Some(Active::Ending(ending)), .. }) = self.queues.get_mut(name)
+            && ending.births == *ended
+        {
+            ending.missing.remove(from);
+        }
+        self.recheck(name);
+    }
+}
