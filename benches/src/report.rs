@@ -24,7 +24,6 @@ pub struct Row {
     /// How much that was, in the same unit.
     pub baseline_value: f64,
     /// `value / baseline_value`; nothing can be compared with 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
 }
 

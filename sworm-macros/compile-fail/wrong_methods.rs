@@ -54,11 +54,16 @@ impl Counter {
 struct Silent;
 
 #[derive(Worker, Serialize, Deserialize)]
-struct Unasked;
+struct Once;
 
 #[sworm::handlers]
-impl Unasked {
+impl Once {
     async fn ask(&self) {}
+}
+
+#[sworm::handlers]
+impl Once {
+    async fn tell(&self) {}
 }
 
 #[derive(Worker, Serialize, Deserialize)]

@@ -70,8 +70,8 @@ pub fn derive_sworm(input: TokenStream) -> TokenStream {
     expand::sworm(&input).into()
 }
 
-/// Makes the `async` methods of a worker type callable through a `Ref` to it. Put it above `impl Counter { .. }`, and `methods`
-/// into `#[worker(..)]`.
+/// Makes the `async` methods of a worker type callable through a `Ref` to it. Put it above `impl Counter { .. }`. With
+/// `methods` in `#[worker(..)]` it is an error if it is missing.
 ///
 /// For each `async fn` with `&mut self` or `&self` it writes
 ///

@@ -3,6 +3,7 @@
 mod limited;
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, Read};
 
 use serde::Serialize;
@@ -58,17 +59,23 @@ pub(crate) fn with_encoded<T: Serialize + ?Sized, R>(
     looked
 }
 
+/// What is wrong with a value is said by its own type, and not where CBOR met it.
+fn undecodable<E: fmt::Debug>(error: ciborium::de::Error<E>) -> CodecError {
+    match error {
+        ciborium::de::Error::Semantic(_, why) => CodecError(format!("cannot be decoded: {why}")),
+        other => CodecError(format!("cannot be decoded: {other}")),
+    }
+}
+
 /// Decodes a value; bytes left over are an error.
 pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CodecError> {
-    let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, RECURSION_LIMIT)
-        .map_err(|e| CodecError(format!("cannot be decoded: {e}")))?;
+    let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, RECURSION_LIMIT).map_err(undecodable)?;
     if bytes.is_empty() { Ok(value) } else { Err(CodecError(format!("{} bytes too many", bytes.len()))) }
 }
 
 /// Decodes a value from what is read; bytes left over are an error.
 pub(crate) fn read<T: DeserializeOwned>(mut from: &mut dyn Read) -> Result<T, CodecError> {
-    let value = ciborium::de::from_reader_with_recursion_limit(&mut from, RECURSION_LIMIT)
-        .map_err(|e| CodecError(format!("cannot be decoded: {e}")))?;
+    let value = ciborium::de::from_reader_with_recursion_limit(&mut from, RECURSION_LIMIT).map_err(undecodable)?;
     match io::copy(from, &mut io::sink()) {
         Ok(0) => Ok(value),
         Ok(bytes) => Err(CodecError(format!("{bytes} bytes too many"))),
@@ -137,6 +144,12 @@ mod tests {
         fn values_come_back(value in any::<Vec<(String, Option<u64>)>>()) {
             prop_assert_eq!(decode::<Vec<(String, Option<u64>)>>(&encode(&value).expect("encodes")), Ok(value));
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_words_of_the_type() {
+        let why = decode::<std::num::NonZeroU8>(&[0]).expect_err("it is zero").to_string();
+        assert!(why.starts_with("cannot be decoded: invalid value: integer `0`"), "{why}");
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub mod __private {
     pub use crate::codec::{Codec, CodecError, Encoded, Limited, decode, encode};
     pub use crate::plugin::{Place, Plugin, PluginKind, distribution_name};
     pub use crate::worker::{
-        HandlerEntry, Methods, SavesPart, TakesMethods, WorkerEntry, distinct_entries, distinct_ids,
+        HandlerEntry, Methods, MethodsOf, NoMethods, SavesPart, WorkerEntry, distinct_entries, distinct_ids,
     };
     pub use inventory;
     pub use serde;

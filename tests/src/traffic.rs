@@ -215,6 +215,9 @@ async fn audit<W: Keeper>(sworm: &Sworm, name: &str) -> Result<Book, String> {
     W::audit(&book).timeout(AUDIT_LIMIT).await.map_err(|error| format!("{name}: {error}"))
 }
 
+/// How much later than its deadline a call may end: the machine may be busy.
+const LATE: Duration = Duration::from_secs(20);
+
 /// One sender: calls, and casts by turns with them, to one worker after the other.
 async fn send<W: Keeper>(
     sworm: Sworm,
@@ -243,7 +246,8 @@ async fn send<W: Keeper>(
                 let limit = if hurries { Duration::from_millis(rng.u64(..HURRY_MS)) } else { load.limit };
                 // Its own task's: sent when it is first looked at, which is when they are joined.
                 let call = W::enter(&books[at], Entry(sender, number)).timeout(limit).into_future();
-                calls.push(async move { (number, call.await) });
+                let in_time = tokio::time::timeout(limit + LATE, call);
+                calls.push(async move { (number, in_time.await.expect("a call ends by its deadline")) });
             } else {
                 settle(sent, &mut errors, join_all(calls.drain(..)).await);
                 match W::cast(&books[at], Entry(sender, number)).await {

@@ -1,4 +1,4 @@
-//! What a node holds in memory for names that run elsewhere.
+//! What a node holds in memory for names that run elsewhere, and for workers of its own.
 //!
 //! Alone in its process: the allocator counts every byte of it.
 
@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use peak_alloc::PeakAlloc;
+use serde::{Deserialize, Serialize};
 use sworm::__private::{decode, encode};
 use sworm::Index;
 use sworm::core::cell::{Key, Kind, NameCell, NameState, Spec, Value};
@@ -14,6 +15,8 @@ use sworm::core::lane::Lane;
 use sworm::core::message::{Beat, Message, Phase};
 use sworm::core::rare::Rare;
 use sworm::core::{Config, Core, Effect, Input, Now, Recovered};
+use sworm::prelude::*;
+use sworm::transport::MemoryNetwork;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -22,6 +25,16 @@ static HEAP: PeakAlloc = PeakAlloc;
 const NAMES: u64 = 100_000;
 /// The most that one may take.
 const LIMIT: usize = 500;
+
+/// Workers, and the most that one may take on its node: a third of it is its task, and as much what is stated of it there.
+const WORKERS: usize = 2_000;
+const WORKER_LIMIT: usize = 8_000;
+
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "memory.idle")]
+struct Idle {
+    number: u64,
+}
 
 fn peer(node: &str) -> Peer {
     Peer { node: NodeId::new(node).expect("valid"), incarnation: Incarnation(1) }
@@ -149,11 +162,35 @@ fn held(told: &[Vec<u8>]) -> usize {
     held / usize::try_from(NAMES).expect("small")
 }
 
+/// The bytes per worker of a node that runs all of them, in memory and alone.
+async fn run_here() -> usize {
+    let node =
+        Node::builder("here").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("it starts");
+    let sworm = node.sworm("s").await.expect("it opens");
+    let register = async |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let worker = Idle { number: number as u64 };
+            sworm.register_name(format!("idle-{number:011}"), worker).await.expect("free");
+        }
+    };
+    // What grows with the first of them does not count.
+    register(0..WORKERS).await;
+    let before = HEAP.current_usage();
+    register(WORKERS..2 * WORKERS).await;
+    let held = HEAP.current_usage() - before;
+    node.close().await.expect("it closes");
+    held / WORKERS
+}
+
 // One test: no other allocates beside it.
 #[test]
 #[expect(clippy::print_stdout, reason = "the harness shows it on demand: `--nocapture`")]
-fn a_remote_name_takes_at_most_500_bytes() {
+fn a_remote_name_takes_at_most_500_bytes_and_a_worker_at_most_8_kilobytes() {
     let bytes = held(&told());
     println!("{bytes} bytes per name");
     assert!(bytes <= LIMIT, "{bytes} bytes per name");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let bytes = runtime.block_on(run_here());
+    println!("{bytes} bytes per worker");
+    assert!(bytes <= WORKER_LIMIT, "{bytes} bytes per worker");
 }

@@ -23,18 +23,8 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
         Some(handles) if !refused => handlers(ident, handles, &sworm),
         _ => quote!(&[]),
     };
-    let methods = attrs.methods.as_ref().filter(|_| !refused);
-    let handlers = match methods {
-        Some(methods) => with_methods(ident, &handlers, methods, &sworm),
-        None => quote!(&[#handlers]),
-    };
-    let takes_methods = methods.map(|methods| {
-        let (worker, sworm) = (ident_at(ident, methods.span()), sworm.at(methods.span()));
-        quote_spanned! {methods.span()=>
-            #[automatically_derived]
-            impl #sworm::__private::TakesMethods for #worker {}
-        }
-    });
+    let handlers =
+        if refused { quote!(&[#handlers]) } else { with_methods(ident, &handlers, attrs.methods.as_ref(), &sworm) };
     let saves_part = match &attrs.handoff {
         Some(Handoff::Part(part)) if !refused => {
             let (worker, sworm) = (ident_at(ident, part.span()), sworm.at(part.span()));
@@ -91,7 +81,6 @@ pub(crate) fn worker(input: &DeriveInput) -> TokenStream {
         }
 
         #(#requests)*
-        #takes_methods
         #saves_part
         #lifecycle
         #rest
@@ -166,17 +155,24 @@ fn handlers(ident: &Ident, handles: &Handles, sworm: &SwormPath) -> TokenStream 
     })
 }
 
-/// The same with those of `#[handlers]`; a missing block, and equal ids, are reported at the word.
-fn with_methods(ident: &Ident, handlers: &TokenStream, methods: &Ident, sworm: &SwormPath) -> TokenStream {
-    let (worker, at) = (ident_at(ident, methods.span()), sworm.at(methods.span()));
-    let of_methods = quote_spanned!(methods.span()=> <#worker as #at::__private::Methods>::HANDLERS);
-    let distinct = quote_spanned! {Span::call_site().located_at(methods.span())=>
+/// The same with those of `#[handlers]`, if there is such a block. Where `methods` says that there is one, a missing one and
+/// equal ids are reported at that word, and otherwise equal ids at the type.
+fn with_methods(ident: &Ident, handlers: &TokenStream, methods: Option<&Ident>, sworm: &SwormPath) -> TokenStream {
+    let span = methods.unwrap_or(ident).span();
+    let (worker, at) = (ident_at(ident, span), sworm.at(span));
+    let of_methods = match methods {
+        Some(_) => quote_spanned!(span=> <#worker as #at::__private::Methods>::HANDLERS),
+        None => quote!(#sworm::__private::MethodsOf::<#ident>::HANDLERS),
+    };
+    let distinct = quote_spanned! {Span::call_site().located_at(span)=>
         const _: () = ::core::assert!(
             #at::__private::distinct_entries(ALL),
             "a message and a method, or two methods, have one id; give one of them `#[message(id = \"…\")]`"
         );
     };
     quote! {
+        #[allow(unused_imports)]
+        use #sworm::__private::NoMethods as _;
         const ALL: &[&[#sworm::__private::HandlerEntry<#ident>]] = &[#handlers, #of_methods];
         #distinct
         ALL

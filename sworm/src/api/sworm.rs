@@ -138,7 +138,9 @@ impl Sworm {
         value: impl FnOnce() -> W,
     ) -> Result<Ref<W>, RegisterError> {
         let name = name.as_ref();
-        if let Some(entry) = self.shared.index.get(name) {
+        // A worker that starts for the first time may come to nothing: that is waited for.
+        let is_settled = |entry: &Entry| !matches!(entry.cell.state, NameState::Starting);
+        if let Some(entry) = self.shared.index.get(name).filter(is_settled) {
             if let NameState::Failed { reason } = &entry.cell.state {
                 return Err(RegisterError::Failed { name: name.to_owned(), reason: reason.to_string() });
             }

@@ -127,10 +127,11 @@ impl Core {
     /// assignment, or have a later state.
     pub(super) fn members_are_missing(&self) -> bool {
         self.now.mono_ms < self.opened_ms + self.config.recover_wait_ms
-            && self.directory.lanes().any(|(id, _)| {
+            && self.directory.lanes().any(|(id, lane)| {
                 // One that took part in this run and is gone is not waited for; one that is there and has not joined
                 // yet is.
-                self.view.peer(&id.node).is_none() && !self.took_part.contains(&id.node)
+                let is_away = self.view.peer(&id.node).is_none() && !self.took_part.contains(&id.node);
+                is_away && !lane.is_of_client()
             })
     }
 

@@ -449,13 +449,12 @@ impl Core {
     fn tell_again(&mut self) {
         let now = self.now.mono_ms;
         let mut messages = Vec::new();
-        for (name, queue) in &mut self.queues {
-            match &mut queue.active {
-                Some(Active::Granted { to, grant, confirmed: false, again_ms, .. }) if *again_ms <= now => {
-                    *again_ms = now + TELL_AGAIN_MS;
-                    messages.push((to.clone(), Message::Grant(grant.clone())));
-                }
-                _ => {}
+        for queue in self.queues.values_mut() {
+            if let Some(Active::Granted { to, grant, confirmed: false, again_ms, .. }) = &mut queue.active
+                && *again_ms <= now
+            {
+                *again_ms = now + TELL_AGAIN_MS;
+                messages.push((to.clone(), Message::Grant(grant.clone())));
             }
         }
         for (to, message) in messages {

@@ -47,7 +47,7 @@ impl Core {
     /// what this node says.
     fn outsiders(&self, name: &Arc<str>) -> Vec<&Peer> {
         let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
-        let others = self.view.up().filter(|peer| **peer != self.config.me);
+        let others = self.view.staying().filter(|peer| **peer != self.config.me);
         others.filter(|peer| !holders.contains(&peer.node)).collect()
     }
 
@@ -128,7 +128,7 @@ impl Core {
         }
         let asked: BTreeSet<Peer> = if self.majority.is_some() {
             // Those who hold it are voters, too.
-            self.view.up().filter(|peer| **peer != self.config.me).cloned().collect()
+            self.view.staying().filter(|peer| **peer != self.config.me).cloned().collect()
         } else {
             let names = self.unheard.waiting.keys().take(NAMES);
             names.flat_map(|name| self.outsiders(name).into_iter().take(ASKED)).cloned().collect()

@@ -146,6 +146,12 @@ impl Lane {
         types.take_while(|(key, _)| matches!(key, Key::WorkerType(_))).any(|(_, cell)| cell.value.is_some())
     }
 
+    /// Whether it is that of a node that runs nothing, and has said all that it has to: there is nothing in it that somebody else
+    /// could wait for.
+    pub fn is_of_client(&self) -> bool {
+        self.fact(&Key::Sworm).is_some() && !self.links_any() && self.names().next().is_none() && !self.may_ban()
+    }
+
     /// The number at which the fact under a key was written, or taken back.
     pub fn seq(&self, key: &Key) -> Option<u64> {
         match key {

@@ -130,6 +130,11 @@ impl View {
         self.in_phase(Phase::Up)
     }
 
+    /// The members that stay: those that are Up, or are being emptied.
+    pub fn staying(&self) -> impl Iterator<Item = &Peer> {
+        self.in_phase(Phase::Up).chain(self.in_phase(Phase::Draining))
+    }
+
     fn in_phase(&self, wanted: Phase) -> impl Iterator<Item = &Peer> {
         self.members.iter().filter(move |(_, phase)| **phase == wanted).map(|(peer, _)| peer)
     }

@@ -75,25 +75,36 @@ where
     message = "`{Self}` has no methods to be called; write `#[sworm::handlers] impl {Self}`",
     label = "`methods` promises them"
 )]
-pub trait Methods: Worker + TakesMethods {
+pub trait Methods: Worker {
     /// Their table for dispatch.
     const HANDLERS: &'static [HandlerEntry<Self>];
 }
 
-/// States that the table of [`Methods`] is used; written by `#[derive(Worker)]`.
+/// Whether a worker type has methods: its own constant comes before the one of [`NoMethods`] where its bound holds.
 #[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "the methods of `{Self}` would not be called; add `methods` to `#[worker(..)]`",
-    label = "`#[worker(..)]` does not speak of them"
-)]
-pub trait TakesMethods {}
+pub struct MethodsOf<W>(PhantomData<W>);
+
+impl<W: Methods> MethodsOf<W> {
+    /// Their table for dispatch.
+    pub const HANDLERS: &'static [HandlerEntry<W>] = W::HANDLERS;
+}
+
+/// Of a worker type without methods.
+#[doc(hidden)]
+pub trait NoMethods<W: Worker> {
+    /// An empty table.
+    const HANDLERS: &'static [HandlerEntry<W>] = &[];
+}
+
+impl<W: Worker> NoMethods<W> for MethodsOf<W> {}
 
 /// How a worker type takes a message.
 pub(crate) fn entry_of<W: Worker>(id: &str) -> Option<&'static HandlerEntry<W>> {
     W::handlers().iter().copied().flatten().find(|entry| entry.id == id)
 }
 
-/// Whether all ids in several tables differ; the derive asserts it while compiling.
+/// Whether the ids in several tables differ, but for those of the first one among themselves, which [`distinct_ids`] is for; the
+/// derive asserts it while compiling.
 #[doc(hidden)]
 pub const fn distinct_entries<W: Worker>(tables: &[&[HandlerEntry<W>]]) -> bool {
     let mut count = 0;
@@ -104,7 +115,7 @@ pub const fn distinct_entries<W: Worker>(tables: &[&[HandlerEntry<W>]]) -> bool 
     }
     let mut i = 0;
     while i < count {
-        let mut j = i + 1;
+        let mut j = if i + 1 < tables[0].len() { tables[0].len() } else { i + 1 };
         while j < count {
             if same(nth(tables, i).as_bytes(), nth(tables, j).as_bytes()) {
                 return false;

@@ -16,7 +16,7 @@ pub(crate) mod task;
 mod timers;
 
 pub use context::Context;
-pub use entry::{HandlerEntry, Methods, TakesMethods, WorkerEntry, distinct_entries, distinct_ids};
+pub use entry::{HandlerEntry, Methods, MethodsOf, NoMethods, WorkerEntry, distinct_entries, distinct_ids};
 pub use lifecycle::{BoxError, Handoff, Lifecycle, SavesPart};
 pub use message::{Handler, Message, Request, Storable, Target};
 pub use options::WorkerOptions;

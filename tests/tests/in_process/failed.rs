@@ -265,3 +265,37 @@ async fn a_task_takes_the_name_of_a_failed_worker_as_a_registration_does() {
     let new = on_a.register_name("x", Brittle::default()).await.expect("free");
     assert_eq!(new.call(Count).await, Ok(1));
 }
+
+/// Starts only if it is whole.
+#[derive(Worker, Serialize, Deserialize)]
+#[worker(name = "china", lifecycle, methods)]
+struct China {
+    whole: bool,
+}
+
+impl Lifecycle for China {
+    async fn started(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+        if self.whole { Ok(()) } else { Err("broken".into()) }
+    }
+}
+
+#[sworm::handlers]
+impl China {
+    async fn rings(&self) -> bool {
+        self.whole
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_or_registers_a_name_whose_first_start_has_just_failed_gets_one_that_is_there() {
+    let [(a, on_a), (b, _on_b)] = opened("s").await;
+    // The answer may be faster than the news that the name is gone.
+    for number in 0..20 {
+        let name = format!("cup-{number}");
+        let on = if number % 2 == 0 { a.id() } else { b.id() };
+        let refused = on_a.register(&*name, China { whole: false }).on(on).await;
+        assert!(matches!(refused, Err(RegisterError::StartFailed { .. })), "{:?}", refused.err());
+        let china = on_a.whereis_or_register_name(&name, || China { whole: true }).await.expect("it is free");
+        assert_eq!(china.rings().await, Ok(true));
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm_tests::eventually;
 
@@ -89,6 +90,21 @@ mod cart {
     }
 }
 
+/// Does not say that it has methods.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "methods.bell")]
+struct Bell {
+    rung: u64,
+}
+
+#[sworm::handlers]
+impl Bell {
+    async fn ring(&mut self) -> u64 {
+        self.rung += 1;
+        self.rung
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn methods_are_called_on_references_wherever_the_worker_is() {
     let [(a, on_a), (b, on_b)] = opened("s").await;
@@ -124,4 +140,14 @@ async fn what_methods_are_called_by_are_messages_with_ids_of_their_own() {
     assert_eq!(on_a.multi_call("carts", CartTotal).await[0].1, Ok(3));
     assert_eq!(on_a.publish("carts", CartClear).await, Ok(1));
     assert_eq!(cart.total().await, Ok(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_are_found_though_the_type_does_not_speak_of_them() {
+    let [(a, on_a), (b, _on_b)] = opened("s").await;
+    for (name, on) in [("here", a.id()), ("there", b.id())] {
+        let bell = on_a.register(name, Bell::default()).on(on).await.expect("free");
+        assert_eq!(bell.ring().await, Ok(1));
+        assert_eq!(bell.call(BellRing).await, Ok(2));
+    }
 }

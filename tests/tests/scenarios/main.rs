@@ -494,3 +494,17 @@ fn a_copy_that_is_counted_on_is_not_thrown_away_for_older_news() {
         }
     }
 }
+
+#[test]
+fn nodes_that_start_wait_for_no_client_that_was_there_before() {
+    let mut world = World::calm(3);
+    world.start_client("c1");
+    let names = registered(&mut world, 20);
+    rest(&mut world);
+    ALL.iter().chain(&["c1"]).for_each(|node| world.kill(node));
+    let began = world.now_ms();
+    ALL.iter().for_each(|node| world.start(node));
+    world.run_until("all run", |world| names.iter().all(|name| world.worker(name).is_some()));
+    let took = world.now_ms() - began;
+    assert!(took < 4_000, "it took {took} ms: nodes that run something are waited for, for 5 s");
+}

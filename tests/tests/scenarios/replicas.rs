@@ -182,3 +182,19 @@ fn a_state_with_two_replicas_survives_the_loss_of_two_of_its_holders_at_once() {
         rest(&mut world);
     }
 }
+
+#[test]
+fn where_all_other_voters_are_being_emptied_each_save_is_as_fast_as_before() {
+    let mut world = World::voting(3);
+    let request = world.register_at("n1", "name", 0, Some("n1"));
+    world.answer(request).expect("free");
+    for node in ["n2", "n3"] {
+        world.drain(node, true);
+    }
+    world.run(1_000);
+    for _ in 0..5 {
+        let took = saved_in_ms(&mut world, "name");
+        assert!(took < 500, "it took {took} ms until those were asked who know who holds it");
+    }
+    rest(&mut world);
+}

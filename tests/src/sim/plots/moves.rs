@@ -15,7 +15,8 @@ impl World {
         self.ask(on, Ask::Move { name: name.into(), to: NodeId::new(to).expect("valid") })
     }
 
-    pub(super) fn drain(&mut self, node: &str, drained: bool) {
+    /// Empties a node, or lets it take part as before.
+    pub fn drain(&mut self, node: &str, drained: bool) {
         self.note(|| format!("{node} is {}", if drained { "drained" } else { "undrained" }));
         let me = self.nodes[node].me.clone();
         self.tell(0, &me, Input::Drain(drained.then_some(0)));

@@ -49,6 +49,7 @@ async fn calls_to_workers_that_move_between_processes_each_come_to_a_reply_or_an
             let failed: usize = report.errors.values().sum();
             assert!(failed > 0, "some had no time: {report}");
             assert_eq!(report.replies + failed, report.calls, "{report}");
+            assert_eq!(report.lost, 0, "where no link is lost, casts follow their workers: {report}");
         }
         Err(why) => panic!("{why}"),
     }
