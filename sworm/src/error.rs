@@ -10,8 +10,6 @@ pub use self::call::{CallError, HandoffError};
 pub use self::moves::{MoveError, VotersError};
 pub use self::start::{LeaveError, OpenError, StartError};
 
-use std::fmt;
-
 use crate::worker::outbox::TooLarge;
 
 /// What is said to a worker that must be saved before it asks for something, and is too large for that.
@@ -37,9 +35,8 @@ impl From<TooLarge> for GroupError {
 /// A result with any of this library's errors.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any of this library's errors, for functions that do several things. Its debug form is its text, so that a `main` that returns it
-/// says what people can read.
-#[derive(Clone, thiserror::Error)]
+/// Any of this library's errors, for functions that do several things.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A node could not be started.
@@ -75,10 +72,4 @@ pub enum Error {
     /// A node did not leave in good order.
     #[error(transparent)]
     Leave(#[from] LeaveError),
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }

@@ -62,6 +62,25 @@ impl Sworm {
     /// A name whose worker has [failed](crate::RegistrationState::Failed) is taken as [`register_name`](Sworm::register_name) takes it:
     /// that worker, its groups and its saved state are gone then.
     ///
+    /// ```no_run
+    /// # use serde::{Deserialize, Serialize};
+    /// # use sworm::prelude::*;
+    /// #[derive(Message, Serialize, Deserialize)]
+    /// #[message(reply = String)]
+    /// struct Order(String);
+    ///
+    /// # async fn example(node: Node, sworm: Sworm) -> sworm::Result<()> {
+    /// let mut inbox = sworm.attach_name::<Order>(format!("admin-of-{}", node.id())).await?;
+    /// while let Some((Order(what), reply)) = inbox.recv().await {
+    ///     match what.as_str() {
+    ///         "drain" => reply.send(format!("{:?}", node.drain().await?)),
+    ///         other => reply.send(format!("{other} is not known")),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`RegisterError`].
@@ -125,8 +144,9 @@ impl Sworm {
         explained.unwrap_or_else(|| Explanation::none(name, strategy, "this node has stopped"))
     }
 
-    /// Finds a worker, or starts it from the value that the closure makes. If somebody else is faster, theirs is found. One that
-    /// has failed is not replaced, so that this does not get around the limit of restarts.
+    /// Finds a worker, or starts it from the value that the closure makes. If somebody else is faster, theirs is found; a first
+    /// start that is under way is waited for, up to 10 s, since it may fail. One that has failed is not replaced, so that this does
+    /// not get around the limit of restarts.
     ///
     /// # Errors
     ///
@@ -138,22 +158,26 @@ impl Sworm {
         value: impl FnOnce() -> W,
     ) -> Result<Ref<W>, RegisterError> {
         let name = name.as_ref();
-        // A worker that starts for the first time may come to nothing: that is waited for.
-        let is_settled = |entry: &Entry| !matches!(entry.cell.state, NameState::Starting);
-        if let Some(entry) = self.shared.index.get(name).filter(is_settled) {
-            if let NameState::Failed { reason } = &entry.cell.state {
-                return Err(RegisterError::Failed { name: name.to_owned(), reason: reason.to_string() });
-            }
-            return self.typed(
-                name,
-                &entry.cell.spec.worker_type,
-                entry.cell.pid(&self.shared.name, &name.into(), &entry.host),
-            );
+        // A first start may come to nothing: that is waited for.
+        if let Some(entry) = self.shared.index.get(name).filter(|entry| !entry.cell.starts_first()) {
+            return self.found(name, &entry);
         }
         match self.register(name, value()).unless_failed().await {
             Err(RegisterError::AlreadyRegistered { pid, worker_type }) => self.typed(name, &worker_type, pid),
+            // Somebody else's, it turns out, is still on its way.
+            Err(error @ (RegisterError::Timeout { .. } | RegisterError::NoMajority { .. })) => {
+                self.shared.index.get(name).map_or(Err(error), |entry| self.found(name, &entry))
+            }
             other => other,
         }
+    }
+
+    fn found<W: Lifecycle>(&self, name: &str, entry: &Entry) -> Result<Ref<W>, RegisterError> {
+        if let NameState::Failed { reason } = &entry.cell.state {
+            return Err(RegisterError::Failed { name: name.to_owned(), reason: reason.to_string() });
+        }
+        let pid = entry.cell.pid(&self.shared.name, &name.into(), &entry.host);
+        self.typed(name, &entry.cell.spec.worker_type, pid)
     }
 
     fn typed<W: Lifecycle>(&self, name: &str, found: &str, pid: Pid) -> Result<Ref<W>, RegisterError> {

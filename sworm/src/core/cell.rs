@@ -10,6 +10,7 @@ use super::ids::{Birth, Epoch, LaneId, NodeId, Peer, RequestId};
 use super::majority::voters::Ballot;
 use super::past::Past;
 use super::rare::Rare;
+use super::time::to_ms;
 
 /// What a fact is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -204,6 +205,13 @@ fn is_not(said: &bool) -> bool {
 pub const INBOX_PREFIX: &str = "inbox:";
 
 impl NameCell {
+    /// Whether its registration waits for its worker to start: if that fails there will be no such name. What starts a name
+    /// anew, wherever, gives it a later epoch.
+    pub fn starts_first(&self) -> bool {
+        let granted_at_once = to_ms(self.epoch.major) == to_ms(self.birth.0) && self.epoch.minor == 0;
+        matches!(self.state, NameState::Starting) && self.restarts.is_empty() && granted_at_once
+    }
+
     /// Whether what was done up to a snapshot of this lineage is in the worker, or was given to it.
     pub fn has(&self, revision: Revision) -> bool {
         revision.epoch == self.since || self.past.covers(revision)

@@ -36,7 +36,7 @@ use crate::codec::{Codec, CodecError, Encoded, Limited};
 /// | `name = "…"` | the type's name on the wire and on disk, 1 to 255 bytes | the type's name |
 /// | `version = 2` | the version of the stored form; above 1 write `impl` [`Upgrade`] | 1 |
 /// | `handles(A, B)` | the messages that it takes | none |
-/// | `methods` | the methods in `#[sworm::handlers] impl` are called as messages | none |
+/// | `methods` | it is an error that there is no `#[sworm::handlers] impl`; its methods are called as messages without this word, too | not required |
 /// | `restart = …` | restart strategy: a plugin's name, or a constant expression | `"transient"` |
 /// | `distribution = …` | distribution strategy: a plugin's name, or a constant expression | `"rendezvous"` |
 /// | `handoff` | the whole value is saved when it stops or moves | the sworm's setting, else not saved |

@@ -21,7 +21,8 @@ pub struct WorkerOptions {
     pub every: Option<u32>,
     /// What a checkpoint waits for (default [`Durable::Replicas`]).
     pub durable: Option<Durable>,
-    /// How many peers hold a copy of each saved state (default 1; fewer where there are fewer peers).
+    /// How many peers hold a copy of each saved state (default 1; fewer where there are fewer peers
+    /// that could run it: one that is being emptied takes no copies).
     pub replicas: Option<u8>,
     /// How many messages wait at most (default 1024).
     pub mailbox: Option<usize>,

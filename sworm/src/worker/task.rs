@@ -169,7 +169,7 @@ struct First {
     permits: Arc<Semaphore>,
 }
 
-/// The last words are dropped after everything else: the worker is gone then.
+/// Once it has begun its last words are dropped after everything else: the worker is gone then.
 async fn run<W: Lifecycle>(last_words: LastWords, mut task: Box<Task<W>>, first: Box<First>) {
     let (name, since) = (task.ctx.pid.name.clone(), task.ctx.pid.epoch);
     // A task is as large as what it may have to remember at any of its awaits, and there are many: what happens seldom has a

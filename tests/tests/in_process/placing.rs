@@ -201,6 +201,21 @@ async fn a_node_that_has_not_opened_the_sworm_is_told_of_as_one() {
 }
 
 #[tokio::test]
+async fn a_name_ends_though_a_node_that_came_later_never_opens_its_sworm() {
+    let network = MemoryNetwork::new();
+    let start =
+        async |id: &str| Node::builder(id).in_memory().memory_network(&network).start().await.expect("it starts");
+    let a = start("a").await;
+    let sworm = a.sworm("s").await.expect("it opens");
+    let b = start("b").await;
+    eventually("the other", || async { a.members().iter().any(|m| m.id == *b.id()).then_some(()) }).await;
+    for _ in 0..2 {
+        sworm.register_name("room", Room).await.expect("free");
+        assert_eq!(sworm.unregister_name("room").await, Ok(()), "nobody waits for who does not hear of it");
+    }
+}
+
+#[tokio::test]
 async fn a_worker_that_is_local_first_runs_where_it_is_asked_for() {
     let all = nodes(3, |_, builder| builder).await;
     for (node, sworm) in &all {

@@ -1,5 +1,6 @@
 //! Whoever is told that a name has ended, or that nothing came of a request, is told so when two nodes have that on their disks:
-//! the host, or whoever decides when there is none, and one node beside it. So it stays so whichever of them comes back first.
+//! the host, or whoever decides when there is none, and one node beside it. So it stays so whichever of them comes back first. (That a first start has failed is said as soon as its
+//! host knows.)
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -9,10 +10,14 @@ use crate::core::Effect;
 use crate::core::events::Gone;
 use crate::core::fault::{Fault, planted};
 use crate::core::ids::{Birth, Peer, Request};
+use crate::core::lane::Lane;
 use crate::core::message::{Answer, Done, Message, Phase, Refusal};
 use crate::core::state::Core;
 use crate::core::view::Member;
 use crate::strategy::score;
+
+/// How long the second node may take; then it is enough that this one has it on its disk.
+const SECOND_WAIT_MS: u64 = 5_000;
 
 /// Births of a name that are being ended, and what is answered then.
 #[derive(Debug)]
@@ -31,8 +36,14 @@ pub(super) struct Ending {
 impl Ending {
     /// Whether it is to be looked at, though nothing was heard.
     pub(super) fn is_due(&self, now: u64) -> bool {
-        self.again_ms.min(self.until_ms) <= now
+        // Sooner than it can be late.
+        self.again_ms <= now
     }
+}
+
+/// Whether it is there, and hears what is said in this sworm.
+fn has_opened(member: &Member) -> bool {
+    member.present && !member.not_open && member.phase().is_some()
 }
 
 impl Core {
@@ -100,22 +111,28 @@ impl Core {
         [host.clone()].into_iter().chain(second.filter(|_| !planted(Fault::EndsAlone))).collect()
     }
 
-    /// Another node that is there: one that takes part, or else is about to; whoever leaves is the last choice.
+    /// Another node that has opened the sworm: one that takes part, or else is about to; whoever leaves is the last choice. Nodes
+    /// that start wait for hosts that they know of, and for no clients; and a slow disk is to hold up nobody.
     fn beside(&self, name: &Arc<str>) -> Option<Peer> {
         let rank = |member: &Member| match member.phase() {
             Some(Phase::Up) => 3,
             Some(Phase::Draining) => 2,
-            Some(Phase::Joining) | None => 1,
-            Some(Phase::Leaving) => 0,
+            Some(Phase::Joining) => 1,
+            Some(Phase::Leaving) | None => 0,
         };
-        let others = self.members.iter().filter(|(_, member)| member.present && !member.not_open);
-        let best = others.max_by_key(|(node, member)| (rank(member), score(name, node), *node));
-        best.map(|(node, member)| Peer { node: node.clone(), incarnation: member.incarnation })
+        let others = self.members.iter().filter(|(_, member)| has_opened(member));
+        let others = others.map(|(node, member)| {
+            let peer = Peer { node: node.clone(), incarnation: member.incarnation };
+            let hosts = self.directory.lane(&peer).is_some_and(Lane::links_any);
+            let in_time = !self.slow.passes_over(&peer);
+            ((rank(member), hosts, in_time, score(name, node)), peer)
+        });
+        others.max().map(|(_, peer)| peer)
     }
 
     /// Whether somebody is there who could have an end on disk.
     fn may_end(&self, peer: &Peer) -> bool {
-        let there = |member: &Member| member.incarnation == peer.incarnation && member.present && !member.not_open;
+        let there = |member: &Member| member.incarnation == peer.incarnation && has_opened(member);
         *peer == self.config.me || self.members.get(&peer.node).is_some_and(there)
     }
 
@@ -140,7 +157,8 @@ impl Core {
             ending.host = me;
             self.tell_to_end(name, &mut ending);
         }
-        let late = now >= ending.until_ms;
+        let only_second = !ending.missing.contains(&ending.host);
+        let late = now >= ending.until_ms - if only_second { HOST_WAIT_MS - SECOND_WAIT_MS } else { 0 };
         if late {
             self.ends.gone(name, ending.births.iter().copied(), &Gone::Unregistered);
             self.directory.ban(name, ending.births.iter().copied());

@@ -277,6 +277,8 @@ mod tests {
         assert!(!cleaning.idle(&db, live).unwrap(), "a small write is no reason");
         (0..100).for_each(|_| cleaning.note(&batch(4000)));
         cleaning.keep_up(&db, live).unwrap();
-        assert!(cleaning.idle(&db, live).unwrap(), "as much as there is was written");
+        // sled may have given enough of it back by itself meanwhile.
+        let goes_on = cleaning.idle(&db, live).unwrap();
+        assert!(goes_on || !is_over(size(&dir), live, AT_REST), "as much as there is was written");
     }
 }
