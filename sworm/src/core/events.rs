@@ -85,6 +85,8 @@ impl Core {
         let now = self.directory.lane(&old.host).and_then(|lane| lane.name(name)).map(|(_, cell)| cell);
         let given = match (now.map(|cell| &cell.state), old.stage()) {
             (Some(NameState::Released(release)), _) => release.to == new.host,
+            // That it has let go may be heard after that the other one has taken it.
+            (Some(NameState::Leaving { to }), _) => **to == new.host,
             (Some(state), _) if state.is_claim() => false,
             (_, Stage::Moving(to)) => *to == new.host.node,
             _ => false,
@@ -178,5 +180,30 @@ impl MembersTold {
             });
         }
         news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cell::NameCell;
+    use crate::core::fixture::{cluster, peer, running};
+
+    #[test]
+    fn a_worker_that_was_given_away_has_moved_though_it_is_not_heard_yet_that_its_node_has_let_go() {
+        let leaving = NameCell { state: NameState::Leaving { to: Box::new(peer("c")) }, ..running() };
+        let core = cluster(&[("a", vec![]), ("b", vec![("x".into(), leaving.clone())]), ("c", vec![])]);
+        let later = Epoch { major: 2, minor: 0 };
+        let taken = NameCell { epoch: later, since: later, ..running() };
+        let [old, new] = [("b", leaving), ("c", taken)].map(|(host, cell)| Entry {
+            host: peer(host),
+            cell: Arc::new(cell),
+            running: true,
+        });
+        let events = core.changes(&"x".into(), Some(&old), Some(&new));
+        assert!(
+            matches!(&events[..], [Event::Moved { cause: Cause::Handoff, .. }, Event::Started { .. }]),
+            "{events:?}"
+        );
     }
 }
