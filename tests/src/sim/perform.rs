@@ -562,6 +562,7 @@ impl World {
     fn start_worker(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, count: u64, checkpointed: bool) {
         let slow = if self.slow.contains(&name) { SLOW_MS } else { 0 };
         let delay = 1 + slow + self.rng.u64(0..5);
+        self.nothing_starts_of_refused(at, &name);
         if self.broken.contains(&name) {
             let result = Err(Exit::StartFailed("broken".into()));
             return self.tell(delay, at, Input::Started { name, since, result });
@@ -589,7 +590,6 @@ impl World {
         }
         self.laws.starts_in_lone_cut(at, &name, birth);
         self.may_start(at, &name, birth);
-        self.nothing_came_of_refused(at, &name);
         self.parked_states_are_durable(at, &name, birth);
         let (places, running) = (self.active_places(&name), self.nodes.values().map(|node| node.me.clone()).collect());
         let fine = self.violation().is_none();

@@ -56,4 +56,12 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
     ),
     (Case::playing(Plot::MovesInCut, 35), "a request was refused that somebody had carried out who was not heard"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
+    (
+        Case::playing(Plot::FailedStarts, 17),
+        "a registration whose first start had failed ran after all had lost power, since nobody had that on its disk",
+    ),
+    (
+        Case::playing(Plot::FailedStarts, 41),
+        "a registration was refused whose second start had failed, and ran where the first had been when that node was back",
+    ),
 ];
