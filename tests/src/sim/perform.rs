@@ -7,7 +7,7 @@ use sworm::core::cell::{Kind, Revision, Spec};
 use sworm::core::chunks::Shipment;
 use sworm::core::ids::Peer;
 use sworm::core::membership::{Route, Want};
-use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
+use sworm::core::message::{Answer, Done, Message, Refusal};
 use sworm::core::{Effect, Input, Notice};
 use sworm::internals::{Disk, Frame, Relay};
 use sworm::store::{StoreError, Ticket};
@@ -229,10 +229,12 @@ impl World {
             }
             Frame::Goodbye(peer) => self.with_membership(to, |membership, _, _| membership.goodbye(&peer)),
             Frame::Core(_, from, message) => {
-                if self.nodes[&*to.node].opens {
+                let now_ms = self.now_ms;
+                let node = self.nodes.get_mut(&*to.node).expect("it runs");
+                if node.opens {
                     self.take(to, Input::Message { from, message });
                 } else if let Message::Beat(beat) = &*message
-                    && beat.phase == Phase::Joining
+                    && node.closed.answers(node.now(now_ms, 0).mono_ms, SWORM_HASH, &from, beat.phase)
                 {
                     let answer = Frame::Core(SWORM_HASH, to.clone(), Box::new(Message::NotOpen));
                     self.send(to, &from, &answer);
@@ -257,7 +259,7 @@ impl World {
     pub(super) fn take(&mut self, at: &Peer, input: Input) {
         let (now_ms, random) = (self.now_ms, self.rng.u32(..));
         let lingers = self.options.lingers && self.rng.bool();
-        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
+        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at && node.opens) else { return };
         let now = node.now(now_ms, random);
         let heard = match &input {
             Input::Message { message, .. } => match &**message {
@@ -267,7 +269,7 @@ impl World {
             },
             _ => None,
         };
-        node.input(now, input);
+        node.core.handle(now, input);
         let (effects, waits) = if lingers { node.core.flush_some(now) } else { (node.core.flush(now), false) };
         for lane in heard.iter().chain([at]) {
             if let Some(copy) = node.core.directory().lane(lane) {
