@@ -189,6 +189,12 @@ impl Sworm {
 
     /// Stops the worker under a name and takes the name away, wherever it runs; also of a name whose node is gone.
     ///
+    /// With stores, `Ok` means that this is on two disks: that of the worker's node, or of the one that decides where that is
+    /// gone; and that of another one, if there is any which has it within 5 s. So it stays so though all lose their power then,
+    /// whichever of the two is back first. The other one is a node that hosts workers, if there is one. If there is none, it is a
+    /// [client](crate::NodeBuilder::client), and nodes that start wait for no clients: where the only node that hosts workers is
+    /// gone when a name ends, and all clients are when it comes back, the worker runs there until one of those two is back.
+    ///
     /// # Errors
     ///
     /// See [`UnregisterError`].

@@ -93,9 +93,6 @@ impl Core {
         if stranger || !may_decide {
             return self.answer_to(job.request(), Err(Refusal::Again));
         }
-        if let Some((refusal, _)) = self.failed_starts.get(&job.request().id).cloned() {
-            return self.answer_to(job.request(), Err(refusal));
-        }
         let queue = self.queues.entry(name.clone()).or_default();
         if let Some(same) = queue.jobs.iter_mut().find(|other| other.request().id == job.request().id) {
             *same = job; // whoever asks waits for the answer to this attempt
@@ -106,13 +103,6 @@ impl Core {
         }
         queue.jobs.push_back(job);
         self.recheck(&name);
-    }
-
-    /// Answers a registration. What was asked again while its worker started may be on its way here still: it is not to start
-    /// a second one.
-    pub(super) fn first_start_failed(&mut self, request: &Request, refusal: Refusal) {
-        self.failed_starts.insert(request.id.clone(), (refusal.clone(), self.now.mono_ms + FAILED_MS));
-        self.answer_to(request, Err(refusal));
     }
 
     pub(super) fn answer_to(&mut self, request: &Request, answer: super::message::Answer) {
@@ -194,6 +184,11 @@ impl Core {
     }
 
     fn run_register(&mut self, name: &Arc<str>, request: &Request, registering: &Registering) -> Step {
+        if let Some((refusal, until_ms)) = self.failed_starts.get_mut(&request.id) {
+            *until_ms = self.now.mono_ms + FAILED_MS;
+            let refusal = refusal.clone();
+            return self.refuse(name, request, refusal);
+        }
         let standing = self.standing(name);
         if let Some((host, cell)) = standing.cell() {
             let claimed = matches!(standing, Standing::Claimed { .. });
@@ -380,13 +375,14 @@ impl Core {
                 }
             }
             GrantOutcome::Failed { reason, timed_out } => {
-                let granted = match queue.active.take() {
-                    Some(Active::Granted { grant, .. }) => Some(grant.cell.birth),
-                    _ => None,
-                };
-                self.ends.gone(name, granted, &Gone::StartFailed { reason: reason.as_str().into() });
-                if let Some(job) = queue.jobs.pop_front() {
-                    self.first_start_failed(job.request(), Refusal::StartFailed { reason, timed_out });
+                let Some(Active::Granted { to, grant, .. }) = queue.active.take() else { return };
+                let NameCell { birth, request, .. } = grant.cell;
+                self.ends.gone(name, [birth], &Gone::StartFailed { reason: reason.as_str().into() });
+                let asked = queue.jobs.iter().position(|job| job.request().id == request);
+                if let Some(job) = asked.and_then(|place| queue.jobs.remove(place)) {
+                    let refusal = Refusal::StartFailed { reason, timed_out };
+                    let active = self.first_start_failed(name, job.request(), (to, birth), refusal);
+                    self.queues.entry(name.clone()).or_default().active = active;
                 }
             }
             GrantOutcome::Refused => {

@@ -84,9 +84,10 @@ impl Core {
             return Gone::Replaced;
         }
         let asked = |ask: &Ask| ask.name() == name && matches!(ask, Ask::Unregister { .. });
-        // Whose worker ends by itself says so alone; what others ask for is said by one node more.
+        // Whose worker ends by itself says so alone; what others ask for is said by one node more. So is that one could not start.
         let by_another = self.directory.is_banned_by(name, birth, |lane| *lane != old.host);
-        if self.pending.values().any(|pending| asked(&pending.ask)) || by_another && !has_failed {
+        let may_be_unable = old.stage() == Stage::Starting && old.cell.restarts.is_empty();
+        if self.pending.values().any(|pending| asked(&pending.ask)) || by_another && !has_failed && !may_be_unable {
             return Gone::Unregistered;
         }
         Gone::Unknown

@@ -193,6 +193,8 @@ faults! {
     ClockStandsStill = "clock-stands-still",
     /// It is said that a name has ended, or that a request came to nothing, when one node alone has that on its disk.
     EndsAlone = "ends-alone",
+    /// It is said that a registration came to nothing, since its worker could not start, when its host says so, be it in memory.
+    FailsAlone = "fails-alone",
     /// Names are placed on nodes that their distribution strategy leaves out.
     PlaceAnywhere = "place-anywhere",
 }

@@ -82,9 +82,15 @@ impl Core {
                 return;
             }
             // Somebody else may have done it, and not be heard: nobody can say that nothing was changed.
-            let says_undone = matches!(refusal, Refusal::NoCandidate { .. } | Refusal::UnknownStrategy { .. })
-                && matches!(pending.ask, Ask::Register(_) | Ask::Restart { .. });
-            if says_undone && !pending.open.is_empty() && !planted(Fault::AnyAttempt) {
+            let registers = matches!(pending.ask, Ask::Register(_) | Ask::Restart { .. });
+            let is_away = |peer: &Peer| *peer != self.config.me && !self.view.contains(peer);
+            let may_be_done = match refusal {
+                Refusal::NoCandidate { .. } | Refusal::UnknownStrategy { .. } => registers && !pending.open.is_empty(),
+                // What those have done who are there is known to whoever has said this.
+                Refusal::StartFailed { .. } => pending.open.keys().any(is_away),
+                _ => false,
+            };
+            if may_be_done && !planted(Fault::AnyAttempt) {
                 *again = self.now.mono_ms + AGAIN_MS;
                 return;
             }

@@ -93,10 +93,10 @@ impl Core {
     pub(super) fn after_stop(&mut self, name: &Arc<str>, why: Stopping) {
         match why {
             Stopping::Ended { arbiter, births } => {
-                let has_failed =
-                    self.directory.mine(name).is_some_and(|cell| matches!(cell.state, NameState::Failed { .. }));
-                // One that has failed may have been replaced.
-                if arbiter.is_some() || !has_failed {
+                let mine = self.directory.mine(name).filter(|cell| births.contains(&cell.birth));
+                let has_failed = |cell: &NameCell| matches!(cell.state, NameState::Failed { .. });
+                // One that has failed may have been replaced; and of what another node has had only that one knows why it ends.
+                if mine.is_some_and(|cell| arbiter.is_some() || !has_failed(cell)) {
                     self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
                 }
                 if births.iter().any(|birth| !self.directory.is_banned(name, *birth)) || arbiter.is_some() {

@@ -70,12 +70,7 @@ impl Core {
     pub(super) fn on_message(&mut self, from: &Peer, message: Message) {
         match message {
             Message::Beat(beat) => self.on_beat(from, beat),
-            Message::NotOpen => {
-                if let Some(member) = self.member(from) {
-                    member.not_open = true;
-                    member.beat = None;
-                }
-            }
+            Message::NotOpen => self.on_not_open(from),
             Message::Versions(versions) => self.on_versions(from, versions),
             Message::Pull(wanted) => self.on_pull(from, &wanted),
             Message::Delta(mut delta) => {
@@ -110,6 +105,17 @@ impl Core {
             Message::NoChunk { name, set } => self.on_no_chunk(from, &name, set),
             Message::Votes(votes) => self.on_votes(from, votes),
             Message::Goodbye { max } => self.on_goodbye(from, max),
+        }
+    }
+
+    fn on_not_open(&mut self, from: &Peer) {
+        let Some(member) = self.member(from) else { return };
+        let is_news = !member.not_open;
+        (member.not_open, member.beat) = (true, None);
+        if is_news {
+            // What waits for it to hear or to do something goes on without.
+            let names: Vec<Arc<str>> = self.queues.keys().cloned().collect();
+            names.iter().for_each(|name| self.recheck(name));
         }
     }
 

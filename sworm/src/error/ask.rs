@@ -68,13 +68,15 @@ pub enum RegisterError {
         /// The sworm.
         sworm: String,
     },
-    /// The worker's `started` returned an error or panicked. There is no name.
+    /// The worker's `started` returned an error or panicked. There is no name, nor will there be one when all have lost their
+    /// power the moment after: that is on two disks by then, as it is when
+    /// [a name is unregistered](crate::Sworm::unregister_name).
     #[error("the worker could not start: {reason}")]
     StartFailed {
         /// What the worker said.
         reason: String,
     },
-    /// The worker's `started` did not return in time. There is no name.
+    /// The worker's `started` did not return in time. There is no name, as with [`StartFailed`](Self::StartFailed).
     #[error("the worker did not start in time")]
     StartTimedOut,
     /// No node may run the worker. Nothing was changed.

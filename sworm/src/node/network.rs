@@ -14,7 +14,7 @@ use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
 use crate::core::membership::{Differs, Hello, Want};
-use crate::core::message::{Message, Phase};
+use crate::core::message::Message;
 use crate::transport::{Class, Dialed, Shortcut, TransportEvent};
 
 const TICK: Duration = Duration::from_millis(50);
@@ -125,8 +125,10 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
             match shared {
                 Some(shared) => shared.input(Input::Message { from, message }),
                 None => {
+                    // Of one that has stopped, whose workers may not have ended yet, others are to hear that it is gone.
                     if let Message::Beat(beat) = *message
-                        && beat.phase == Phase::Joining
+                        && !node.has_stopped()
+                        && node.closed().answers(node.mono_ms(), sworm, &from, beat.phase)
                     {
                         let answer = Frame::Core(sworm, node.me.clone(), Box::new(Message::NotOpen));
                         send(node, &from, &answer);

@@ -199,8 +199,8 @@ impl Laws {
                 self.registered.entry(name.clone()).or_default().insert(cell.birth);
             }
             Ok(Done::Unregistered { name, births }) => self.ended.entry(name.clone()).or_default().extend(births),
-            // One that was carried out beyond a cut may have lost, and a start that failed was a start.
-            Ok(_) | Err(Refusal::AlreadyRegistered { .. } | Refusal::StartFailed { .. }) => {}
+            // One that was carried out beyond a cut may have lost.
+            Ok(_) | Err(Refusal::AlreadyRegistered { .. }) => {}
             Err(_) => drop(self.refused.insert(number)),
         }
     }
@@ -217,10 +217,17 @@ impl World {
         self.nodes.values().any(|node| node.core.makes_up_for_copies())
     }
 
-    /// Of a request nothing comes after it was refused, and nothing has come before.
+    /// Of a request nothing comes after it was refused, and nothing has come before. (A start that fails is no more than tried.)
     pub(super) fn nothing_came_of_refused(&mut self, at: &Peer, name: &Arc<str>) {
-        let Some(node) = self.nodes.get(&*at.node).filter(|node| node.workers.contains_key(name)) else { return };
-        let request = node.core.directory().mine(name).map(|cell| cell.request.number);
+        if self.nodes.get(&*at.node).is_some_and(|node| node.workers.contains_key(name)) {
+            self.nothing_starts_of_refused(at, name);
+        }
+    }
+
+    /// After a request was refused, be it since its first start has failed, nothing of it is so much as started.
+    pub(super) fn nothing_starts_of_refused(&mut self, at: &Peer, name: &Arc<str>) {
+        let mine = self.nodes.get(&*at.node).and_then(|node| node.core.directory().mine(name));
+        let request = mine.map(|cell| cell.request.number);
         if let Some(number) = request.filter(|number| self.laws.refused.contains(number)) {
             self.laws.broken(format!("{name} runs on {at} for request {number}, which was refused"));
         }

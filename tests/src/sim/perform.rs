@@ -7,7 +7,7 @@ use sworm::core::cell::{Kind, Revision, Spec};
 use sworm::core::chunks::Shipment;
 use sworm::core::ids::Peer;
 use sworm::core::membership::{Route, Want};
-use sworm::core::message::{Answer, Done, Message, Phase, Refusal};
+use sworm::core::message::{Answer, Done, Message, Refusal};
 use sworm::core::{Effect, Input, Notice};
 use sworm::internals::{Disk, Frame, Relay};
 use sworm::store::{StoreError, Ticket};
@@ -229,10 +229,12 @@ impl World {
             }
             Frame::Goodbye(peer) => self.with_membership(to, |membership, _, _| membership.goodbye(&peer)),
             Frame::Core(_, from, message) => {
-                if self.nodes[&*to.node].opens {
+                let now_ms = self.now_ms;
+                let node = self.nodes.get_mut(&*to.node).expect("it runs");
+                if node.opens {
                     self.take(to, Input::Message { from, message });
                 } else if let Message::Beat(beat) = &*message
-                    && beat.phase == Phase::Joining
+                    && node.closed.answers(node.now(now_ms, 0).mono_ms, SWORM_HASH, &from, beat.phase)
                 {
                     let answer = Frame::Core(SWORM_HASH, to.clone(), Box::new(Message::NotOpen));
                     self.send(to, &from, &answer);
@@ -257,7 +259,7 @@ impl World {
     pub(super) fn take(&mut self, at: &Peer, input: Input) {
         let (now_ms, random) = (self.now_ms, self.rng.u32(..));
         let lingers = self.options.lingers && self.rng.bool();
-        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at) else { return };
+        let Some(node) = self.nodes.get_mut(&*at.node).filter(|node| node.me == *at && node.opens) else { return };
         let now = node.now(now_ms, random);
         let heard = match &input {
             Input::Message { message, .. } => match &**message {
@@ -267,7 +269,7 @@ impl World {
             },
             _ => None,
         };
-        node.input(now, input);
+        node.core.handle(now, input);
         let (effects, waits) = if lingers { node.core.flush_some(now) } else { (node.core.flush(now), false) };
         for lane in heard.iter().chain([at]) {
             if let Some(copy) = node.core.directory().lane(lane) {
@@ -562,6 +564,7 @@ impl World {
     fn start_worker(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, count: u64, checkpointed: bool) {
         let slow = if self.slow.contains(&name) { SLOW_MS } else { 0 };
         let delay = 1 + slow + self.rng.u64(0..5);
+        self.nothing_starts_of_refused(at, &name);
         if self.broken.contains(&name) {
             let result = Err(Exit::StartFailed("broken".into()));
             return self.tell(delay, at, Input::Started { name, since, result });
@@ -589,7 +592,6 @@ impl World {
         }
         self.laws.starts_in_lone_cut(at, &name, birth);
         self.may_start(at, &name, birth);
-        self.nothing_came_of_refused(at, &name);
         self.parked_states_are_durable(at, &name, birth);
         let (places, running) = (self.active_places(&name), self.nodes.values().map(|node| node.me.clone()).collect());
         let fine = self.violation().is_none();

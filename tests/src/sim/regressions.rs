@@ -33,10 +33,6 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
         "a state that was being parked was given up since its worker had lost a conflict",
     ),
     (Case::playing(Plot::Joins, 71), "a node that joined was given one name too many by a later plan"),
-    (
-        Case::playing(Plot::Joins, 1_244),
-        "one name too many moved for balance at a time, as one took longer than is waited for it",
-    ),
     (Case::playing(Plot::Mixed, 413), "a registration was refused by a node that was dead, and carried out by another"),
     (
         Case::playing(Plot::HandoffKills, 4685),
@@ -56,4 +52,12 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
     ),
     (Case::playing(Plot::MovesInCut, 35), "a request was refused that somebody had carried out who was not heard"),
     (Case::playing(Plot::Suspended, 102), "a worker that ended when the lease did was started again on its own node"),
+    (
+        Case::playing(Plot::FailedStarts, 17),
+        "a registration whose first start had failed ran after all had lost power, since nobody had that on its disk",
+    ),
+    (
+        Case::playing(Plot::FailedStarts, 41),
+        "a registration was refused whose second start had failed, and ran where the first had been when that node was back",
+    ),
 ];

@@ -209,6 +209,12 @@ impl World {
         self.start(name);
     }
 
+    /// Starts a process that does not open the sworm.
+    pub fn start_closed(&mut self, name: &str) {
+        self.machines.insert(name.to_owned(), Machine::default());
+        self.start(name);
+    }
+
     /// Starts a process on a machine.
     pub fn start(&mut self, name: &str) {
         let others: Vec<String> = self.machines.keys().filter(|other| *other != name).cloned().collect();

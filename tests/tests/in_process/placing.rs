@@ -1,5 +1,7 @@
 //! Where names run, and why: weights, labels, and the explanation.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::transport::MemoryNetwork;
@@ -213,6 +215,30 @@ async fn a_name_ends_though_a_node_that_came_later_never_opens_its_sworm() {
         sworm.register_name("room", Room).await.expect("free");
         assert_eq!(sworm.unregister_name("room").await, Ok(()), "nobody waits for who does not hear of it");
     }
+}
+
+#[tokio::test]
+async fn the_last_node_leaves_at_once_though_one_that_came_later_never_opens_its_sworm() {
+    // Of a node that has said nothing yet news is waited for, for a second. A busy machine may take as long, too: it may be tried
+    // again, after more heartbeats.
+    let mut took = Vec::new();
+    for tries in 1..=6 {
+        let network = MemoryNetwork::new();
+        let start =
+            async |id: &str| Node::builder(id).in_memory().memory_network(&network).start().await.expect("it starts");
+        let a = start("a").await;
+        a.sworm("s").await.expect("it opens").register_name("room", Room).await.expect("free");
+        let b = start("b").await;
+        eventually("the other", || async { a.members().iter().any(|m| m.id == *b.id()).then_some(()) }).await;
+        tokio::time::sleep(tries * Duration::from_millis(400)).await;
+        let began = Instant::now();
+        a.leave().await.expect("it leaves");
+        took.push(began.elapsed());
+        if began.elapsed() < Duration::from_millis(900) {
+            return;
+        }
+    }
+    panic!("it took {took:?}");
 }
 
 #[tokio::test]

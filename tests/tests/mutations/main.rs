@@ -72,6 +72,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
         Fault::AbandonedComesBack | Fault::EndsAlone => &[Plot::AskedAgain],
+        Fault::FailsAlone => &[Plot::FailedStarts],
         _ => &[],
     }
 }

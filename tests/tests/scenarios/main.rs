@@ -2,6 +2,7 @@
 
 use sworm::core::cell::Key;
 mod chunks;
+mod closed;
 mod majority;
 mod moves;
 mod replicas;

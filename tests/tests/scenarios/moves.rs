@@ -1,6 +1,7 @@
 //! Moves whose worker ends in their midst.
 
 use sworm::NodeId;
+use sworm::core::cell::NameState;
 use sworm::core::message::Ask;
 use sworm_tests::sim::{Options, World};
 
@@ -43,4 +44,29 @@ fn a_name_that_has_failed_on_a_node_that_is_gone_holds_no_balance_up() {
     world.run_until("its share", |world| world.workers("n4") > 4);
     rest(&mut world);
     assert!(world.worker("fails").is_none() && world.lookups("fails").iter().all(Option::is_some));
+}
+
+#[test]
+fn a_name_that_goes_for_balance_counts_among_those_on_their_way_however_long_that_takes() {
+    // Some workers take longer to stop than what is planned for balance is waited for.
+    let options = Options { nodes: 1, balances: true, stop_ms: 60_000, ..Options::none() };
+    for seed in 0..3 {
+        let mut world = World::under(Options { seed, ..options.clone() });
+        for n in 0..80 {
+            let request = world.register("n1", &format!("n{n}"), 0);
+            world.answer(request).expect("free");
+        }
+        rest(&mut world);
+        world.start("n2");
+        let mut most = 0;
+        for _ in 0..2_400 {
+            world.run(100);
+            let (me, directory) = world.directory("n1");
+            let names = directory.lane(&me).into_iter().flat_map(|lane| lane.names());
+            most = most.max(names.filter(|(_, cell)| matches!(cell.state, NameState::Leaving { .. })).count());
+        }
+        assert_eq!(most, 8, "so many are on their way at a time");
+        world.run_until("its share", |world| world.workers("n2") >= 36);
+        rest(&mut world);
+    }
 }

@@ -1,11 +1,11 @@
 //! Whoever is told that a name has ended, or that nothing came of a request, is told so when two nodes have that on their disks:
-//! the host, or whoever decides when there is none, and one node beside it. So it stays so whichever of them comes back first. (That a first start has failed is said as soon as its
-//! host knows.)
+//! the host, or whoever decides when there is none, and one node beside it. So it stays so whichever of them comes back first.
+//! That a first start has failed is said then, too.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{Active, HOST_WAIT_MS, Job, Queue, Step, TELL_AGAIN_MS};
+use super::{Active, FAILED_MS, HOST_WAIT_MS, Job, Queue, Step, TELL_AGAIN_MS};
 use crate::core::Effect;
 use crate::core::events::Gone;
 use crate::core::fault::{Fault, planted};
@@ -50,7 +50,25 @@ impl Core {
     /// Ends births of a name that runs on that host, or on none that could do it: then this node does.
     pub(super) fn end(&mut self, name: &Arc<str>, request: &Request, host: Peer, births: BTreeSet<Birth>) -> Step {
         let done = Done::Unregistered { name: name.clone(), births: births.clone() };
-        self.end_with(name, request, Some(Ok(done)), host, births)
+        self.ends.gone(name, births.iter().copied(), &Gone::Unregistered);
+        Step::Active(self.end_with(name, request, Some(Ok(done)), host, births))
+    }
+
+    /// Refuses a registration whose worker could not start on that host. What was asked again while it was tried may be on its
+    /// way here still: it is not to start a second one.
+    pub(super) fn first_start_failed(
+        &mut self,
+        name: &Arc<str>,
+        request: &Request,
+        (host, birth): (Peer, Birth),
+        refusal: Refusal,
+    ) -> Option<Active> {
+        self.failed_starts.insert(request.id.clone(), (refusal.clone(), self.now.mono_ms + FAILED_MS));
+        if planted(Fault::FailsAlone) {
+            self.answer_to(request, Err(refusal));
+            return None;
+        }
+        Some(self.end_with(name, request, Some(Err(refusal)), host, BTreeSet::from([birth])))
     }
 
     /// Refuses a request. What this node alone says of the end of births, or will say, is on another disk first.
@@ -61,13 +79,14 @@ impl Core {
             self.answer_to(request, Err(refusal));
             return Step::Done;
         }
-        self.end_with(name, request, Some(Err(refusal)), self.config.me.clone(), births)
+        Step::Active(self.end_with(name, request, Some(Err(refusal)), self.config.me.clone(), births))
     }
 
     /// Ends what a name was granted as before, if that is to be, and goes on with the request then.
     pub(super) fn end_abandoned(&mut self, name: &Arc<str>, request: &Request) -> Option<Step> {
         let births = self.abandoned(name);
-        (!births.is_empty()).then(|| self.end_with(name, request, None, self.config.me.clone(), births))
+        let me = self.config.me.clone();
+        (!births.is_empty()).then(|| Step::Active(self.end_with(name, request, None, me, births)))
     }
 
     /// What a name was granted as before, to nodes that are gone and of which nothing was heard since: if it is given away anew,
@@ -88,13 +107,13 @@ impl Core {
         answer: Option<Answer>,
         host: Peer,
         births: BTreeSet<Birth>,
-    ) -> Step {
+    ) -> Active {
         let now = self.now.mono_ms;
         let (missing, until_ms) = (self.enders(name, &host), now + HOST_WAIT_MS);
         let request = request.clone();
         let mut ending = Ending { request, answer, host, missing, births, until_ms, again_ms: now };
         self.tell_to_end(name, &mut ending);
-        Step::Active(Active::Ending(Box::new(ending)))
+        Active::Ending(Box::new(ending))
     }
 
     fn tell_to_end(&mut self, name: &Arc<str>, ending: &mut Ending) {
@@ -160,7 +179,6 @@ impl Core {
         let only_second = !ending.missing.contains(&ending.host);
         let late = now >= ending.until_ms - if only_second { HOST_WAIT_MS - SECOND_WAIT_MS } else { 0 };
         if late {
-            self.ends.gone(name, ending.births.iter().copied(), &Gone::Unregistered);
             self.directory.ban(name, ending.births.iter().copied());
         } else if !self.has_ended_here(name, &ending) {
             if ending.again_ms <= now {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::core::cell::{Kind, Spec};
 use crate::core::fixture::{TYPE, cluster, peer};
-use crate::core::message::{Phase, Registering};
+use crate::core::ids::Epoch;
+use crate::core::message::{GrantOutcome, Phase, Registering};
 
 const NUMBER: u64 = 7;
 
@@ -124,29 +125,69 @@ fn where_answers_take_longer_than_that_it_is_asked_less_often() {
     panic!("no answer was ever to the last attempt");
 }
 
+/// Hands a message of b to a node that decides about a name, lets all be durable, and gives what it sends to b.
+fn told(core: &mut Core, name: &Arc<str>, message: Message) -> Vec<Message> {
+    let me = core.config.me.clone();
+    core.on_message(&peer("b"), message);
+    core.run_queue(name);
+    while let Some(message) = core.inbox.pop_front() {
+        core.on_message(&me, message);
+    }
+    for effect in std::mem::take(&mut core.waiting) {
+        match effect {
+            Effect::Send { to, message } if to == me => core.on_message(&me, *message),
+            effect => core.out.push(effect),
+        }
+    }
+    core.run_queue(name);
+    let sent = std::mem::take(&mut core.out).into_iter().filter_map(|effect| match effect {
+        Effect::Send { message, .. } => Some(*message),
+        _ => None,
+    });
+    sent.collect()
+}
+
 #[test]
-fn a_registration_whose_start_has_failed_starts_nothing_again_though_it_was_asked_for_again_meanwhile() {
+fn a_registration_whose_start_has_failed_is_refused_when_two_have_that_on_disk_and_starts_nothing_again() {
     let mut core = cluster(&[("a", vec![]), ("b", vec![])]);
     let name = (0..).map(|n| format!("name-{n}")).find(|name| core.view.arbiter(name) == Some(&peer("a")));
-    let ask = registering(&name.expect("there is one"));
-    let request = |attempt| Request { id: RequestId { from: peer("b"), number: NUMBER }, attempt };
-    let failed = Refusal::StartFailed { reason: "it does not start".into(), timed_out: false };
-    core.first_start_failed(&request(1), failed.clone());
-    core.on_asked(request(2), ask.clone());
-    let told = |core: &Core| -> Vec<u32> {
-        let told = core.out.iter().filter_map(|effect| match effect {
-            Effect::Send { message, .. } => match &**message {
-                Message::Answer { number: NUMBER, attempt, answer } if *answer == Err(failed.clone()) => Some(*attempt),
-                _ => None,
-            },
+    let Ask::Register(mut asked) = registering(&name.expect("there is one")) else { unreachable!("it registers") };
+    asked.on = Some(peer("b").node);
+    let name = asked.name.clone();
+    let attempt = |attempt| {
+        let request = Request { id: RequestId { from: peer("b"), number: NUMBER }, attempt };
+        Message::Ask { request, ask: Ask::Register(asked.clone()) }
+    };
+    let answers = |sent: &[Message]| -> Vec<u32> {
+        let answered = sent.iter().filter_map(|message| match message {
+            Message::Answer { attempt, answer: Err(Refusal::StartFailed { .. }), .. } => Some(*attempt),
+            Message::Answer { .. } => panic!("not refused: {message:?}"),
             _ => None,
         });
-        told.collect()
+        answered.collect()
     };
-    assert_eq!(told(&core), [1, 2]);
+    let grants = |sent: &[Message]| -> Vec<(Epoch, Birth)> {
+        let granted = sent.iter().filter_map(|message| match message {
+            Message::Grant(grant) => Some((grant.cell.epoch, grant.cell.birth)),
+            _ => None,
+        });
+        granted.collect()
+    };
+    let sent = told(&mut core, &name, attempt(1));
+    let (epoch, birth) = grants(&sent)[0];
+    let outcome = GrantOutcome::Failed { reason: "it does not start".into(), timed_out: false };
+    let sent = told(&mut core, &name, Message::Granted { name: name.clone(), epoch, outcome });
+    let births = BTreeSet::from([birth]);
+    let end = Message::End { name: name.clone(), births: births.clone() };
+    assert!(sent.contains(&end) && answers(&sent).is_empty(), "its host has it in memory only: {sent:?}");
+    // It is asked again meanwhile.
+    assert_eq!(answers(&told(&mut core, &name, attempt(2))), [] as [u32; 0]);
+    assert_eq!(answers(&told(&mut core, &name, Message::Ended { name: name.clone(), births })), [2]);
+    // And when it was answered.
+    let sent = told(&mut core, &name, attempt(3));
+    assert_eq!((answers(&sent), grants(&sent)), (vec![3], vec![]));
     assert!(core.queues.is_empty(), "nothing is to be started");
     core.now.mono_ms += 60_000;
     core.tick_arbiter();
-    core.on_asked(request(3), ask);
-    assert_eq!((told(&core).len(), core.queues.len()), (2, 1), "that is not known for ever");
+    assert_eq!(grants(&told(&mut core, &name, attempt(4))).len(), 1, "that is not known for ever");
 }

@@ -24,7 +24,7 @@ impl World {
             return Some(format!("request {number} has no answer"));
         }
         let mut hashes = BTreeMap::new();
-        for (id, node) in &self.nodes {
+        for (id, node) in self.nodes.iter().filter(|(_, node)| node.opens) {
             if !node.core.settled() {
                 return Some(format!(
                     "{id} is not settled: {}",

@@ -103,11 +103,13 @@ pub enum Plot {
     SlowStops,
     /// Nodes that hold states take nothing in and answer late, and those die on which the workers ran.
     LateHolders,
+    /// What is asked for cannot be started, and all lose their power when that has been said; by then it could be.
+    FailedStarts,
 }
 
 impl Plot {
     /// All but what is random.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::EarlyAsks,
         Self::AskedAgain,
         Self::Failover,
@@ -148,10 +150,12 @@ impl Plot {
         Self::LaterStarts,
         Self::SlowStops,
         Self::LateHolders,
+        Self::FailedStarts,
     ];
 
-    /// How many turns there are, one after the other. The last of all plots shares one with [`Self::LostCopies`].
-    const TURNS: u64 = Self::ALL.len() as u64 - 1;
+    /// How many turns there are, one after the other. The last two of all plots share one with [`Self::LostCopies`] and
+    /// [`Self::LaterStarts`].
+    const TURNS: u64 = Self::ALL.len() as u64 - 2;
 
     /// Of one plot the seeds are so far apart.
     pub(super) const APART: u64 = 2 * Self::TURNS;
@@ -164,6 +168,7 @@ impl Plot {
         let (round, turn) = (seed / Self::APART, seed / 2 % Self::TURNS);
         match Self::ALL[usize::try_from(turn).expect("small")] {
             Self::LostCopies if round % 2 == 1 => Self::LateHolders,
+            Self::LaterStarts if round % 2 == 1 => Self::FailedStarts,
             plot => plot,
         }
     }
@@ -210,7 +215,7 @@ impl Plot {
             Self::AskedAgain => {
                 (o.kills, o.in_order, o.lost, o.delay_ms) = (true, false, lost.max(100), delay_ms.max(60))
             }
-            Self::Blackouts => (o.kills, o.sync_ms) = (true, 1_000),
+            Self::Blackouts | Self::FailedStarts => (o.kills, o.sync_ms) = (true, 1_000),
             Self::AllAlone => (o.kills, o.sync_ms) = (true, 300),
             Self::DeadHeirs => {
                 (o.kills, o.leaves, o.lost, o.garbage) = (true, true, 80, 0);
@@ -339,6 +344,7 @@ impl Plot {
             Self::LaterStarts => world.later_starts(),
             Self::SlowStops => world.slow_stops(),
             Self::LateHolders => world.late_holders(),
+            Self::FailedStarts => world.failed_starts(),
         }
     }
 }

@@ -153,4 +153,39 @@ impl World {
             self.rests_within(60_000);
         }
     }
+
+    /// Names are asked for that cannot be started; some or all nodes die when that has been said of some of them, and then all
+    /// can be started.
+    pub(super) fn failed_starts(&mut self) {
+        self.boot();
+        for _ in 0..4 {
+            for n in 0..self.options.names {
+                if self.rng.u32(0..4) > 0 {
+                    self.broken.insert(name(n).into());
+                }
+                self.register_anywhere(&name(n));
+            }
+            let waiting = |world: &World| world.asked.values().filter(|asked| asked.answer.is_none()).count();
+            let (before, enough) = (waiting(self), self.rng.usize(1..=self.options.nodes * 4));
+            self.run_while(5_000, |world| waiting(world) + enough > before);
+            if self.rng.u32(0..3) == 0 {
+                // What it had is tried again elsewhere meanwhile.
+                let victim = self.any_node();
+                self.kill(&victim);
+                self.pause(0..9_000);
+            } else {
+                self.alive().iter().for_each(|node| self.kill(node));
+            }
+            self.note(|| "all can be started".to_owned());
+            self.broken.clear();
+            self.pause(0..2_000);
+            self.start_all_shuffled(3_000);
+            self.rests_within(60_000);
+            for n in 0..self.options.names {
+                let on = self.any_node();
+                self.unregister(&on, &name(n));
+            }
+            self.answered_within(25_000);
+        }
+    }
 }
