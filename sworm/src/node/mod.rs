@@ -39,7 +39,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::core::events::MembersTold;
 use crate::core::ids::{InstanceId, Peer};
-use crate::core::membership::{Hello, Linked, Membership, Profile};
+use crate::core::membership::{FORMAT, Hello, Linked, Membership, Profile};
 use crate::plugin::{self, Strategies};
 use crate::store::{Store, StoreError};
 use crate::transport::Transport;
@@ -202,6 +202,7 @@ impl NodeShared {
             answer,
             others: self.membership().linked_to(),
             linked: self.linked(),
+            format: FORMAT,
         }
     }
 

@@ -12,7 +12,7 @@ use sworm::core::cell::Revision;
 use sworm::core::fault::{Fault, planted};
 use sworm::core::ids::{Birth, Epoch, InstanceId, Peer};
 use sworm::core::majority::Rules;
-use sworm::core::membership::{Hello, Membership, Profile};
+use sworm::core::membership::{FORMAT, Hello, Membership, Profile};
 use sworm::core::message::Snapshot;
 use sworm::core::{Config, Core, Entry, Input, Now};
 use sworm::internals::{self, Owner, Strategies, claim};
@@ -260,6 +260,7 @@ impl Node {
             answer,
             others: self.membership.linked_to(),
             linked: Default::default(),
+            format: FORMAT,
         }
     }
 

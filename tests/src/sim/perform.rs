@@ -125,7 +125,7 @@ impl World {
                 self.take(at, Input::Absent { peer });
             }
             Want::Introduced => self.take(at, Input::Introduced),
-            Want::ClockAhead { .. } => {}
+            Want::OtherFormat { .. } | Want::ClockAhead { .. } => {}
             Want::IdTaken { other } => self.laws.broken(format!("{at} thinks that {other} took its id")),
         }
     }
