@@ -14,8 +14,13 @@ pub use limited::Limited;
 
 /// The deepest nesting that is decoded.
 const RECURSION_LIMIT: usize = 64;
-/// How much memory a thread keeps for values that it encodes only to look at the bytes.
+/// How much memory a thread keeps for encoding.
 const MOST_KEPT_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// Where a thread encodes values whose length it does not know yet.
+    static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A value could not be encoded, or bytes could not be decoded.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -31,9 +36,22 @@ impl CodecError {
 
 /// Encodes a value.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::with_capacity(64);
+    encode_with_room(value, 0)
+}
+
+/// Encodes a value. There is room for so many bytes behind it, and for no more.
+pub(crate) fn encode_with_room<T: Serialize + ?Sized>(value: &T, room: usize) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = BYTES.take();
+    bytes.clear();
     ciborium::into_writer(value, &mut bytes).map_err(|e| CodecError(format!("cannot be encoded: {e}")))?;
-    Ok(bytes)
+    if bytes.capacity() > MOST_KEPT_BYTES {
+        bytes.reserve_exact(room);
+        return Ok(bytes);
+    }
+    let mut exact = Vec::with_capacity(bytes.len() + room);
+    exact.extend_from_slice(&bytes);
+    BYTES.set(bytes);
+    Ok(exact)
 }
 
 /// Encodes a value into what takes so many bytes.
@@ -46,9 +64,6 @@ pub(crate) fn with_encoded<T: Serialize + ?Sized, R>(
     value: &T,
     look: impl FnOnce(&[u8]) -> R,
 ) -> Result<R, CodecError> {
-    thread_local! {
-        static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    }
     let mut bytes = BYTES.take();
     bytes.clear();
     let encoded = ciborium::into_writer(value, &mut bytes).map_err(|e| CodecError(format!("cannot be encoded: {e}")));

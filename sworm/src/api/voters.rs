@@ -35,18 +35,20 @@ impl Sworm {
         self.shared.look(list).await.ok_or_else(|| self.voters_stopped())
     }
 
-    /// Adds a voter, for good. It has to be there: the change counts when majorities of the voters without and with it have
-    /// stored it. One change at a time is made; adding a voter again changes nothing.
+    /// Adds a voter, for good. It has to be there, with the sworm opened and a worker type linked, and so has a majority of the
+    /// voters with it: that is waited for. The change counts when majorities of the voters without and with it have stored it. One
+    /// change at a time is made; adding a voter again changes nothing.
     ///
     /// # Errors
     ///
-    /// [`VotersError::NoMajority`]; [`VotersError::Timeout`] after 30 s, when the change may still come about.
+    /// [`VotersError::NoMajority`]; after 30 s [`VotersError::NotThere`] if nothing was changed since somebody is missing, else
+    /// [`VotersError::Timeout`], when the change may still come about.
     pub async fn add_voter(&self, node: &NodeId) -> Result<VoterList, VotersError> {
         self.change_voters(node, true).await
     }
 
     /// Takes a voter away, for good, whether it is there or not. A node that is not to come back must be taken away, or it
-    /// counts as one that is out of sight.
+    /// counts as one that is out of sight. Of those who are left a majority has to be there: that is waited for.
     ///
     /// # Errors
     ///
@@ -63,7 +65,15 @@ impl Sworm {
             }
             Ok(Asked::Answer(Err(Refusal::NoMajority { why }))) => Err(VotersError::NoMajority { why }),
             Ok(Asked::Answer(Err(Refusal::LastVoter))) => Err(VotersError::LastVoter { node: node.clone() }),
-            Ok(Asked::Answer(_) | Asked::Expired) => Err(VotersError::Timeout { after: ASK_LIMIT }),
+            Ok(Asked::Answer(_) | Asked::Expired) => {
+                let changed = node.clone();
+                let against =
+                    self.shared.look(move |core: &crate::core::Core| core.speaks_against(&changed, add)).await;
+                Err(match against.flatten() {
+                    Some(why) => VotersError::NotThere { why },
+                    None => VotersError::Timeout { after: ASK_LIMIT },
+                })
+            }
             Err(_) => Err(self.voters_stopped()),
         }
     }

@@ -462,8 +462,13 @@ impl Core {
     pub(super) fn view_changed(&mut self) {
         let mut kept = std::mem::take(&mut self.queues);
         kept.retain(|name, queue| {
-            let granted = queue.active.take().and_then(Active::open_registration);
             let mine = self.is_arbiter(name) && self.has_quorum_in_view();
+            let active = queue.active.take();
+            if mine && matches!(active, Some(Active::Ending(_))) {
+                queue.active = active;
+                return true;
+            }
+            let granted = active.and_then(Active::open_registration);
             if !mine {
                 for job in queue.jobs.drain(..) {
                     // What was granted to somebody who has not answered may be carried out: nobody may say that it was not.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cell::NameState;
 use super::fault::{Fault, planted};
-use super::host::{LocalPhase, millis};
+use super::host::{First, LocalPhase, millis};
 use super::ids::Epoch;
 use super::state::Core;
 use super::time::to_ms;
@@ -16,6 +16,7 @@ impl Core {
     pub(super) fn on_exited(&mut self, name: &Arc<str>, since: Epoch, exit: Exit) {
         let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
         match &local.phase {
+            LocalPhase::Running if exit.is_of_start() => self.resumes_in_vain(name, &exit),
             LocalPhase::Running | LocalPhase::Settling => self.after_exit(name, exit),
             LocalPhase::Starting => self.on_started(name, since, Err(exit)),
             // Its receiver has its state, and it was told to stop: however it ended, it has.
@@ -39,6 +40,23 @@ impl Core {
         self.on_exited(name, since, Exit::Error(why.to_string()));
     }
 
+    /// A worker that was to go has stayed, and its `started` has failed then: as after a move it is started from what was saved,
+    /// until it works.
+    fn resumes_in_vain(&mut self, name: &Arc<str>, exit: &Exit) {
+        self.keeping.remove(name);
+        let (epoch, assigned) = (self.strong_epoch(name), self.hybrid());
+        self.restate(name, |cell| {
+            (cell.epoch, cell.since, cell.assigned) = (epoch, epoch, assigned);
+            cell.state = NameState::Starting;
+        });
+        let me = self.config.me.clone();
+        if let Some(local) = self.local.get_mut(name) {
+            local.since = epoch;
+            local.granted = Some((me, First::Lineage));
+        }
+        self.start_again(name, exit);
+    }
+
     /// States that the last state of a worker is lost with it, and tells why.
     pub(super) fn ends_unsaved(&mut self, name: &Arc<str>, since: Epoch, why: Arc<str>) {
         if self.directory.mine(name).is_some_and(|cell| !cell.unsaved) {
@@ -51,7 +69,11 @@ impl Core {
     /// What happens after a worker's end is its restart strategy's business.
     pub(super) fn after_exit(&mut self, name: &Arc<str>, exit: Exit) {
         self.keeping.remove(name);
-        if self.local.get(name).is_some_and(|local| local.fenced) {
+        if let Some(local) = self.local.get(name).filter(|local| local.fenced) {
+            let (since, is_lost) = (local.since, !local.kept && local.restored.is_none());
+            if is_lost && self.directory.mine(name).is_some_and(|cell| cell.spec.handoff) {
+                self.ends_unsaved(name, since, format!("it has ended before that: {exit}").into());
+            }
             return self.on_handed_over(name);
         }
         let Some(cell) = self.directory.mine(name).cloned() else {

@@ -360,6 +360,7 @@ impl Core {
                 self.once_durable(Effect::Send { to, message: Box::new(offer) });
             }
             LocalPhase::Parking => {
+                local.kept = true;
                 if let Some(snapshot) = snapshot {
                     self.keeping.remove(name); // what others were to have of it is older
                     if !planted(Fault::ParkUnstored) {

@@ -43,6 +43,8 @@ pub struct Local {
     pub(super) unreadable: bool,
     /// Whether the lease has ended since it started: whatever comes, it is not for this node to go on with it.
     pub(super) fenced: bool,
+    /// Whether the state with which it is parked was taken.
+    pub(super) kept: bool,
 }
 
 impl Local {
@@ -64,6 +66,7 @@ impl Local {
             holders_seq: 0,
             unreadable: false,
             fenced: false,
+            kept: false,
         }
     }
 
@@ -242,7 +245,7 @@ impl Core {
     }
 
     /// A lineage whose start failed is tried until it works, with back-off.
-    fn start_again(&mut self, name: &Arc<str>, exit: &Exit) {
+    pub(super) fn start_again(&mut self, name: &Arc<str>, exit: &Exit) {
         let random = self.now.random;
         let Some(local) = self.local.get_mut(name).filter(|_| !planted(Fault::OneStart)) else { return };
         local.failures += 1;

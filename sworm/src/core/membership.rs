@@ -19,6 +19,10 @@ mod tests;
 
 pub use self::hearsay::Route;
 
+/// The form of what nodes send each other. It changes when nodes of before could not take that, or would take it for something
+/// else; nodes of two forms do not let each other in. A field that those of before do without changes nothing.
+pub const FORMAT: u32 = 1;
+
 /// What nodes tell each other when they meet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -40,6 +44,9 @@ pub struct Hello {
     /// What its program links.
     #[serde(default)]
     pub linked: Linked,
+    /// The [form](FORMAT) of what it sends.
+    #[serde(default)]
+    pub format: u32,
 }
 
 /// What a node's program links, by name, sorted: of each kind the first 256.
@@ -164,6 +171,8 @@ pub enum Want {
     Present { hello: Hello },
     /// It is gone.
     Absent { peer: Peer },
+    /// What it sends has another form.
+    OtherFormat { peer: Peer, theirs: u32 },
     /// Its clock is too far ahead.
     ClockAhead { peer: Peer, theirs_ms: u64 },
     /// Another living instance has this node's id.
@@ -317,6 +326,10 @@ impl Membership {
         }
         if hello.answer {
             want.push(Want::Greet { to: peer.clone(), answer: false });
+        }
+        if hello.format != FORMAT {
+            want.push(Want::OtherFormat { peer, theirs: hello.format });
+            return;
         }
         if hello.unix_ms > unix_ms + MAX_AHEAD_MS {
             want.push(Want::ClockAhead { peer, theirs_ms: hello.unix_ms });

@@ -103,6 +103,17 @@ pub struct Beat {
     pub time: u64,
 }
 
+/// Of so many heartbeats one is answered by a node that has not opened the sworm.
+const ANSWERED: u64 = 4;
+
+impl Beat {
+    /// Whether a node that has not opened the sworm says so when it gets this: each time to one that joins, which waits for that,
+    /// and now and then to all others, who would wait for a word of it else.
+    pub fn is_answered_unopened(&self) -> bool {
+        self.phase == Phase::Joining || self.counter % ANSWERED == 0
+    }
+}
+
 /// A heartbeat's size: eight numbers and the phase. It is all that is sent when nothing happens.
 pub const BEAT_BYTES: usize = 8 * 8 + 1;
 

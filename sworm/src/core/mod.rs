@@ -6,7 +6,6 @@ pub mod arbiter;
 pub mod balance;
 pub mod cell;
 pub mod chunks;
-pub mod closed;
 mod describing;
 pub mod directory;
 pub mod diverged;

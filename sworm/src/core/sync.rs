@@ -109,7 +109,12 @@ impl Core {
     }
 
     fn on_not_open(&mut self, from: &Peer) {
-        let Some(member) = self.member(from) else { return };
+        // One that has taken part has opened it: what it said before comes late.
+        let Some(member) =
+            self.member(from).filter(|member| member.phase().is_none_or(|phase| phase == Phase::Joining))
+        else {
+            return;
+        };
         let is_news = !member.not_open;
         (member.not_open, member.beat) = (true, None);
         if is_news {

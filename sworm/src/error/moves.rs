@@ -105,6 +105,13 @@ pub enum VotersError {
         /// The sworm.
         sworm: String,
     },
+    /// The voter to be added is not there, or of the new list no majority is: with it the sworm would stand still. That was waited
+    /// for in vain, and nothing was changed; ask again when they are there.
+    #[error("the voters were not changed: {why}")]
+    NotThere {
+        /// Who is missing.
+        why: String,
+    },
     /// The last voter cannot be taken away. Nothing was changed.
     #[error("{node} is the last voter")]
     LastVoter {

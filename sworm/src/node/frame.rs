@@ -13,6 +13,9 @@ use crate::core::membership::Hello;
 use crate::core::message::Message;
 use crate::error::CallError;
 
+/// What is behind each frame.
+const CHECKSUM_BYTES: usize = size_of::<u64>();
+
 /// One message on the wire.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Frame {
@@ -190,7 +193,7 @@ pub enum Replied {
 impl Frame {
     /// The frame as it travels, with its checksum.
     pub fn encode(&self) -> Result<Bytes, CodecError> {
-        let mut bytes = codec::encode(self)?;
+        let mut bytes = codec::encode_with_room(self, CHECKSUM_BYTES)?;
         bytes.extend_from_slice(&xxh3_64(&bytes).to_be_bytes());
         Ok(bytes.into())
     }
@@ -203,7 +206,8 @@ impl Frame {
 
     /// Takes a frame in, unless a single bit of it is not as it was sent.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let (frame, checksum) = bytes.split_last_chunk::<8>().ok_or_else(|| CodecError::new("too short"))?;
+        let (frame, checksum) =
+            bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(|| CodecError::new("too short"))?;
         if xxh3_64(frame) != u64::from_be_bytes(*checksum) && !planted(Fault::TrustBytes) {
             return Err(CodecError::new("does not match its checksum"));
         }

@@ -1,9 +1,12 @@
 //! What look-ups read: names and groups, beside the core, so that no reader ever waits for it.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ahash::HashMap;
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use super::home::Home;
@@ -14,7 +17,7 @@ use crate::core::ids::NodeId;
 /// Names, groups, and who waits for a change of a name.
 #[derive(Default)]
 pub struct Index {
-    names: papaya::HashMap<Arc<str>, Arc<Found>, ahash::RandomState>,
+    names: papaya::HashMap<Named, Arc<Found>, ahash::RandomState>,
     groups: RwLock<HashMap<Arc<str>, BTreeSet<Arc<str>>>>,
     nodes: RwLock<Vec<NodeId>>,
     /// What the core said of the names that an answer said more of, as long as it has said nothing since.
@@ -23,15 +26,41 @@ pub struct Index {
     home: Arc<Home>,
 }
 
-/// What is known of a name, and of which sworm it is.
+/// What is known of a name, and of which sworm it is. What a look-up needs comes first, to be in one line of the processor's
+/// cache: the name's text (a long one is elsewhere) and the worker's type.
+#[repr(C)]
 pub(crate) struct Found {
+    text: SmolStr,
+    /// That of the cell, at hand without going there.
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) home: Arc<Home>,
     /// As it is held here.
     pub(crate) name: Arc<str>,
-    pub(crate) home: Arc<Home>,
-    /// That of the cell, at hand without going there: most look-ups need no more of it than the worker's type.
-    pub(crate) kind: Arc<Kind>,
     pub(crate) entry: Entry,
 }
+
+/// What is known of a name, found by its text.
+struct Named(Arc<Found>);
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        &self.0.text
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.as_str().hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for Named {}
 
 impl Index {
     /// That of a sworm, empty.
@@ -51,7 +80,7 @@ impl Index {
 
     /// Everything that is known.
     pub(crate) fn all(&self) -> Vec<(Arc<str>, Entry)> {
-        self.names.pin().iter().map(|(name, found)| (name.clone(), found.entry.clone())).collect()
+        self.names.pin().values().map(|found| (found.name.clone(), found.entry.clone())).collect()
     }
 
     /// The names in a group, sorted.
@@ -88,9 +117,11 @@ impl Index {
         let old = match entry.clone() {
             Some(entry) => {
                 let (home, kind) = (self.home.clone(), entry.cell.spec.kind.clone());
-                names.insert(name.clone(), Arc::new(Found { name: name.clone(), home, kind, entry }))
+                let text = SmolStr::from(&**name);
+                let found = Arc::new(Found { text, kind, home, name: name.clone(), entry });
+                names.insert(Named(found.clone()), found)
             }
-            None => names.remove(name),
+            None => names.remove(&**name),
         };
         let old = old.map(|old| &old.entry);
         look(overlaid.as_ref().map_or(old, Option::as_ref), entry.as_ref());

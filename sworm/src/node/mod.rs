@@ -37,10 +37,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::core::closed::Closed;
 use crate::core::events::MembersTold;
 use crate::core::ids::{InstanceId, Peer};
-use crate::core::membership::{Hello, Linked, Membership, Profile};
+use crate::core::membership::{FORMAT, Hello, Linked, Membership, Profile};
 use crate::plugin::{self, Strategies};
 use crate::store::{Store, StoreError};
 use crate::transport::Transport;
@@ -91,7 +90,6 @@ pub(crate) struct NodeShared {
     /// Gone once the node has stopped, whoever still holds a handle.
     transport: RwLock<Option<Arc<dyn Transport>>>,
     sworms: Mutex<HashMap<u64, Arc<SwormShared>>>,
-    closed: Mutex<Closed>,
     drains: Drains,
     /// Whether it has begun to leave.
     leaving: AtomicBool,
@@ -163,7 +161,6 @@ impl NodeShared {
             told: Mutex::default(),
             transport: RwLock::default(),
             sworms: Mutex::default(),
-            closed: Mutex::default(),
             drains: Drains::default(),
             leaving: AtomicBool::new(false),
             clock,
@@ -205,6 +202,7 @@ impl NodeShared {
             answer,
             others: self.membership().linked_to(),
             linked: self.linked(),
+            format: FORMAT,
         }
     }
 
@@ -219,10 +217,6 @@ impl NodeShared {
 
     pub(crate) fn sworms(&self) -> MutexGuard<'_, HashMap<u64, Arc<SwormShared>>> {
         self.sworms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn closed(&self) -> MutexGuard<'_, Closed> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {

@@ -13,7 +13,7 @@ use super::frame::{Call, Calls, Frame, Replied};
 use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
-use crate::core::membership::{Differs, Hello, Want};
+use crate::core::membership::{Differs, FORMAT, Hello, Want};
 use crate::core::message::Message;
 use crate::transport::{Class, Dialed, Shortcut, TransportEvent};
 
@@ -125,10 +125,8 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
             match shared {
                 Some(shared) => shared.input(Input::Message { from, message }),
                 None => {
-                    // Of one that has stopped, whose workers may not have ended yet, others are to hear that it is gone.
                     if let Message::Beat(beat) = *message
-                        && !node.has_stopped()
-                        && node.closed().answers(node.mono_ms(), sworm, &from, beat.phase)
+                        && beat.is_answered_unopened()
                     {
                         let answer = Frame::Core(sworm, node.me.clone(), Box::new(Message::NotOpen));
                         send(node, &from, &answer);
@@ -204,6 +202,9 @@ fn perform(node: &Arc<NodeShared>, want: Want) {
             tracing::info!(node = &*node.me.node, %peer, "a node is gone");
             node.calls.gone(&peer);
             tell_all(&|| Input::Absent { peer: peer.clone() });
+        }
+        Want::OtherFormat { peer, theirs } => {
+            tracing::error!(%peer, theirs, ours = FORMAT, "a node that speaks another version of the protocol is not let in");
         }
         Want::ClockAhead { peer, theirs_ms } => {
             let ours_ms = unix_ms();

@@ -50,6 +50,11 @@ impl Exit {
         matches!(self, Self::Normal)
     }
 
+    /// Whether it is a start that failed.
+    pub(crate) fn is_of_start(&self) -> bool {
+        matches!(self, Self::StartFailed(_) | Self::StartTimedOut)
+    }
+
     /// Whether what follows is settled: no restart strategy is asked.
     pub fn is_settled(&self) -> bool {
         match self {

@@ -34,7 +34,8 @@ pub trait Lifecycle: Worker {
     }
 
     /// Runs before an orderly stop or move, before the state is saved; [`Context::exit`] says why. It has 5 seconds; a worker
-    /// that has not stopped 3 s after them is aborted at its current await.
+    /// that has not stopped 3 s after them is aborted at its current await. In mode "majority", where that is lost
+    /// ([`Exit::MajorityLost`](crate::Exit::MajorityLost)), it is 2 s for the hook and the saving of the state together.
     ///
     /// One that never awaits (it blocks its thread) cannot be ended, unless it does so while its state is saved
     /// ([`Handoff::save`]). It keeps its name until it ends by itself: to unregister

@@ -9,11 +9,10 @@ use futures_util::FutureExt;
 use sworm::NodeId;
 use sworm::Rebalance;
 use sworm::core::cell::Revision;
-use sworm::core::closed::Closed;
 use sworm::core::fault::{Fault, planted};
 use sworm::core::ids::{Birth, Epoch, InstanceId, Peer};
 use sworm::core::majority::Rules;
-use sworm::core::membership::{Hello, Membership, Profile};
+use sworm::core::membership::{FORMAT, Hello, Membership, Profile};
 use sworm::core::message::Snapshot;
 use sworm::core::{Config, Core, Entry, Now};
 use sworm::internals::{self, Owner, Strategies, claim};
@@ -156,8 +155,6 @@ pub(super) struct Node {
     /// It has left in good order.
     pub(super) left: bool,
     pub(super) opens: bool,
-    /// Whom it has told that it does not open the sworm.
-    pub(super) closed: Closed,
 }
 
 pub(super) fn endpoint(node: &str) -> String {
@@ -228,7 +225,6 @@ impl Node {
             lease_lost_ms: None,
             left: false,
             opens: machine.opens,
-            closed: Closed::default(),
         }
     }
 
@@ -264,6 +260,7 @@ impl Node {
             answer,
             others: self.membership.linked_to(),
             linked: Default::default(),
+            format: FORMAT,
         }
     }
 }

@@ -125,7 +125,7 @@ impl World {
                 self.take(at, Input::Absent { peer });
             }
             Want::Introduced => self.take(at, Input::Introduced),
-            Want::ClockAhead { .. } => {}
+            Want::OtherFormat { .. } | Want::ClockAhead { .. } => {}
             Want::IdTaken { other } => self.laws.broken(format!("{at} thinks that {other} took its id")),
         }
     }
@@ -229,12 +229,10 @@ impl World {
             }
             Frame::Goodbye(peer) => self.with_membership(to, |membership, _, _| membership.goodbye(&peer)),
             Frame::Core(_, from, message) => {
-                let now_ms = self.now_ms;
-                let node = self.nodes.get_mut(&*to.node).expect("it runs");
-                if node.opens {
+                if self.nodes[&*to.node].opens {
                     self.take(to, Input::Message { from, message });
                 } else if let Message::Beat(beat) = &*message
-                    && node.closed.answers(node.now(now_ms, 0).mono_ms, SWORM_HASH, &from, beat.phase)
+                    && beat.is_answered_unopened()
                 {
                     let answer = Frame::Core(SWORM_HASH, to.clone(), Box::new(Message::NotOpen));
                     self.send(to, &from, &answer);

@@ -41,6 +41,7 @@ mod refusals;
 mod relaying;
 mod repairs;
 mod repeats;
+mod resuming;
 mod run;
 mod saving;
 mod strategies;

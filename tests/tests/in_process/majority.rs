@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::{LEASE, node, running};
 
+mod late;
 mod outputs;
 
 #[derive(Worker, Serialize, Deserialize, Default)]

@@ -3,7 +3,7 @@
 use sworm::NodeId;
 use sworm::core::Notice;
 use sworm::core::fault::{Fault, plant};
-use sworm::core::message::{Ask, Refusal};
+use sworm::core::message::{Ask, Done, Refusal};
 use sworm_tests::sim::{Options, World};
 
 use super::{ALL, rest, saved};
@@ -290,4 +290,47 @@ fn a_client_is_none_of_the_first_voters() {
     world.answer(request).expect("there is a majority");
     assert!(names.iter().all(|name| world.worker(name).is_some()));
     assert_eq!(world.violation(), None);
+}
+
+/// What n1 knows of the voters.
+fn voters(world: &mut World) -> (u64, Vec<String>) {
+    // To add one that is one already changes nothing.
+    let request = world.ask("n1", Ask::Voter { node: "n1".into(), add: true });
+    match world.answer(request) {
+        Ok(Done::Voters { number, nodes }) => (number, nodes.iter().map(ToString::to_string).collect()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_becomes_no_voter_and_the_sworm_goes_on() {
+    let mut world = World::voting(1);
+    running_on(&mut world, &["n1"]);
+    // As first in order of ids it would break ties.
+    world.ask("n1", Ask::Voter { node: "a".into(), add: true });
+    world.run(60_000);
+    assert_eq!((world.workers("n1"), world.violation()), (1, None));
+    assert_eq!(voters(&mut world), (1, vec!["n1".to_owned()]));
+    world.start("n2");
+    world.run(5_000);
+    let request = world.ask("n1", Ask::Voter { node: "n2".into(), add: true });
+    world.answer(request).expect("it is there");
+    assert_eq!(voters(&mut world), (2, vec!["n1".to_owned(), "n2".to_owned()]));
+}
+
+#[test]
+fn a_voter_is_not_taken_away_where_those_who_are_left_have_no_majority_there() {
+    let mut world = World::voting(3);
+    let names = running_on(&mut world, &["n1", "n3"]);
+    world.kill("n2");
+    world.run(30_000);
+    // Of n2 and n3 the first breaks ties.
+    world.ask("n1", Ask::Voter { node: "n1".into(), add: false });
+    world.run(60_000);
+    assert_eq!(world.violation(), None);
+    assert!(names.iter().all(|name| world.worker(name).is_some()), "both go on");
+    // The one that is gone is taken away.
+    let request = world.ask("n1", Ask::Voter { node: "n2".into(), add: false });
+    world.answer(request).expect("two of three are there, and both of those who are left");
+    assert_eq!(voters(&mut world), (2, vec!["n1".to_owned(), "n3".to_owned()]));
 }

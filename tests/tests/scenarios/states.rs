@@ -240,3 +240,32 @@ fn who_follows_a_worker_that_was_given_up_starts_from_what_was_saved_last_and_th
         rest(&mut world);
     }
 }
+
+/// Nodes that start wait for no clients: what has ended is known to two that host workers, whoever decides.
+#[test]
+fn a_name_that_a_client_has_ended_does_not_come_back_with_the_other_node_that_hosts_workers() {
+    let mut world = World::under(Options { nodes: 2, ..Options::none() });
+    for client in ["one", "two", "three"] {
+        world.start_client(client);
+    }
+    world.run(1_000);
+    let names: Vec<String> = (0..40).map(|n| format!("name-{n}")).collect();
+    for name in &names {
+        let request = world.register_at("n2", name, 0, Some("n1"));
+        world.answer(request).expect("free");
+    }
+    all_durable(&mut world);
+    rest(&mut world);
+    for name in &names {
+        let request = world.unregister("n2", name);
+        world.answer(request).expect("it runs");
+    }
+    for node in world.alive() {
+        world.kill(&node);
+    }
+    world.start("n2");
+    world.run(60_000);
+    let back: Vec<&String> = names.iter().filter(|name| world.worker(name).is_some()).collect();
+    assert!(back.is_empty(), "{back:?}");
+    assert_eq!(world.violation(), None);
+}

@@ -126,13 +126,19 @@ impl Core {
     /// Who must have an end on disk before it is acknowledged.
     fn enders(&self, name: &Arc<str>, host: &Peer) -> BTreeSet<Peer> {
         let me = &self.config.me;
-        let second = if host == me { self.beside(name) } else { Some(me.clone()) };
+        let hosts = |peer: &Peer| self.hosts(peer);
+        let second = match self.beside(name, host) {
+            beside if host == me => beside,
+            // What a client knows is not waited for by those who start.
+            Some(beside) if !hosts(me) && hosts(&beside) => Some(beside),
+            _ => Some(me.clone()),
+        };
         [host.clone()].into_iter().chain(second.filter(|_| !planted(Fault::EndsAlone))).collect()
     }
 
-    /// Another node that has opened the sworm: one that takes part, or else is about to; whoever leaves is the last choice. Nodes
+    /// A node beside this one and the host that has opened the sworm: one that takes part, or else is about to; whoever leaves is the last choice. Nodes
     /// that start wait for hosts that they know of, and for no clients; and a slow disk is to hold up nobody.
-    fn beside(&self, name: &Arc<str>) -> Option<Peer> {
+    fn beside(&self, name: &Arc<str>, host: &Peer) -> Option<Peer> {
         let rank = |member: &Member| match member.phase() {
             Some(Phase::Up) => 3,
             Some(Phase::Draining) => 2,
@@ -146,6 +152,7 @@ impl Core {
             let in_time = !self.slow.passes_over(&peer);
             ((rank(member), hosts, in_time, score(name, node)), peer)
         });
+        let others = others.filter(|(_, peer)| peer != host);
         others.max().map(|(_, peer)| peer)
     }
 

@@ -90,7 +90,7 @@ pub enum Event {
         pid: Pid,
     },
     /// A worker was stopped with its state saved, since nobody could take it over. `Moved` or `Restarted` follows when
-    /// somebody can.
+    /// somebody can. If its last state could not be saved, `SnapshotFailed` has come before this.
     Parked {
         /// The worker.
         pid: Pid,

@@ -24,10 +24,16 @@ impl Core {
         };
         // Else it might be known to this node alone, and those who are left when it dies would go by both lists for ever.
         let is_known = self.voters().is_some_and(|list| list.is_quorum(|other| decided(other) >= list.number));
+        let may_change = settled && self.speaks_against(node, add).is_none();
         let Some(majority) = &mut self.majority else {
             return self.answer_to(request, Err(Refusal::NotMajority));
         };
         let decided = majority.ballot.decided.as_ref();
+        // What was proposed before may still come about.
+        let undone = majority.ballot.proposed.as_ref().is_some_and(|list| list.nodes.contains(node) != add);
+        if decided.is_some() && undone {
+            return self.answer_to(request, Err(Refusal::Again));
+        }
         if let Some(list) = decided.filter(|list| list.nodes.contains(node) == add) {
             if !is_known {
                 return self.answer_to(request, Err(Refusal::Again));
@@ -39,10 +45,27 @@ impl Core {
         if !add && decided.is_some_and(|list| list.nodes.len() == 1) {
             return self.answer_to(request, Err(Refusal::LastVoter));
         }
-        if settled && majority.change.is_none() {
+        if may_change && majority.change.is_none() {
             majority.change = Some((node.clone(), add));
         }
         self.answer_to(request, Err(Refusal::Again));
+    }
+
+    /// What speaks against a change of the voters, as far as this node sees: both lists count until it is made, and the new one is
+    /// to have a majority that is there. What was proposed already is not looked at.
+    pub fn speaks_against(&self, node: &NodeId, add: bool) -> Option<String> {
+        let majority = self.majority.as_ref().filter(|majority| majority.ballot.proposed.is_none())?;
+        let list = majority.ballot.decided.as_ref().filter(|list| list.nodes.contains(node) != add)?;
+        let is_there =
+            |node: &NodeId| self.view.peer(node).is_some_and(|peer| self.hosts(peer) && self.stated(peer).is_some());
+        if add && !is_there(node) {
+            return Some(format!("{node} is not there, or hosts nothing"));
+        }
+        let next = list.changed(node, add, list.ballot);
+        let there: Vec<&str> = next.nodes.iter().filter(|node| is_there(node)).map(|node| &**node).collect();
+        let is_enough = next.is_quorum(is_there);
+        (!is_enough)
+            .then(|| format!("of its {} voters only {there:?} are there, which is no majority", next.nodes.len()))
     }
 
     /// Who makes proposals: the first in view.
@@ -87,6 +110,7 @@ impl Core {
             let enough = up.len() >= majority.rules.expect;
             let first = enough.then(|| up.iter().take(majority.rules.expect).map(|node| (*node).clone()).collect());
             let change = majority.change.as_ref().map(|(node, add)| (node, *add));
+            let change = change.filter(|(node, add)| self.speaks_against(node, *add).is_none());
             let others = self.view.members.keys().filter(|peer| **peer != me).filter_map(stated);
             if let Some(proposal) = ballot.proposal(others, first, change, ballot_number) {
                 ballot.accept(&me.node, &proposal);
@@ -107,10 +131,13 @@ impl Core {
         if settled {
             ballot.admit(&me.node, stored);
         }
+        let is_vain = majority.change.as_ref().is_some_and(|(node, add)| self.speaks_against(node, *add).is_some());
         let Some(majority) = &mut self.majority else { return };
         if ballot.number() != majority.ballot.number() {
             proposed_in = None;
             majority.change = None;
+        } else if is_vain {
+            majority.change = None; // whoever asked for it asks again
         }
         majority.proposed_in = proposed_in;
         if ballot != majority.ballot {

@@ -30,7 +30,7 @@ impl Voters {
     }
 
     /// The list with a voter more, or less.
-    fn changed(&self, node: &NodeId, add: bool, ballot: u64) -> Self {
+    pub(super) fn changed(&self, node: &NodeId, add: bool, ballot: u64) -> Self {
         let mut nodes = self.nodes.clone();
         if add {
             nodes.insert(node.clone());

@@ -16,6 +16,7 @@ pub(super) fn hello(node: &str, incarnation: u64) -> Hello {
         answer: false,
         others: Vec::new(),
         linked: Linked::default(),
+        format: FORMAT,
     }
 }
 
@@ -141,6 +142,21 @@ fn another_instance_with_the_same_id_is_noticed() {
     let (mut members, mut want) = (alone(), Vec::new());
     members.hello(0, 0, hello("a", 9), &mut want);
     assert_eq!(want, [Want::IdTaken { other: peer("a", 9) }]);
+}
+
+#[test]
+fn a_node_that_speaks_another_version_of_the_protocol_is_answered_and_not_let_in() {
+    let (mut members, mut want) = (alone(), Vec::new());
+    members.linked(0, peer("b", 1), true, &mut want);
+    want.clear();
+    for theirs in [0, FORMAT + 1] {
+        members.hello(0, 0, Hello { format: theirs, answer: true, ..hello("b", 1) }, &mut want);
+        let greet = Want::Greet { to: peer("b", 1), answer: false };
+        assert_eq!(std::mem::take(&mut want), [greet, Want::OtherFormat { peer: peer("b", 1), theirs }]);
+        assert_eq!(members.known()[&peer("b", 1).node].state, MemberState::Joining);
+    }
+    members.hello(0, 0, hello("b", 1), &mut want);
+    assert_eq!(want, [Want::Present { hello: hello("b", 1) }]);
 }
 
 #[test]
