@@ -360,6 +360,7 @@ impl Gen {
                 answer: self.0.bool(),
                 others: self.many(Self::peer),
                 linked: self.linked(),
+                format: self.0.u32(..),
             }),
             1 => Frame::Goodbye(self.peer()),
             8 => Frame::AskAbout(self.peer(), self.many(Self::peer)),
