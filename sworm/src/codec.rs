@@ -39,7 +39,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     encode_with_room(value, 0)
 }
 
-/// Encodes a value. There is room for so many bytes behind it, and for no more.
+/// Encodes a value. There is room for so many bytes behind it, and hardly more.
 pub(crate) fn encode_with_room<T: Serialize + ?Sized>(value: &T, room: usize) -> Result<Vec<u8>, CodecError> {
     let mut bytes = BYTES.take();
     bytes.clear();

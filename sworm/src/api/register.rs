@@ -156,6 +156,7 @@ fn refused(name: &str, refusal: Refusal, limit: Duration) -> RegisterError {
         | Refusal::TooManyGroups { .. }
         | Refusal::NotMajority
         | Refusal::LastVoter
+        | Refusal::NotThere { .. }
         | Refusal::Again => RegisterError::Timeout { after: limit },
     }
 }

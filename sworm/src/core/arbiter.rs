@@ -464,7 +464,8 @@ impl Core {
         kept.retain(|name, queue| {
             let mine = self.is_arbiter(name) && self.has_quorum_in_view();
             let active = queue.active.take();
-            if mine && matches!(active, Some(Active::Ending(_))) {
+            // What is refused stays so. Who is to end a name may have another worker of it to end now.
+            if mine && matches!(&active, Some(Active::Ending(ending)) if ending.is_refusal()) {
                 queue.active = active;
                 return true;
             }

@@ -22,8 +22,9 @@ pub enum Rebalance {
     #[default]
     Off,
     /// By itself: when the members have been the same for 5 s, none of them leaves or is emptied, and nothing is to be
-    /// recovered: what ran on nodes that are gone has been given to those that stay, and starts there if it does not run yet. A node moves 8 workers at a time. A node that comes again within 10 min must have been there for 10 s before
-    /// names move to it, and then for twice as long each time, but for 5 min at most: one that comes and goes causes no storm.
+    /// recovered: what ran on nodes that are gone has been given to those that stay, and starts there if it does not run yet. A
+    /// node moves 8 workers at a time. A node that comes again within 10 min must have been there for 10 s before names move to
+    /// it, and then for twice as long each time, but for 5 min at most: one that comes and goes causes no storm.
     ///
     /// Only nodes that joined since names last moved are given any, and none is given more than what makes it 1.1 times its fair
     /// share (by weights): so many names move at most, whatever the distribution strategy. Nothing moves between the nodes that

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::NameState;
+use super::cell::{NameCell, NameState};
 use super::fault::{Fault, planted};
 use super::host::{First, LocalPhase, millis};
 use super::ids::Epoch;
@@ -16,18 +16,17 @@ impl Core {
     pub(super) fn on_exited(&mut self, name: &Arc<str>, since: Epoch, exit: Exit) {
         let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
         match &local.phase {
-            LocalPhase::Running if exit.is_of_start() => self.resumes_in_vain(name, &exit),
-            LocalPhase::Running | LocalPhase::Settling => self.after_exit(name, exit),
             LocalPhase::Starting => self.on_started(name, since, Err(exit)),
             // Its receiver has its state, and it was told to stop: however it ended, it has.
             LocalPhase::Moving(moving) if moving.is_accepted() => self.on_stopped(name, since),
-            // It ended while it was being handed over: what follows is the same as after any other end.
-            LocalPhase::Moving(_) | LocalPhase::Parking => {
-                self.keeping.remove(name);
-                self.after_exit(name, exit);
-            }
             LocalPhase::Stopping(_) => self.on_stopped(name, since),
             LocalPhase::Restoring | LocalPhase::Waiting { .. } => {}
+            // It may be to go again by now.
+            _ if exit.is_of_start() && !local.fenced => self.resumes_in_vain(name, &exit),
+            // It ended while it was being handed over: what follows is the same as after any other end.
+            LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Running | LocalPhase::Settling => {
+                self.after_exit(name, exit);
+            }
         }
     }
 
@@ -70,8 +69,11 @@ impl Core {
     pub(super) fn after_exit(&mut self, name: &Arc<str>, exit: Exit) {
         self.keeping.remove(name);
         if let Some(local) = self.local.get(name).filter(|local| local.fenced) {
-            let (since, is_lost) = (local.since, !local.kept && local.restored.is_none());
-            if is_lost && self.directory.mine(name).is_some_and(|cell| cell.spec.handoff) {
+            let since = local.since;
+            // One that has not started yet, and one that ended by itself, have nothing that is not saved.
+            let has_news = !local.kept && local.restored.is_none() && !exit.is_normal();
+            let had_started = |cell: &Arc<NameCell>| cell.spec.handoff && cell.state != NameState::Starting;
+            if has_news && self.directory.mine(name).is_some_and(had_started) {
                 self.ends_unsaved(name, since, format!("it has ended before that: {exit}").into());
             }
             return self.on_handed_over(name);

@@ -286,6 +286,7 @@ impl Core {
             }
         }
         if let Some(local) = self.local.get_mut(name) {
+            local.kept = matches!(&local.phase, LocalPhase::Moving(moving) if moving.paused);
             local.phase = LocalPhase::Parking;
         }
     }

@@ -193,6 +193,7 @@ impl Core {
         }
         local.phase = LocalPhase::Starting;
         local.restored = restored;
+        local.kept = false;
         self.out.push(Effect::Start { name: name.clone(), since: local.since, spec, state });
     }
 

@@ -144,6 +144,8 @@ pub struct Known {
     next: Option<Incarnation>,
     since_ms: u64,
     greet_ms: u64,
+    /// What it sends has another form.
+    is_refused: bool,
     /// When a suspect is dialled again.
     dial_ms: u64,
     /// What came of dialling it since its link was lost.
@@ -328,7 +330,10 @@ impl Membership {
             want.push(Want::Greet { to: peer.clone(), answer: false });
         }
         if hello.format != FORMAT {
-            want.push(Want::OtherFormat { peer, theirs: hello.format });
+            let known = self.known.get_mut(&peer.node).filter(|known| known.incarnation == peer.incarnation);
+            if known.is_none_or(|known| !std::mem::replace(&mut known.is_refused, true)) {
+                want.push(Want::OtherFormat { peer, theirs: hello.format });
+            }
             return;
         }
         if hello.unix_ms > unix_ms + MAX_AHEAD_MS {
@@ -361,6 +366,11 @@ impl Membership {
             known.introduced(now_ms, want);
         }
         self.tells_of(now_ms, &peer, others);
+    }
+
+    /// Whether what a node sends is not to be read: it has another form.
+    pub fn refuses(&self, peer: &Peer) -> bool {
+        self.known.get(&peer.node).is_some_and(|known| known.is_refused && known.incarnation == peer.incarnation)
     }
 
     /// A node says that it leaves.
@@ -419,7 +429,7 @@ impl Membership {
         for (node, known) in &mut self.known {
             let heard = heard.contains(node) && !planted(Fault::DownThoughHeard);
             let peer = Peer { node: node.clone(), incarnation: known.incarnation };
-            if known.linked && known.hello.is_none() && known.greet_ms <= now_ms {
+            if known.linked && known.hello.is_none() && !known.is_refused && known.greet_ms <= now_ms {
                 known.greet_ms = now_ms + GREET_MS;
                 want.push(Want::Greet { to: peer.clone(), answer: true });
             }
@@ -472,6 +482,7 @@ impl Known {
             next: None,
             since_ms: now_ms,
             greet_ms: 0,
+            is_refused: false,
             dial_ms: 0,
             dialled: Dialled::Unanswered,
             reopens_until_ms: 0,

@@ -110,7 +110,7 @@ impl Beat {
     /// Whether a node that has not opened the sworm says so when it gets this: each time to one that joins, which waits for that,
     /// and now and then to all others, who would wait for a word of it else.
     pub fn is_answered_unopened(&self) -> bool {
-        self.phase == Phase::Joining || self.counter % ANSWERED == 0
+        self.phase == Phase::Joining || self.counter.is_multiple_of(ANSWERED)
     }
 }
 
@@ -310,6 +310,8 @@ pub enum Refusal {
     NoMajority { why: String },
     /// The last voter cannot be taken away.
     LastVoter,
+    /// With that list of voters there would be no majority.
+    NotThere { why: String },
     /// The sworm has no voters: its mode is another one.
     NotMajority,
     /// Not decided here and now: ask again.

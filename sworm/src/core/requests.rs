@@ -83,13 +83,10 @@ impl Core {
             }
             // Somebody else may have done it, and not be heard: nobody can say that nothing was changed.
             let registers = matches!(pending.ask, Ask::Register(_) | Ask::Restart { .. });
-            // Of one that has ended all that it did is known as well.
-            let is_away =
-                |peer: &Peer| *peer != self.config.me && !self.view.contains(peer) && !self.directory.has_ended(peer);
             let may_be_done = match refusal {
-                Refusal::NoCandidate { .. } | Refusal::UnknownStrategy { .. } => registers && !pending.open.is_empty(),
-                // What those have done who are there is known to whoever has said this.
-                Refusal::StartFailed { .. } => pending.open.keys().any(is_away),
+                Refusal::NoCandidate { .. } | Refusal::UnknownStrategy { .. } | Refusal::StartFailed { .. } => {
+                    registers && !pending.open.is_empty()
+                }
                 _ => false,
             };
             if may_be_done && !planted(Fault::AnyAttempt) {

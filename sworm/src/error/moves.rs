@@ -106,7 +106,7 @@ pub enum VotersError {
         sworm: String,
     },
     /// The voter to be added is not there, or of the new list no majority is: with it the sworm would stand still. That was waited
-    /// for in vain, and nothing was changed; ask again when they are there.
+    /// for, for 5 s. Nothing was changed; ask again when they are there.
     #[error("the voters were not changed: {why}")]
     NotThere {
         /// Who is missing.

@@ -117,7 +117,7 @@ impl Index {
         let old = match entry.clone() {
             Some(entry) => {
                 let (home, kind) = (self.home.clone(), entry.cell.spec.kind.clone());
-                let text = SmolStr::from(&**name);
+                let text = SmolStr::from(name.clone());
                 let found = Arc::new(Found { text, kind, home, name: name.clone(), entry });
                 names.insert(Named(found.clone()), found)
             }

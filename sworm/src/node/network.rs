@@ -120,6 +120,7 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
             node.membership().goodbye(&peer);
             node.tell_of_members(); // before its link is lost
         }
+        Frame::Core(_, from, _) if node.membership().refuses(&from) => {}
         Frame::Core(sworm, from, message) => {
             let shared = node.sworms().get(&sworm).cloned();
             match shared {

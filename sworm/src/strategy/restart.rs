@@ -55,6 +55,14 @@ impl Exit {
         matches!(self, Self::StartFailed(_) | Self::StartTimedOut)
     }
 
+    /// The same, of a start.
+    pub(crate) fn into_start(self) -> Self {
+        match self {
+            Self::Panic(text) => Self::StartFailed(format!("it panicked: {text}")),
+            exit => exit,
+        }
+    }
+
     /// Whether what follows is settled: no restart strategy is asked.
     pub fn is_settled(&self) -> bool {
         match self {

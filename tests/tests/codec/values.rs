@@ -225,6 +225,7 @@ impl Gen {
             12 => Refusal::LastVoter,
             13 => Refusal::Failed { reason: reason.into() },
             14 => Refusal::TooManyGroups { limit: self.0.usize(..) },
+            15 => Refusal::NotThere { why: reason },
             _ => Refusal::Again,
         })
     }

@@ -269,3 +269,37 @@ fn a_name_that_a_client_has_ended_does_not_come_back_with_the_other_node_that_ho
     assert!(back.is_empty(), "{back:?}");
     assert_eq!(world.violation(), None);
 }
+
+#[test]
+fn what_a_client_ends_stays_ended_whoever_goes_meanwhile() {
+    for host_goes in [false, true] {
+        let mut world = World::under(Options { nodes: 3, kills: true, stop_ms: 8_000, ..Options::none() });
+        for client in ["one", "two", "three"] {
+            world.start_client(client);
+        }
+        world.run(1_000);
+        let names: Vec<String> = (0..20).map(|n| format!("name-{n}")).collect();
+        for name in &names {
+            let request = world.register_at("n2", name, 0, Some("n1"));
+            world.answer(request).expect("free");
+        }
+        all_durable(&mut world);
+        rest(&mut world);
+        let requests: Vec<u64> = names.iter().map(|name| world.unregister("n2", name)).collect();
+        world.run(300);
+        world.kill(if host_goes { "n1" } else { "n3" });
+        for (name, request) in names.iter().zip(requests) {
+            world.answer(request).unwrap_or_else(|why| panic!("{name} was there: {why:?}"));
+        }
+        for node in world.alive() {
+            world.kill(&node);
+        }
+        // Two know of each end, one of them on another disk than that of its host.
+        for node in ["n1", "n2"].into_iter().chain((!host_goes).then_some("one")) {
+            world.start(node);
+        }
+        world.run(60_000);
+        assert!(names.iter().all(|name| world.worker(name).is_none()));
+        assert_eq!(world.violation(), None);
+    }
+}

@@ -10,7 +10,6 @@ use crate::core::Effect;
 use crate::core::events::Gone;
 use crate::core::fault::{Fault, planted};
 use crate::core::ids::{Birth, Peer, Request};
-use crate::core::lane::Lane;
 use crate::core::message::{Answer, Done, Message, Phase, Refusal};
 use crate::core::state::Core;
 use crate::core::view::Member;
@@ -34,6 +33,11 @@ pub(super) struct Ending {
 }
 
 impl Ending {
+    /// Whether a request is refused with it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.answer, Some(Err(_)))
+    }
+
     /// Whether it is to be looked at, though nothing was heard.
     pub(super) fn is_due(&self, now: u64) -> bool {
         // Sooner than it can be late.
@@ -123,21 +127,18 @@ impl Core {
         }
     }
 
-    /// Who must have an end on disk before it is acknowledged.
+    /// Who must have an end on disk before it is acknowledged: the host, this node, and one beside them where these are one, or
+    /// where this one hosts nothing. (Nodes that start wait for no clients.)
     fn enders(&self, name: &Arc<str>, host: &Peer) -> BTreeSet<Peer> {
         let me = &self.config.me;
-        let hosts = |peer: &Peer| self.hosts(peer);
-        let second = match self.beside(name, host) {
-            beside if host == me => beside,
-            // What a client knows is not waited for by those who start.
-            Some(beside) if !hosts(me) && hosts(&beside) => Some(beside),
-            _ => Some(me.clone()),
-        };
-        [host.clone()].into_iter().chain(second.filter(|_| !planted(Fault::EndsAlone))).collect()
+        let is_short = host == me || !self.hosts(me);
+        let beside = if is_short { self.beside(name, host) } else { None };
+        let others = [me.clone()].into_iter().chain(beside).filter(|_| !planted(Fault::EndsAlone));
+        [host.clone()].into_iter().chain(others).collect()
     }
 
-    /// A node beside this one and the host that has opened the sworm: one that takes part, or else is about to; whoever leaves is the last choice. Nodes
-    /// that start wait for hosts that they know of, and for no clients; and a slow disk is to hold up nobody.
+    /// A node beside this one and the host that has opened the sworm. One that hosts workers comes before clients, one that takes
+    /// part before one that is about to, and whoever leaves is the last choice; a slow disk is to hold up nobody.
     fn beside(&self, name: &Arc<str>, host: &Peer) -> Option<Peer> {
         let rank = |member: &Member| match member.phase() {
             Some(Phase::Up) => 3,
@@ -148,12 +149,10 @@ impl Core {
         let others = self.members.iter().filter(|(_, member)| has_opened(member));
         let others = others.map(|(node, member)| {
             let peer = Peer { node: node.clone(), incarnation: member.incarnation };
-            let hosts = self.directory.lane(&peer).is_some_and(Lane::links_any);
-            let in_time = !self.slow.passes_over(&peer);
-            ((rank(member), hosts, in_time, score(name, node)), peer)
+            let (rank, hosts, in_time) = (rank(member), self.hosts(&peer), !self.slow.passes_over(&peer));
+            ((rank > 0, hosts, rank, in_time, score(name, node)), peer)
         });
-        let others = others.filter(|(_, peer)| peer != host);
-        others.max().map(|(_, peer)| peer)
+        others.filter(|(_, peer)| peer != host).max().map(|(_, peer)| peer)
     }
 
     /// Whether somebody is there who could have an end on disk.
@@ -173,14 +172,20 @@ impl Core {
         let me = self.config.me.clone();
         let host_is_gone = !self.is_live(&ending.host);
         let is_gone = |peer: &Peer| *peer != ending.host && !self.may_end(peer);
-        if host_is_gone || ending.missing.iter().any(is_gone) {
-            // This node does it for a host that cannot, and somebody else is asked for one that is gone.
+        if host_is_gone {
+            // This node does it for a host that cannot.
             let is_here = !ending.missing.contains(&me);
             ending.missing = self.enders(name, &me);
             if is_here {
                 ending.missing.remove(&me);
             }
             ending.host = me;
+            self.tell_to_end(name, &mut ending);
+        } else if ending.missing.iter().any(is_gone) {
+            // Somebody else is asked instead.
+            ending.missing.retain(|peer| !is_gone(peer));
+            let instead = self.enders(name, &ending.host);
+            ending.missing.extend(instead.into_iter().filter(|peer| *peer != me && *peer != ending.host));
             self.tell_to_end(name, &mut ending);
         }
         let only_second = !ending.missing.contains(&ending.host);

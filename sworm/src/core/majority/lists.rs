@@ -24,7 +24,7 @@ impl Core {
         };
         // Else it might be known to this node alone, and those who are left when it dies would go by both lists for ever.
         let is_known = self.voters().is_some_and(|list| list.is_quorum(|other| decided(other) >= list.number));
-        let may_change = settled && self.speaks_against(node, add).is_none();
+        let against = self.speaks_against(node, add);
         let Some(majority) = &mut self.majority else {
             return self.answer_to(request, Err(Refusal::NotMajority));
         };
@@ -45,7 +45,10 @@ impl Core {
         if !add && decided.is_some_and(|list| list.nodes.len() == 1) {
             return self.answer_to(request, Err(Refusal::LastVoter));
         }
-        if may_change && majority.change.is_none() {
+        if let Some(why) = against.filter(|_| settled) {
+            return self.answer_to(request, Err(Refusal::NotThere { why }));
+        }
+        if settled && majority.change.is_none() {
             majority.change = Some((node.clone(), add));
         }
         self.answer_to(request, Err(Refusal::Again));
@@ -53,12 +56,12 @@ impl Core {
 
     /// What speaks against a change of the voters, as far as this node sees: both lists count until it is made, and the new one is
     /// to have a majority that is there. What was proposed already is not looked at.
-    pub fn speaks_against(&self, node: &NodeId, add: bool) -> Option<String> {
+    fn speaks_against(&self, node: &NodeId, add: bool) -> Option<String> {
         let majority = self.majority.as_ref().filter(|majority| majority.ballot.proposed.is_none())?;
         let list = majority.ballot.decided.as_ref().filter(|list| list.nodes.contains(node) != add)?;
         let is_there =
-            |node: &NodeId| self.view.peer(node).is_some_and(|peer| self.hosts(peer) && self.stated(peer).is_some());
-        if add && !is_there(node) {
+            |node: &NodeId| self.view.staying().any(|peer| peer.node == *node && self.stated(peer).is_some());
+        if add && !(is_there(node) && self.view.peer(node).is_some_and(|peer| self.hosts(peer))) {
             return Some(format!("{node} is not there, or hosts nothing"));
         }
         let next = list.changed(node, add, list.ballot);

@@ -146,17 +146,29 @@ fn another_instance_with_the_same_id_is_noticed() {
 
 #[test]
 fn a_node_that_speaks_another_version_of_the_protocol_is_answered_and_not_let_in() {
-    let (mut members, mut want) = (alone(), Vec::new());
-    members.linked(0, peer("b", 1), true, &mut want);
-    want.clear();
     for theirs in [0, FORMAT + 1] {
-        members.hello(0, 0, Hello { format: theirs, answer: true, ..hello("b", 1) }, &mut want);
+        let (mut members, mut want) = (alone(), Vec::new());
+        members.linked(0, peer("b", 1), true, &mut want);
+        assert!(!members.refuses(&peer("b", 1)));
+        let other = Hello { format: theirs, answer: true, ..hello("b", 1) };
+        want.clear();
+        members.hello(0, 0, other.clone(), &mut want);
         let greet = Want::Greet { to: peer("b", 1), answer: false };
-        assert_eq!(std::mem::take(&mut want), [greet, Want::OtherFormat { peer: peer("b", 1), theirs }]);
+        assert_eq!(std::mem::take(&mut want), [greet.clone(), Want::OtherFormat { peer: peer("b", 1), theirs }]);
+        assert!(members.refuses(&peer("b", 1)), "nothing of it is read");
+        members.hello(0, 0, other, &mut want);
+        assert_eq!(std::mem::take(&mut want), [greet], "it is said once");
+        members.tick(1_000, &mut want);
+        assert!(!want.iter().any(|want| matches!(want, Want::Greet { .. })), "{want:?}");
         assert_eq!(members.known()[&peer("b", 1).node].state, MemberState::Joining);
+        // Its program is another one now.
+        want.clear();
+        members.linked(2_000, peer("b", 1), false, &mut want);
+        members.linked(2_000, peer("b", 2), true, &mut want);
+        members.hello(2_000, 0, hello("b", 2), &mut want);
+        assert_eq!(want.last(), Some(&Want::Present { hello: hello("b", 2) }));
+        assert!(!members.refuses(&peer("b", 2)));
     }
-    members.hello(0, 0, hello("b", 1), &mut want);
-    assert_eq!(want, [Want::Present { hello: hello("b", 1) }]);
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl<W: Lifecycle> Task<W> {
                     self.ctx.timers.clear();
                     let resumed = self.started(worker).await;
                     self.fresh = false;
-                    return resumed.err().map(End::Exit);
+                    return resumed.err().map(|exit| End::Exit(exit.into_start()));
                 }
                 Some(Control::Stop { why }) => {
                     self.loses(&why);
