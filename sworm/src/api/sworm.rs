@@ -193,7 +193,8 @@ impl Sworm {
     /// gone; and that of another one, if there is any which has it within 5 s. So it stays so though all lose their power then,
     /// whichever of the two is back first. The other one is a node that hosts workers, if there is one. If there is none, it is a
     /// [client](crate::NodeBuilder::client), and nodes that start wait for no clients: where the only node that hosts workers is
-    /// gone when a name ends, and all clients are when it comes back, the worker runs there until one of those two is back.
+    /// gone when a name ends, and all clients are when it comes back, the worker runs there until one of those two is back. And
+    /// where the network is cut (mode "available") the other side does not know of it, and may run the worker until the cut heals.
     ///
     /// # Errors
     ///

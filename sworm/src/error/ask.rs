@@ -70,7 +70,8 @@ pub enum RegisterError {
     },
     /// The worker's `started` returned an error or panicked. There is no name, nor will there be one when all have lost their
     /// power the moment after: that is on two disks by then, as it is when
-    /// [a name is unregistered](crate::Sworm::unregister_name).
+    /// [a name is unregistered](crate::Sworm::unregister_name). Only nodes that are cut off, and have heard of that start but not
+    /// of its end, may try it once more (mode "available"); when the cut heals that is over.
     #[error("the worker could not start: {reason}")]
     StartFailed {
         /// What the worker said.

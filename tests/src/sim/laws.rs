@@ -49,6 +49,8 @@ pub(super) struct Laws {
     contents: BTreeMap<(Peer, u64), u64>,
     /// Requests of which it was said that nothing has come of them.
     refused: BTreeSet<u64>,
+    /// Those whose first start has failed.
+    failed: BTreeSet<u64>,
     /// When processes died.
     pub(super) deaths: Vec<u64>,
     /// The workers that lost a conflict, and whether they were told.
@@ -201,6 +203,7 @@ impl Laws {
             Ok(Done::Unregistered { name, births }) => self.ended.entry(name.clone()).or_default().extend(births),
             // One that was carried out beyond a cut may have lost.
             Ok(_) | Err(Refusal::AlreadyRegistered { .. }) => {}
+            Err(Refusal::StartFailed { .. }) => drop(self.failed.insert(number)),
             Err(_) => drop(self.refused.insert(number)),
         }
     }
@@ -224,11 +227,15 @@ impl World {
         }
     }
 
-    /// After a request was refused, be it since its first start has failed, nothing of it is so much as started.
+    /// After a request was refused, be it since its first start has failed, nothing of it is so much as started. (Whoever is beyond
+    /// a cut may have heard of that start, and not of how it ended.)
     pub(super) fn nothing_starts_of_refused(&mut self, at: &Peer, name: &Arc<str>) {
         let mine = self.nodes.get(&*at.node).and_then(|node| node.core.directory().mine(name));
         let request = mine.map(|cell| cell.request.number);
-        if let Some(number) = request.filter(|number| self.laws.refused.contains(number)) {
+        let may_not_know = self.options.may_part() && !self.options.majority;
+        let is_refused =
+            |number: &u64| self.laws.refused.contains(number) || self.laws.failed.contains(number) && !may_not_know;
+        if let Some(number) = request.filter(is_refused) {
             self.laws.broken(format!("{name} runs on {at} for request {number}, which was refused"));
         }
     }
