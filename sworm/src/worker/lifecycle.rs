@@ -24,10 +24,11 @@ pub trait Lifecycle: Worker {
         async { Ok(()) }
     }
 
-    /// Runs between messages. It is dropped at its current await when a message arrives and called anew after it, so
-    /// it must be safe to cancel (keep progress in `self`); the same happens when the state is saved (`snapshot = "1s"`, or
-    /// `"each"` when it has [sent something](crate::Snapshots::Each)), and
-    /// at the first wait after it has asked for [`checkpoint`](Context::checkpoint) or [`stop`](Context::stop). `Ok` ends the worker normally, an error crashes it.
+    /// Runs between messages: while some wait in the mailbox it does not get on. It is dropped at its current await when a message
+    /// arrives and called anew after it, so it must be safe to cancel (keep progress in `self`); the same happens when the state is
+    /// saved (`snapshot = "1s"`, or `"each"` when it has [sent something](crate::Snapshots::Each)), and at the first wait after it
+    /// has asked for [`checkpoint`](Context::checkpoint) or [`stop`](Context::stop). `Ok` ends the worker normally, an error crashes
+    /// it.
     fn run(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = ctx;
         pending()
