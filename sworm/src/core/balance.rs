@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::cell::NameState;
+use super::cell::{NameCell, NameState};
 use super::directory::Standing;
 use super::fault::{Fault, planted};
+use super::host::LocalPhase;
 use super::ids::{NodeId, Peer};
 use super::lane::Lane;
 use super::message::{Message, Phase};
 use super::state::Core;
+use super::time::to_ms;
 use calm::{CALM_MS, Comings};
 
 mod calm;
@@ -22,9 +24,11 @@ pub enum Rebalance {
     #[default]
     Off,
     /// By itself: when the members have been the same for 5 s, none of them leaves or is emptied, and nothing is to be
-    /// recovered: what ran on nodes that are gone has been given to those that stay, and starts there if it does not run yet. A
-    /// node moves 8 workers at a time. A node that comes again within 10 min must have been there for 10 s before names move to
-    /// it, and then for twice as long each time, but for 5 min at most: one that comes and goes causes no storm.
+    /// recovered: what ran on nodes that are gone runs on those that stay. A start that takes longer than a minute, or fails for
+    /// so long, is not waited for any more; first starts, those after a move and those of workers that ended by themselves are
+    /// not waited for at all. A node moves 8 workers at a time. A node that comes again within 10 min must have been there for
+    /// 10 s before names move to it, and then for twice as long each time, but for 5 min at most: one that comes and goes causes
+    /// no storm.
     ///
     /// Only nodes that joined since names last moved are given any, and none is given more than what makes it 1.1 times its fair
     /// share (by weights): so many names move at most, whatever the distribution strategy. Nothing moves between the nodes that
@@ -60,6 +64,8 @@ pub struct Balancing {
 
 /// When it is looked again whether what must go first is over.
 const LATER_MS: u64 = 1_000;
+/// For how long a start is waited for that is to recover something: one that keeps failing is not to hold up balance.
+const RECOVERY_MS: u64 = 60_000;
 /// How many workers of a node move for balance at a time.
 const AT_A_TIME: usize = 8;
 /// How many moves are told in one message.
@@ -103,6 +109,11 @@ impl Core {
         if self.balancing.due_ms.is_none_or(|due| now < due) && self.balancing.plan.is_empty() {
             return;
         }
+        let at_a_time = if planted(Fault::BalanceAllAtOnce) { usize::MAX } else { AT_A_TIME };
+        let mut room = at_a_time.saturating_sub(self.wishes_for_balance().count());
+        if room == 0 && !self.balancing.plan.is_empty() {
+            return;
+        }
         if self.phase != Phase::Up || !self.settled() || self.must_wait() {
             if self.balancing.due_ms.is_some() {
                 self.balancing.due_ms = Some(now + LATER_MS);
@@ -129,9 +140,7 @@ impl Core {
             self.balancing.again = self.balancing.due_ms.is_some();
             self.balancing.plan = plan;
         }
-        let at_a_time = if planted(Fault::BalanceAllAtOnce) { usize::MAX } else { AT_A_TIME };
-        let mut room = at_a_time.saturating_sub(self.wishes_for_balance().count());
-        if room == 0 || self.balancing.plan.is_empty() {
+        if self.balancing.plan.is_empty() {
             return;
         }
         // Names may have come to a node since the plan was made.
@@ -139,7 +148,9 @@ impl Core {
         while room > 0
             && let Some((name, to)) = self.balancing.plan.pop_front()
         {
-            let Some(left) = places.get_mut(&to).filter(|left| **left > 0) else { continue };
+            // One that does not run yet would keep others from going; it has its turn in a later plan.
+            let runs = self.local.get(&name).is_some_and(|local| matches!(local.phase, LocalPhase::Running));
+            let Some(left) = places.get_mut(&to).filter(|left| runs && **left > 0) else { continue };
             *left -= 1;
             room -= 1;
             self.wish_for_balance(&name, to);
@@ -199,13 +210,15 @@ impl Core {
         self.hosts_up().map(|to| (to.node.clone(), left(to))).collect()
     }
 
-    /// Recovery goes before balance, and so does a node that leaves or is being emptied. A name is not waited for that is not to
-    /// be started, or that no node can run: that may be so for ever.
-    fn must_wait(&self) -> bool {
-        if planted(Fault::BalanceFirst) {
-            return false;
-        }
-        let leaving = self.view.members.values().any(|phase| *phase != Phase::Up);
+    /// Recovery goes before balance, and so does a node that leaves or is being emptied.
+    fn must_wait(&mut self) -> bool {
+        let leaving = || self.view.members.values().any(|phase| *phase != Phase::Up);
+        !planted(Fault::BalanceFirst) && (leaving() || self.somebody_is_to_recover() || self.somebody_recovers())
+    }
+
+    /// Whether a name is to be given to another node since its own is gone. One does not count that is not to be started, or that
+    /// no node can run: that may be so for ever.
+    fn somebody_is_to_recover(&self) -> bool {
         let of_the_gone = self.directory.lanes().filter(|(id, _)| !self.is_live(id) && !self.directory.is_dropped(id));
         let mut names = of_the_gone.flat_map(|(_, lane)| lane.names());
         let is_to_start = |name: &Arc<str>| match self.standing(name) {
@@ -213,7 +226,29 @@ impl Core {
             Standing::Source { cell, .. } => self.place_adopted(name, &cell).is_ok(),
             Standing::Claimed { .. } | Standing::Free => false,
         };
-        leaving || names.any(|(name, _)| is_to_start(name))
+        names.any(|(name, _)| is_to_start(name))
+    }
+
+    /// Whether a name was given to a node that stays and does not run there yet, and not for long.
+    fn somebody_recovers(&mut self) -> bool {
+        if planted(Fault::BalanceWhileStarting) {
+            return false;
+        }
+        let now_ms = to_ms(self.hybrid());
+        let recovers = |cell: &NameCell| {
+            cell.state == NameState::Starting
+                && !cell.starts_first()
+                && !cell.restarts_in_place()
+                && now_ms < to_ms(cell.assigned) + RECOVERY_MS
+        };
+        let moves_to = |host: &Peer, name: &Arc<str>| {
+            self.directory.cells(name).any(|(from, cell)| {
+                self.is_live(from) && matches!(&cell.state, NameState::Released(release) if release.to == *host)
+            })
+        };
+        let lanes = self.view.members.keys().filter_map(|host| Some((host, self.directory.lane(host)?)));
+        let mut names = lanes.flat_map(|(host, lane)| lane.names().map(move |(name, cell)| (host, name, cell)));
+        names.any(|(host, name, cell)| recovers(cell) && !moves_to(host, name))
     }
 }
 

@@ -212,6 +212,11 @@ impl NameCell {
         matches!(self.state, NameState::Starting) && self.restarts.is_empty() && granted_at_once
     }
 
+    /// Whether it starts again where it has ended by itself, and was not given to anybody since.
+    pub fn restarts_in_place(&self) -> bool {
+        self.state == NameState::Starting && self.restarts.first() == Some(&to_ms(self.assigned))
+    }
+
     /// Whether what was done up to a snapshot of this lineage is in the worker, or was given to it.
     pub fn has(&self, revision: Revision) -> bool {
         revision.epoch == self.since || self.past.covers(revision)

@@ -159,6 +159,8 @@ faults! {
     RestartBystanders = "restart-bystanders",
     /// Names move for balance while others are to be recovered.
     BalanceFirst = "balance-first",
+    /// Names move for balance while others that were given to nodes that stay do not run there yet.
+    BalanceWhileStarting = "balance-while-starting",
     /// Each host rounds up what it gives a node that has joined, and does not look at what the others gave.
     RoundUpShares = "round-up-shares",
     /// The source of a move forgets the name before its receiver has taken it.

@@ -109,6 +109,13 @@ pub(super) struct Clock {
     pub(super) faster_ppm: u64,
 }
 
+impl Clock {
+    /// What it says of a time.
+    pub(super) fn unix_ms(self, now_ms: u64) -> u64 {
+        UNIX_MS + self.ahead_ms + now_ms + now_ms * self.faster_ppm / 1_000_000
+    }
+}
+
 /// What outlives a process: the machine.
 #[derive(Clone, Default)]
 pub(super) struct Machine {
@@ -174,7 +181,7 @@ impl Node {
         let id = NodeId::new(name).expect("valid");
         let disk = machine.disk.clone();
         let store: Arc<dyn sworm::store::Store> = Arc::new(disk);
-        let unix_ms = Self::unix_at(machine.clock, now_ms);
+        let unix_ms = machine.clock.unix_ms(now_ms);
         let identity = claim(&*store, None, Owner { cluster: CLUSTER, node: &id }, unix_ms, chance)
             .now_or_never()
             .expect("a simulated disk does not wait")
@@ -228,16 +235,12 @@ impl Node {
         }
     }
 
-    fn unix_at(clock: Clock, now_ms: u64) -> u64 {
-        UNIX_MS + clock.ahead_ms + now_ms + now_ms * clock.faster_ppm / 1_000_000
-    }
-
     /// What its clocks say.
     pub(super) fn now(&self, now_ms: u64, random: u32) -> Now {
         let uncounted = if planted(Fault::ClockStandsStill) { self.stopped_for_ms } else { 0 };
         let runs = now_ms - self.started_ms - uncounted;
         let mono_ms = runs + runs * self.clock.faster_ppm / 1_000_000;
-        Now { mono_ms, unix_ms: Self::unix_at(self.clock, now_ms), random }
+        Now { mono_ms, unix_ms: self.clock.unix_ms(now_ms), random }
     }
 
     /// How long from now until its clock shows that time.

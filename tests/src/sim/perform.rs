@@ -18,8 +18,6 @@ use super::node::{SWORM, WORKER, Worker, decoded};
 use super::world::{Event, World};
 
 pub(super) const SWORM_HASH: u64 = 1;
-/// How long a slow start takes.
-const SLOW_MS: u64 = 3_000;
 
 impl World {
     pub(super) fn happens(&mut self, event: Event) {
@@ -560,7 +558,7 @@ impl World {
     }
 
     fn start_worker(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, count: u64, checkpointed: bool) {
-        let slow = if self.slow.contains(&name) { SLOW_MS } else { 0 };
+        let slow = if self.slow.contains(&name) { self.slow_ms } else { 0 };
         let delay = 1 + slow + self.rng.u64(0..5);
         self.nothing_starts_of_refused(at, &name);
         if self.broken.contains(&name) {

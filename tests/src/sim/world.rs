@@ -86,8 +86,10 @@ pub struct World {
     pub(super) others: Option<Vec<String>>,
     /// Frames that were refused.
     pub refused: u64,
-    /// The names whose starts take three seconds.
+    /// The names whose starts are slow.
     pub slow: BTreeSet<Arc<str>>,
+    /// How long a slow start takes.
+    pub slow_ms: u64,
     /// Names whose workers fail to start.
     pub broken: BTreeSet<Arc<str>>,
     /// Whether workers' states are handed over.
@@ -129,6 +131,7 @@ impl World {
             others: None,
             refused: 0,
             slow: BTreeSet::new(),
+            slow_ms: 3_000,
             broken: BTreeSet::new(),
             handoff: true,
             trap: None,

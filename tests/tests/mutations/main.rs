@@ -59,7 +59,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld | Fault::TombstoneFirst => &[Plot::Handovers],
         Fault::TakenBackUnseen => &[Plot::LostNews],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
-        Fault::BalanceFirst => &[Plot::Losses],
+        Fault::BalanceFirst | Fault::BalanceWhileStarting => &[Plot::Losses],
         Fault::RoundUpShares | Fault::BalanceAllAtOnce | Fault::FlapsUndamped | Fault::LevelAll => &[Plot::Joins],
         Fault::RestoreWithoutAsking | Fault::ReplyBeforeReplica => &[Plot::OneByOne],
         Fault::ReplyBeforeSync => &[Plot::AllAlone],

@@ -1,6 +1,7 @@
 //! Clusters on virtual time: one behaviour each.
 
 use sworm::core::cell::Key;
+mod balance;
 mod chunks;
 mod closed;
 mod majority;

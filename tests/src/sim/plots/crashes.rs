@@ -123,9 +123,17 @@ impl World {
         for victim in all.iter().skip(1) {
             self.kill(victim);
         }
-        self.pause(0..500);
+        // Sometimes most of it is given to the only one that is left, and starts slowly.
+        if self.rng.bool() {
+            self.slow_ms = 12_000;
+            self.slow.extend((0..self.options.names).filter(|n| n % 2 == 0).map(|n| name(n).into()));
+            self.pause(4_000..18_000);
+        } else {
+            self.pause(0..500);
+        }
         self.start(&node_name(self.options.nodes));
         self.rests_within(60_000);
+        self.slow.clear();
         self.start_all_shuffled(1_000);
         self.balances_out();
     }
