@@ -402,7 +402,7 @@ impl Core {
                 self.answer_to(request, Err(Refusal::NotRegistered));
                 Step::Done
             }
-            Standing::Free => self.refuse(name, request, Refusal::NotRegistered),
+            Standing::Free => self.end_in_vain(name, request, births),
             Standing::Claimed { host, .. } => self.end(name, request, host, births),
             Standing::Source { .. } => self.end(name, request, self.config.me.clone(), births),
         }

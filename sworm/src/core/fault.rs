@@ -47,6 +47,8 @@ faults! {
     RegisterUnasked = "register-unasked",
     /// A name is given away again while its former host still stops the worker.
     EndedIsFree = "ended-is-free",
+    /// Whoever asks again for the end of a name is told that it has ended while its worker still stops.
+    EndedHasStopped = "ended-has-stopped",
     /// A name whose host is not in view counts as free.
     HiddenIsFree = "hidden-is-free",
     /// The end of a name bans one of its births only.

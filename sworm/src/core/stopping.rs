@@ -31,11 +31,13 @@ impl Core {
             let arbiter = Some(arbiter.clone());
             return self.after_stop(name, Stopping::Ended { arbiter, births });
         }
-        let stopping = self.local.get(name).is_some_and(|local| {
-            matches!(&local.phase, LocalPhase::Stopping(Stopping::Ended { arbiter: Some(to), .. }) if to == arbiter)
-        });
-        if !stopping {
-            self.stop(name, Stopping::Ended { arbiter: Some(arbiter.clone()), births });
+        let arbiter = Some(arbiter.clone());
+        match self.local.get_mut(name).map(|local| &mut local.phase) {
+            // It stops already; whoever has asked last is told.
+            Some(LocalPhase::Stopping(Stopping::Ended { arbiter: to, births: ended })) => {
+                (*to, *ended) = (arbiter, births);
+            }
+            _ => self.stop(name, Stopping::Ended { arbiter, births }),
         }
     }
 

@@ -8,6 +8,7 @@ use sworm::core::cell::{NameCell, NameState, Revision};
 use sworm::core::ids::{Birth, Epoch, Incarnation, Peer, Pid};
 use sworm::core::message::{Answer, Done, Refusal};
 
+use super::node::Worker;
 use super::options::Options;
 use super::world::World;
 
@@ -71,6 +72,8 @@ type Kept = (Arc<str>, Birth, Revision);
 
 /// Processes that die within this time die at once: lost copies are not made up for yet.
 const AT_ONCE_MS: u64 = 5_000;
+/// A worker that takes no longer than this to stop is waited for.
+const WAITED_FOR_MS: u64 = 10_000;
 
 impl Laws {
     pub(super) fn saved(&mut self, name: &Arc<str>, birth: Birth, acked: Acked) {
@@ -218,6 +221,20 @@ impl World {
     /// Whether a node has copies to make up for, now or when somebody counts again who was slow.
     pub(super) fn makes_up_for_copies(&self) -> bool {
         self.nodes.values().any(|node| node.core.makes_up_for_copies())
+    }
+
+    /// Whoever is told that a name has ended is told so when its worker has stopped, unless that takes longer than is waited for, or
+    /// its node may be out of view.
+    pub(super) fn nothing_runs_of_ended(&mut self, answer: &Answer) {
+        let Ok(Done::Unregistered { name, births }) = answer else { return };
+        if self.options.may_part() || self.options.stop_ms > WAITED_FOR_MS {
+            return;
+        }
+        let runs = |(_, worker): &(&str, &Worker)| births.contains(&worker.birth);
+        if let Some((at, _)) = self.places(name).into_iter().find(runs) {
+            let what = format!("{name} is said to have ended, and has not stopped on {at}{}", self.describe(name));
+            self.laws.broken(what);
+        }
     }
 
     /// Of a request nothing comes after it was refused, and nothing has come before. (A start that fails is no more than tried.)

@@ -480,6 +480,7 @@ impl World {
             Effect::Answer { number, answer } => {
                 self.note(|| format!("{at} is answered {number}: {}", brief(&answer)));
                 self.laws.answered(number, &answer);
+                self.nothing_runs_of_ended(&answer);
                 if let Some(asked) = self.asked.get_mut(&number) {
                     asked.answer = Some(Some(answer));
                     let name = asked.ask.name().clone();

@@ -48,7 +48,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::HeardInMemory => &[Plot::AllAnew],
         Fault::HandOnUnheard => &[Plot::DeadHeirs],
         Fault::ForgetTheAway => &[Plot::EndedAlone],
-        Fault::EndedIsFree => &[Plot::SlowEnds],
+        Fault::EndedIsFree | Fault::EndedHasStopped => &[Plot::SlowEnds],
         Fault::BanOneBirth => &[Plot::TwoBirths],
         Fault::DropBans | Fault::AckBeforeDurable => &[Plot::Blackouts],
         Fault::DropEarlier => &[Plot::DiesTwice],

@@ -100,6 +100,29 @@ fn an_end_that_was_asked_for_while_the_view_changed_is_not_called_a_failure() {
 }
 
 #[test]
+fn an_end_is_told_when_the_worker_has_stopped_though_the_view_changes_meanwhile() {
+    let mut world = World::under(Options { nodes: 3, stop_ms: 8_000, ..Options::none() });
+    let names = registered(&mut world, 30);
+    rest(&mut world);
+    let ask = |world: &mut World| names.iter().map(|name| world.unregister("n2", name)).collect::<Vec<u64>>();
+    let first = ask(&mut world);
+    world.run(200);
+    world.start("n4");
+    world.run(1_500);
+    // Whoever asks for it only now finds that it has ended, and waits as well.
+    let late = ask(&mut world);
+    for (name, (first, late)) in names.iter().zip(first.into_iter().zip(late)) {
+        let answer = world.answer(first);
+        assert!(matches!(answer, Ok(Done::Unregistered { .. })), "{name}: {answer:?}");
+        assert_eq!(world.places(name), [], "{name}");
+        let answer = world.answer(late);
+        assert!(matches!(answer, Ok(Done::Unregistered { .. }) | Err(Refusal::NotRegistered)), "{name}: {answer:?}");
+        assert_eq!(world.places(name), [], "{name}");
+    }
+    rest(&mut world);
+}
+
+#[test]
 fn a_name_can_be_registered_again_after_its_end() {
     let mut world = World::calm(3);
     for round in 0..5 {

@@ -86,6 +86,18 @@ impl Core {
         Step::Active(self.end_with(name, request, Some(Err(refusal)), self.config.me.clone(), births))
     }
 
+    /// Refuses to end what has ended before: when its worker has stopped, where that is known. Whoever has asked for it takes the
+    /// refusal for the end that an arbiter of a former view could not tell of any more.
+    pub(super) fn end_in_vain(&mut self, name: &Arc<str>, request: &Request, mut births: BTreeSet<Birth>) -> Step {
+        let stopping =
+            self.directory.ending(name, |peer| self.is_live(peer)).filter(|(_, birth)| births.contains(birth));
+        let Some(host) = stopping.map(|(host, _)| host.clone()).filter(|_| !planted(Fault::EndedHasStopped)) else {
+            return self.refuse(name, request, Refusal::NotRegistered);
+        };
+        births.extend(self.directory.own_bans(name));
+        Step::Active(self.end_with(name, request, Some(Err(Refusal::NotRegistered)), host, births))
+    }
+
     /// Ends what a name was granted as before, if that is to be, and goes on with the request then.
     pub(super) fn end_abandoned(&mut self, name: &Arc<str>, request: &Request) -> Option<Step> {
         let births = self.abandoned(name);

@@ -95,7 +95,14 @@ impl Directory {
 
     /// Whether a lineage that was ended still stands in the lane of a host that is there: it has not stopped it yet.
     pub fn is_ending(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> bool {
-        self.cells(name).any(|(host, cell)| live(host) && cell.state.is_claim() && self.is_banned(name, cell.birth))
+        self.ending(name, live).is_some()
+    }
+
+    /// The host that has not stopped a lineage yet that was ended, and which one.
+    pub fn ending(&self, name: &Arc<str>, live: impl Fn(&Peer) -> bool) -> Option<(&Peer, Birth)> {
+        let mut claims = self.cells(name).filter(|(_, cell)| cell.state.is_claim());
+        let (host, cell) = claims.find(|(host, cell)| live(host) && self.is_banned(name, cell.birth))?;
+        Some((host, cell.birth))
     }
 
     /// Notes who has ended and is not back: its store may still speak of whatever was registered before. That is reckoned
