@@ -5,68 +5,15 @@ use std::sync::Arc;
 use super::Effect;
 use super::cell::{Key, Value};
 use super::fault::{Fault, planted};
-use super::ids::{Incarnation, LaneId, NodeId, Peer};
+use super::ids::{NodeId, Peer};
 use super::lane::{Delta, Joined};
-use super::membership::Profile;
-use super::message::{Beat, Message, Phase, Versions};
+use super::message::{Beat, Message, Versions};
 use super::state::Core;
-use super::time::COUNTER_BITS;
-use super::view::{Member, View};
 
-/// How long a node that opens a sworm waits for a member to say whether it has opened it too.
-const OPEN_WAIT_MS: u64 = 3_000;
+mod members;
+mod tidy;
 
 impl Core {
-    pub(super) fn on_present(&mut self, peer: Peer, profile: Profile) {
-        if peer.node == self.config.me.node {
-            return;
-        }
-        self.profiles.insert(peer.node.clone(), profile);
-        let member = self.members.entry(peer.node.clone()).or_insert_with(|| Member::new(peer.incarnation));
-        if member.incarnation > peer.incarnation {
-            return;
-        }
-        if member.incarnation < peer.incarnation {
-            *member = Member::new(peer.incarnation);
-        }
-        member.present = true;
-        if self.is_voted_out(&peer)
-            && let Some(member) = self.member(&peer)
-        {
-            member.present = false;
-        }
-        self.admit(&peer);
-        self.beat_soon();
-    }
-
-    /// The node as a whole is thought to be gone. In mode "majority" that is no evidence: the voters say who is.
-    pub(super) fn on_absent(&mut self, peer: &Peer) {
-        if self.majority.is_none() {
-            self.is_gone(peer);
-        }
-    }
-
-    fn is_gone(&mut self, peer: &Peer) {
-        if let Some(member) = self.members.get_mut(&peer.node)
-            && member.incarnation == peer.incarnation
-        {
-            member.present = false;
-            member.beat = None;
-        }
-        if planted(Fault::EndOnSuspicion) && self.directory.end(&peer.node, peer.incarnation) {
-            self.ends_changed = true;
-            self.recheck_all();
-        }
-    }
-
-    /// A successor's presence is the proof that the incarnations before it have ended.
-    fn admit(&mut self, peer: &Peer) {
-        if self.directory.end(&peer.node, Incarnation(peer.incarnation.0.saturating_sub(1))) {
-            self.ends_changed = true;
-            self.recheck_all();
-        }
-    }
-
     pub(super) fn on_message(&mut self, from: &Peer, message: Message) {
         match message {
             Message::Beat(beat) => self.on_beat(from, beat),
@@ -106,26 +53,6 @@ impl Core {
             Message::Votes(votes) => self.on_votes(from, votes),
             Message::Goodbye { max } => self.on_goodbye(from, max),
         }
-    }
-
-    fn on_not_open(&mut self, from: &Peer) {
-        // One that has taken part has opened it: what it said before comes late.
-        let Some(member) =
-            self.member(from).filter(|member| member.phase().is_none_or(|phase| phase == Phase::Joining))
-        else {
-            return;
-        };
-        let is_news = !member.not_open;
-        (member.not_open, member.beat) = (true, None);
-        if is_news {
-            // What waits for it to hear or to do something goes on without.
-            let names: Vec<Arc<str>> = self.queues.keys().cloned().collect();
-            names.iter().for_each(|name| self.recheck(name));
-        }
-    }
-
-    pub(super) fn member(&mut self, peer: &Peer) -> Option<&mut Member> {
-        self.members.get_mut(&peer.node).filter(|member| member.incarnation == peer.incarnation)
     }
 
     fn on_beat(&mut self, from: &Peer, beat: Beat) {
@@ -295,107 +222,6 @@ impl Core {
         })
     }
 
-    fn on_goodbye(&mut self, from: &Peer, max: u64) {
-        if self.directory.lane(from).map_or(0, |lane| lane.max()) < max {
-            return; // its last statements are missing: its successor's admission or a pull ends it later
-        }
-        self.directory.finish(from.clone(), max);
-        if self.directory.end(&from.node, from.incarnation) {
-            self.ends_changed = true;
-        }
-        self.is_gone(from);
-    }
-
-    pub(super) fn drop_upto(&mut self, upto: &Peer) {
-        let before = self.directory.dropped().get(&upto.node).copied();
-        for lane in self.directory.drop_upto(&upto.node, upto.incarnation) {
-            self.out.push(Effect::ForgetLane(lane));
-        }
-        self.ends_changed |= self.directory.dropped().get(&upto.node).copied() != before;
-    }
-
-    /// Whether this node may decide: every member has acknowledged this very view lately, and what it held then is held
-    /// here. So has everybody who is about to join: two that join at once would each be alone in their view. Without this
-    /// a mere join could give one name away twice.
-    pub fn settled(&self) -> bool {
-        self.agrees() && self.has_quorum_in_view()
-    }
-
-    /// Whether every member has acknowledged this very view.
-    pub(super) fn agrees(&self) -> bool {
-        if planted(Fault::NoViewBarrier) {
-            return self.phase != Phase::Joining;
-        }
-        self.phase != Phase::Joining
-            && self.members.iter().filter(|(_, member)| member.present).all(|(node, member)| {
-                member.beat.as_ref().is_none_or(|(beat, at)| {
-                    self.has_answered(node, beat)
-                        && (member.is_synced(self.view.hash) || planted(Fault::AdoptIncomplete))
-                        && beat.view == self.view.hash
-                        && self.now.mono_ms < at + self.config.grace_ms
-                })
-            })
-    }
-
-    pub(super) fn refresh_view(&mut self) {
-        if self.phase == Phase::Joining && self.may_take_part() {
-            match self.disagreement() {
-                Some((node, theirs)) => {
-                    self.introduced = false; // it stays out
-                    self.out.push(Effect::Disagreed { node, theirs });
-                }
-                None => {
-                    self.phase = if self.draining.is_some() { Phase::Draining } else { Phase::Up };
-                    self.out.push(Effect::Ready);
-                }
-            }
-        }
-        if !self.view.is_of(&self.config.me, self.phase, &self.members)
-            && let view = View::of(&self.config.me, self.phase, &self.members)
-            && view != self.view
-        {
-            if planted(Fault::RestartBystanders) && view.members.len() < self.view.members.len() {
-                self.restart_all();
-            }
-            self.view = view;
-            self.view_changes += 1;
-            self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));
-            self.out.push(Effect::Viewed(self.view.members.keys().cloned().collect()));
-            self.settled_since_ms = None;
-            self.tidied = 0;
-            self.local_due_ms = 0; // a move may have lost its receiver
-            for member in self.members.values_mut() {
-                member.synced = None;
-                member.asked_ms = 0;
-            }
-            self.note_away();
-            self.view_changed();
-            self.balance_anew();
-            self.recheck_all();
-            self.beat_soon();
-        }
-        if self.settled_since_ms.is_some() != self.settled() {
-            self.settled_since_ms = self.settled().then_some(self.now.mono_ms);
-            if self.settled_since_ms.is_some() {
-                self.recheck_all();
-            }
-        }
-    }
-
-    /// A node that opens a sworm is in when every present node has said whether it takes part, and all that those
-    /// hold has been pulled.
-    fn may_take_part(&self) -> bool {
-        if planted(Fault::FoundAlone) {
-            return true;
-        }
-        let waited = self.now.mono_ms >= self.opened_ms + OPEN_WAIT_MS;
-        self.introduced
-            && self.members.values().filter(|member| member.present).all(|member| match &member.beat {
-                Some((beat, _)) => member.is_synced(beat.view) || member.is_synced(self.view.hash),
-                None => member.not_open || waited,
-            })
-    }
-
     /// Sends the next heartbeat at once, or as soon as the last one is old enough: two nodes that do not agree yet must
     /// not answer each other without end.
     /// How much of what this node has said all others in view hold.
@@ -437,85 +263,8 @@ impl Core {
         self.out.push(Effect::Broadcast(Box::new(Message::Beat(beat))));
         self.vote();
     }
-
-    /// What all known members hold alike can be tidied up: lanes that say nothing any more, bans that ban nothing.
-    pub(super) fn tick_members(&mut self) {
-        let holds = self.directory.hash();
-        if self.now.mono_ms >= self.tidy_again_ms {
-            (self.tidied, self.tidy_again_ms) = (0, self.now.mono_ms + TIDY_AGAIN_MS);
-            self.note_away();
-        }
-        if holds == self.tidied || !self.settled() {
-            return;
-        }
-        let directory = &self.directory;
-        self.members.retain(|node, member| {
-            member.present || !directory.has_ended(&Peer { node: node.clone(), incarnation: member.incarnation })
-        });
-        let alike = self.members.values().all(|member| {
-            member.present && (member.not_open || member.beat.as_ref().is_some_and(|(beat, _)| beat.holds == holds))
-        });
-        if !alike {
-            return;
-        }
-        let durable = |lane: &LaneId| {
-            if *lane == self.config.me {
-                return self.durable_max;
-            }
-            let member = self.members.get(&lane.node).filter(|member| member.incarnation == lane.incarnation);
-            member.and_then(|member| member.beat.as_ref()).map_or(0, |(beat, _)| beat.durable)
-        };
-        let own_is_durable = self.durable_max == self.directory.lane(&self.config.me).map_or(0, |lane| lane.max());
-        if self.known_are_in_view() || planted(Fault::ForgetEarly) {
-            // One that left said where its lane ends. Of one that died only its successor knows.
-            let complete = |lane: &LaneId| {
-                let successor = |peer: &Peer| peer.node == lane.node && peer.incarnation > lane.incarnation;
-                self.directory.is_final(lane) || self.view.members.keys().any(successor)
-            };
-            let droppable = self.directory.droppable(durable, complete);
-            // A ban goes only when all have dropped what it bans, and so hold the same again.
-            if droppable.is_empty() || planted(Fault::ForgetEarly) {
-                self.directory.forget_bans();
-            }
-            for lane in droppable {
-                self.drop_upto(&lane);
-            }
-        }
-        // As long as something is on its way to a disk there may be more to tidy up.
-        let all_durable = own_is_durable
-            && self.members.values().all(|m| m.beat.as_ref().is_none_or(|(beat, _)| beat.durable == beat.max));
-        if all_durable {
-            self.tidied = self.directory.hash();
-        }
-    }
-
-    fn note_away(&mut self) {
-        let now = self.hybrid();
-        let view = &self.view;
-        self.directory.note_away(now, FORGET_AFTER_MS << COUNTER_BITS, |node| view.peer(node).is_some());
-    }
-
-    /// Whether every node that a lane speaks for is in view, or left in good order.
-    fn known_are_in_view(&self) -> bool {
-        self.directory
-            .lanes()
-            .all(|(id, _)| self.is_live(id) || self.directory.has_ended(id) && self.is_no_more(&id.node))
-    }
-
-    /// Whether a node of which an incarnation has ended is in view again, or left in good order: else it has a successor,
-    /// which may hold what its former selves held. What ends with a successor is everything before that one, so the last
-    /// incarnation that has ended is none that ever said something.
-    fn is_no_more(&self, node: &NodeId) -> bool {
-        let last = self.directory.ended().get(node).map(|last| Peer { node: node.clone(), incarnation: *last });
-        let left = |last: Peer| self.directory.lane(&last).is_some() || self.directory.is_final(&last);
-        *node == self.config.me.node || self.view.peer(node).is_some() || last.is_some_and(left)
-    }
 }
 
-/// How long it is reckoned with that a node which left comes back with what its store says: a week.
-const FORGET_AFTER_MS: u64 = 7 * 24 * 3_600_000;
-/// How often it is looked whether there is something to tidy up, though nothing was said.
-const TIDY_AGAIN_MS: u64 = 3_600_000;
 /// How soon versions may be asked for again.
 const ASK_AGAIN_MS: u64 = 100;
 /// The least time between two heartbeats.
