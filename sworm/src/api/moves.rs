@@ -56,9 +56,9 @@ impl Sworm {
     }
 
     /// Moves names for balance, a few at a time per node: each to where its strategy would place it now, if that node has
-    /// fewer than the one that it runs on. Nodes that were there before are levelled as well, which does not happen by itself
-    /// ([`Rebalance::On`]). Gives the plan, which each host has been told, and does not wait for it. A node
-    /// that comes or goes ends it.
+    /// fewer than the one that it runs on. Nodes that were there before are levelled as well, which does not happen by
+    /// itself ([`Rebalance::On`]). Gives the plan, which each host has been told, and does not wait for it. A name that
+    /// does not run when it has its turn stays. A node that comes or goes ends it.
     ///
     /// # Errors
     ///
