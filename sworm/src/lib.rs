@@ -9,6 +9,7 @@ mod error;
 mod node;
 mod panics;
 mod plugin;
+mod seldom;
 pub mod store;
 mod strategy;
 pub mod transport;

@@ -12,6 +12,7 @@ use super::lazy::Lazy;
 use super::reference::Told;
 use super::way::{Letter, Way};
 use crate::codec::Limited;
+use crate::core::ids::Peer;
 use crate::error::CallError;
 use crate::panics;
 use crate::worker::{Message, outbox};
@@ -81,16 +82,30 @@ pub(super) async fn cast<M: Message>(
 ) -> Result<(), CallError> {
     if let Some(outbox) = outbox::present() {
         let (sworm, name, target) = (sworm.clone(), name.clone(), target.to_owned());
-        let held = outbox.push(bytes_of(&message), move || {
+        let (letter, bytes) = to_hold(&sworm, &name, message)?;
+        let held = outbox.push(bytes, move || {
             Box::pin(async move {
-                if let Err(error) = cast_now(&sworm, &name, told.as_deref(), &target, message, limit).await {
+                if let Err(error) = cast_now(&sworm, &name, told.as_deref(), &target, letter, limit).await {
                     tracing::warn!(%name, message = M::ID, %error, "what a worker has cast did not arrive");
                 }
             })
         });
         return held.map_err(|_| CallError::Overloaded);
     }
-    cast_now(sworm, name, told.as_deref(), target, message, limit).await
+    cast_now(sworm, name, told.as_deref(), target, Letter::Message(message), limit).await
+}
+
+/// A message that is to be held back, and about how many bytes it takes: encoded, unless its worker is on this node.
+fn to_hold<M: Message>(sworm: &Sworm, name: &Arc<str>, message: M) -> Result<(Letter<M>, usize), CallError> {
+    let shared = &sworm.shared;
+    let is_here = |host: &Peer| *host == shared.node.me && !shared.node.encodes_local_calls;
+    if shared.index.look(name, |found| found.is_some_and(|found| is_here(&found.entry.host))) {
+        let bytes = bytes_of(&message);
+        return Ok((Letter::Message(message), bytes));
+    }
+    let payload = Letter::Message(message).encoded()?;
+    let bytes = payload.len();
+    Ok((Letter::Encoded(payload), bytes))
 }
 
 /// About how much memory a message takes: as much as its encoded form, which is only counted here, if it has one.
@@ -106,8 +121,8 @@ async fn cast_now<M: Message>(
     name: &Arc<str>,
     told: Option<&Told>,
     target: &str,
-    message: M,
+    letter: Letter<M>,
     limit: Duration,
 ) -> Result<(), CallError> {
-    Way::new(sworm, name, Some(target), limit).told(told).cast(Letter::Message(message)).await
+    Way::new(sworm, name, Some(target), limit).told(told).cast(letter).await
 }

@@ -19,7 +19,6 @@ use crate::core::message::{Ask, Registering};
 use crate::error::{CallError, RegisterError};
 use crate::node::scope;
 use crate::node::sworm::{Slot, SwormShared};
-use crate::panics;
 use crate::worker::heavy::Heavy;
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken, RemoteParcel, reserve};
 use crate::worker::task::Replies;
@@ -123,8 +122,7 @@ impl<M: Message> Inbox<M> {
     /// What came from another node; who sent what cannot be decoded is told.
     fn decoded(&self, mut back: RemoteReply) -> Option<(M, ReplyTo<M>)> {
         let shared = &self.sworm.shared;
-        let decode = || scope::decoding(&shared.node, || M::CODEC.decode(&back.parcel.payload));
-        match panics::guarded(|| decode().map_err(|error| error.to_string())).flatten() {
+        match scope::decoded(&shared.node, || M::CODEC.decode(&back.parcel.payload)) {
             Ok(message) => {
                 // What is kept is the way back.
                 (back.parcel.payload, back.parcel.load) = (Bytes::new(), None);

@@ -1,6 +1,7 @@
 //! References to workers, by name.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -204,6 +205,13 @@ impl<W> PartialEq for Ref<W> {
 }
 
 impl<W> Eq for Ref<W> {}
+
+impl<W> Hash for Ref<W> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.last.home().hash.hash(state);
+        self.last.name().hash(state);
+    }
+}
 
 impl<W: Target> Serialize for Ref<W> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

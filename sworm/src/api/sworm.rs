@@ -342,7 +342,7 @@ impl Sworm {
     async fn regroup(&self, name: Arc<str>, ask: Ask) -> Result<(), GroupError> {
         let Some(outbox) = outbox::present() else { return self.regroup_now(&name, ask).await };
         let sworm = self.clone();
-        let held = outbox.push(MAX_LABEL_BYTES, move || {
+        let held = outbox.push_change(MAX_LABEL_BYTES, move || {
             Box::pin(async move {
                 if let Err(error) = sworm.regroup_now(&name, ask).await {
                     tracing::warn!(%name, %error, "what a worker has changed of a group was not done");

@@ -56,8 +56,8 @@ impl<M: Message> Letter<M> {
         match self {
             Self::Message(message) => Ok(message),
             Self::Encoded(payload) => {
-                let message = scope::decoding(node, || M::CODEC.decode(&payload));
-                message.map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })
+                let message = scope::decoded(node, || M::CODEC.decode(&payload));
+                message.map_err(|why| CallError::Undecodable { what: M::ID.into(), why })
             }
         }
     }
@@ -404,8 +404,8 @@ impl<'a> Way<'a> {
             Ok(Ok(Replied::NotHere)) => None,
             Ok(Ok(Replied::Failed(error))) => Some(Err(error)),
             Ok(Ok(Replied::Done(reply))) => Some(
-                scope::decoding(&self.sworm.shared.node, || M::Reply::from_bytes(&reply))
-                    .map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() }),
+                scope::decoded(&self.sworm.shared.node, || M::Reply::from_bytes(&reply))
+                    .map_err(|why| CallError::UndecodableReply { message: M::ID.into(), why }),
             ),
         }
     }
@@ -419,6 +419,10 @@ impl<'a> Way<'a> {
         call_alone: Option<bool>,
     ) -> Result<(), CallError> {
         let (shared, alone) = (&self.sworm.shared, call_alone == Some(true));
+        // Encoding a large message takes its time.
+        if Instant::now() >= self.deadline {
+            return Err(self.not_sent());
+        }
         let call = Call {
             sworm: shared.hash,
             from: shared.node.me.clone(),

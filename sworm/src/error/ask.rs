@@ -134,7 +134,7 @@ pub enum RegisterError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnregisterError {
-    /// Nobody has the name.
+    /// Nobody has the name. Nothing was changed, and there is nothing to do.
     #[error("{name:?} is not registered")]
     NotRegistered {
         /// The name.
@@ -178,7 +178,7 @@ pub enum UnregisterError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError {
-    /// Nobody has the name.
+    /// Nobody has the name. Nothing was changed; register it.
     #[error("{name:?} is not registered")]
     NotRegistered {
         /// The name.

@@ -31,8 +31,10 @@ pub enum CallError {
     },
     /// The time was over before the message could be sent: the name was moving (also since its node leaves or is being
     /// emptied), starting, or waiting for its node or for one that holds its state
-    /// ([`Event::StateAwaited`](crate::Event::StateAwaited)). It was not handled.
-    #[error("not sent within {after:?}: the name was moving, starting, or waiting for its state")]
+    /// ([`Event::StateAwaited`](crate::Event::StateAwaited)); or the message took so long to encode. It was not handled.
+    #[error(
+        "not sent within {after:?}: the name was moving, starting, or waiting for its state, or the message took that long to encode"
+    )]
     NotSent {
         /// How long was waited.
         after: Duration,
@@ -79,8 +81,8 @@ pub enum CallError {
         /// Why.
         why: String,
     },
-    /// The message is larger than 16 MiB encoded, and its worker is on another node. It was not sent. Within a node nothing
-    /// is encoded, so there it would have been handled: do not rely on that, since workers move.
+    /// The message is larger than 16 MiB encoded, and its worker is on another node, or it is for a group. It was not sent. Within
+    /// a node a call or a cast is not encoded, so there it would have been handled: do not rely on that, since workers move.
     #[error("the message has {bytes} bytes; at most {limit} can be sent")]
     TooLarge {
         /// Its size.

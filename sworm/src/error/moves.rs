@@ -99,7 +99,7 @@ pub enum MoveError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VotersError {
-    /// The sworm was opened in mode "available", which has no voters.
+    /// The sworm was opened in mode "available", which has no voters. Nothing was changed.
     #[error("sworm {sworm:?} was not opened with mode = \"majority\"")]
     NotMajority {
         /// The sworm.

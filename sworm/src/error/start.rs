@@ -178,7 +178,7 @@ pub enum StartError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The name is empty or longer than 255 bytes.
+    /// The name is empty or longer than 255 bytes. Nothing was changed; choose another one.
     #[error("a sworm's name has 1 to 255 bytes; {name:?} has {}", .name.len())]
     BadName {
         /// What was given.
@@ -197,7 +197,8 @@ pub enum OpenError {
         /// Ours.
         ours: String,
     },
-    /// The sworm's settings name a strategy that is not linked.
+    /// The sworm's settings name a strategy that is not linked. Nothing was changed; link the crate that has it, or choose one of
+    /// those that are known.
     #[error("sworm {sworm:?} asks for the {kind} strategy {name:?}, which is not linked; known are {}", .known.join(", "))]
     UnknownStrategy {
         /// The sworm.
@@ -209,10 +210,11 @@ pub enum OpenError {
         /// What is linked.
         known: Vec<String>,
     },
-    /// What the store has of the sworm could not be read.
+    /// What the store has of the sworm could not be read. The sworm is not open, and what is stored is as it was; see to the disk,
+    /// then start the node anew.
     #[error("the store cannot be read: {0}")]
     Store(#[from] StoreError),
-    /// A setting is outside its limits.
+    /// A setting is outside its limits. Nothing was changed; the text says what is allowed.
     #[error("sworm {sworm:?}: {what}")]
     BadSetting {
         /// The sworm.
@@ -230,7 +232,7 @@ pub enum OpenError {
         /// How long was waited.
         after: Duration,
     },
-    /// The node has stopped.
+    /// The node has stopped. Nothing was changed; start another one.
     #[error("the node has stopped")]
     Stopped,
     /// The node has stopped by itself, since it could not go on: see [`Node::stopped`](crate::Node::stopped).
@@ -245,7 +247,7 @@ pub enum OpenError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaveError {
-    /// The node has stopped already.
+    /// The node has stopped already. Nothing was changed: whatever it ran is up to the others.
     #[error("the node has stopped already")]
     Stopped,
     /// The time is over. What was not handed over is in the store as far as it was saved, and starts elsewhere.

@@ -6,6 +6,7 @@
 //! wait for each other. What senders send to different stays they keep in order themselves ([`order`](super::order)).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -319,12 +320,19 @@ impl SwormShared {
     /// A message is not delivered: whoever waits for the reply is told.
     pub(crate) fn drop_parcel(&self, name: &str, parcel: &RemoteParcel, error: CallError) {
         if parcel.cast {
+            if matches!(error, CallError::Overloaded | CallError::NotSent { .. }) {
+                let lost = self.rooms.lost.fetch_add(1, Relaxed) + 1;
+                if self.rooms.says_lost.is_due() {
+                    let sworm = &*self.name;
+                    tracing::warn!(sworm, name, %error, lost, "casts are lost: their workers do not take them in time");
+                }
+            }
             return self.lost(name, parcel, &error.to_string());
         }
         self.reply_with(parcel, Replied::Failed(error));
     }
 
-    /// Nobody waits for a cast: that it is lost is said in the log only.
+    /// Nobody waits for a cast: that it is lost is said in the log only, each time at level debug.
     fn lost(&self, name: &str, cast: &RemoteParcel, why: &str) {
         tracing::debug!(sworm = &*self.name, name, message = &*cast.message, from = %cast.from, why, "a cast is lost");
     }

@@ -22,8 +22,19 @@ pub struct Index {
     nodes: RwLock<Vec<NodeId>>,
     /// What the core said of the names that an answer said more of, as long as it has said nothing since.
     overlaid: Mutex<HashMap<Arc<str>, Option<Entry>>>,
-    waiters: Mutex<HashMap<Arc<str>, Vec<oneshot::Sender<()>>>>,
+    waiters: Mutex<HashMap<Arc<str>, Waiters>>,
     home: Arc<Home>,
+}
+
+/// So many who wait for a change of one name may have gone away unnoticed.
+const SWEEP_AT_LEAST: usize = 16;
+
+/// Those who wait for a change of a name.
+#[derive(Default)]
+struct Waiters {
+    waiting: Vec<oneshot::Sender<()>>,
+    /// How many there are when those are left out that wait no longer.
+    sweep_at: usize,
 }
 
 /// What is known of a name, and of which sworm it is. What a look-up needs comes first, to be in one line of the processor's
@@ -174,17 +185,26 @@ impl Index {
     pub(crate) fn changed(&self, name: &Arc<str>) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = waiters.entry(name.clone()).or_default();
-        waiting.retain(|waiter| !waiter.is_closed());
-        waiting.push(sender);
+        waiters.entry(name.clone()).or_default().push(sender);
         receiver
     }
 
     fn wake(&self, name: &Arc<str>) {
         let woken = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        for waiter in woken.into_iter().flatten() {
+        for waiter in woken.into_iter().flat_map(|waiters| waiters.waiting) {
             let _ = waiter.send(());
         }
+    }
+}
+
+impl Waiters {
+    fn push(&mut self, waiter: oneshot::Sender<()>) {
+        // Each only when as many have come again: those who wait may be very many.
+        if self.waiting.len() >= self.sweep_at {
+            self.waiting.retain(|waiter| !waiter.is_closed());
+            self.sweep_at = (self.waiting.len() * 2).max(SWEEP_AT_LEAST);
+        }
+        self.waiting.push(waiter);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What waits on this node for workers that are not here yet, or whose mailboxes are full.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::order::Stay;
 use crate::core::ids::Epoch;
+use crate::seldom::Seldom;
 use crate::worker::mailbox::RemoteParcel;
 
 /// How long something waits here at most, each time.
@@ -47,6 +48,9 @@ pub(crate) struct Rooms {
     past: Mutex<HashMap<Addressee, Past>>,
     /// How many stays wait for what was passed on to be where their workers are.
     settling: watch::Sender<usize>,
+    /// How many casts have found no room or no worker in time.
+    pub(super) lost: AtomicU64,
+    pub(super) says_lost: Seldom,
 }
 
 /// Something waits for what was passed on; dropping it ends that.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::timers::{Timer, Timers};
-use super::{Handler, Request, Worker};
+use super::{BoxError, Handler, Request, Worker};
 use crate::api::{Ref, Sworm};
 use crate::core::ids::{Epoch, NodeId, Pid};
 use crate::error::{GroupError, HandoffError};
@@ -19,6 +19,8 @@ pub struct Context<W> {
     pub(super) place: Place,
     pub(super) asked: Arc<Asked>,
     pub(super) exit: Option<Box<Exit>>,
+    /// The error with which it is to end.
+    pub(super) failed: Option<Box<str>>,
     pub(super) timers: Timers<W>,
 }
 
@@ -87,7 +89,9 @@ impl<W: Worker> Context<W> {
         self.exit.as_deref()
     }
 
-    /// A reference to the worker itself. To call oneself from a handler never ends: use `cast`.
+    /// A reference to the worker itself. To call oneself from a handler never ends. A `cast` takes a place in the worker's own
+    /// mailbox, which a handler waits for in vain if it is full, and in [`started`](crate::Lifecycle::started) the worker does not
+    /// take any yet: [`send_after`](Self::send_after) with no time at all does neither.
     pub fn this(&self) -> Ref<W> {
         Ref::new(&self.sworm, Arc::clone(&self.pid.name), self.pid.clone())
     }
@@ -203,6 +207,15 @@ impl<W: Worker> Context<W> {
     /// next await that has to wait. `stopping` runs, and what follows is up to the restart strategy (with the default its
     /// name is removed).
     pub fn stop(&mut self) {
+        self.asked.stop.store(true, Relaxed);
+    }
+
+    /// Ends the worker with an error, when [`stop`](Self::stop) would: as [`Exit::Error`], as if
+    /// [`run`](crate::Lifecycle::run) had returned it. The reply to the present message leaves first. `stopping` does not run, and
+    /// what follows is up to the restart strategy (with the default the worker is started again). Beside a `stop` it is the error
+    /// that counts, and of two errors the first.
+    pub fn fail(&mut self, error: impl Into<BoxError>) {
+        self.failed.get_or_insert_with(|| error.into().to_string().into());
         self.asked.stop.store(true, Relaxed);
     }
 }

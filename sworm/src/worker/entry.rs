@@ -53,8 +53,8 @@ where
     W: Handler<M>,
 {
     Box::pin(async move {
-        let message = scope::decoding(&ctx.sworm.shared.node, || M::CODEC.decode(payload))
-            .map_err(|e| CallError::Undecodable { what: M::ID.into(), why: e.to_string() })?;
+        let message = scope::decoded(&ctx.sworm.shared.node, || M::CODEC.decode(payload))
+            .map_err(|why| CallError::Undecodable { what: M::ID.into(), why })?;
         let reply = worker.handle(message, ctx).await;
         reply.to_bytes().map_err(|e| CallError::UndecodableReply { message: M::ID.into(), why: e.to_string() })
     })

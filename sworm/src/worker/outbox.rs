@@ -3,8 +3,11 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::poll;
+use tokio::time::timeout;
 
 use crate::node::sworm::SwormShared;
 
@@ -17,11 +20,28 @@ tokio::task_local! {
 /// How many things wait at most, and with how many bytes.
 const MAX_HELD: usize = 10_000;
 const MAX_HELD_BYTES: usize = 32 << 20;
+/// How long a reply waits for what its handler has changed of groups.
+const CHANGES_WAIT: Duration = Duration::from_secs(1);
 
 /// What waits.
 #[derive(Default)]
 struct Held {
-    sends: Vec<Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>>,
+    things: Vec<Thing>,
+    size: Size,
+    /// Of what may leave, and cannot yet.
+    leaving: Size,
+}
+
+/// One thing that is to be sent.
+struct Thing {
+    bytes: usize,
+    send: Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>,
+    is_change: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Size {
+    count: usize,
     bytes: usize,
 }
 
@@ -49,6 +69,12 @@ pub(crate) struct Outbox {
 /// A call or a request that waits for its reply.
 pub(crate) struct Calling(Arc<Outbox>);
 
+/// Something that may leave, and cannot yet.
+struct Leaving {
+    of: Arc<Outbox>,
+    bytes: usize,
+}
+
 impl Outbox {
     /// Runs people's code; what it casts is held back.
     pub(super) fn hold<F: Future>(self: &Arc<Self>, code: F) -> impl Future<Output = F::Output> {
@@ -61,34 +87,79 @@ impl Outbox {
         bytes: usize,
         send: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static,
     ) -> Result<(), Full> {
+        self.push_thing(Thing { bytes, send: Box::new(send), is_change: false })
+    }
+
+    /// The same for a change of a group: the reply waits for it, for a moment, so that who has that sees it.
+    pub(crate) fn push_change(
+        &self,
+        bytes: usize,
+        send: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static,
+    ) -> Result<(), Full> {
+        self.push_thing(Thing { bytes, send: Box::new(send), is_change: true })
+    }
+
+    fn push_thing(&self, thing: Thing) -> Result<(), Full> {
         let mut held = lock(&self.held);
-        let all = held.bytes.saturating_add(bytes);
-        if held.sends.len() >= MAX_HELD || all > MAX_HELD_BYTES && !held.sends.is_empty() {
+        let Held { size, leaving, .. } = &*held;
+        let (count, bytes) = (size.count + leaving.count, size.bytes.saturating_add(leaving.bytes));
+        if count >= MAX_HELD || bytes.saturating_add(thing.bytes) > MAX_HELD_BYTES && count > 0 {
             return Err(Full);
         }
-        held.sends.push(Box::new(send));
-        held.bytes = all;
+        held.size.count += 1;
+        held.size.bytes += thing.bytes;
+        held.things.push(thing);
         Ok(())
     }
 
-    /// Sends what waits, one after the other.
-    pub(super) async fn send(&self) {
-        let held = std::mem::take(&mut *lock(&self.held));
-        for send in held.sends {
-            send().await;
+    /// Sends what waits, in order. What cannot leave at once, since its receiver moves or has no room for it, has its place
+    /// among what is sent there by then, and is waited for aside: the worker, which may have to make that room itself, goes on.
+    pub(super) async fn send(self: &Arc<Self>, sworm: &Arc<SwormShared>) {
+        let (mut later, mut changes) = (Vec::new(), Vec::new());
+        for Thing { bytes, send, is_change } in self.take() {
+            let mut send = send();
+            if poll!(&mut send).is_pending() {
+                let leaving = self.leaves(bytes);
+                let leaves = async move {
+                    send.await;
+                    drop(leaving);
+                };
+                if is_change { changes.push(leaves) } else { later.push(leaves) }
+            }
+        }
+        if !later.is_empty() {
+            tokio::spawn(of_sworm(sworm.clone(), join_all(later)));
+        }
+        if !changes.is_empty() {
+            let mut all = Box::pin(join_all(changes));
+            if timeout(CHANGES_WAIT, &mut all).await.is_err() {
+                tokio::spawn(of_sworm(sworm.clone(), all));
+            }
         }
     }
 
     /// Forgets what waits: the state that it shows is lost.
     pub(super) fn clear(&self) {
-        let held = std::mem::take(&mut *lock(&self.held));
         // What people's destructors do is not done under the lock.
-        drop(held);
+        drop(self.take());
+    }
+
+    fn take(&self) -> Vec<Thing> {
+        let mut held = lock(&self.held);
+        held.size = Size::default();
+        std::mem::take(&mut held.things)
+    }
+
+    fn leaves(self: &Arc<Self>, bytes: usize) -> Leaving {
+        let mut held = lock(&self.held);
+        held.leaving.count += 1;
+        held.leaving.bytes += bytes;
+        Leaving { of: self.clone(), bytes }
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.held).sends.is_empty()
+        lock(&self.held).things.is_empty()
     }
 
     /// Whether a call or a request waits for its reply.
@@ -99,6 +170,14 @@ impl Outbox {
     /// From now on calls and requests are refused with that, or sent.
     pub(super) fn refuse_calls(&self, refusal: Option<TooLarge>) {
         *lock(&self.refusal) = refusal;
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let mut held = lock(&self.of.held);
+        held.leaving.count -= 1;
+        held.leaving.bytes -= self.bytes;
     }
 }
 

@@ -20,6 +20,10 @@ pub enum Snapshots {
     /// | the same in [`run`](crate::Lifecycle::run) | the same at its next wait: one that lasts 50 ms drops `run`, which is called anew when the state is durable. A call or a request is waited for first. So keep in the worker how far it has come. What it sends before its first wait is sent once, not again by the call after that, unless it has changed the state meanwhile |
     /// | the same in [`stopping`](crate::Lifecycle::stopping), when it moves, is parked or ends by itself | whoever takes over has the state, or it is durable here |
     ///
+    /// What may leave then and cannot yet, since the worker that it is for moves or has no room for it, is waited for aside as long as a
+    /// cast is: neither the reply nor the next message waits for it. For changes of groups the reply waits, up to 1 s. What became of
+    /// that is in the log only.
+    ///
     /// Up to 10,000 of these are held back at a time, with 32 MiB: as much as the messages take encoded, once for each
     /// `publish`, and 16 bytes for each of its receivers. What is more than that is refused at once, and does not leave later: casts
     /// and `publish` with [`CallError::Overloaded`](crate::CallError::Overloaded), changes of groups with

@@ -184,6 +184,9 @@ async fn run<W: Lifecycle>(last_words: LastWords, mut task: Box<Task<W>>, first:
             lets_the_driver_run().await;
             let end = task.work(&mut worker).await;
             Box::pin(task.conflict(&mut worker)).await;
+            if let Some(why) = task.stop_due.take() {
+                Box::pin(task.stopping(&mut worker, why)).await;
+            }
             // A destructor that panics is the worker's business too.
             task.activity.begins("its destructor");
             let _ = panics::guarded(|| drop(worker));
@@ -221,6 +224,10 @@ struct Task<W> {
     diverged_due: VecDeque<Snapshot>,
     /// The winner of a conflict that this worker has lost, until it is told.
     lost_to: Option<Pid>,
+    /// Told to stop, and why, while a checkpoint was awaited.
+    stop_due: Option<Exit>,
+    /// The call of another node that is being handled, until it is answered.
+    in_hand: Option<Box<RemoteParcel>>,
     activity: Arc<Activity>,
     places: Places,
     start_timeout: Duration,
@@ -249,6 +256,8 @@ impl<W: Lifecycle> Task<W> {
             pausing: None,
             diverged_due: VecDeque::new(),
             lost_to: None,
+            stop_due: None,
+            in_hand: None,
             activity: start.activity,
             places: start.places,
             start_timeout: start.start_timeout,
@@ -262,6 +271,7 @@ impl<W: Lifecycle> Task<W> {
                 place: Place::Hook,
                 asked: Arc::default(),
                 exit: None,
+                failed: None,
                 timers,
             },
             spec: start.spec,
@@ -311,6 +321,9 @@ impl<W: Lifecycle> Task<W> {
             return end;
         }
         loop {
+            if let Some(error) = self.ctx.failed.take() {
+                return End::Exit(Exit::Error(error.into()));
+            }
             if self.ctx.asked.stop() {
                 return Box::pin(self.finishes(worker)).await;
             }

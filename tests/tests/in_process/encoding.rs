@@ -16,7 +16,7 @@ use super::{moved, running};
 
 /// Has room for one message beside the one that it handles.
 #[derive(Worker, Serialize, Deserialize, Default)]
-#[worker(name = "encoding.worker", handles(Traced, Hold), handoff, mailbox = 1)]
+#[worker(name = "encoding.worker", handles(Traced, Hold, Slow), handoff, mailbox = 1)]
 struct Cramped;
 
 /// Tells when it is encoded, and its reply as well.
@@ -28,6 +28,42 @@ struct Traced(u32);
 #[derive(Message, Serialize, Deserialize)]
 #[message(id = "encoding.hold")]
 struct Hold;
+
+/// Takes longer to be encoded than a call of it has.
+#[derive(Message, Deserialize)]
+#[message(id = "encoding.slow")]
+struct Slow;
+
+const SLOW_LIMIT: Duration = Duration::from_millis(50);
+
+impl Serialize for Slow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        std::thread::sleep(SLOW_LIMIT);
+        serializer.serialize_unit_struct("Slow")
+    }
+}
+
+/// Its casts are held back until its state is durable.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "encoding.careful", handles(PassOn), snapshot = "each")]
+struct Careful;
+
+/// Casts the message to these.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "encoding.pass-on")]
+struct PassOn {
+    to: Vec<String>,
+    first: u32,
+}
+
+impl Handler<PassOn> for Careful {
+    async fn handle(&mut self, PassOn { to, first }: PassOn, ctx: &mut Context<Self>) {
+        for (n, to) in (first..).zip(to) {
+            let worker = ctx.sworm().whereis_name::<Cramped>(to).expect("it runs");
+            worker.cast(Traced(n)).await.expect("it is held back");
+        }
+    }
+}
 
 static HOLDS: Semaphore = Semaphore::const_new(0);
 static GOES_ON: Semaphore = Semaphore::const_new(0);
@@ -46,6 +82,12 @@ impl Serialize for Traced {
 impl Handler<Traced> for Cramped {
     async fn handle(&mut self, Traced(n): Traced, _: &mut Context<Self>) -> Traced {
         Traced(n + REPLY)
+    }
+}
+
+impl Handler<Slow> for Cramped {
+    async fn handle(&mut self, _: Slow, _: &mut Context<Self>) {
+        unreachable!("it is too late to be sent");
     }
 }
 
@@ -127,6 +169,41 @@ async fn a_message_that_has_to_be_sent_again_is_not_encoded_again() {
     for n in 100..110 {
         assert_eq!(encoded(n), [1, 1], "it and its reply");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_back_until_a_state_is_durable_is_encoded_once_as_well() {
+    let network = MemoryNetwork::new();
+    let (a, on_a) = started(&network, "a", false).await;
+    let (b, on_b) = started(&network, "b", false).await;
+    for sworm in [&on_a, &on_b] {
+        eventually("both", || async { (sworm.nodes().len() == 2).then_some(()) }).await;
+    }
+    on_a.register("there", Cramped).on(b.id()).await.expect("free");
+    running(&on_a, "there").await;
+    let careful = on_a.register("careful", Careful).on(a.id()).await.expect("free");
+    let pass_on = PassOn { to: vec!["there".into(), "there".into()], first: 200 };
+    careful.call(pass_on).timeout(Duration::from_secs(60)).await.expect("it runs");
+    // Its casts are before what others send once it has replied.
+    let there = on_a.whereis_name::<Cramped>("there").expect("it runs");
+    there.call(Traced(202)).timeout(Duration::from_secs(60)).await.expect("it runs");
+    for n in [200, 201, 202] {
+        assert_eq!(encoded(n)[0], 1, "{n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_time_is_over_when_it_is_encoded_is_not_sent() {
+    let network = MemoryNetwork::new();
+    let (_a, on_a) = started(&network, "a", false).await;
+    let (b, on_b) = started(&network, "b", false).await;
+    for sworm in [&on_a, &on_b] {
+        eventually("both", || async { (sworm.nodes().len() == 2).then_some(()) }).await;
+    }
+    let worker = on_a.register("slow", Cramped).on(b.id()).await.expect("free");
+    let error = worker.call(Slow).timeout(SLOW_LIMIT).await.expect_err("it has no time left");
+    assert!(matches!(error, CallError::NotSent { after } if after == SLOW_LIMIT), "{error:?}");
+    worker.call(Traced(300)).timeout(Duration::from_secs(60)).await.expect("it was not handled, and goes on");
 }
 
 /// What is about messages, calls and groups, once more with that switch on: in a process of its own, of this very program.

@@ -55,6 +55,8 @@ enum Do {
     Nothing,
     Stop,
     Fail,
+    /// By the handler itself.
+    FailNow,
     Panic,
 }
 
@@ -109,6 +111,7 @@ macro_rules! workers {
                     Do::Nothing => {}
                     Do::Stop => ctx.stop(),
                     Do::Fail => self.failing = true,
+                    Do::FailNow => ctx.fail("told to fail"),
                     Do::Panic => panic!("told to panic"),
                 }
             }
@@ -148,6 +151,7 @@ type Row = (Start, Act, &'static [&'static str], Option<&'static str>, [Then; 3]
 const TABLE: &[Row] = &[
     (Start::Fine, Act::Say(|| Do::Stop), &["Normal"], Some("Normal"), [Again, Gone, Gone]),
     (Start::Fine, Act::Say(|| Do::Fail), &["Error"], None, [Again, Again, Gone]),
+    (Start::Fine, Act::Say(|| Do::FailNow), &["Error"], None, [Again, Again, Gone]),
     (Start::Fine, Act::Say(|| Do::Panic), &["Panic"], None, [Again, Again, Gone]),
     (Start::Fine, Act::Abort, &["Killed"], None, [Again, Again, Gone]),
     (Start::Fine, Act::Lose, &["Killed"], Some("Killed"), [Again, Again, Gone]),
@@ -190,7 +194,10 @@ where
     running(there, name).await;
     match act {
         Act::Nothing => {}
-        Act::Say(what) => drop(worker.call(what()).await),
+        Act::Say(what) => {
+            let (what, panics) = (what(), matches!(what(), Do::Panic));
+            assert_eq!(worker.call(what).await.is_err(), panics, "{name}: the reply leaves first");
+        }
         Act::Abort => sworm::internals::abort(here, name),
         Act::Lose => sworm::internals::lose(here, name),
         Act::Unregister => here.unregister_name(name).await.expect("it runs"),

@@ -1,5 +1,6 @@
 //! What look-ups find, answers that never come, clients, and the end of a node whose last handle is dropped.
 
+use std::collections::HashSet;
 use std::future::IntoFuture;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,17 @@ async fn names_are_found_by_prefix_node_and_type() {
         assert_eq!(names(sworm.registered_of_type::<Echo>()), ["x/3"]);
         assert_eq!(names(sworm.registered_of_type::<Inbox<Ping>>()), ["x"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn references_to_one_name_are_one_key_of_a_map() {
+    let [(_a, on_a), (b, on_b)] = opened("s").await;
+    let echo = on_a.register("echo", Echo).on(b.id()).await.expect("free");
+    running(&on_a, "echo").await;
+    let other = on_a.register_name("other", Echo).await.expect("free");
+    let found = [&on_a, &on_b].map(|sworm| sworm.whereis_name::<Echo>("echo").expect("it runs"));
+    let keys: HashSet<Ref<Echo>> = found.into_iter().chain([echo, other]).collect();
+    assert_eq!(keys.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

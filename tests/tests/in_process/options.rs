@@ -217,6 +217,7 @@ async fn a_client_is_told_nothing_of_workers_that_it_does_not_run() {
     let client = || Node::builder("c").memory_network(&MemoryNetwork::new()).in_memory().client();
     for (builder, of) in [
         (client().weight(1), "weight"),
+        (client().label("zone", "a"), "label"),
         (client().concurrent_starts(64), "concurrent_starts"),
         (client().snapshot_limit(1 << 20), "snapshot_limit"),
     ] {

@@ -1,5 +1,6 @@
 //! Calls that come to nothing, each with an error that says whether the message may have been handled.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -41,10 +42,14 @@ struct Grow(usize);
 /// Cannot be decoded.
 #[derive(Message, Serialize)]
 #[message(id = "reply to everybody", reply = ())]
-struct Odd;
+struct Odd {
+    panics: bool,
+}
 
 impl<'de> Deserialize<'de> for Odd {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let odd: BTreeMap<String, bool> = Deserialize::deserialize(deserializer)?;
+        assert!(!odd["panics"], "told to panic");
         Err(serde::de::Error::custom("told to fail"))
     }
 }
@@ -170,10 +175,14 @@ async fn a_reply_that_is_too_long_for_another_node_says_that_the_message_was_han
 async fn what_cannot_be_decoded_says_whether_it_was_the_message_or_the_reply_whatever_the_message_is_called() {
     let [(_a, on_a), (b, _on_b)] = opened("s").await;
     let far = on_a.register("counter", Counter::default()).on(b.id()).await.expect("free");
-    let error = far.call(Odd).await.expect_err("it cannot be decoded");
-    assert!(matches!(&error, CallError::Undecodable { what, .. } if what == "reply to everybody"), "{error}");
-    assert!(!error.is_unknown_outcome(), "{error}");
+    let pid = far.pid();
+    for (panics, reason) in [(false, "told to fail"), (true, "told to panic")] {
+        let error = far.call(Odd { panics }).await.expect_err("it cannot be decoded");
+        let said = matches!(&error, CallError::Undecodable { what, why } if what == "reply to everybody" && why.contains(reason));
+        assert!(said && !error.is_unknown_outcome(), "{error}");
+    }
     assert_eq!(handled(&far).await, 0);
+    assert_eq!(running(&on_a, "counter").await.pid, pid, "its worker lives on");
     for encoded in [false, true] {
         let before = handled(&far).await;
         let error = far.call(Unreadable { encoded }).await.err().expect("its reply cannot be read");

@@ -24,6 +24,7 @@ mod power_of_one;
 mod requests;
 mod returning;
 mod running;
+mod stopping;
 mod unsaved;
 mod versions;
 mod waiting;

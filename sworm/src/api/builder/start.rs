@@ -24,7 +24,8 @@ impl NodeBuilder {
     /// What was said that is about a node that runs workers, if anything was.
     fn of_hosts(&self) -> Option<&'static str> {
         let weight = self.weight.map(|_| "weight");
-        weight.or(self.starts.map(|_| "concurrent_starts")).or(self.snapshot_limit.map(|_| "snapshot_limit"))
+        let labels = self.profile.labels.keys().next().map(|_| "label");
+        weight.or(labels).or(self.starts.map(|_| "concurrent_starts")).or(self.snapshot_limit.map(|_| "snapshot_limit"))
     }
 
     /// The node's id, if all that was said can be.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -13,6 +12,7 @@ use zenoh::query::Query;
 use super::lanes::{Lanes, Sent};
 use super::puts::Puts;
 use crate::core::ids::Peer;
+use crate::seldom::Seldom;
 use crate::transport::{Class, MAX_MESSAGE_BYTES, Shortcut};
 
 /// Beyond so many bytes that are queued for all nodes messages are dropped.
@@ -23,8 +23,6 @@ const EXEMPT_BYTES: usize = 1 << 20;
 const UNREAD_BYTES: usize = 256 << 20;
 /// What an item costs besides its message.
 const ITEM_BYTES: usize = size_of::<(Class, Bytes)>();
-/// The log says at most this often that messages are dropped.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// What the thread that looks after the session is asked to do.
 pub(super) enum Item {
@@ -64,7 +62,7 @@ pub(super) struct Shared {
     pub(super) shortcut: OnceLock<Shortcut>,
     /// Where the members of the cluster listen, one a line, for those who ask before they join.
     pub(super) known: Mutex<String>,
-    warned: Mutex<Option<Instant>>,
+    warned: Seldom,
 }
 
 impl Default for Shared {
@@ -169,7 +167,7 @@ impl Shared {
 
     fn drop_one(&self) {
         let dropped = self.counters.messages_dropped.fetch_add(1, Relaxed) + 1;
-        if self.is_to_be_said() {
+        if self.warned.is_due() {
             tracing::warn!(dropped, "messages are dropped: the links to the other nodes do not take them fast enough");
         }
     }
@@ -187,7 +185,7 @@ impl Shared {
         }
         self.unread_bytes.fetch_sub(message.len(), Relaxed);
         let dropped = self.counters.messages_unread.fetch_add(1, Relaxed) + 1;
-        if self.is_to_be_said() {
+        if self.warned.is_due() {
             tracing::warn!(dropped, "messages are dropped: this node does not take what comes in fast enough");
         }
         false
@@ -206,15 +204,6 @@ impl Shared {
     #[cfg(test)]
     pub(super) fn limit_unread(&self, bytes: usize) {
         self.unread_limit.store(bytes, Relaxed);
-    }
-
-    fn is_to_be_said(&self) -> bool {
-        let Ok(mut warned) = self.warned.try_lock() else { return false };
-        let is_due = warned.is_none_or(|at| at.elapsed() >= WARN_EVERY);
-        if is_due {
-            *warned = Some(Instant::now());
-        }
-        is_due
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::save::Unsaved;
@@ -11,6 +12,7 @@ use super::showing::held;
 use super::{Control, End, STOPPING_LIMIT, Task, beside, guarded};
 use crate::core::Input;
 use crate::core::ids::Peer;
+use crate::error::CallError;
 use crate::node::order::{Order, Stay};
 use crate::strategy::Exit;
 use crate::worker::Lifecycle;
@@ -125,7 +127,9 @@ impl<W: Lifecycle> Task<W> {
         self.ctx.exit = None;
         self.ctx.place = Place::Work;
     }
+}
 
+impl<W> Task<W> {
     /// What was not handled goes back to its callers, who look for the worker anew; casts are sent on.
     pub(super) fn give_everything_back(&mut self) {
         while let Some(parcel) = self.incoming.close() {
@@ -178,6 +182,22 @@ impl<W: Lifecycle> Task<W> {
             payload: payload.into(),
             load: None,
         }
+    }
+}
+
+impl<W> Drop for Task<W> {
+    /// One that was aborted, and has not come to its end, answers all the same: whoever has sent what it handled, and whoever
+    /// has sent what waited.
+    fn drop(&mut self) {
+        // Where a runtime ends, or a node, those hear of that.
+        if Handle::try_current().is_err() || self.ctx.sworm.shared.node.has_stopped() {
+            return;
+        }
+        if let Some(parcel) = self.in_hand.take() {
+            let reason = "its task was aborted".to_owned();
+            self.tell.replies.reply(&parcel, Err(CallError::WorkerDied { reason }));
+        }
+        self.give_everything_back();
     }
 }
 

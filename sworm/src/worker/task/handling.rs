@@ -4,26 +4,17 @@ use bytes::Bytes;
 
 use super::save::Unsaved;
 use super::showing::held;
-use super::{End, Replies, Task, guarded};
+use super::{End, Task, guarded};
 use crate::error::CallError;
 use crate::strategy::Exit;
-use crate::worker::mailbox::{LocalParcel, Parcel, RemoteParcel};
+use crate::worker::mailbox::{LocalParcel, Parcel};
 use crate::worker::{Lifecycle, entry_of};
 
 /// A reply that waits until it may leave: at once, or when the state that it shows is durable.
 enum Release<W> {
     Local(Box<dyn LocalParcel<W>>),
-    Remote(Box<RemoteParcel>, Result<Bytes, CallError>),
-}
-
-impl<W> Release<W> {
-    /// Sends it, or this error instead.
-    fn now(self, replies: &dyn Replies, error: Option<CallError>) {
-        match self {
-            Self::Local(parcel) => parcel.release(error),
-            Self::Remote(parcel, reply) => replies.reply(&parcel, error.map_or(reply, Err)),
-        }
-    }
+    /// To the call that is in hand.
+    Remote(Result<Bytes, CallError>),
 }
 
 impl<W: Lifecycle> Task<W> {
@@ -46,19 +37,20 @@ impl<W: Lifecycle> Task<W> {
                     return None;
                 };
                 self.activity.begins(entry.id);
-                let run = (entry.run)(worker, &mut self.ctx, &parcel.payload);
+                let payload = &self.in_hand.insert(parcel).payload;
+                let run = (entry.run)(worker, &mut self.ctx, payload);
                 let handled = guarded(held(self.outbox.as_ref(), run)).await;
                 self.activity.ends();
                 let (handled, reply) = match handled {
                     Ok(reply) => (Ok(()), reply.map(Bytes::from)),
                     Err(panic) => (Err(panic), Ok(Bytes::new())),
                 };
-                (handled, Release::Remote(parcel, reply))
+                (handled, Release::Remote(reply))
             }
         };
         self.saver.handled();
         if let Err(panic) = handled {
-            release.now(&*self.tell.replies, Some(CallError::WorkerDied { reason: panic.clone() }));
+            self.release(release, Some(CallError::WorkerDied { reason: panic.clone() }));
             return Some(End::Exit(Exit::Panic(panic)));
         }
         let saved = if self.is_settled() { Ok(()) } else { Box::pin(self.save_after_message(worker)).await };
@@ -79,13 +71,25 @@ impl<W: Lifecycle> Task<W> {
                 }
                 // That may have taken its time.
                 let lost = (!self.ctx.sworm.shared.may_go_on()).then_some(CallError::MajorityLost);
-                release.now(&*self.tell.replies, lost);
+                self.release(release, lost);
                 None
             }
             Err((error, end)) => {
                 self.forget_outbox();
-                release.now(&*self.tell.replies, Some(error));
+                self.release(release, Some(error));
                 end
+            }
+        }
+    }
+
+    /// Sends a reply, or this error instead.
+    fn release(&mut self, release: Release<W>, error: Option<CallError>) {
+        match release {
+            Release::Local(parcel) => parcel.release(error),
+            Release::Remote(reply) => {
+                if let Some(parcel) = self.in_hand.take() {
+                    self.tell.replies.reply(&parcel, error.map_or(reply, Err));
+                }
             }
         }
     }

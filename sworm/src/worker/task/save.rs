@@ -261,6 +261,7 @@ impl<W: Lifecycle> Task<W> {
                 Some(Control::Diverged { snapshot }) => self.diverged_due.push_back(snapshot),
                 Some(Control::Stop { why }) => {
                     self.loses(&why);
+                    self.stop_due = Some(why);
                     return Err(Unsaved::stopped());
                 }
                 None => return Err(Unsaved::stopped()),

@@ -85,7 +85,7 @@ impl<W: Lifecycle> Task<W> {
 
     pub(super) async fn send_outbox(&self) {
         if let Some(outbox) = &self.outbox {
-            outbox.send().await;
+            outbox.send(&self.ctx.sworm.shared).await;
         }
     }
 
@@ -94,7 +94,7 @@ impl<W: Lifecycle> Task<W> {
     pub(super) fn send_outbox_aside(&self) {
         if let Some(outbox) = self.outbox.clone().filter(|outbox| !outbox.is_empty()) {
             let sworm = self.ctx.sworm.shared.clone();
-            tokio::spawn(outbox::of_sworm(sworm, async move { outbox.send().await }));
+            tokio::spawn(outbox::of_sworm(sworm.clone(), async move { outbox.send(&sworm).await }));
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::{BoxError, UnregisterError};
 use sworm_tests::{eventually, holds_for};
+use tokio::task::JoinHandle;
 
 use super::{Bystanders, Gate, In, LONG};
 use crate::{ended, gone, log, opened, running};
@@ -118,6 +119,24 @@ async fn a_worker_that_does_not_return_is_reported_again_and_again_and_can_be_st
     staying(&on_a, "does not return", Some(In::Stopping)).await;
     // Nor does it return when it stops.
     bystanders.meanwhile(has_stopped(&on_b, "does not return")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_has_sent_something_from_another_node_to_a_worker_that_is_aborted_is_answered() {
+    let [(_a, on_a), (_b, on_b)] = opened("s").await;
+    staying(&on_a, "is aborted", None).await;
+    running(&on_b, "is aborted").await;
+    let far = on_b.whereis_name::<Staying>("is aborted").expect("it runs");
+    let calls = [(); 2].map(|()| tokio::spawn(far.call(Stay).timeout(Duration::from_secs(600)).into_future()));
+    let error =
+        async |call: JoinHandle<Result<(), CallError>>| call.await.expect("it does not panic").expect_err("it ends");
+    has_stopped(&on_b, "is aborted").await;
+    let [first, second] = calls;
+    let mut errors = [error(first).await, error(second).await];
+    // One was being handled, and the other one was not.
+    errors.sort_by_key(CallError::is_unknown_outcome);
+    assert!(matches!(errors[0], CallError::NotRegistered { .. }), "{errors:?}");
+    assert!(matches!(&errors[1], CallError::WorkerDied { reason } if reason.contains("aborted")), "{errors:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

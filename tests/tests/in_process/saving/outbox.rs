@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sworm::Inbox;
 use sworm::prelude::*;
 use sworm_tests::{eventually, holds_for};
+use tokio::sync::Semaphore;
 
 use super::{Add, LONG, Life, sum};
 use crate::running;
@@ -60,7 +61,11 @@ struct Word(u32);
 
 impl Speaker {
     async fn log(ctx: &Context<Self>, word: u32) {
-        let log = ctx.sworm().whereis_name::<Inbox<Word>>("log").expect("it is there");
+        Self::say(ctx.sworm(), word).await;
+    }
+
+    async fn say(sworm: &Sworm, word: u32) {
+        let log = sworm.whereis_name::<Inbox<Word>>("log").expect("it is there");
         log.cast(Word(word)).await.expect("it is held back, or on its way");
     }
 }
@@ -274,6 +279,94 @@ async fn what_a_handler_has_cast_is_dropped_when_its_state_is_too_large() {
     assert!(matches!(error, CallError::StateTooLarge { .. }), "{error}");
     swell(2, 0).await.expect("it is small again");
     assert_eq!(word(&mut log).await, 2);
+}
+
+/// Has room for one message beside the one that it handles.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "saving.cramped", handles(Wait, Said), mailbox = 1)]
+struct Cramped;
+
+/// Waits until the test says so.
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.wait")]
+struct Wait;
+
+static WAITS: Semaphore = Semaphore::const_new(0);
+static GOES_ON: Semaphore = Semaphore::const_new(0);
+
+impl Handler<Wait> for Cramped {
+    async fn handle(&mut self, _: Wait, _: &mut Context<Self>) {
+        WAITS.add_permits(1);
+        GOES_ON.acquire().await.expect("it is never closed").forget();
+    }
+}
+
+impl Handler<Said> for Cramped {
+    async fn handle(&mut self, Said(word): Said, ctx: &mut Context<Self>) {
+        Speaker::say(ctx.sworm(), word).await;
+    }
+}
+
+/// Sends words on to a worker that has little room, or to itself; has little room as well.
+#[derive(Worker, Serialize, Deserialize, Default)]
+#[worker(name = "saving.sender", handles(Send, Said), snapshot = "each", mailbox = 2)]
+struct Sender {
+    sent: u32,
+}
+
+#[derive(Message, Serialize, Deserialize)]
+#[message(id = "saving.send")]
+struct Send {
+    words: u32,
+    to: Option<String>,
+}
+
+impl Handler<Send> for Sender {
+    async fn handle(&mut self, Send { words, to }: Send, ctx: &mut Context<Self>) {
+        self.sent += words;
+        for word in 0..words {
+            match &to {
+                Some(to) => {
+                    let to = ctx.sworm().whereis_name::<Cramped>(to).expect("it runs");
+                    to.cast(Said(word)).await.expect("it is held back");
+                }
+                None => ctx.this().cast(Said(word)).await.expect("it is held back"),
+            }
+        }
+    }
+}
+
+impl Handler<Said> for Sender {
+    async fn handle(&mut self, Said(word): Said, ctx: &mut Context<Self>) {
+        Speaker::say(ctx.sworm(), word).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_does_not_wait_for_the_room_that_what_was_cast_before_it_needs() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let cramped = a.register("cramped", Cramped).await;
+    let sender = a.register("sender", Sender::default()).await;
+    cramped.cast(Wait).await.expect("it runs");
+    WAITS.acquire().await.expect("it is never closed").forget();
+    // There is room for one of them; the next message does not wait for the others either.
+    for words in [3, 0] {
+        let send = Send { words, to: Some("cramped".into()) };
+        let sent = sender.call(send).timeout(Duration::from_secs(3));
+        sent.await.expect("where each was waited for, that would be five seconds for each");
+    }
+    GOES_ON.add_permits(1);
+    assert_eq!(next(&mut log, 3).await, [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_may_cast_more_to_itself_than_its_mailbox_takes() {
+    let [a, b] = Life::pair().await;
+    let mut log = log(&a, &b).await;
+    let sender = a.register("sender", Sender::default()).await;
+    sender.call(Send { words: 20, to: None }).timeout(LONG).await.expect("it runs");
+    assert_eq!(next(&mut log, 20).await, (0..20).collect::<Vec<_>>());
 }
 
 /// A worker whose states nobody saves casts at once.
