@@ -1,12 +1,12 @@
 //! What leaves a worker: held back until the state that it shows is durable, and not at all when the worker must not go on.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use futures_util::poll;
 use tokio::time::timeout;
 
 use crate::node::sworm::SwormShared;
@@ -118,7 +118,7 @@ impl Outbox {
         let (mut later, mut changes) = (Vec::new(), Vec::new());
         for Thing { bytes, send, is_change } in self.take() {
             let mut send = send();
-            if poll!(&mut send).is_pending() {
+            if poll_fn(|cx| Poll::Ready(send.as_mut().poll(cx).is_pending())).await {
                 let leaving = self.leaves(bytes);
                 let leaves = async move {
                     send.await;
