@@ -111,6 +111,9 @@ impl Driver {
             Input::Exited { name, exit, .. } | Input::Started { name, result: Err(exit), .. } => {
                 tracing::debug!(sworm = &*self.shared.name, name = &**name, %exit, "a worker has ended");
             }
+            Input::Gone { name, .. } if self.core.attached_for(name).is_some() => {
+                tracing::debug!(sworm = &*self.shared.name, name = &**name, "no task has this attached name any more");
+            }
             Input::Gone { name, .. } => {
                 tracing::error!(sworm = &*self.shared.name, name = &**name, "the task of a worker is gone");
             }

@@ -1,5 +1,6 @@
 //! Performs: one running node with its store, its transport and its sworms. What is to be done is decided in `core`.
 
+pub(crate) mod attached;
 pub(crate) mod awake;
 pub(crate) mod calls;
 pub(crate) mod clock;

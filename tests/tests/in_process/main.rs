@@ -9,6 +9,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{Error, MoveError, NodeBuilder, NodeId, StartError, UnregisterError};
 use sworm_tests::eventually;
 
+mod attached;
 mod balancing;
 mod casts;
 mod conflicts;
