@@ -23,6 +23,7 @@ mod routing;
 pub(crate) mod scope;
 mod states;
 pub(crate) mod sworm;
+pub(crate) mod unread;
 pub(crate) mod watchers;
 #[cfg(feature = "faults")]
 pub(crate) mod witness;

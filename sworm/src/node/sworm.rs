@@ -21,11 +21,12 @@ use super::index::Index;
 use super::lease::Lease;
 use super::order::Order;
 use super::rooms::Rooms;
+use super::unread::Unread;
 use super::watchers::Watchers;
 use crate::core::balance::Rebalance;
 use crate::core::draining::Drained;
 use crate::core::ids::{Epoch, NodeId, Peer};
-use crate::core::message::{Answer, Ask, Refusal};
+use crate::core::message::{Answer, Ask, Message, Refusal};
 use crate::core::{Core, Input};
 use crate::error::CallError;
 use crate::strategy::Restart;
@@ -98,6 +99,8 @@ pub(crate) struct Settings {
 /// The ways to the driver.
 pub(crate) struct Senders {
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    /// What the messages among the inputs hold, in their order.
+    pub(crate) unread: mpsc::UnboundedSender<Option<Unread>>,
     pub(crate) looks: mpsc::UnboundedSender<Look>,
 }
 
@@ -183,6 +186,13 @@ impl SwormShared {
     pub(crate) fn input(&self, input: Input) {
         // After the driver has ended nobody listens any more.
         let _ = self.senders.inputs.send(input);
+    }
+
+    /// A message of another node's core. It is unread until the driver has taken it.
+    pub(super) fn message(&self, from: Peer, message: Box<Message>, unread: Option<Unread>) {
+        // Before the message: it is there when that is taken.
+        let _ = self.senders.unread.send(unread);
+        self.input(Input::Message { from, message });
     }
 
     /// Asks the core for something and waits for what comes of it, which is an error when the node stops. A worker whose sworm

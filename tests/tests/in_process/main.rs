@@ -47,6 +47,7 @@ mod run;
 mod saving;
 mod strategies;
 mod traffic;
+mod unread;
 mod walk;
 
 /// In mode "majority": not so short that it ends by itself where a busy machine stands still for some seconds.
