@@ -1,50 +1,47 @@
 //! The bench program: runs all benches or one, prints a table, writes `target/sworm-bench.json`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use clap::{Parser, Subcommand};
+use std::time::Instant;
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use sworm::BoxError;
-use sworm_benches::{Run, known, run, serve, table, write};
+use sworm_benches::{Run, SERVE, Size, known, run, serve, table, write};
 
-/// The bench that `cargo test` runs for hardly any time: whether it works, not how fast.
-const SMOKE: &str = "call";
+/// So many benches are tested at a time.
+const TOGETHER: usize = 4;
 
+/// Measures Sworm, each time beside a baseline.
 #[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true)]
 struct Options {
-    /// Only the bench of this name.
+    /// Only this bench.
+    #[arg(value_parser = PossibleValuesParser::new(known()))]
     bench: Option<String>,
     /// A short run.
     #[arg(long)]
     quick: bool,
-    #[command(subcommand)]
-    part: Option<Part>,
-}
-
-#[derive(Subcommand)]
-enum Part {
-    /// A process that the benches start.
-    #[command(hide = true)]
-    Node,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // `cargo bench` passes `--bench`, which is no option of ours; `cargo test` passes what a test harness takes.
     let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
-    let is_part = arguments.get(1).is_some_and(|first| first == "node");
-    if !is_part && arguments.len() == std::env::args().len() {
+    if arguments.get(1).is_some_and(|first| first == SERVE) {
+        return serve().await;
+    }
+    let by_cargo = std::env::var_os("CARGO_MANIFEST_DIR").is_some();
+    if by_cargo && arguments.len() == std::env::args().len() {
         return test(&arguments[1..]).await;
     }
     let options = Options::parse_from(arguments);
-    if options.part.is_some() {
-        return serve().await;
-    }
+    let size = if options.quick { Size::Quick } else { Size::Full };
     let wanted: Vec<String> = options.bench.map_or_else(|| known().map(String::from).collect(), |one| vec![one]);
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for bench in wanted {
         eprintln!("{bench} …");
         // What the others measure is worth as much.
-        if let Err(error) = run(&bench, Run { quick: options.quick, smoke: false }, &mut rows).await {
+        if let Err(error) = run(&bench, Run(size), &mut rows).await {
             eprintln!("{bench} failed: {error}");
             failed.push(bench);
         }
@@ -56,19 +53,26 @@ async fn main() -> Result<(), BoxError> {
     if failed.is_empty() { Ok(()) } else { Err(format!("these benches failed: {}", failed.join(", ")).into()) }
 }
 
-/// As a test harness with one test: `smoke`.
+/// As a test harness with a test for each bench: whether it works, not how fast.
 async fn test(arguments: &[String]) -> Result<(), BoxError> {
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
-    let is_wanted =
-        arguments.iter().filter(|argument| !argument.starts_with('-')).all(|filter| "smoke".contains(&**filter));
-    if has("--ignored") || !is_wanted {
-        return Ok(());
-    }
+    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |test: &str| filters.is_empty() || filters.iter().any(|filter| test.contains(filter.as_str()));
+    let mut benches: Vec<_> =
+        known().filter(|bench| !has("--ignored") && is_wanted(&format!("smoke_{bench}"))).collect();
     if has("--list") {
-        println!("smoke: test");
-        return Ok(());
+        benches.drain(..).for_each(|bench| println!("smoke_{bench}: test"));
     }
-    let mut rows = Vec::new();
-    run(SMOKE, Run { quick: true, smoke: true }, &mut rows).await?;
-    if rows.is_empty() { Err("nothing was measured".into()) } else { Ok(()) }
+    let running = benches.into_iter().map(|bench| async move {
+        let (mut rows, started) = (Vec::new(), Instant::now());
+        let result = run(bench, Run(Size::Smoke), &mut rows).await;
+        result.map_err(|error| format!("smoke_{bench} failed: {error}"))?;
+        if rows.is_empty() {
+            return Err(format!("smoke_{bench} failed: nothing was measured").into());
+        }
+        println!("test smoke_{bench} ... ok ({:.1?})", started.elapsed());
+        Ok::<_, BoxError>(())
+    });
+    // Much of it is waiting.
+    stream::iter(running).buffer_unordered(TOGETHER).try_collect().await
 }

@@ -81,17 +81,7 @@ impl Cluster {
 
     /// Starts a node; a client runs no workers.
     pub(crate) async fn add(&mut self, id: &str, client: bool) -> Result<(), BoxError> {
-        let spec = NodeSpec {
-            id: id.into(),
-            cluster: self.directory.path().to_string_lossy().into_owned(),
-            store: (self.storage != Storage::Memory).then(|| self.store(id)),
-            ack_in_memory: self.storage == Storage::DiskLater,
-            client,
-            listen: "tcp/127.0.0.1:0".into(),
-            advertise: Vec::new(),
-            join: self.endpoints.values().flatten().cloned().collect(),
-            zenoh: None,
-        };
+        let spec = self.spec(id, client);
         let (temporary, spec) = match &mut self.network {
             None => ("tmp".into(), spec),
             // Nodes that find each other on this machine would go around the network.
@@ -102,6 +92,34 @@ impl Cluster {
         self.nodes.insert(id.into(), process);
         self.endpoints.insert(id.into(), endpoints);
         Ok(())
+    }
+
+    /// Starts several at the same time, that find each other on this machine.
+    pub(crate) async fn add_together(&mut self, ids: &[&str]) -> Result<(), BoxError> {
+        let started = ids.iter().map(|id| async {
+            let process = Process::spawn(&self.directory.path().join("tmp"))?;
+            let endpoints = process.ask(Command::Start(self.spec(id, false))).await?;
+            Ok::<_, BoxError>((String::from(*id), process, endpoints))
+        });
+        for (id, process, endpoints) in try_join_all(started).await? {
+            self.nodes.insert(id.clone(), process);
+            self.endpoints.insert(id, endpoints);
+        }
+        Ok(())
+    }
+
+    fn spec(&self, id: &str, client: bool) -> NodeSpec {
+        NodeSpec {
+            id: id.into(),
+            cluster: self.directory.path().to_string_lossy().into_owned(),
+            store: (self.storage != Storage::Memory).then(|| self.store(id)),
+            ack_in_memory: self.storage == Storage::DiskLater,
+            client,
+            listen: "tcp/127.0.0.1:0".into(),
+            advertise: Vec::new(),
+            join: self.endpoints.values().flatten().cloned().collect(),
+            zenoh: None,
+        }
     }
 
     /// Waits until all nodes see all.

@@ -15,5 +15,6 @@ mod workers;
 
 pub use self::load::{Load, load};
 pub use self::node::serve;
+pub use self::process::SERVE;
 pub use self::report::{Row, table, write};
-pub use self::suite::{Run, known, run};
+pub use self::suite::{Run, Size, known, run};

@@ -14,6 +14,9 @@ use crate::names::clock;
 use crate::protocol::{Answer, Asked, Command};
 use crate::usage;
 
+/// The argument with which this program takes commands.
+pub const SERVE: &str = "--serve-commands";
+
 /// No command takes longer.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -36,7 +39,7 @@ impl Process {
     pub(crate) fn spawn(temporary: &std::path::Path) -> Result<Self, BoxError> {
         std::fs::create_dir_all(temporary)?;
         let mut child = Program::new(std::env::current_exe()?)
-            .arg("node")
+            .arg(SERVE)
             .env("TMPDIR", temporary)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -29,7 +29,8 @@ pub(crate) enum Command {
     Nodes,
     /// Watch this node's directory for the names in `..count` from now on, for [`Command::Watched`].
     Watch { count: usize },
-    /// Wait until all the names that are watched for run, and answer when this node knew of the last one, on the shared clock.
+    /// All are registered. Wait until all the names that are watched for run, and answer when this node knew of the last one,
+    /// on the shared clock.
     Watched,
     /// Register the names in `first..end` by so many callers. Answers with [`Filled`].
     Fill { kind: Kind, first: usize, end: usize, callers: usize, on: Option<String> },

@@ -26,7 +26,8 @@ const SWORM: &str = "bench";
 struct Server {
     open: OnceLock<(Node, Sworm)>,
     marked: Mutex<Marked>,
-    watching: tokio::sync::Mutex<Option<JoinHandle<f64>>>,
+    /// Who watches for names, and how to tell that all are registered.
+    watching: tokio::sync::Mutex<Option<(std::sync::mpsc::Sender<()>, JoinHandle<f64>)>>,
     /// What stays for as long as the process lives.
     kept: Mutex<Vec<Box<dyn std::any::Any + Send>>>,
 }
@@ -58,11 +59,17 @@ impl Server {
             Command::Start(spec) => json(self.start(spec).await?),
             Command::Nodes => json(self.sworm()?.nodes()),
             Command::Watch { count } => {
-                let watching = tokio::spawn(names::watch(self.sworm()?.clone(), count));
-                *self.watching.lock().await = Some(watching);
+                let (tell, told) = std::sync::mpsc::channel();
+                let sworm = self.sworm()?.clone();
+                let watching = tokio::task::spawn_blocking(move || names::watch(&sworm, count, &told));
+                *self.watching.lock().await = Some((tell, watching));
                 json(())
             }
-            Command::Watched => json(self.watching.lock().await.take().ok_or("nothing is watched")?.await?),
+            Command::Watched => {
+                let (tell, watching) = self.watching.lock().await.take().ok_or("nothing is watched")?;
+                drop(tell);
+                json(watching.await?)
+            }
             Command::Fill { kind, first, end, callers, on } => {
                 json(names::fill(self.sworm()?, kind, first..end, callers, on).await?)
             }

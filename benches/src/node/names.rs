@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use crate::workers::{Keep, Keeper, Kept, Saver};
 
 /// How soon it is looked again at what has not come yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// The same while it must cost nothing, and where it must be seen at once.
+const LOOK_SELDOM: Duration = Duration::from_millis(10);
+const LOOK_AT_ONCE: Duration = Duration::from_micros(50);
 /// How many calls go on at a time where it does not matter.
 const TOGETHER: usize = 64;
 /// How long a name may take to answer.
@@ -72,9 +76,21 @@ pub(super) async fn hold(sworm: &Sworm, count: usize) -> f64 {
     clock()
 }
 
-/// The same from now on, while they are registered: what is left to look at in the end is what came last.
-pub(super) async fn watch(sworm: Sworm, count: usize) -> f64 {
-    hold(&sworm, count).await
+/// The same from now on, while they are registered, on a thread of its own: what is left to look at in the end is what came
+/// last. It looks seldom until `told` says that all are registered, then all the time. Answers when it knew all.
+pub(super) fn watch(sworm: &Sworm, count: usize, told: &mpsc::Receiver<()>) -> f64 {
+    let mut is_told = false;
+    for number in 0..count {
+        let name = name(number);
+        while sworm.whereis(&name).is_none_or(|found| found.state != RegistrationState::Running) {
+            if is_told {
+                std::thread::sleep(LOOK_AT_ONCE);
+            } else {
+                is_told = told.recv_timeout(LOOK_SELDOM) != Err(RecvTimeoutError::Timeout);
+            }
+        }
+    }
+    clock()
 }
 
 /// Waits until all these nodes are up.

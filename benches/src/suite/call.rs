@@ -13,23 +13,22 @@ use crate::report::Row;
 
 pub(super) const NAME: &str = "call";
 
-/// Workers to call.
-const NAMES: usize = 1_000;
-/// What is compared takes turns, since other programs may disturb the one or the other.
-const ROUNDS: usize = 3;
-
 pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
+    // Workers to call; each caller has others.
+    let names = run.of(300, 1_000, 1_000);
+    // What is compared takes turns, since other programs may disturb the one or the other.
+    let rounds = run.of(1, 3, 3);
     let cluster = Cluster::of_three(Storage::Memory).await?;
-    cluster.fill(0, NAMES).await?;
+    cluster.fill(0, names).await?;
     let other = cluster.process("echo")?;
     let raw = Raw::connect(&other).await?;
     for callers in [1, 64] {
         let (mut sworm, mut put, mut by_task, mut query, mut tcp) = (vec![], vec![], vec![], vec![], vec![]);
         let (mut local, mut channel, mut one_channel) = (vec![], vec![], vec![]);
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let time = run.time();
             // One other node, as the baselines have.
-            let call = |on: &str| Command::Call { count: NAMES, on: on.into(), callers, time };
+            let call = |on: &str| Command::Call { count: names, on: on.into(), callers, time };
             sworm.push(cluster["a"].ask(call("b")).await?);
             put.push(raw.zenoh.put(By::Zenoh, callers, time).await?);
             by_task.push(raw.zenoh.put(By::Task, callers, time).await?);
@@ -38,7 +37,7 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
             local.push(cluster["a"].ask(call("a")).await?);
             // As many tasks as there are workers here, about, and as few as possible.
             let channels = |tasks| Command::CallChannel { tasks, callers, time };
-            channel.push(cluster["a"].ask(channels(NAMES / 3)).await?);
+            channel.push(cluster["a"].ask(channels(names / 3)).await?);
             one_channel.push(cluster["a"].ask(channels(callers)).await?);
         }
         let remote = Load::median(&sworm);

@@ -14,27 +14,27 @@ use crate::report::Row;
 
 pub(super) const NAME: &str = "idle";
 
-/// What just happened has been done with after this.
-const CALM: Duration = Duration::from_secs(3);
 /// The nodes that run workers; the third one only knows of them.
 const RUNNING: [&str; 2] = ["a", "b"];
 
 pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
-    let time = Duration::from_secs(run.or(5, 20));
+    let time = Duration::from_millis(run.of(200, 5_000, 20_000));
+    // What just happened has been done with after this.
+    let calm = Duration::from_millis(run.of(200, 3_000, 3_000));
     let mut cluster = Cluster::new(Storage::Memory)?.behind(Network::new(&THREE).await?);
-    let raw = bare(&cluster, time).await?;
+    let raw = bare(&cluster, calm, time).await?;
     let plain = cluster.process("map")?;
     for id in THREE {
         cluster.add(id, !RUNNING.contains(&id)).await?;
     }
     cluster.see_each_other().await?;
     let (mut there, mut empty) = (0, Memory::default());
-    for &count in run.or(&[0, 10_000][..], &[0, 10_000, 100_000]) {
+    for &count in run.of(&[0, 100][..], &[0, 10_000], &[0, 10_000, 100_000]) {
         let command = Command::Fill { kind: Kind::Keeper, first: there, end: count, callers: 64, on: None };
         cluster["a"].ask::<Filled>(command).await?;
         cluster.all_hold(count).await?;
         there = count;
-        sleep(CALM).await;
+        sleep(calm).await;
         let rest = rest(cluster.nodes().collect(), cluster.network(), time).await?;
         let (cpu, bytes) = ((rest.cpu * 1e2, "%"), (rest.bytes, "B/s"));
         rows.push(Row::new(NAME, count, "CPU of a node", cpu, ("a zenoh session at rest", raw.cpu * 1e2)));
@@ -88,7 +88,7 @@ async fn rest(processes: Vec<&Process>, network: &Network, time: Duration) -> Re
 }
 
 /// The same of as many sessions of zenoh's.
-async fn bare(cluster: &Cluster, time: Duration) -> Result<Rest, BoxError> {
+async fn bare(cluster: &Cluster, calm: Duration, time: Duration) -> Result<Rest, BoxError> {
     let mut network = Network::new(&THREE).await?;
     let mut processes = Vec::new();
     for id in THREE {
@@ -96,7 +96,7 @@ async fn bare(cluster: &Cluster, time: Duration) -> Result<Rest, BoxError> {
         process.ask::<()>(Command::EchoZenoh { config: network.config(id)? }).await?;
         processes.push(process);
     }
-    sleep(CALM).await;
+    sleep(calm).await;
     let rest = rest(processes.iter().collect(), &network, time).await?;
     network.close().await;
     Ok(rest)

@@ -14,7 +14,8 @@ pub(super) const NAME: &str = "join";
 pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
     let (mut there, mut empty) = (0, 0.0);
     let mut cluster = Cluster::of_three(Storage::Memory).await?;
-    for (id, count) in ["d", "e", "f"].into_iter().zip(run.or([0, 1_000, 10_000], [0, 10_000, 100_000])) {
+    for (id, count) in ["d", "e", "f"].into_iter().zip(run.of([0, 100, 200], [0, 1_000, 10_000], [0, 10_000, 100_000]))
+    {
         cluster.fill(there, count).await?;
         there = count;
         let started = Instant::now();

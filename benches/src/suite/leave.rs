@@ -12,7 +12,7 @@ use crate::report::Row;
 pub(super) const NAME: &str = "leave";
 
 pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
-    for count in run.or([1_000, 3_000], [1_000, 10_000]) {
+    for &count in run.of(&[100][..], &[1_000, 3_000], &[1_000, 10_000]) {
         rows.extend(leave(count).await?);
     }
     Ok(())

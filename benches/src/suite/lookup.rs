@@ -14,11 +14,11 @@ pub(super) const NAME: &str = "lookup";
 pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
     let mut there = 0;
     let cluster = Cluster::of_three(Storage::Memory).await?;
-    for &count in run.or(&[1_000, 20_000][..], &[1_000, 100_000, 1_000_000]) {
+    for &count in run.of(&[100][..], &[1_000, 20_000], &[1_000, 100_000, 1_000_000]) {
         cluster.fill(there, count).await?;
         there = count;
         for readers in [1, 2] {
-            let time = Duration::from_millis(run.or(500, 2_000));
+            let time = Duration::from_millis(run.of(20, 500, 2_000));
             let took: LookUps = cluster["a"].ask(Command::LookUp { count, readers, time }).await?;
             let metric = format!("time of a look-up, {readers} at a time");
             let baseline = ("papaya::HashMap::get", took.map_ns);

@@ -18,23 +18,33 @@ mod split;
 mod tick;
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Run {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Size {
+    /// Hardly anything: whether it works, not how fast.
+    Smoke,
     /// Fewer names and less time.
-    pub quick: bool,
-    /// Hardly any time at all: whether it works, not how fast.
-    pub smoke: bool,
+    Quick,
+    /// All of it.
+    Full,
 }
 
+/// A run of that size.
+#[derive(Clone, Copy, Debug)]
+pub struct Run(pub Size);
+
 impl Run {
-    /// One of two: for a quick run, and for a full one.
-    fn or<T>(self, quick: T, full: T) -> T {
-        if self.quick { quick } else { full }
+    /// One of three: for tests, for a quick run, and for a full one.
+    fn of<T>(self, smoke: T, quick: T, full: T) -> T {
+        match self.0 {
+            Size::Smoke => smoke,
+            Size::Quick => quick,
+            Size::Full => full,
+        }
     }
 
     /// How long callers work.
     fn time(self) -> std::time::Duration {
-        std::time::Duration::from_millis(if self.smoke { 20 } else { self.or(400, 3_000) })
+        std::time::Duration::from_millis(self.of(20, 400, 3_000))
     }
 }
 

@@ -15,15 +15,15 @@ use crate::report::Row;
 
 pub(super) const NAME: &str = "split";
 
-/// How long the cut lasts.
-const CUT: Duration = Duration::from_secs(10);
 /// All agree within this, or the bench has failed.
 const AGREED_LIMIT: Duration = Duration::from_secs(120);
 /// How soon it is looked again whether all agree.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
-    let count = run.or(1_000, 10_000);
+    let count = run.of(100, 1_000, 10_000);
+    // Long enough for both sides to take the other one for gone; in a test only for the links to be lost.
+    let cut = Duration::from_secs(run.of(3, 10, 10));
     let mut cluster = Cluster::new(Storage::Memory)?.behind(Network::new(&THREE).await?);
     for id in THREE {
         cluster.add(id, false).await?;
@@ -32,7 +32,7 @@ pub(super) async fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
     cluster.fill(0, count).await?;
     let before = digests(&cluster, count).await?;
     cluster.network().cut(Some("c"))?;
-    sleep(CUT).await;
+    sleep(cut).await;
     let during = digests(&cluster, count).await?;
     cluster.network().cut(None)?;
     let healed = clock();

@@ -19,7 +19,7 @@ use crate::report::Row;
 pub(super) const NAME: &str = "tick";
 
 pub(super) fn run(run: Run, rows: &mut Vec<Row>) -> Result<(), BoxError> {
-    let (remote, local) = run.or((2_000, 600), (100_000, 30_000));
+    let (remote, local) = run.of((200, 60), (2_000, 600), (100_000, 30_000));
     let (without, with) = (tick(0, 0)?, tick(remote, local)?);
     let baseline = ("the same without names", without);
     rows.push(Row::new(NAME, remote + local, "core's time per tick of 50 ms", (with, "us"), baseline));

@@ -17,6 +17,7 @@ use crate::core::cell::INBOX_PREFIX;
 use crate::core::ids::{Birth, Pid};
 use crate::core::message::{Ask, Registering};
 use crate::error::{CallError, RegisterError};
+use crate::node::attached::Attachment;
 use crate::node::scope;
 use crate::node::sworm::{Slot, SwormShared};
 use crate::worker::heavy::Heavy;
@@ -33,6 +34,8 @@ pub struct Inbox<M: Message> {
     birth: Birth,
     sworm: Sworm,
     receiver: mpsc::Receiver<Received<M>>,
+    /// The name is taken away once this is dropped, at the latest.
+    _attachment: Attachment,
 }
 
 /// How to answer a message out of an [`Inbox`]. Dropping it tells a caller that nobody answers.
@@ -177,10 +180,11 @@ impl<M: Message> ReplyTo<M> {
 
 impl<M: Message> Drop for Inbox<M> {
     fn drop(&mut self) {
-        // The answer is of no interest: nobody is left to hear it, and the request is repeated until it is answered.
+        // The answer is of no interest: where there is none in time, this node takes the name away when it looks after it.
         // The name may be somebody else's by now: only this lineage of it ends.
-        let ask = Ask::Unregister { name: self.pid.name.clone(), birth: Some(self.birth) };
-        drop(self.sworm.shared.ask_anyway(ask, ASK_LIMIT));
+        let (ask, shared) =
+            (Ask::Unregister { name: self.pid.name.clone(), birth: Some(self.birth) }, &self.sworm.shared);
+        drop(shared.ask_anyway(shared.next_ask(), ask, ASK_LIMIT));
         // What waits here is not handed out any more.
         self.receiver.close();
         while let Ok(waiting) = self.receiver.try_recv() {
@@ -213,13 +217,15 @@ pub(super) async fn attach<M: Message>(sworm: &Sworm, name: Arc<str>) -> Result<
         attached: true,
         replaces_failed: true,
     };
-    let (host, cell) = register::ask(sworm, registering, ASK_LIMIT).await?;
+    // Whatever becomes of this future: a name that comes without it being there does not stay.
+    let attachment = Attachment::new(shared);
+    let (host, cell) = register::ask(sworm, attachment.number(), registering, ASK_LIMIT).await?;
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let (control, _) = mpsc::unbounded_channel();
     let pid = cell.pid(&shared.name, &name, &host);
     let mailbox = Arc::new(InboxMailbox { sender, heavy: Heavy::default(), sworm: shared.clone() });
     shared.slots().insert(name, Slot { since: pid.epoch, mailbox, control, task: None });
-    Ok(Inbox { pid, birth: cell.birth, sworm: sworm.clone(), receiver })
+    Ok(Inbox { pid, birth: cell.birth, sworm: sworm.clone(), receiver, _attachment: attachment })
 }
 
 struct InboxMailbox<M: Message> {

@@ -117,7 +117,8 @@ impl<W: Lifecycle> Options<W> {
             attached: false,
             replaces_failed: self.replaces_failed,
         };
-        let (host, cell) = ask(&self.sworm, registering, self.timeout).await?;
+        let number = self.sworm.shared.next_ask();
+        let (host, cell) = ask(&self.sworm, number, registering, self.timeout).await?;
         let pid = cell.pid(&self.sworm.shared.name, &self.name, &host);
         Ok(Ref::new(&self.sworm, self.name, pid))
     }
@@ -126,11 +127,12 @@ impl<W: Lifecycle> Options<W> {
 /// Asks for a registration and says what came of it: who runs it, and what it states of it.
 pub(super) async fn ask(
     sworm: &Sworm,
+    number: u64,
     registering: Registering,
     limit: Duration,
 ) -> Result<(Peer, Arc<NameCell>), RegisterError> {
     let name = registering.name.clone();
-    match sworm.shared.ask(Ask::Register(Box::new(registering)), limit).await? {
+    match sworm.shared.ask_as(number, Ask::Register(Box::new(registering)), limit).await? {
         Ok(Asked::Answer(Ok(Done::Registered { host, cell, .. }))) => Ok((host, cell)),
         Ok(Asked::Answer(Err(refusal))) => Err(refused(&name, refusal, limit)),
         Ok(Asked::Answer(Ok(_)) | Asked::Expired) => Err(RegisterError::Timeout { after: limit }),

@@ -62,6 +62,9 @@ impl Sworm {
     /// A name whose worker has [failed](crate::RegistrationState::Failed) is taken as [`register_name`](Sworm::register_name) takes it:
     /// that worker, its groups and its saved state are gone then.
     ///
+    /// If the future is dropped, or ends with [`RegisterError::Timeout`], the name may still be taken for this node. As no task
+    /// has it, it is taken away again: after a second or two, as long as there are not thousands of names here.
+    ///
     /// ```no_run
     /// # use serde::{Deserialize, Serialize};
     /// # use sworm::prelude::*;

@@ -173,7 +173,7 @@ pub enum Input {
     HookFailed { name: Arc<str>, since: Epoch, hook: &'static str, why: Arc<str> },
     /// A worker that is about to say that it has started was registered with an older version: its spec in the present one.
     Renewed { name: Arc<str>, since: Epoch, spec: Arc<Spec> },
-    /// A worker that was to be looked after has no task.
+    /// A worker that was to be looked after has no task, or no task wants the name that was attached.
     Gone { name: Arc<str>, since: Epoch },
     /// A worker was given a state of its lineage that it lacked, and has done with it what it wants to; or could not be
     /// given it.
@@ -236,7 +236,8 @@ pub enum Effect {
     /// End a worker, for a reason that is settled; what waits in its mailbox goes back to those who sent it. One that lost
     /// a conflict is told first who has won.
     Stop { name: Arc<str>, since: Epoch, why: Exit },
-    /// Look whether these workers' tasks are there (else they are `Gone`), and get on.
+    /// Look whether these workers' tasks are there (else they are `Gone`), and get on. Of attached names: whether a task
+    /// still waits for them or has them.
     LookAfter(Vec<(Arc<str>, Epoch)>),
     /// The state of a checkpoint is durable, or is not to become so.
     Checkpointed { name: Arc<str>, since: Epoch, number: u64, result: Result<(), snapshots::NotKept> },

@@ -1,14 +1,16 @@
 //! Desired against actual: each second some of this node's workers are looked at, and what is not as it should be is
-//! repaired. A worker whose task is gone has ended, one that has lost its name gets it back, and a name that is said to run
-//! here and has no worker gets one. (A start that fails is tried again by the [`host`](super::host).)
+//! repaired. A worker whose task is gone has ended, one that has lost its name gets it back, a name that is said to run
+//! here and has no worker gets one, and one that is attached to a task which is gone ends. (A start that fails is tried again
+//! by the [`host`](super::host).)
 
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::cell::NameCell;
+use super::events::Gone;
 use super::fault::{Fault, planted};
 use super::host::{Local, LocalPhase};
-use super::ids::Epoch;
+use super::ids::{Epoch, RequestId};
 use super::state::Core;
 use super::stopping::Stopping;
 use super::{Effect, Notice};
@@ -45,7 +47,7 @@ impl Core {
         for (name, local) in all.by_ref().take((self.local.len() / PARTS).max(AT_A_TIME)) {
             match self.directory.mine(name) {
                 None => nameless.push(name.clone()),
-                Some(cell) if cell.attached || !has_task(&local.phase) => {}
+                Some(_) if !has_task(&local.phase) => {}
                 Some(_) => workers.push((name.clone(), local.since)),
             }
         }
@@ -106,11 +108,26 @@ impl Core {
         self.local.remove(name);
     }
 
-    /// A worker has no task: it has ended without a word.
+    /// For which request of which node a name was attached to a task here, if it was.
+    pub fn attached_for(&self, name: &Arc<str>) -> Option<&RequestId> {
+        self.directory.mine(name).filter(|cell| cell.attached).map(|cell| &cell.request)
+    }
+
+    /// A worker has no task: it has ended without a word. A name that was attached to one goes with it.
     pub(super) fn on_gone(&mut self, name: &Arc<str>, since: Epoch) {
-        if !planted(Fault::VanishedUnnoticed) {
+        if self.attached_for(name).is_some() {
+            self.detach(name, since);
+        } else if !planted(Fault::VanishedUnnoticed) {
             self.on_exited(name, since, Exit::Killed("its task was gone".into()));
         }
+    }
+
+    fn detach(&mut self, name: &Arc<str>, since: Epoch) {
+        let runs = |local: &&Local| local.since == since && matches!(local.phase, LocalPhase::Running);
+        let Some(birth) = self.local.get(name).filter(runs).map(|local| local.birth) else { return };
+        self.local.remove(name);
+        self.ends.gone(name, [birth], &Gone::Unregistered);
+        self.directory.ban_stopped(name, [birth]);
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::Life;
 use super::disk::Disk;
 use super::sworm::{Look, Opened, SwormShared};
+use super::unread::Unread;
 use crate::core::{Core, Input, Now};
 use crate::store::{StoreError, Ticket};
 use crate::strategy::Exit;
@@ -30,6 +31,7 @@ pub(crate) struct Driver {
     pub(crate) core: Core,
     pub(crate) disk: Disk,
     pub(crate) inputs: mpsc::UnboundedReceiver<Input>,
+    pub(crate) unread: mpsc::UnboundedReceiver<Option<Unread>>,
     pub(crate) looks: mpsc::UnboundedReceiver<Look>,
     pub(crate) opened: watch::Sender<Opened>,
     pub(crate) syncs: mpsc::UnboundedSender<(u64, Ticket)>,
@@ -101,6 +103,7 @@ impl Driver {
 
     fn take(&mut self, now: Now, input: Input) {
         match &input {
+            Input::Message { .. } => drop(self.unread.try_recv()),
             // The tasks of a node that stops are aborted and let go of: that is no end of their names.
             Input::Exited { exit: Exit::Killed(_), .. } | Input::Gone { .. } if self.shared.node.has_stopped() => {
                 return;
@@ -110,6 +113,9 @@ impl Driver {
             }
             Input::Exited { name, exit, .. } | Input::Started { name, result: Err(exit), .. } => {
                 tracing::debug!(sworm = &*self.shared.name, name = &**name, %exit, "a worker has ended");
+            }
+            Input::Gone { name, .. } if self.core.attached_for(name).is_some() => {
+                tracing::debug!(sworm = &*self.shared.name, name = &**name, "no task has this attached name any more");
             }
             Input::Gone { name, .. } => {
                 tracing::error!(sworm = &*self.shared.name, name = &**name, "the task of a worker is gone");

@@ -1,5 +1,6 @@
 //! Performs: one running node with its store, its transport and its sworms. What is to be done is decided in `core`.
 
+pub(crate) mod attached;
 pub(crate) mod awake;
 pub(crate) mod calls;
 pub(crate) mod clock;
@@ -22,6 +23,7 @@ mod routing;
 pub(crate) mod scope;
 mod states;
 pub(crate) mod sworm;
+pub(crate) mod unread;
 pub(crate) mod watchers;
 #[cfg(feature = "faults")]
 pub(crate) mod witness;

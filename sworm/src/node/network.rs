@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::frame::{Call, Calls, Frame, Replied};
+use super::unread::Unread;
 use super::{Introduction, Life, NodeShared, identity, unix_ms};
 use crate::core::Input;
 use crate::core::ids::{NodeId, Peer};
@@ -48,10 +49,8 @@ pub(crate) async fn run(
             Some(TransportEvent::LinkDown(peer)) => node.membership().linked(now, peer, false, &mut want),
             Some(TransportEvent::Reopens(peer)) => node.membership().reopens(now, &peer),
             Some(TransportEvent::Message(bytes)) => {
-                if let Some(transport) = node.transport() {
-                    transport.was_read(bytes.len());
-                }
-                message(&node, &bytes, &mut want);
+                let unread = node.transport().map(|transport| Unread::new(&transport, bytes.len()));
+                message(&node, &bytes, unread, &mut want);
             }
         }
         if is_about_members || !want.is_empty() {
@@ -86,7 +85,7 @@ pub(crate) fn shortcut(node: &Arc<NodeShared>) -> Shortcut {
         let Some(node) = node.upgrade() else { return false };
         // What has to wait for its worker does so in a task.
         let _entered = runtime.enter();
-        message(&node, bytes, &mut Vec::new());
+        message(&node, bytes, None, &mut Vec::new());
         true
     })
 }
@@ -106,7 +105,8 @@ pub(crate) fn dial_seeds(node: &Arc<NodeShared>, seeds: Vec<String>) {
     }
 }
 
-fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
+/// What is for a core is unread until that takes it; the rest is done with here.
+fn message(node: &Arc<NodeShared>, bytes: &Bytes, unread: Option<Unread>, want: &mut Vec<Want>) {
     let frame = match Frame::decode(bytes) {
         Ok(frame) => frame,
         Err(error) => {
@@ -124,7 +124,7 @@ fn message(node: &Arc<NodeShared>, bytes: &Bytes, want: &mut Vec<Want>) {
         Frame::Core(sworm, from, message) => {
             let shared = node.sworms().get(&sworm).cloned();
             match shared {
-                Some(shared) => shared.input(Input::Message { from, message }),
+                Some(shared) => shared.message(from, message, unread),
                 None => {
                     if let Message::Beat(beat) = *message
                         && beat.is_answered_unopened()

@@ -87,6 +87,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     let (types, distribution) = hosted_types(node, spec, &mut strategies)?;
     let (disk, recovered) = Disk::open(node.store.clone(), &spec.name)?;
     let (inputs, inputs_receiver) = mpsc::unbounded_channel();
+    let (unread, unread_receiver) = mpsc::unbounded_channel();
     let (looks, looks_receiver) = mpsc::unbounded_channel();
     let (opened, opened_receiver) = watch::channel(Opened::Joining);
     let (syncs, syncs_receiver) = mpsc::unbounded_channel();
@@ -117,7 +118,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     };
     let now = Now { mono_ms: node.mono_ms(), unix_ms: unix_ms(), random: random_u32() };
     let core = Core::new(config, recovered, now);
-    let senders = Senders { inputs, looks };
+    let senders = Senders { inputs, unread, looks };
     let settings = Settings { text: settings, distribution, rebalance: spec.rebalance };
     let shared = SwormShared::new(node.clone(), name, settings, types, senders, Lease::new(majority), opened_receiver);
     lease::watch(&shared);
@@ -136,8 +137,16 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
         shared.input(Input::Drain(Some(call)));
     }
     drop(sworms);
-    let driver =
-        Driver { shared: shared.clone(), core, disk, inputs: inputs_receiver, looks: looks_receiver, opened, syncs };
+    let driver = Driver {
+        shared: shared.clone(),
+        core,
+        disk,
+        inputs: inputs_receiver,
+        unread: unread_receiver,
+        looks: looks_receiver,
+        opened,
+        syncs,
+    };
     tokio::spawn(watched(shared.clone(), driver.run()));
     tokio::spawn(driver::sync(shared.clone(), syncs_receiver));
     Ok(shared)

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::NodeShared;
+use super::attached::Attachments;
 use super::forward::FLUSH;
 use super::frame::{Call, Frame, Replied};
 use super::hanging::SaveLimit;
@@ -20,11 +21,12 @@ use super::index::Index;
 use super::lease::Lease;
 use super::order::Order;
 use super::rooms::Rooms;
+use super::unread::Unread;
 use super::watchers::Watchers;
 use crate::core::balance::Rebalance;
 use crate::core::draining::Drained;
 use crate::core::ids::{Epoch, NodeId, Peer};
-use crate::core::message::{Answer, Ask, Refusal};
+use crate::core::message::{Answer, Ask, Message, Refusal};
 use crate::core::{Core, Input};
 use crate::error::CallError;
 use crate::strategy::Restart;
@@ -97,6 +99,8 @@ pub(crate) struct Settings {
 /// The ways to the driver.
 pub(crate) struct Senders {
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    /// What the messages among the inputs hold, in their order.
+    pub(crate) unread: mpsc::UnboundedSender<Option<Unread>>,
     pub(crate) looks: mpsc::UnboundedSender<Look>,
 }
 
@@ -128,6 +132,8 @@ pub(crate) struct SwormShared {
     pub(crate) order: Arc<Order>,
     /// What has come here and waits.
     pub(crate) rooms: Rooms,
+    /// The names of tasks that are none of its workers.
+    pub(super) attachments: Attachments,
     slots: Mutex<HashMap<Arc<str>, Slot>>,
     /// The names whose states are being decoded, be it that nobody waits for that any more.
     decoding: Mutex<HashSet<Arc<str>>>,
@@ -168,6 +174,7 @@ impl SwormShared {
                 witnesses: super::witness::Witnesses::default(),
                 order: Arc::default(),
                 rooms: Rooms::default(),
+                attachments: Attachments::default(),
                 slots: Mutex::default(),
                 decoding: Mutex::default(),
                 asked: Mutex::default(),
@@ -181,21 +188,42 @@ impl SwormShared {
         let _ = self.senders.inputs.send(input);
     }
 
+    /// A message of another node's core. It is unread until the driver has taken it.
+    pub(super) fn message(&self, from: Peer, message: Box<Message>, unread: Option<Unread>) {
+        // Before the message: it is there when that is taken.
+        let _ = self.senders.unread.send(unread);
+        self.input(Input::Message { from, message });
+    }
+
     /// Asks the core for something and waits for what comes of it, which is an error when the node stops. A worker whose sworm
     /// has lost the majority is refused that, whichever sworm it asks, and so is one that is too large to be saved first.
     pub(crate) async fn ask(&self, ask: Ask, within: Duration) -> Result<Result<Asked, RecvError>, TooLarge> {
+        self.ask_as(self.next_ask(), ask, within).await
+    }
+
+    /// The same with a number that was taken before.
+    pub(crate) async fn ask_as(
+        &self,
+        number: u64,
+        ask: Ask,
+        within: Duration,
+    ) -> Result<Result<Asked, RecvError>, TooLarge> {
         let _calling = outbox::calling()?;
         if outbox::is_cut_off() {
             let why = outbox::CUT_OFF.into();
             return Ok(Ok(Asked::Answer(Err(Refusal::NoMajority { why }))));
         }
-        Ok(self.ask_anyway(ask, within).await)
+        Ok(self.ask_anyway(number, ask, within).await)
     }
 
-    /// The same, for what is no worker's to say; the receiver errs when the node stops.
-    pub(crate) fn ask_anyway(&self, ask: Ask, within: Duration) -> oneshot::Receiver<Asked> {
+    /// The number of the next request.
+    pub(crate) fn next_ask(&self) -> u64 {
+        self.next_ask.fetch_add(1, Relaxed)
+    }
+
+    /// The same as [`ask_as`](Self::ask_as), for what is no worker's to say; the receiver errs when the node stops.
+    pub(crate) fn ask_anyway(&self, number: u64, ask: Ask, within: Duration) -> oneshot::Receiver<Asked> {
         let (sender, receiver) = oneshot::channel();
-        let number = self.next_ask.fetch_add(1, Relaxed);
         self.asked().insert(number, sender);
         let until_ms = self.node.mono_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         self.input(Input::Ask { number, ask, until_ms });

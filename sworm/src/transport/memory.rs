@@ -1,6 +1,7 @@
 //! A network within one process, for tests of several nodes: links that can be cut and healed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ pub struct MemoryNetwork {
 pub struct MemoryTransport {
     at: At,
     connection: u64,
+    unread: Arc<AtomicUsize>,
     hub: Arc<Mutex<Hub>>,
 }
 
@@ -64,6 +66,8 @@ struct Node {
     events: UnboundedSender<TransportEvent>,
     /// Tells a peer that connected again from its own late end.
     connection: u64,
+    /// The bytes of the messages that it was given and has not taken.
+    unread: Arc<AtomicUsize>,
 }
 
 impl MemoryNetwork {
@@ -79,14 +83,15 @@ impl MemoryNetwork {
         hub.remove(&at);
         hub.connections += 1;
         let connection = hub.connections;
-        hub.nodes.insert(at.clone(), Node { events, connection });
+        let unread = Arc::<AtomicUsize>::default();
+        hub.nodes.insert(at.clone(), Node { events, connection, unread: unread.clone() });
         let others: Vec<At> = hub.reachable(&at).map(|(other, _)| other.clone()).collect();
         for other in &others {
             hub.tell(other, TransportEvent::LinkUp(at.peer.clone()));
             hub.tell(&at, TransportEvent::LinkUp(other.peer.clone()));
         }
         drop(hub);
-        Arc::new(MemoryTransport { at, connection, hub: self.hub.clone() })
+        Arc::new(MemoryTransport { at, connection, unread, hub: self.hub.clone() })
     }
 
     /// Cuts the link between two nodes, at both ends and for every incarnation of theirs, in every cluster.
@@ -126,6 +131,13 @@ impl MemoryNetwork {
     pub fn traffic(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Traffic {
         let ids = NodeId::new(from).zip(NodeId::new(to));
         ids.and_then(|ids| lock(&self.hub).traffic.get(&ids).copied()).unwrap_or_default()
+    }
+
+    /// How many bytes of messages a node was given that it has not taken yet: they wait in its queues.
+    pub fn unread(&self, id: impl AsRef<str>) -> usize {
+        let hub = lock(&self.hub);
+        let its = hub.nodes.iter().filter(|(at, _)| at.peer.node == *id.as_ref());
+        its.map(|(_, node)| node.unread.load(Relaxed)).sum()
     }
 
     /// From now on messages of one node to another one wait, in order, until they are let through.
@@ -183,6 +195,9 @@ impl Hub {
 
     fn tell(&self, to: &At, event: TransportEvent) {
         if let Some(node) = self.nodes.get(to) {
+            if let TransportEvent::Message(message) = &event {
+                node.unread.fetch_add(message.len(), Relaxed);
+            }
             // A node that has stopped listening loses its events, as one whose process hangs would.
             let _ = node.events.send(event);
         }
@@ -260,6 +275,10 @@ impl Transport for MemoryTransport {
     fn has_room_for(&self, to: &Peer, _bytes: usize) -> bool {
         let (hub, me) = (lock(&self.hub), &self.at.peer.node);
         !hub.full.contains(me) && !hub.full_links.contains(&(me.clone(), to.node.clone()))
+    }
+
+    fn was_read(&self, bytes: usize) {
+        self.unread.fetch_sub(bytes, Relaxed);
     }
 
     fn endpoints(&self) -> Vec<String> {

@@ -69,8 +69,8 @@ pub trait Transport: Send + Sync + 'static {
         let _ = endpoints;
     }
 
-    /// A message with so many bytes was taken out of the events. What is not taken has a limit: a transport may drop what
-    /// comes beyond it.
+    /// A message with so many bytes was taken: it came as an event, and no queue holds it any more. What is not taken has a
+    /// limit: a transport may drop what comes beyond it.
     fn was_read(&self, bytes: usize) {
         let _ = bytes;
     }

@@ -9,6 +9,7 @@ use sworm::transport::MemoryNetwork;
 use sworm::{Error, MoveError, NodeBuilder, NodeId, StartError, UnregisterError};
 use sworm_tests::eventually;
 
+mod attached;
 mod balancing;
 mod casts;
 mod conflicts;
@@ -46,6 +47,7 @@ mod run;
 mod saving;
 mod strategies;
 mod traffic;
+mod unread;
 mod walk;
 
 /// In mode "majority": not so short that it ends by itself where a busy machine stands still for some seconds.

@@ -75,7 +75,7 @@ impl Driver {
         tokio::spawn(stopped_within(limit, self.shared.clone(), name, since));
     }
 
-    /// Looks whether these workers' tasks are there, and get on.
+    /// Looks whether these workers' tasks are there, and get on; and whether attached names are wanted.
     pub(super) fn look_after(&mut self, workers: &[(Arc<str>, Epoch)]) {
         let now = std::time::Instant::now();
         let (mut gone, mut stuck, mut hanging) = (Vec::new(), Vec::new(), Vec::new());
@@ -94,8 +94,10 @@ impl Driver {
                             hanging.push((name.clone(), *since));
                         }
                     }
-                    Some(_) => {}
-                    None => gone.push((name.clone(), *since)),
+                    Some(Some(_)) => {}
+                    // It may be on its way to whoever has asked for it.
+                    Some(None) | None if self.core.attached_for(name).is_some_and(|r| self.shared.is_kept(r)) => {}
+                    Some(None) | None => gone.push((name.clone(), *since)),
                 }
             }
         }
