@@ -3,6 +3,7 @@
 use sworm::core::cell::Key;
 mod chunks;
 mod closed;
+mod failed;
 mod majority;
 mod moves;
 mod replicas;
