@@ -150,10 +150,11 @@ impl Core {
         }
     }
 
-    /// Whether a name is to end whose worker, which ran before, has not started where it was granted to.
+    /// Whether a name is to end, or is asked for by somebody else, whose worker, which ran before, has not started where it was
+    /// granted to.
     fn never_starts(&self, name: &Arc<str>, queue: &Queue) -> bool {
-        matches!(&queue.active, Some(Active::Granted { grant, .. }) if grant.adoption)
-            && queue.jobs.iter().any(Job::ends_it)
+        let asked = |cell: &NameCell| queue.jobs.iter().any(|job| job.ends_it() || job.asks_anew(cell));
+        matches!(&queue.active, Some(Active::Granted { grant, .. }) if grant.adoption && asked(&grant.cell))
             && matches!(self.standing(name), Standing::Claimed { cell, .. } if cell.state == NameState::Starting)
     }
 
@@ -199,7 +200,9 @@ impl Core {
                 }
                 // It is replaced when there is a place for what is to take its.
                 NameState::Failed { .. } => {}
-                NameState::Starting if cell.restarts.is_empty() => return Step::Wait,
+                // That may fail, and then there is no such name; a later start is tried until it works.
+                NameState::Starting if cell.starts_first() => return Step::Wait,
+                NameState::Starting if cell.request == request.id => return self.later(request),
                 _ if !claimed => return Step::Wait,
                 // Its own registration, asked again: the host confirms it when it is durable.
                 _ if cell.request == request.id => {
@@ -512,6 +515,11 @@ impl Job {
     /// Whether it ends the name.
     fn ends_it(&self) -> bool {
         matches!(self, Self::Unregister { .. })
+    }
+
+    /// Whether it asks for a name that another request has registered.
+    fn asks_anew(&self, cell: &NameCell) -> bool {
+        matches!(self, Self::Register { request, .. } if request.id != cell.request)
     }
 
     fn request(&self) -> &Request {

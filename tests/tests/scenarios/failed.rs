@@ -1,7 +1,7 @@
 //! Names whose workers have failed, or do not start again.
 
 use sworm::core::cell::NameState;
-use sworm::core::message::{Ask, Refusal};
+use sworm::core::message::{Ask, Done, Refusal};
 use sworm_tests::sim::{Options, World};
 
 use super::{all_durable, rest, saved};
@@ -60,4 +60,48 @@ fn a_registration_that_is_refused_leaves_what_has_failed_as_it_is() {
     world.answer(request).expect("it has failed");
     rest(&mut world);
     assert_eq!(count(&world, "one"), ("n3".to_owned(), 70));
+}
+
+#[test]
+fn a_name_is_taken_while_its_worker_cannot_be_started_again() {
+    let mut world = World::under(Options { nodes: 3, kills: true, ..Options::none() });
+    counted(&mut world, "one");
+    world.broken.insert("one".into());
+    world.kill("n1");
+    world.run(20_000);
+    assert!(world.worker("one").is_none());
+    for on in ["n2", "n3"] {
+        let asked_ms = world.now_ms();
+        let request = world.register(on, "one", 70);
+        let refused = world.answer(request);
+        assert!(matches!(refused, Err(Refusal::AlreadyRegistered { .. })), "{refused:?}");
+        assert!(world.now_ms() < asked_ms + 1_000, "it waited for the worker");
+    }
+    world.broken.clear();
+    world.run_until("a start", |world| world.worker("one").is_some());
+    assert_eq!(count(&world, "one").1, 1);
+    rest(&mut world);
+}
+
+#[test]
+fn who_has_registered_a_name_that_is_started_elsewhere_in_vain_holds_up_nobody() {
+    let mut world = World::under(Options { nodes: 3, kills: true, ..Options::none() });
+    world.slow.insert("one".into());
+    let own = world.register_at("n2", "one", 7, Some("n1"));
+    world.run(1_500);
+    world.slow.clear();
+    world.broken.insert("one".into());
+    world.kill("n1");
+    world.run(10_000);
+    assert!(world.asked[&own].answer.is_none() && world.worker("one").is_none());
+    let asked_ms = world.now_ms();
+    let request = world.register("n3", "one", 70);
+    let refused = world.answer(request);
+    assert!(matches!(refused, Err(Refusal::AlreadyRegistered { .. })), "{refused:?}");
+    assert!(world.now_ms() < asked_ms + 1_000, "it waited for the worker");
+    world.broken.clear();
+    let registered = world.answer(own);
+    assert!(matches!(registered, Ok(Done::Registered { .. })), "{registered:?}");
+    assert_eq!(count(&world, "one").1, 7);
+    rest(&mut world);
 }
