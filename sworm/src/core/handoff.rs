@@ -3,6 +3,9 @@
 //! The source pauses the worker, makes its state durable, offers it, and gives the name away only when the receiver has
 //! said that the state is durable there. The release is a cell in the source's lane; messages are only hints.
 //!
+//! A worker without a task, whose start is to be tried again or whose state is looked for, is released at once
+//! ([`moves`](super::moves)): its receiver looks for the state.
+//!
 //! A receiver that does not take a worker says so before the release, with its answer to the offer: a node that leaves refuses
 //! each. Then, or when no answer comes in time, the worker goes on at its source, which has given nothing away. Who has accepted
 //! may start the worker from the release on without asking anybody, and is waited for: it does not leave before it has started it,
@@ -200,7 +203,11 @@ impl Core {
     }
 
     fn finish_leaving(&mut self, alone: bool, late: bool) {
-        let released = self.directory.my_names().any(|(_, cell)| matches!(cell.state, NameState::Released(_)));
+        let released = self.directory.my_names().any(|(name, cell)| match &cell.state {
+            // One without a state to go along may never start: it is its receiver's when that says so.
+            NameState::Released(release) if release.snapshot.is_none() => !self.is_taken(name, release),
+            state => state.is_released(),
+        });
         // What was promised to this node and is not here yet must be started or let go first.
         let promised = !late && !self.offers.is_empty();
         if !self.local.is_empty() || promised || (released && !alone && !late) {
@@ -228,6 +235,12 @@ impl Core {
         let (parked, unsaved) =
             (u64::try_from(parked).unwrap_or(u64::MAX), self.leaving.as_ref().map_or(0, |l| l.unsaved));
         self.once_durable(Effect::Left { parked, unsaved, late: late && !alone });
+    }
+
+    /// Whether the receiver of a released name says that it is its own.
+    fn is_taken(&self, name: &Arc<str>, release: &Release) -> bool {
+        let mut cells = self.directory.cells(name);
+        cells.any(|(host, cell)| *host == release.to && cell.state.is_claim() && cell.epoch >= release.epoch)
     }
 
     /// A worker ends without its state: whoever waits for the leave is told.
@@ -294,10 +307,14 @@ impl Core {
     pub(super) fn on_move_to(&mut self, name: &Arc<str>, birth: Birth, to: Result<(Peer, Epoch), String>) {
         let now = self.now.mono_ms;
         let Some(local) = self.local.get(name).filter(|local| local.birth == birth) else { return };
-        if !matches!(local.phase, LocalPhase::Running) || !self.is_to_go(name) {
+        let has_no_task = self.goes_without_a_task(name);
+        if !has_no_task && !matches!(local.phase, LocalPhase::Running) || !self.is_to_go(name) {
             return;
         }
         let (to, epoch) = match to {
+            // It was started anew since that was decided.
+            Ok((_, epoch)) if self.directory.mine(name).is_none_or(|mine| mine.epoch >= epoch) => return,
+            Ok((to, epoch)) if has_no_task => return self.give_without_a_task(name, to, epoch),
             Ok(to) => to,
             Err(_) if self.leaving.is_some() => return self.park(name, Exit::Shutdown),
             Err(why) => return self.cannot_go(name, Refusal::NoCandidate { why }),

@@ -360,7 +360,7 @@ impl World {
         }
         gone.retain(|(name, since)| {
             let here = self.nodes.get(&*at.node).and_then(|node| node.workers.get(name));
-            !self.broken.contains(name) && here.is_none_or(|worker| worker.since != *since)
+            !self.is_broken(at, name) && here.is_none_or(|worker| worker.since != *since)
         });
         for (name, since) in gone {
             self.note(|| format!("{at} has no task for {name} {since}"));
@@ -444,7 +444,7 @@ impl World {
                 self.moved_for(&name, &why);
                 // One whose start fails never runs.
                 if let Exit::Conflict { winner } = why
-                    && !self.broken.contains(&name)
+                    && !self.is_broken(at, &name)
                 {
                     self.laws.told(at, &name, since, &winner);
                 }
@@ -489,7 +489,10 @@ impl World {
                     nodes.iter().for_each(|node| self.nothing_came_of_refused(node, &name));
                 }
             }
-            Effect::Drained { drained, .. } => self.note(|| format!("{at} is empty: {drained:?}")),
+            Effect::Drained { drained, .. } => {
+                self.note(|| format!("{at} is empty: {drained:?}"));
+                self.drained.push(drained);
+            }
             Effect::Expired { number } => {
                 self.note(|| format!("{at}: {number} has expired"));
                 if let Some(asked) = self.asked.get_mut(&number) {
@@ -563,7 +566,7 @@ impl World {
         let slow = if self.slow.contains(&name) { SLOW_MS } else { 0 };
         let delay = 1 + slow + self.rng.u64(0..5);
         self.nothing_starts_of_refused(at, &name);
-        if self.broken.contains(&name) {
+        if self.is_broken(at, &name) {
             let result = Err(Exit::StartFailed("broken".into()));
             return self.tell(delay, at, Input::Started { name, since, result });
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use sworm::NodeId;
+use sworm::{Drained, NodeId};
 
 use sworm::core::cell::{Kind, Spec};
 use sworm::core::directory::Directory;
@@ -90,6 +90,8 @@ pub struct World {
     pub slow: BTreeSet<Arc<str>>,
     /// Names whose workers fail to start.
     pub broken: BTreeSet<Arc<str>>,
+    /// Nodes on which all workers do.
+    pub broken_on: BTreeSet<String>,
     /// Whether workers' states are handed over.
     pub handoff: bool,
     /// The version of the worker type that registrations speak of.
@@ -98,6 +100,8 @@ pub struct World {
     pub(super) trap: Option<super::trap::Trap>,
     /// Whether what was registered with an older version than its node links is replaced at its start.
     pub renews: bool,
+    /// What came of emptying nodes.
+    pub drained: Vec<Drained>,
     /// What was told so far, and where.
     pub told: Vec<(String, Notice)>,
     digest: Xxh3,
@@ -130,10 +134,12 @@ impl World {
             refused: 0,
             slow: BTreeSet::new(),
             broken: BTreeSet::new(),
+            broken_on: BTreeSet::new(),
             handoff: true,
             trap: None,
             version: 1,
             renews: false,
+            drained: Vec::new(),
             told: Vec::new(),
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),
@@ -536,6 +542,11 @@ impl World {
     /// From now on messages take so long at most.
     pub fn delay(&mut self, ms: u64) {
         self.options.delay_ms = ms;
+    }
+
+    /// Whether a worker fails to start there.
+    pub(super) fn is_broken(&self, at: &Peer, name: &str) -> bool {
+        self.broken.contains(name) || self.broken_on.contains(&*at.node)
     }
 
     /// How many workers a node runs.

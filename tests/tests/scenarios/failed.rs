@@ -1,5 +1,6 @@
 //! Names whose workers have failed, or do not start again.
 
+use sworm::NodeId;
 use sworm::core::cell::NameState;
 use sworm::core::message::{Ask, Done, Refusal};
 use sworm_tests::sim::{Options, World};
@@ -103,5 +104,71 @@ fn who_has_registered_a_name_that_is_started_elsewhere_in_vain_holds_up_nobody()
     let registered = world.answer(own);
     assert!(matches!(registered, Ok(Done::Registered { .. })), "{registered:?}");
     assert_eq!(count(&world, "one").1, 7);
+    rest(&mut world);
+}
+
+/// A name whose worker does not start on n2, which has it since n1 is gone. There are n2 and n3.
+fn in_vain_on_n2(options: Options) -> World {
+    let mut world = World::under(Options { nodes: 3, kills: true, ..options });
+    counted(&mut world, "one");
+    world.broken_on.insert("n2".into());
+    // So that it comes to n2.
+    world.drain("n3", true);
+    world.kill("n1");
+    world.run(15_000);
+    world.drain("n3", false);
+    world.run(1_000);
+    world.drained.clear();
+    let (me, directory) = world.directory("n2");
+    assert_eq!(directory.mine(&"one".into()).map(|cell| cell.state.clone()), Some(NameState::Starting), "{me} has it");
+    world
+}
+
+#[test]
+fn a_node_that_is_emptied_gives_away_what_it_cannot_start() {
+    for seed in 0..5 {
+        let mut world = in_vain_on_n2(Options { seed, ..Options::none() });
+        world.drain("n2", true);
+        let began = world.now_ms();
+        world.run_until("a start", |world| world.worker("one").is_some());
+        assert!(world.now_ms() < began + 5_000, "it took {} ms", world.now_ms() - began);
+        assert_eq!(count(&world, "one"), ("n3".to_owned(), 1));
+        rest(&mut world);
+        world.run_until("that n2 is empty", |world| !world.drained.is_empty());
+        assert_eq!((world.drained[0].moved, world.drained[0].stays.len()), (1, 0));
+    }
+}
+
+#[test]
+fn what_a_node_cannot_start_and_no_other_may_run_stays_there_and_is_tried_again() {
+    let mut world = in_vain_on_n2(Options::none());
+    world.kill("n3");
+    world.run(15_000);
+    world.drain("n2", true);
+    world.run_until("the end of that", |world| !world.drained.is_empty());
+    assert_eq!((world.drained[0].moved, world.drained[0].stays.len()), (0, 1));
+    world.broken_on.clear();
+    world.run_until("a start", |world| world.worker("one").is_some());
+    assert_eq!(count(&world, "one"), ("n2".to_owned(), 1));
+    rest(&mut world);
+}
+
+#[test]
+fn what_a_node_cannot_start_is_moved_to_where_it_is_asked_for() {
+    let mut world = in_vain_on_n2(Options::none());
+    // Where n3 would not have it by itself.
+    world.start("n4");
+    world.start("n5");
+    world.run(3_000);
+    for to in ["n4", "n5"] {
+        let to_it = |node: &str| Ask::Move { name: "one".into(), to: NodeId::new(node).expect("valid") };
+        let nowhere = world.ask("n3", to_it("nobody"));
+        let refused = world.answer(nowhere);
+        assert!(matches!(refused, Err(Refusal::NoCandidate { .. })), "{refused:?}");
+        let request = world.ask("n3", to_it(to));
+        let moved = world.answer(request);
+        assert!(matches!(&moved, Ok(Done::Moved { host, .. }) if *host.node == *to), "{moved:?}");
+        assert_eq!(count(&world, "one"), (to.to_owned(), 1));
+    }
     rest(&mut world);
 }
