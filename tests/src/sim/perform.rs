@@ -8,6 +8,7 @@ use sworm::core::chunks::Shipment;
 use sworm::core::ids::Peer;
 use sworm::core::membership::{Route, Want};
 use sworm::core::message::{Answer, Done, Message, Refusal};
+use sworm::core::snapshots::NotKept;
 use sworm::core::{Effect, Input, Notice};
 use sworm::internals::{Disk, Frame, Relay};
 use sworm::store::{StoreError, Ticket};
@@ -500,7 +501,7 @@ impl World {
                 }
             }
             Effect::Checkpointed { name, since, number, result } => {
-                self.on_checkpointed(at, name, since, number, result.is_ok());
+                self.on_checkpointed(at, name, since, number, result);
             }
             Effect::Lease { until_ms } => {
                 self.note(|| format!("{at} may go on until {until_ms}"));
@@ -619,17 +620,24 @@ impl World {
         }
     }
 
-    fn on_checkpointed(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, number: u64, ok: bool) {
+    fn on_checkpointed(
+        &mut self,
+        at: &Peer,
+        name: Arc<str>,
+        since: sworm::Epoch,
+        number: u64,
+        result: Result<(), NotKept>,
+    ) {
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
         let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) else { return };
         let Some((_, count)) = worker.saving.take_if(|(saving, _)| *saving == number) else { return };
         let birth = worker.birth;
-        self.note(|| format!("{at} has {name} = {count} durable: {ok}"));
-        if !ok && !self.nodes[&*at.node].may_go_on(self.now_ms) {
+        self.note(|| format!("{at} has {name} = {count} durable: {result:?}"));
+        if result == Err(NotKept::NoMajority) {
+            // It goes on until it is told to pause.
             let revision = Revision { epoch: since, number };
             self.laws.parks(self.now_ms, at, &name, birth, revision);
-        }
-        if ok {
+        } else if result.is_ok() {
             let acked = self.acked(at, &name, count);
             self.laws.saved(&name, birth, acked);
         } else {

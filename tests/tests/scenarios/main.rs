@@ -6,6 +6,7 @@ mod closed;
 mod failed;
 mod majority;
 mod moves;
+mod parking;
 mod replicas;
 mod states;
 
