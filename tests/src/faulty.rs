@@ -1,7 +1,8 @@
-//! A store whose disk can fill up, or stand still.
+//! A store whose disk can fill up, or stand still, and whose reads can panic.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub struct FaultyStore {
     seen: MemoryStore,
     state: Mutex<State>,
     held: watch::Sender<bool>,
+    panics: AtomicBool,
 }
 
 #[derive(Default)]
@@ -59,7 +61,7 @@ impl FaultyStore {
         let seen = MemoryStore::new();
         seen.write(all).expect("small");
         let state = Mutex::new(State { disk, ..State::default() });
-        Arc::new(Self { seen, state, held: watch::Sender::new(false) })
+        Arc::new(Self { seen, state, held: watch::Sender::new(false), panics: AtomicBool::new(false) })
     }
 
     /// After that many more writes and syncs the disk is full.
@@ -126,6 +128,20 @@ impl FaultyStore {
         self.held.send_replace(held);
     }
 
+    /// The next read panics.
+    pub fn panic_once(&self) {
+        self.panics.store(true, SeqCst);
+    }
+
+    /// Whether that is still to come.
+    pub fn is_to_panic(&self) -> bool {
+        self.panics.load(SeqCst)
+    }
+
+    fn may_panic(&self) {
+        assert!(!self.panics.swap(false, SeqCst), "the store was told to panic");
+    }
+
     /// From now on each sync takes at least that long.
     pub fn slow_down(&self, pace: Duration) {
         self.state().pace = pace;
@@ -182,6 +198,7 @@ impl Store for FaultyStore {
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
+        self.may_panic();
         self.seen.get(space, key)
     }
 
@@ -191,6 +208,7 @@ impl Store for FaultyStore {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        self.may_panic();
         self.seen.scan(space, prefix, each)
     }
 }

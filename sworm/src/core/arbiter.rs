@@ -150,10 +150,11 @@ impl Core {
         }
     }
 
-    /// Whether a name is to end whose worker, which ran before, has not started where it was granted to.
+    /// Whether a name is to end, or is asked for by somebody else, whose worker, which ran before, has not started where it was
+    /// granted to.
     fn never_starts(&self, name: &Arc<str>, queue: &Queue) -> bool {
-        matches!(&queue.active, Some(Active::Granted { grant, .. }) if grant.adoption)
-            && queue.jobs.iter().any(Job::ends_it)
+        let asked = |cell: &NameCell| queue.jobs.iter().any(|job| job.ends_it() || job.asks_anew(cell));
+        matches!(&queue.active, Some(Active::Granted { grant, .. }) if grant.adoption && asked(&grant.cell))
             && matches!(self.standing(name), Standing::Claimed { cell, .. } if cell.state == NameState::Starting)
     }
 
@@ -329,6 +330,11 @@ impl Job {
     /// Whether it ends the name.
     fn ends_it(&self) -> bool {
         matches!(self, Self::Unregister { .. })
+    }
+
+    /// Whether it asks for a name that another request has registered.
+    fn asks_anew(&self, cell: &NameCell) -> bool {
+        matches!(self, Self::Register { request, .. } if request.id != cell.request)
     }
 
     fn request(&self) -> &Request {

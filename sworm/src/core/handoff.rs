@@ -3,6 +3,9 @@
 //! The source pauses the worker, makes its state durable, offers it, and gives the name away only when the receiver has
 //! said that the state is durable there. The release is a cell in the source's lane; messages are only hints.
 //!
+//! A worker without a task, whose start is to be tried again or whose state is looked for, is released at once
+//! ([`moves`](super::moves)): its receiver looks for the state.
+//!
 //! A receiver that does not take a worker says so before the release, with its answer to the offer: a node that leaves refuses
 //! each. Then, or when no answer comes in time, the worker goes on at its source, which has given nothing away. Who has accepted
 //! may start the worker from the release on without asking anybody, and is waited for: it does not leave before it has started it,

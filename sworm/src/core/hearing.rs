@@ -144,8 +144,7 @@ impl Core {
     /// No checkpoint is acknowledged any more.
     pub(super) fn hear_no_more(&mut self) {
         for (name, Waiting { since, number, .. }) in std::mem::take(&mut self.unheard.waiting) {
-            let result = Err(NotKept::Other("there is no majority any more"));
-            self.out.push(Effect::Checkpointed { name, since, number, result });
+            self.is_not_kept(&name, since, number, NotKept::NoMajority);
         }
     }
 }

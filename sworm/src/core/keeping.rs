@@ -95,8 +95,10 @@ impl Core {
     pub(super) fn on_checkpoint(&mut self, name: &Arc<str>, since: Epoch, state: Shipment, wait: Wait) {
         let number = state.revision().number;
         // A worker that is told to pause finishes its message first, and that may ask for a checkpoint.
+        let is_fenced = self.local.get(name).is_some_and(|local| local.since == since && local.fenced);
         let runs = self.local.get(name).is_some_and(|local| {
             local.since == since
+                && !is_fenced
                 && match &local.phase {
                     LocalPhase::Running | LocalPhase::Parking => true,
                     LocalPhase::Moving(moving) => !moving.is_accepted(),
@@ -111,7 +113,8 @@ impl Core {
             (false, _) if runs => Then::Tell,
             _ => {
                 self.on_unsent_state(name, since);
-                return self.is_not_kept(name, since, number, NotKept::Other("the worker is being stopped"));
+                let why = if is_fenced { NotKept::NoMajority } else { NotKept::Other("the worker is being stopped") };
+                return self.is_not_kept(name, since, number, why);
             }
         };
         match self.pack(name, state) {
@@ -120,7 +123,7 @@ impl Core {
         }
     }
 
-    fn is_not_kept(&mut self, name: &Arc<str>, since: Epoch, number: u64, why: NotKept) {
+    pub(super) fn is_not_kept(&mut self, name: &Arc<str>, since: Epoch, number: u64, why: NotKept) {
         self.out.push(Effect::Checkpointed { name: name.clone(), since, number, result: Err(why) });
     }
 
@@ -281,8 +284,7 @@ impl Core {
         self.hear_no_more();
         for (name, keeping) in std::mem::take(&mut self.keeping) {
             let Keeping { since, revision, .. } = keeping;
-            let result = Err(NotKept::Other("there is no majority any more"));
-            self.out.push(Effect::Checkpointed { name, since, number: revision.number, result });
+            self.is_not_kept(&name, since, revision.number, NotKept::NoMajority);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Effect;
-use super::cell::{NameCell, NameState};
+use super::cell::{NameCell, NameState, Release};
 use super::directory::Standing;
 use super::host::LocalPhase;
 use super::ids::{Birth, Epoch, NodeId, Peer, Request, RequestId};
@@ -36,6 +36,12 @@ pub(super) enum Wanted {
 }
 
 impl Wish {
+    /// Whether a worker can be given away now: one without a task, whose start is to be tried again or whose state is looked for,
+    /// where it was asked for or the node is being emptied.
+    fn may_go(&self, phase: &LocalPhase) -> bool {
+        matches!(phase, LocalPhase::Running) || has_no_task(phase) && self.wanted != Wanted::Balance
+    }
+
     /// Whether it is there because the node is being emptied.
     pub(super) fn is_to_drain(&self) -> bool {
         self.wanted == Wanted::Drain
@@ -122,8 +128,8 @@ impl Core {
         let mut room = MAX_MOVES.saturating_sub(self.on_their_way());
         let mut asks = Vec::new();
         for (name, wish) in &mut self.wishes {
-            let runs = self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running));
-            if room == 0 || !runs || now < wish.again_ms {
+            let may_go = self.local.get(name).is_some_and(|local| wish.may_go(&local.phase));
+            if room == 0 || !may_go || now < wish.again_ms {
                 continue;
             }
             room -= 1;
@@ -139,6 +145,23 @@ impl Core {
         if let Some(arbiter) = self.view.arbiter(name).cloned() {
             self.send(&arbiter, Message::Move { name: name.clone(), birth, to });
         }
+    }
+
+    /// Whether a worker is to go and has no task: it goes without being asked for its state. Those of a node that leaves are parked.
+    pub(super) fn goes_without_a_task(&self, name: &Arc<str>) -> bool {
+        let phase = self.local.get(name).map(|local| &local.phase);
+        let wish = self.wishes.get(name).filter(|_| self.leaving.is_none());
+        phase.zip(wish).is_some_and(|(phase, wish)| has_no_task(phase) && wish.may_go(phase))
+    }
+
+    /// Gives a worker away that has no task. Nobody need accept it: whoever gets it looks for its state as one that adopts it would.
+    pub(super) fn give_without_a_task(&mut self, name: &Arc<str>, to: Peer, epoch: Epoch) {
+        self.local.remove(name);
+        self.restoring.remove(name);
+        self.awaited.remove(name);
+        self.has_gone(name);
+        let release = Release { to, epoch, snapshot: None };
+        self.restate(name, |cell| cell.state = NameState::Released(Box::new(release)));
     }
 
     /// Decides where a name goes that its host gives up, at which epoch.
@@ -203,6 +226,11 @@ impl Core {
     pub(super) fn wish_for_balance(&mut self, name: &Arc<str>, to: NodeId) {
         self.wish(name, Some(to), Wanted::Balance, BALANCE_WISH_MS);
     }
+}
+
+/// Whether it has no task: its start is to be tried again, or its state is looked for.
+fn has_no_task(phase: &LocalPhase) -> bool {
+    matches!(phase, LocalPhase::Waiting { .. } | LocalPhase::Restoring)
 }
 
 /// Why what only the host of a name could do is not done, where the name has none.

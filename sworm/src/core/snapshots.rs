@@ -50,6 +50,8 @@ pub enum NotKept {
     /// Not all of its chunks are there: those that were there already have gone with what they were of. When all are sent anew
     /// it is kept.
     NotWhole,
+    /// The majority was lost before it counted as durable (mode "majority"): its worker is parked with what it has.
+    NoMajority,
     /// For a reason that stays.
     Other(&'static str),
 }
@@ -58,6 +60,7 @@ impl fmt::Display for NotKept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotWhole => "not all of it is there",
+            Self::NoMajority => "there is no majority any more",
             Self::Other(why) => why,
         })
     }

@@ -8,7 +8,7 @@ use crate::core::ids::{NodeId, Pid};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// Somebody has the name. Nothing was changed.
+    /// Somebody has the name, whether its worker runs, or ran before and is being started again. Nothing was changed.
     #[error("{} is registered already, as {pid}", .pid.name)]
     AlreadyRegistered {
         /// Who has it.

@@ -61,7 +61,8 @@ pub enum MoveError {
         /// The limit of its node: [`NodeBuilder::snapshot_limit`](crate::NodeBuilder::snapshot_limit).
         limit: usize,
     },
-    /// The time is over. The worker runs, here or there; asking again is safe.
+    /// The time is over. The worker runs, here or there, or is being started there, again and again where that fails; asking
+    /// again is safe.
     #[error("no answer within {after:?}; it may have moved or not")]
     Timeout {
         /// How long was waited.

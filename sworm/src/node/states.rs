@@ -10,6 +10,8 @@ use crate::core::chunks::{Manifest, Shipment};
 use crate::core::ids::Peer;
 use crate::core::message::{Message, Snapshot};
 use crate::core::snapshots::Purpose;
+use crate::panics;
+use crate::store::StoreError;
 use crate::transport::Class;
 
 /// Reads a state. A large one that a worker is to start from, and any that a worker is given, waits until there is a place for
@@ -22,7 +24,8 @@ pub(super) fn load(shared: Arc<SwormShared>, purpose: Purpose, large: bool) {
             false => None,
         };
         tokio::task::spawn_blocking(move || {
-            let loaded = Disk::load(&*shared.node.store, &shared.name, &purpose).unwrap_or_else(|error| {
+            let read = guarded(|| Disk::load(&*shared.node.store, &shared.name, &purpose));
+            let loaded = read.unwrap_or_else(|error| {
                 tracing::error!(%error, name = &**purpose.name(), "a saved state cannot be read");
                 None
             });
@@ -43,7 +46,8 @@ pub(super) fn send_chunk(shared: Arc<SwormShared>, to: Peer, name: Arc<str>, man
         let Ok(permit) = shared.node.sending.clone().acquire_owned().await else { return };
         tokio::task::spawn_blocking(move || {
             let set = manifest.set(&name);
-            let read = Disk::load_chunk(&*shared.node.store, &shared.name, &name, &manifest, index);
+            let read = || Disk::load_chunk(&*shared.node.store, &shared.name, &name, &manifest, index);
+            let read = guarded(read);
             let bytes = match read {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => {
@@ -61,4 +65,9 @@ pub(super) fn send_chunk(shared: Arc<SwormShared>, to: Peer, name: Arc<str>, man
             drop(permit);
         });
     });
+}
+
+/// Reads from a store. One that panics could not be read: somebody waits for what becomes of it.
+fn guarded<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    panics::guarded(read).unwrap_or_else(|panic| Err(StoreError::Failed(format!("it panicked: {panic}"))))
 }

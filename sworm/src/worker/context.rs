@@ -180,7 +180,9 @@ impl<W: Worker> Context<W> {
     ///
     /// If the state cannot be made durable the caller gets [`CallError::NotDurable`](crate::CallError::NotDurable), and if the
     /// handler panics after it has asked, [`CallError::WorkerDied`](crate::CallError::WorkerDied), and nothing is saved. Either
-    /// way the worker starts again from the checkpoint before, or from its registered value if there was none.
+    /// way the worker starts again from the checkpoint before, or from its registered value if there was none. Where the majority
+    /// is lost before it is durable the caller gets [`CallError::MajorityLost`](crate::CallError::MajorityLost), and the worker
+    /// is parked with the state.
     ///
     /// In [`run`](crate::Lifecycle::run) it is the state at the next await that has to wait, or at the end: there `run` is
     /// dropped, the state is made durable, and `run` is called anew unless it had ended. If that fails the worker starts

@@ -125,7 +125,7 @@ impl World {
         }
         gone.retain(|(name, since)| {
             let here = self.nodes.get(&*at.node).and_then(|node| node.workers.get(name));
-            !self.broken.contains(name) && here.is_none_or(|worker| worker.since != *since)
+            !self.is_broken(at, name) && here.is_none_or(|worker| worker.since != *since)
         });
         for (name, since) in gone {
             self.note(|| format!("{at} has no task for {name} {since}"));
@@ -209,7 +209,7 @@ impl World {
                 self.moved_for(&name, &why);
                 // One whose start fails never runs.
                 if let Exit::Conflict { winner } = why
-                    && !self.broken.contains(&name)
+                    && !self.is_broken(at, &name)
                 {
                     self.laws.told(at, &name, since, &winner);
                 }
@@ -255,7 +255,10 @@ impl World {
                     nodes.iter().for_each(|node| self.nothing_came_of_refused(node, &name));
                 }
             }
-            Effect::Drained { drained, .. } => self.note(|| format!("{at} is empty: {drained:?}")),
+            Effect::Drained { drained, .. } => {
+                self.note(|| format!("{at} is empty: {drained:?}"));
+                self.drained.push(drained);
+            }
             Effect::Expired { number } => {
                 self.note(|| format!("{at}: {number} has expired"));
                 if let Some(asked) = self.asked.get_mut(&number) {
@@ -263,7 +266,7 @@ impl World {
                 }
             }
             Effect::Checkpointed { name, since, number, result } => {
-                self.on_checkpointed(at, name, since, number, result.is_ok());
+                self.on_checkpointed(at, name, since, number, result);
             }
             Effect::Lease { until_ms } => {
                 self.note(|| format!("{at} may go on until {until_ms}"));

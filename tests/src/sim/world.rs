@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fastrand::Rng;
 
+use sworm::Drained;
 use sworm::core::ids::Peer;
 use sworm::core::message::{Answer, Ask};
 use sworm::core::{Input, Notice};
@@ -93,6 +94,8 @@ pub struct World {
     pub slow_ms: u64,
     /// Names whose workers fail to start.
     pub broken: BTreeSet<Arc<str>>,
+    /// Nodes on which all workers do.
+    pub broken_on: BTreeSet<String>,
     /// Whether workers' states are handed over.
     pub handoff: bool,
     /// The version of the worker type that registrations speak of.
@@ -101,6 +104,8 @@ pub struct World {
     pub(super) trap: Option<super::trap::Trap>,
     /// Whether what was registered with an older version than its node links is replaced at its start.
     pub renews: bool,
+    /// What came of emptying nodes.
+    pub drained: Vec<Drained>,
     /// What was told so far, and where.
     pub told: Vec<(String, Notice)>,
     digest: Xxh3,
@@ -134,10 +139,12 @@ impl World {
             slow: BTreeSet::new(),
             slow_ms: 3_000,
             broken: BTreeSet::new(),
+            broken_on: BTreeSet::new(),
             handoff: true,
             trap: None,
             version: 1,
             renews: false,
+            drained: Vec::new(),
             told: Vec::new(),
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),

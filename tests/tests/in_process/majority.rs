@@ -14,6 +14,7 @@ use crate::{LEASE, node, running};
 
 mod late;
 mod outputs;
+mod saving;
 
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "majority-counter", handles(Add, Hold), handoff, distribution = "local-first")]

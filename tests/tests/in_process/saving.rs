@@ -21,6 +21,7 @@ mod local;
 mod outbox;
 mod power;
 mod power_of_one;
+mod reading;
 mod requests;
 mod returning;
 mod running;

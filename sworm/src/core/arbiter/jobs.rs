@@ -37,12 +37,11 @@ impl Core {
                     self.answer_to(request, Err(Refusal::Failed { reason: reason.clone() }));
                     return Step::Done;
                 }
-                NameState::Failed { .. } => {
-                    let births = self.directory.births(name);
-                    self.ends.gone(name, births.iter().copied(), &Gone::Replaced);
-                    self.directory.ban(name, births);
-                }
-                NameState::Starting if cell.restarts.is_empty() => return Step::Wait,
+                // It is replaced when there is a place for what is to take its.
+                NameState::Failed { .. } => {}
+                // That may fail, and then there is no such name; a later start is tried until it works.
+                NameState::Starting if cell.starts_first() => return Step::Wait,
+                NameState::Starting if cell.request == request.id => return self.later(request),
                 _ if !claimed => return Step::Wait,
                 // Its own registration, asked again: the host confirms it when it is durable.
                 _ if cell.request == request.id => {
@@ -80,6 +79,11 @@ impl Core {
             Ok(to) => {
                 if let Some(step) = self.end_abandoned(name, request) {
                     return step;
+                }
+                if standing.cell().is_some() {
+                    let births = self.directory.births(name);
+                    self.ends.gone(name, births.iter().copied(), &Gone::Replaced);
+                    self.directory.ban(name, births);
                 }
                 let birth = Birth(self.hybrid(), node_tag(&self.config.me.node));
                 let epoch = self.strong_epoch(name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Leaving;
 use crate::core::Effect;
-use crate::core::cell::NameState;
+use crate::core::cell::{NameState, Release};
 use crate::core::events::Gone;
 use crate::core::host::LocalPhase;
 use crate::core::ids::{Birth, Peer};
@@ -111,7 +111,11 @@ impl Core {
     }
 
     fn finish_leaving(&mut self, alone: bool, late: bool) {
-        let released = self.directory.my_names().any(|(_, cell)| matches!(cell.state, NameState::Released(_)));
+        let released = self.directory.my_names().any(|(name, cell)| match &cell.state {
+            // One without a state to go along may never start: it is its receiver's when that says so.
+            NameState::Released(release) if release.snapshot.is_none() => !self.is_taken(name, release),
+            state => state.is_released(),
+        });
         // What was promised to this node and is not here yet must be started or let go first.
         let promised = !late && !self.offers.is_empty();
         if !self.local.is_empty() || promised || (released && !alone && !late) {
@@ -139,6 +143,12 @@ impl Core {
         let (parked, unsaved) =
             (u64::try_from(parked).unwrap_or(u64::MAX), self.leaving.as_ref().map_or(0, |l| l.unsaved));
         self.once_durable(Effect::Left { parked, unsaved, late: late && !alone });
+    }
+
+    /// Whether the receiver of a released name says that it is its own.
+    fn is_taken(&self, name: &Arc<str>, release: &Release) -> bool {
+        let mut cells = self.directory.cells(name);
+        cells.any(|(host, cell)| *host == release.to && cell.state.is_claim() && cell.epoch >= release.epoch)
     }
 
     /// A worker ends without its state: whoever waits for the leave is told.

@@ -28,10 +28,14 @@ impl Core {
     pub(in crate::core) fn on_move_to(&mut self, name: &Arc<str>, birth: Birth, to: Result<(Peer, Epoch), String>) {
         let now = self.now.mono_ms;
         let Some(local) = self.local.get(name).filter(|local| local.birth == birth) else { return };
-        if !matches!(local.phase, LocalPhase::Running) || !self.is_to_go(name) {
+        let has_no_task = self.goes_without_a_task(name);
+        if !has_no_task && !matches!(local.phase, LocalPhase::Running) || !self.is_to_go(name) {
             return;
         }
         let (to, epoch) = match to {
+            // It was started anew since that was decided.
+            Ok((_, epoch)) if self.directory.mine(name).is_none_or(|mine| mine.epoch >= epoch) => return,
+            Ok((to, epoch)) if has_no_task => return self.give_without_a_task(name, to, epoch),
             Ok(to) => to,
             Err(_) if self.leaving.is_some() => return self.park(name, Exit::Shutdown),
             Err(why) => return self.cannot_go(name, Refusal::NoCandidate { why }),

@@ -54,6 +54,11 @@ impl<W: Lifecycle> Task<W> {
                 }
                 // It starts again from what it had before, and is given the state again.
                 Err(Unsaved::Ends { end, .. }) => return Some(end),
+                // It is parked with it.
+                Err(Unsaved::NoMajority) => {
+                    self.forget_outbox();
+                    (Ok(()), None)
+                }
                 Err(Unsaved::GivenUp) => {
                     self.forget_outbox();
                     return Some(End::Stopped);

@@ -59,6 +59,7 @@ impl<W: Lifecycle> Task<W> {
             Ok(()) if !self.ctx.sworm.shared.may_go_on() => Err((CallError::MajorityLost, None)),
             Ok(()) => Ok(()),
             Err(Unsaved::TooLarge { bytes, limit }) => Err((CallError::StateTooLarge { bytes, limit }, None)),
+            Err(Unsaved::NoMajority) => Err((CallError::MajorityLost, None)),
             Err(Unsaved::Ends { reason, end }) => Err((CallError::NotDurable { reason }, Some(end))),
             Err(unsaved @ Unsaved::GivenUp) => {
                 Err((CallError::NotDurable { reason: unsaved.to_string() }, Some(End::Stopped)))

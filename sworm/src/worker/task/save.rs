@@ -171,6 +171,8 @@ pub(super) enum Unsaved {
     TooLarge { bytes: usize, limit: usize },
     /// It cannot be saved, or is not durable, and the worker ends.
     Ends { reason: String, end: End },
+    /// There is no majority any more: the worker is about to be parked with it.
+    NoMajority,
     /// That took so long that the worker was given up: another one may have its name, and it does nothing more.
     GivenUp,
 }
@@ -191,6 +193,7 @@ impl fmt::Display for Unsaved {
         match self {
             Self::TooLarge { bytes, limit } => write!(f, "the state has {bytes} bytes; at most {limit} are saved"),
             Self::Ends { reason, .. } => f.write_str(reason),
+            Self::NoMajority => f.write_str("there is no majority any more"),
             Self::GivenUp => f.write_str("the state was not given in time"),
         }
     }
@@ -220,6 +223,10 @@ impl<W: Lifecycle> Task<W> {
             match self.finish_checkpoint(state).await? {
                 // Now all chunks are sent.
                 Err(NotKept::NotWhole) if again => {}
+                Err(NotKept::NoMajority) => {
+                    self.saver.is_lost();
+                    return Err(Unsaved::NoMajority);
+                }
                 kept => return kept.map_err(|why| Unsaved::ends(why.to_string())),
             }
         }
@@ -318,6 +325,8 @@ impl<W: Lifecycle> Task<W> {
         let why = unsaved.to_string().into();
         let end = match unsaved {
             Unsaved::TooLarge { .. } => None,
+            // Nothing is lost: it is parked with its state.
+            Unsaved::NoMajority => return None,
             Unsaved::Ends { end, .. } => Some(end),
             // That was told when it was given up.
             Unsaved::GivenUp => return Some(End::Stopped),

@@ -6,6 +6,7 @@ use sworm::Exit;
 use sworm::core::Input;
 use sworm::core::cell::{Kind, Revision, Spec};
 use sworm::core::ids::Peer;
+use sworm::core::snapshots::NotKept;
 
 use crate::sim::laws::Start;
 use crate::sim::node::{WORKER, Worker};
@@ -23,7 +24,7 @@ impl World {
         let slow = if self.slow.contains(&name) { self.slow_ms } else { 0 };
         let delay = 1 + slow + self.rng.u64(0..5);
         self.nothing_starts_of_refused(at, &name);
-        if self.broken.contains(&name) {
+        if self.is_broken(at, &name) {
             let result = Err(Exit::StartFailed("broken".into()));
             return self.tell(delay, at, Input::Started { name, since, result });
         }
@@ -76,7 +77,14 @@ impl World {
         }
     }
 
-    pub(super) fn on_checkpointed(&mut self, at: &Peer, name: Arc<str>, since: sworm::Epoch, number: u64, ok: bool) {
+    pub(super) fn on_checkpointed(
+        &mut self,
+        at: &Peer,
+        name: Arc<str>,
+        since: sworm::Epoch,
+        number: u64,
+        result: Result<(), NotKept>,
+    ) {
         let node = self.nodes.get_mut(&*at.node).expect("it acts");
         let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) else { return };
         let Some((_, count)) = worker.saving.take_if(|(saving, _)| *saving == number) else { return };

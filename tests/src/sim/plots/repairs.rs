@@ -63,7 +63,8 @@ impl World {
         }
     }
 
-    /// A node is gone, and some of its names cannot be started elsewhere until something is mended; then they are.
+    /// A node is gone, and some of its names cannot be started elsewhere, or not on one of the others, until something is mended;
+    /// then they are. Meanwhile they are moved, that node is emptied, and they are asked for.
     pub(super) fn later_starts(&mut self) {
         self.boot();
         self.register_all();
@@ -82,9 +83,28 @@ impl World {
             } else {
                 self.begin_leave(&gone);
             }
-            self.pause(1_000..15_000);
+            let in_vain = self.any_node();
+            if self.rng.bool() {
+                self.broken.clear();
+                self.broken_on.insert(in_vain.clone());
+            }
+            self.pause(1_000..10_000);
+            for _ in 0..4 {
+                let (on, to, name) = (self.any_node(), self.any_node(), self.any_name());
+                match self.rng.u32(0..4) {
+                    0 if self.nodes.contains_key(&in_vain) => self.drain(&in_vain, true),
+                    0 | 1 => drop(self.move_name(&on, &name, &to)),
+                    2 => drop(self.register(&on, &name, 7)),
+                    _ => {}
+                }
+                self.pause(0..2_000);
+            }
             self.note(|| "all can be started again".to_owned());
             self.broken.clear();
+            self.broken_on.clear();
+            if self.nodes.contains_key(&in_vain) {
+                self.drain(&in_vain, false);
+            }
             let all_run = |world: &World| (0..world.options.names).all(|n| !world.places(&name(n)).is_empty());
             if !self.run_while(TRIED_AGAIN_MS, |world| world.violation().is_none() && !all_run(world)) {
                 let late = (0..self.options.names).map(name).find(|name| self.places(name).is_empty());

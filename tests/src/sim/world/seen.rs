@@ -83,6 +83,11 @@ impl World {
         self.nodes[on].core.staged().map(|(from, cells)| (from.node.to_string(), cells))
     }
 
+    /// Whether a worker fails to start there.
+    pub(super) fn is_broken(&self, at: &Peer, name: &str) -> bool {
+        self.broken.contains(name) || self.broken_on.contains(&*at.node)
+    }
+
     /// How many workers a node runs.
     pub fn workers(&self, on: &str) -> usize {
         self.nodes[on].workers.len()
