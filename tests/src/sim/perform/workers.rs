@@ -89,12 +89,12 @@ impl World {
         let Some(worker) = node.workers.get_mut(&name).filter(|worker| worker.since == since) else { return };
         let Some((_, count)) = worker.saving.take_if(|(saving, _)| *saving == number) else { return };
         let birth = worker.birth;
-        self.note(|| format!("{at} has {name} = {count} durable: {ok}"));
-        if !ok && !self.nodes[&*at.node].may_go_on(self.now_ms) {
+        self.note(|| format!("{at} has {name} = {count} durable: {result:?}"));
+        if result == Err(NotKept::NoMajority) {
+            // It goes on until it is told to pause.
             let revision = Revision { epoch: since, number };
             self.laws.parks(self.now_ms, at, &name, birth, revision);
-        }
-        if ok {
+        } else if result.is_ok() {
             let acked = self.acked(at, &name, count);
             self.laws.saved(&name, birth, acked);
         } else {

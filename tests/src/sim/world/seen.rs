@@ -84,7 +84,7 @@ impl World {
     }
 
     /// Whether a worker fails to start there.
-    pub(super) fn is_broken(&self, at: &Peer, name: &str) -> bool {
+    pub(in crate::sim) fn is_broken(&self, at: &Peer, name: &str) -> bool {
         self.broken.contains(name) || self.broken_on.contains(&*at.node)
     }
 
