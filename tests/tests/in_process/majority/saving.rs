@@ -99,7 +99,7 @@ impl Cluster {
     }
 
     /// The worker is parked, and no state of it is said to be lost; it goes on with this total when there is a majority again.
-    async fn is_parked_and_goes_on(mut self, total: u32) {
+    async fn parks_and_goes_on(mut self, total: u32) {
         loop {
             match self.events[2].next().await.expect("it runs") {
                 Event::Parked { pid } if pid == self.pid => break,
@@ -141,7 +141,7 @@ async fn a_worker_whose_state_is_being_saved_when_the_majority_is_lost_is_parked
     eventually("its state", || async { (cluster.store.puts(Space::Snapshots) > written).then_some(()) }).await;
     cluster.cut();
     assert_eq!(call.await.expect("it does not panic"), Err(CallError::MajorityLost));
-    cluster.is_parked_and_goes_on(6).await;
+    cluster.parks_and_goes_on(6).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,5 +154,5 @@ async fn a_worker_whose_state_is_to_be_saved_when_the_majority_was_lost_is_parke
     while cluster.events[2].next().await != Some(Event::MajorityLost) {}
     MAY_END.add_permits(1);
     assert_eq!(call.await.expect("it does not panic"), Err(CallError::MajorityLost));
-    cluster.is_parked_and_goes_on(6).await;
+    cluster.parks_and_goes_on(6).await;
 }
