@@ -201,6 +201,10 @@ faults! {
     FailsAlone = "fails-alone",
     /// Names are placed on nodes that their distribution strategy leaves out.
     PlaceAnywhere = "place-anywhere",
+    /// A worker that starts where it did not run before is in no group.
+    GroupsForgotten = "groups-forgotten",
+    /// A request to join or to leave a group that comes again is carried out again, though it was undone since.
+    RegroupAgain = "regroup-again",
 }
 
 #[cfg(feature = "faults")]

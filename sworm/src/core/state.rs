@@ -98,6 +98,8 @@ pub struct Core {
     /// The newest assignment of each name that was carried out here, and when: its grant may come again after its worker
     /// has ended.
     pub(super) taken_in: Names<(Epoch, u64)>,
+    /// The changes of groups that were carried out here lately, for which start of the worker, and when.
+    pub(super) regrouped: BTreeMap<RequestId, (Epoch, u64)>,
     pub(super) forget_taken_ms: u64,
     pub(super) looking: super::repair::Looking,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
@@ -192,6 +194,7 @@ impl Core {
             local: Names::default(),
             local_due_ms: 0,
             taken_in: Names::default(),
+            regrouped: BTreeMap::new(),
             forget_taken_ms: 0,
             looking: super::repair::Looking::default(),
             stored: recovered.snapshots,

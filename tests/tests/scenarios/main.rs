@@ -4,6 +4,7 @@ mod balance;
 mod chunks;
 mod closed;
 mod deaths;
+mod groups;
 mod majority;
 mod moves;
 mod names;
