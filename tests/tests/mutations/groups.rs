@@ -3,7 +3,9 @@
 use sworm::core::message::Ask;
 use sworm_tests::sim::{Options, World};
 
-pub(super) const LAWS: &[(&str, fn() -> Result<(), String>)] =
+use crate::lanes::Law;
+
+pub(super) const LAWS: &[(&str, Law)] =
     &[("a request that comes twice does not undo what came in between", nothing_is_undone)];
 
 fn nothing_is_undone() -> Result<(), String> {

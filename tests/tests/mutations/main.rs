@@ -73,7 +73,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
         Fault::AbandonedComesBack | Fault::EndsAlone => &[Plot::AskedAgain],
-        Fault::GroupsForgotten => &[Plot::Moves, Plot::Failover],
+        Fault::GroupsForgotten => &[Plot::Moves, Plot::OneByOne],
         Fault::FailsAlone => &[Plot::FailedStarts],
         _ => &[],
     }
