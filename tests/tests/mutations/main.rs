@@ -2,6 +2,7 @@
 //! lanes, or by messages to workers that move.
 
 mod copies;
+mod groups;
 mod lanes;
 mod messages;
 
@@ -58,6 +59,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::DropDiverged => &[Plot::Suspended, Plot::Minority],
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld | Fault::TombstoneFirst => &[Plot::Handovers],
         Fault::TakenBackUnseen => &[Plot::LostNews],
+        Fault::AgreedBefore => &[Plot::Moves],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
         Fault::BalanceFirst | Fault::BalanceWhileStarting => &[Plot::Losses],
         Fault::RoundUpShares | Fault::BalanceAllAtOnce | Fault::FlapsUndamped | Fault::LevelAll => &[Plot::Joins],
@@ -72,6 +74,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
         Fault::AbandonedComesBack | Fault::EndsAlone => &[Plot::AskedAgain],
+        Fault::GroupsForgotten => &[Plot::Moves, Plot::OneByOne],
         Fault::FailsAlone => &[Plot::FailedStarts],
         _ => &[],
     }
@@ -107,6 +110,7 @@ fn by_law(fault: Fault) -> Option<Found> {
     // The simulator knows no messages to workers.
     let laws = match fault {
         Fault::ForwardTwice => messages::LAWS,
+        Fault::RegroupAgain => groups::LAWS,
         Fault::DeleteBeforeProof | Fault::DropPromisedCopy => copies::LAWS,
         _ => lanes::LAWS,
     };
