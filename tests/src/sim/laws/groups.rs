@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sworm::NodeId;
 use sworm::core::cell::NameCell;
 use sworm::core::ids::{Birth, Epoch, Peer};
 use sworm::core::message::{Answer, Ask, Done};
@@ -46,15 +47,24 @@ impl Change {
         later.holds().is_some() && later.asked_ms > self.said.as_ref().map_or(self.over_ms, |said| said.at_ms)
     }
 
-    /// Whether a node has the cell that says so.
-    fn is_held_by(&self, node: &Node) -> bool {
+    /// Whether a node has the cell that says so, and had it when its host ended: what was still on its way then may come when
+    /// the name was given to somebody else.
+    fn is_held_by(&self, node: &Node, ended: &Ended) -> bool {
         let held = |said: &Said, host: &Peer, from: u64| {
+            let in_time = |at_end: &BTreeMap<NodeId, u64>| {
+                node.me.node == host.node || at_end.get(&node.me.node).is_some_and(|max| *max >= from)
+            };
             let lane = node.core.directory().lane(host).filter(|lane| lane.max() >= from);
-            lane.and_then(|lane| lane.name(&self.name)).is_some_and(|(_, cell)| cell.birth == said.birth)
+            lane.filter(|_| ended.get(host).is_none_or(in_time))
+                .and_then(|lane| lane.name(&self.name))
+                .is_some_and(|(_, cell)| cell.birth == said.birth)
         };
         self.said.as_ref().is_some_and(|said| said.lanes.iter().any(|(host, from)| held(said, host, *from)))
     }
 }
+
+/// How much of the lanes of processes that have ended the other nodes held then.
+type Ended = BTreeMap<Peer, BTreeMap<NodeId, u64>>;
 
 /// All changes of groups, by the numbers of their requests.
 #[derive(Default)]
@@ -62,6 +72,7 @@ pub(in crate::sim) struct Groups {
     changes: BTreeMap<u64, Change>,
     /// When workers were started.
     starts: BTreeMap<(Arc<str>, Epoch), u64>,
+    ended: Ended,
 }
 
 impl Groups {
@@ -74,6 +85,11 @@ impl Groups {
         // What was sent at last may be on its way, and clocks run apart.
         let over_ms = until_ms + 5_000;
         self.changes.insert(number, Change { name: ask.name().clone(), group, joins, asked_ms, over_ms, said: None });
+    }
+
+    /// A process has ended; others hold so much of its lane.
+    pub(in crate::sim) fn ends(&mut self, me: &Peer, held: impl Iterator<Item = (NodeId, u64)>) {
+        self.ended.insert(me.clone(), held.collect());
     }
 
     /// An answer shows what it acknowledges, unless something else was asked of that group meanwhile.
@@ -136,9 +152,10 @@ impl World {
             };
             for number in wrong {
                 let core = &self.nodes[&*at.node].core;
-                let change = &self.laws.groups.changes[&number];
+                let Groups { changes, ended, .. } = &self.laws.groups;
+                let change = &changes[&number];
                 let in_view = |peer: &Peer| peer == at || core.up().any(|up| up == peer);
-                let known = self.nodes.values().find(|node| in_view(&node.me) && change.is_held_by(node));
+                let known = self.nodes.values().find(|node| in_view(&node.me) && change.is_held_by(node, ended));
                 if let Some(node) = known.filter(|_| !self.options.may_part()) {
                     let what = format!(
                         "{name} {since} starts on {at} in {:?}, and {} knows of request {number}: {change:?}",
