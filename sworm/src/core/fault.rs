@@ -115,6 +115,8 @@ faults! {
     SameViewAgain = "same-view-again",
     /// A view that has come back counts as acknowledged by those who acknowledged it when it was there before.
     AgreedBefore = "agreed-before",
+    /// A time seen elsewhere that is ahead of the wall clock stands still until that is there.
+    SeenTimeStands = "seen-time-stands",
     /// A worker that was stopped when the lease ended is started again here, without being granted anew.
     RestartAfterLease = "restart-after-lease",
     /// A node counts as gone in mode "majority" when one voter says so.

@@ -299,11 +299,11 @@ impl Core {
                 newest = newest.max(cell.assigned).max(cell.epoch.major).max(cell.birth.0);
             }
         }
-        self.clock.observe(newest);
+        self.clock.observe(newest, self.now.mono_ms);
     }
 
     pub(super) fn hybrid(&mut self) -> u64 {
-        self.clock.next(self.now.unix_ms)
+        self.clock.next(self.now.unix_ms, self.now.mono_ms)
     }
 }
 

@@ -57,7 +57,7 @@ impl Core {
 
     fn on_beat(&mut self, from: &Peer, beat: Beat) {
         let now = self.now.mono_ms;
-        self.clock.observe(beat.time.min((self.now.unix_ms + 60_000) << 16));
+        self.clock.observe(beat.time.min((self.now.unix_ms + 60_000) << 16), now);
         let (holds, view) = (self.directory.hash(), self.view.hash);
         let mine = self.own_max();
         let Some(member) = self.member(from) else { return };

@@ -60,6 +60,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld | Fault::TombstoneFirst => &[Plot::Handovers],
         Fault::TakenBackUnseen => &[Plot::LostNews],
         Fault::AgreedBefore => &[Plot::Moves],
+        Fault::SeenTimeStands => &[Plot::MovesInCut],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
         Fault::BalanceFirst | Fault::BalanceWhileStarting => &[Plot::Losses],
         Fault::RoundUpShares | Fault::BalanceAllAtOnce | Fault::FlapsUndamped | Fault::LevelAll => &[Plot::Joins],
