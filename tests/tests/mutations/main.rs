@@ -5,6 +5,7 @@ mod copies;
 mod groups;
 mod lanes;
 mod messages;
+mod views;
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -59,7 +60,6 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::DropDiverged => &[Plot::Suspended, Plot::Minority],
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld | Fault::TombstoneFirst => &[Plot::Handovers],
         Fault::TakenBackUnseen => &[Plot::LostNews],
-        Fault::AgreedBefore => &[Plot::Moves],
         Fault::SeenTimeStands => &[Plot::MovesInCut],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
         Fault::BalanceFirst | Fault::BalanceWhileStarting => &[Plot::Losses],
@@ -112,6 +112,7 @@ fn by_law(fault: Fault) -> Option<Found> {
     let laws = match fault {
         Fault::ForwardTwice => messages::LAWS,
         Fault::RegroupAgain => groups::LAWS,
+        Fault::AgreedBefore => views::LAWS,
         Fault::DeleteBeforeProof | Fault::DropPromisedCopy => copies::LAWS,
         _ => lanes::LAWS,
     };
