@@ -157,7 +157,7 @@ fn tick(remote: usize, local: usize) -> Result<f64, BoxError> {
         pair.now.mono_ms += 50;
         pair.takes(Input::Tick);
         if let Some(beat) = pair.beat.take() {
-            break beat.view;
+            break beat.view.wrapping_add(beat.seen);
         }
     };
     for n in 0..local {

@@ -340,7 +340,8 @@ impl Refusal {
 pub struct Grant {
     /// The name.
     pub name: Arc<str>,
-    /// The view in which it was decided; the host refuses it in any other.
+    /// The view in which it was decided, as it has come about then: the sum of what heartbeats say as `view` and as `seen`. The host
+    /// refuses it in any other.
     pub view: u64,
     /// What the host is to state: birth, epoch, spec, groups and so on, in state `Starting`.
     pub cell: NameCell,
