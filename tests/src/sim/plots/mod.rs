@@ -181,7 +181,8 @@ impl Plot {
         )
     }
 
-    /// Whether workers may join and leave groups in it: what counts or moves, and is started elsewhere or again.
+    /// Whether workers may join and leave groups in it: what counts or moves, and is started elsewhere or again. Not where a step
+    /// of a move is waited for that comes only when nobody has anything new to say of the name.
     pub(super) fn has_groups(self) -> bool {
         !matches!(
             self,
@@ -203,6 +204,7 @@ impl Plot {
                 | Self::SlowStops
                 | Self::LateHolders
                 | Self::FailedStarts
+                | Self::HandoffKills
         )
     }
 
