@@ -123,6 +123,7 @@ async fn a_worker_that_does_not_return_is_reported_again_and_again_and_can_be_st
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_has_sent_something_from_another_node_to_a_worker_that_is_aborted_is_answered() {
+    log::keep();
     let [(_a, on_a), (_b, on_b)] = opened("s").await;
     staying(&on_a, "is aborted", None).await;
     running(&on_b, "is aborted").await;
@@ -130,6 +131,7 @@ async fn who_has_sent_something_from_another_node_to_a_worker_that_is_aborted_is
     let calls = [(); 2].map(|()| tokio::spawn(far.call(Stay).timeout(Duration::from_secs(600)).into_future()));
     let error =
         async |call: JoinHandle<Result<(), CallError>>| call.await.expect("it does not panic").expect_err("it ends");
+    log::has(1, &["WARN", "is stuck", "\"is aborted\"", "isolation-stay"]).await;
     has_stopped(&on_b, "is aborted").await;
     let [first, second] = calls;
     let mut errors = [error(first).await, error(second).await];
