@@ -82,7 +82,10 @@ async fn test(arguments: &[String]) -> Result<(), BoxError> {
     let all = stream::iter(running).buffer_unordered(TOGETHER);
     match all.filter(|is_ok| ready(!is_ok)).count().await {
         0 => Ok(()),
-        failed => Err(format!("{failed} of them failed").into()),
+        failed => {
+            println!("test result: FAILED. {failed} failed");
+            Err(format!("{failed} of them failed").into())
+        }
     }
 }
 
