@@ -126,8 +126,18 @@ impl Here {
         let core = Core::new(config, Recovered::default(), now);
         let mut here = Self { core, index: Index::default(), now };
         here.takes(Input::Present { peer: peer("host"), profile: Default::default() });
-        let beat =
-            Beat { counter: 1, phase: Phase::Up, view: 1, changes: 1, max: 0, durable: 0, heard: 0, holds: 1, time: 0 };
+        let beat = Beat {
+            counter: 1,
+            phase: Phase::Up,
+            view: 1,
+            changes: 1,
+            seen: 1,
+            max: 0,
+            durable: 0,
+            heard: 0,
+            holds: 1,
+            time: 0,
+        };
         here.takes(Input::Message { from: peer("host"), message: Box::new(Message::Beat(beat)) });
         here
     }

@@ -131,8 +131,18 @@ fn tick(remote: usize, local: usize) -> Result<f64, BoxError> {
     let mut pair = Pair::new();
     pair.takes(Input::Introduced);
     pair.takes(Input::Present { peer: peer("there"), profile: Default::default() });
-    let first =
-        Beat { counter: 0, phase: Phase::Up, view: 0, changes: 0, max: 0, durable: 0, heard: 0, holds: 0, time: 0 };
+    let first = Beat {
+        counter: 0,
+        phase: Phase::Up,
+        view: 0,
+        changes: 0,
+        seen: 0,
+        max: 0,
+        durable: 0,
+        heard: 0,
+        holds: 0,
+        time: 0,
+    };
     pair.hears(Message::Beat(first));
     let mut lane = Lane::default();
     for n in 0..remote {
@@ -147,7 +157,7 @@ fn tick(remote: usize, local: usize) -> Result<f64, BoxError> {
         pair.now.mono_ms += 50;
         pair.takes(Input::Tick);
         if let Some(beat) = pair.beat.take() {
-            break beat.view;
+            break beat.view.wrapping_add(beat.seen);
         }
     };
     for n in 0..local {

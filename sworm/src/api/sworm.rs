@@ -313,7 +313,12 @@ impl Sworm {
     }
 
     /// Puts a worker into a group; twice is the same as once. The group goes with it wherever it moves, and comes back with
-    /// it. A worker is in up to 256 groups. In the code of a worker with `snapshot = "each"` that happens when its state is
+    /// it, when its node has died and when all nodes have. With `Ok` the worker's node has that in its store; the others are told
+    /// at the same time. If that node dies or is cut off before another one has heard of it, and the worker is started elsewhere
+    /// before it is back, the change is lost, also when it is back. After an error that does not say that nothing was changed it
+    /// may have been made.
+    ///
+    /// A worker is in up to 256 groups. In the code of a worker with `snapshot = "each"` that happens when its state is
     /// durable ([`Snapshots::Each`](crate::Snapshots::Each)): at once it is told [`GroupError::BadGroup`],
     /// [`GroupError::NotRegistered`] of a member of another sworm, and [`GroupError::Overloaded`]; all other errors are in the log
     /// only.

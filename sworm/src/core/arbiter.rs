@@ -183,7 +183,7 @@ impl Core {
     }
 
     fn grant(&mut self, name: &Arc<str>, to: Peer, cell: NameCell, adoption: bool) -> Active {
-        let grant = Box::new(Grant { name: name.clone(), view: self.view.hash, cell, adoption });
+        let grant = Box::new(Grant { name: name.clone(), view: self.view_now(), cell, adoption });
         self.send(&to, Message::Grant(grant.clone()));
         let now = self.now.mono_ms;
         Active::Granted { to, grant, confirmed: false, until_ms: now + HOST_WAIT_MS, again_ms: now + TELL_AGAIN_MS }

@@ -113,6 +113,10 @@ faults! {
     AnyAttempt = "any-attempt",
     /// What was pulled in a view counts when the same view comes back, whatever was decided in between.
     SameViewAgain = "same-view-again",
+    /// A view that has come back counts as acknowledged by those who acknowledged it when it was there before.
+    AgreedBefore = "agreed-before",
+    /// A time seen elsewhere that is ahead of the wall clock stands still until that is there.
+    SeenTimeStands = "seen-time-stands",
     /// A worker that was stopped when the lease ended is started again here, without being granted anew.
     RestartAfterLease = "restart-after-lease",
     /// A node counts as gone in mode "majority" when one voter says so.
@@ -201,6 +205,10 @@ faults! {
     FailsAlone = "fails-alone",
     /// Names are placed on nodes that their distribution strategy leaves out.
     PlaceAnywhere = "place-anywhere",
+    /// A worker that starts where it did not run before is in no group.
+    GroupsForgotten = "groups-forgotten",
+    /// A request to join or to leave a group that comes again is carried out again, though it was undone since.
+    RegroupAgain = "regroup-again",
 }
 
 #[cfg(feature = "faults")]

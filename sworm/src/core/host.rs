@@ -110,7 +110,7 @@ pub enum LocalPhase {
     Stopping(Stopping),
 }
 
-/// How long a grant may come again after it was carried out.
+/// How long a grant, or a change of groups, may come again after it was carried out.
 const REPEATS_MS: u64 = 60_000;
 /// Back-off between failed starts of a lineage.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -134,7 +134,7 @@ impl Core {
         if self.local.get(&name).is_some_and(|local| local.birth == cell.birth && local.since == cell.since) {
             return; // it is being started; the answer follows
         }
-        let refused = view != self.view.hash
+        let refused = view != self.view_now()
             || self.phase != Phase::Up
             || !self.may_host()
             || self.local.contains_key(&name)
@@ -157,7 +157,8 @@ impl Core {
         }
         self.taken_in.insert(name.clone(), (cell.epoch, self.now.mono_ms));
         let restarts = if planted(Fault::ForgetRestarts) { Rare::default() } else { cell.restarts };
-        let cell = NameCell { restarts, ..cell };
+        let groups = if planted(Fault::GroupsForgotten) { Rare::default() } else { cell.groups };
+        let cell = NameCell { restarts, groups, ..cell };
         let find_state = cell.spec.handoff && granted.as_ref().is_none_or(|(_, first)| *first == First::Lineage);
         let local = Local::new(birth, since, LocalPhase::Starting, granted);
         self.local.insert(name.clone(), local);
@@ -313,6 +314,7 @@ impl Core {
         if now >= self.forget_taken_ms {
             self.forget_taken_ms = now + REPEATS_MS / 4;
             self.taken_in.retain(|_, (_, at)| now < *at + REPEATS_MS);
+            self.regrouped.retain(|_, (_, at)| now < *at + REPEATS_MS);
         }
         if now < self.local_due_ms {
             return;
@@ -459,12 +461,17 @@ impl Core {
         if host != self.config.me {
             return self.answer_to(request, Err(Refusal::Again));
         }
-        let mut groups = cell.groups.clone();
-        match change(&mut groups) {
-            Ok(true) => self.restate(name, |cell| cell.groups = groups),
-            Ok(false) => {}
-            Err(refusal) => return self.answer_to(request, Err(refusal)),
+        // One that comes again is answered only: what it did may have been undone since.
+        let is_repeat = self.regrouped.get(&request.id).is_some_and(|(since, _)| *since == cell.since);
+        if !is_repeat || planted(Fault::RegroupAgain) {
+            let mut groups = cell.groups.clone();
+            match change(&mut groups) {
+                Ok(true) => self.restate(name, |cell| cell.groups = groups),
+                Ok(false) => {}
+                Err(refusal) => return self.answer_to(request, Err(refusal)),
+            }
         }
+        self.regrouped.insert(request.id.clone(), (cell.since, self.now.mono_ms));
         let cell = self.directory.mine(name).cloned().unwrap_or(cell);
         let said = self.directory.said(&host, name);
         let done = request.answer(Ok(Done::Regrouped { name: name.clone(), host, cell, said }));

@@ -21,7 +21,7 @@ pub use self::hearsay::Route;
 
 /// The form of what nodes send each other. It changes when nodes of before could not take that, or would take it for something
 /// else; nodes of two forms do not let each other in. A field that those of before do without changes nothing.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What nodes tell each other when they meet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -91,6 +91,8 @@ pub struct Beat {
     pub view: u64,
     /// How often it has changed: the same view may come back, and something may have been decided meanwhile.
     pub changes: u64,
+    /// Which changes of the views of all in it the sender has heard of, in one number: who says the same has heard of those.
+    pub seen: u64,
     /// The sender's own lane.
     pub max: u64,
     /// How much of it is on the sender's disk.
@@ -114,14 +116,14 @@ impl Beat {
     }
 }
 
-/// A heartbeat's size: eight numbers and the phase. It is all that is sent when nothing happens.
-pub const BEAT_BYTES: usize = 8 * 8 + 1;
+/// A heartbeat's size: nine numbers and the phase. It is all that is sent when nothing happens.
+pub const BEAT_BYTES: usize = 9 * 8 + 1;
 
 impl From<Beat> for ByteArray<BEAT_BYTES> {
     fn from(beat: Beat) -> Self {
-        let Beat { counter, phase, view, changes, max, durable, heard, holds, time } = beat;
+        let Beat { counter, phase, view, changes, seen, max, durable, heard, holds, time } = beat;
         let mut bytes = [0; BEAT_BYTES];
-        let numbers = [counter, view, changes, max, durable, heard, holds, time];
+        let numbers = [counter, view, changes, seen, max, durable, heard, holds, time];
         for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_be_bytes());
         }
@@ -138,10 +140,11 @@ impl TryFrom<ByteArray<BEAT_BYTES>> for Beat {
         let phase = Phase::ALL.into_iter().find(|known| *known as u8 == phase);
         let mut numbers =
             numbers.chunks_exact(8).map(|place| place.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
-        let mut next = || numbers.next().expect("there are eight");
-        let (counter, view, changes) = (next(), next(), next());
+        let mut next = || numbers.next().expect("there are nine");
+        let (counter, view, changes, seen) = (next(), next(), next(), next());
         let (max, durable, heard, holds, time) = (next(), next(), next(), next(), next());
-        Ok(Self { counter, phase: phase.ok_or("no such phase")?, view, changes, max, durable, heard, holds, time })
+        let phase = phase.ok_or("no such phase")?;
+        Ok(Self { counter, phase, view, changes, seen, max, durable, heard, holds, time })
     }
 }
 
@@ -337,7 +340,8 @@ impl Refusal {
 pub struct Grant {
     /// The name.
     pub name: Arc<str>,
-    /// The view in which it was decided; the host refuses it in any other.
+    /// The view in which it was decided, as it has come about then: the sum of what heartbeats say as `view` and as `seen`. The host
+    /// refuses it in any other.
     pub view: u64,
     /// What the host is to state: birth, epoch, spec, groups and so on, in state `Starting`.
     pub cell: NameCell,
@@ -386,9 +390,9 @@ mod tests {
     use crate::codec::{decode, encode};
 
     fn beat(number: u64, phase: Phase) -> Beat {
-        let [counter, view, changes, max, durable, heard, holds, time] =
-            [0, 1, 2, 3, 4, 5, 6, 7].map(|n: u64| number.wrapping_sub(n));
-        Beat { counter, phase, view, changes, max, durable, heard, holds, time }
+        let [counter, view, changes, seen, max, durable, heard, holds, time] =
+            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|n: u64| number.wrapping_sub(n));
+        Beat { counter, phase, view, changes, seen, max, durable, heard, holds, time }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Core {
     pub(super) view: View,
     /// How often it has changed.
     pub(super) view_changes: u64,
+    /// Which changes of the views of all in it this node has heard of, as heartbeats say it.
+    pub(super) view_seen: u64,
     /// Who has been in view in this run.
     pub(super) took_part: BTreeSet<NodeId>,
     pub(super) phase: Phase,
@@ -98,6 +100,8 @@ pub struct Core {
     /// The newest assignment of each name that was carried out here, and when: its grant may come again after its worker
     /// has ended.
     pub(super) taken_in: Names<(Epoch, u64)>,
+    /// The changes of groups that were carried out here lately, for which start of the worker, and when.
+    pub(super) regrouped: BTreeMap<RequestId, (Epoch, u64)>,
     pub(super) forget_taken_ms: u64,
     pub(super) looking: super::repair::Looking,
     pub(super) stored: BTreeMap<Arc<str>, Stored>,
@@ -155,6 +159,7 @@ impl Core {
             profiles,
             view: View::default(),
             view_changes: 0,
+            view_seen: 0,
             took_part: BTreeSet::new(),
             phase: Phase::Joining,
             introduced: false,
@@ -192,6 +197,7 @@ impl Core {
             local: Names::default(),
             local_due_ms: 0,
             taken_in: Names::default(),
+            regrouped: BTreeMap::new(),
             forget_taken_ms: 0,
             looking: super::repair::Looking::default(),
             stored: recovered.snapshots,
@@ -293,11 +299,11 @@ impl Core {
                 newest = newest.max(cell.assigned).max(cell.epoch.major).max(cell.birth.0);
             }
         }
-        self.clock.observe(newest);
+        self.clock.observe(newest, self.now.mono_ms);
     }
 
     pub(super) fn hybrid(&mut self) -> u64 {
-        self.clock.next(self.now.unix_ms)
+        self.clock.next(self.now.unix_ms, self.now.mono_ms)
     }
 }
 

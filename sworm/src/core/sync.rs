@@ -57,7 +57,7 @@ impl Core {
 
     fn on_beat(&mut self, from: &Peer, beat: Beat) {
         let now = self.now.mono_ms;
-        self.clock.observe(beat.time.min((self.now.unix_ms + 60_000) << 16));
+        self.clock.observe(beat.time.min((self.now.unix_ms + 60_000) << 16), now);
         let (holds, view) = (self.directory.hash(), self.view.hash);
         let mine = self.own_max();
         let Some(member) = self.member(from) else { return };
@@ -80,7 +80,11 @@ impl Core {
         }
         let answer_view = first || beat.view != view;
         let more_is_heard = member.beat.as_ref().is_none_or(|(known, _)| known.heard != beat.heard);
+        let has_changed = member.beat.as_ref().is_none_or(|(known, _)| known.changes != beat.changes);
         member.beat = Some((beat, now));
+        if has_changed {
+            self.hears_of_changes();
+        }
         if more_is_heard {
             self.recheck_handed_on();
         }
@@ -254,6 +258,7 @@ impl Core {
             phase: self.phase,
             view: self.view.hash,
             changes: self.view_changes,
+            seen: self.view_seen,
             max: self.directory.lane(&self.config.me).map_or(0, |lane| lane.max()),
             durable: self.durable_max,
             heard: self.heard_by_all(),

@@ -156,9 +156,8 @@ mod tests {
             let (present, incarnation, phase) = (*known)?;
             let beat = phase.map(|phase| {
                 let phase = PHASES[phase];
-                let beat =
-                    Beat { counter: 1, phase, view: 0, changes: 0, max: 0, durable: 0, heard: 0, holds: 0, time: 0 };
-                (beat, 0)
+                let [counter, view, changes, seen, max, durable, heard, holds, time] = [0; 9];
+                (Beat { counter, phase, view, changes, seen, max, durable, heard, holds, time }, 0)
             });
             Some((peer(node).node, Member { present, beat, ..Member::new(Incarnation(incarnation)) }))
         };

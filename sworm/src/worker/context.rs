@@ -97,7 +97,7 @@ impl<W: Worker> Context<W> {
     }
 
     /// Puts the worker into a group; twice is the same as once. The group goes with it wherever it moves, and stays over
-    /// restarts: it is left with [`leave`](Self::leave), or when the name ends. In a worker with `snapshot = "each"` that
+    /// restarts: it is left with [`leave`](Self::leave), or when the name ends. What may be lost of that: [`Sworm::join`]. In a worker with `snapshot = "each"` that
     /// happens when the state is durable ([`Snapshots::Each`](crate::Snapshots::Each)): at once it is told
     /// [`GroupError::BadGroup`] and [`GroupError::Overloaded`]; all other errors are in the log only. It can be in 256 groups.
     ///

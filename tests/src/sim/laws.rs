@@ -13,10 +13,12 @@ use super::options::Options;
 use super::world::World;
 
 mod end;
+mod groups;
 mod older;
 mod parked;
 mod states;
 
+use groups::Groups;
 use older::Searches;
 use states::States;
 pub(super) use states::{Acked, Start};
@@ -30,6 +32,8 @@ pub(super) struct Laws {
     starts: BTreeMap<Arc<str>, Vec<(Epoch, Peer)>>,
     /// What was acknowledged of the states of each lineage.
     states: States,
+    /// What was asked for and acknowledged of groups.
+    pub(super) groups: Groups,
     /// The states that are being looked for.
     searches: Searches,
     /// The newest count that was answered without a checkpoint.

@@ -106,10 +106,16 @@ pub struct Options {
     pub spoiled: u32,
     /// Nodes wait now and then for what comes next before they publish what they have stated.
     pub lingers: bool,
+    /// Workers join and leave groups.
+    pub groups: bool,
 }
 
 /// One seed of so many has nodes that linger.
 const LINGERS: u64 = 7;
+
+/// Of so many seeds, these have groups: none of those that once failed when there were no groups yet.
+const OF: u64 = 29;
+const GROUPS: [u64; 7] = [4, 10, 14, 19, 22, 26, 28];
 
 impl Options {
     /// The options of a case.
@@ -160,6 +166,7 @@ impl Options {
             spoiled: [0, 0, 50][sizes.usize(0..3)],
             // No draw: what a seed says of all else is older, and so are all cases that once failed.
             lingers: seed % LINGERS == 5,
+            groups: false,
             // Whoever joins over a third node takes longer than the law allows where there is much to hear.
             lone_cuts: rng.u32(0..4) == 0 && nodes > 2 && names <= 100,
             majority: rng.u32(0..5) == 0,
@@ -175,7 +182,9 @@ impl Options {
         let options = options.plot.adjust(Self { lone_cuts, ..options });
         // In mode "majority" clocks may run apart by a twentieth.
         let drift_ppm = if options.majority { options.drift_ppm * MAJORITY_DRIFT } else { options.drift_ppm };
-        Self { drift_ppm, ..options }
+        // No draw, as above.
+        let groups = plot.has_groups() && GROUPS.contains(&(seed % OF));
+        Self { drift_ppm, groups, ..options }
     }
 
     /// No faults at all.
@@ -219,6 +228,7 @@ impl Options {
             patient: false,
             replicas: 1,
             lingers: false,
+            groups: false,
             state_wait_ms: None,
             stop_ms: STOP_MS,
             part_bytes: PART_BYTES,

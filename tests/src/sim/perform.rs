@@ -247,6 +247,9 @@ impl World {
             Effect::Answer { number, answer } => {
                 self.note(|| format!("{at} is answered {number}: {}", brief(&answer)));
                 self.laws.answered(number, &answer);
+                if let Some(wrong) = self.laws.groups.answered(number, &answer, self.now_ms) {
+                    self.laws.broken(wrong);
+                }
                 self.nothing_runs_of_ended(&answer);
                 if let Some(asked) = self.asked.get_mut(&number) {
                     asked.answer = Some(Some(answer));
@@ -254,6 +257,7 @@ impl World {
                     let nodes: Vec<Peer> = self.nodes.values().map(|node| node.me.clone()).collect();
                     nodes.iter().for_each(|node| self.nothing_came_of_refused(node, &name));
                 }
+                self.undo_sometimes(number);
             }
             Effect::Drained { drained, .. } => {
                 self.note(|| format!("{at} is empty: {drained:?}"));

@@ -32,6 +32,10 @@ pub const REGRESSIONS: &[(Case, &str)] = &[
         Case::playing(Plot::MovesInCut, 94),
         "a state that was being parked was given up since its worker had lost a conflict",
     ),
+    (
+        Case::playing(Plot::MovesInCut, 26),
+        "a worker that was parked outranked one that had taken over, since the clock of its node was ahead",
+    ),
     (Case::playing(Plot::Joins, 71), "a node that joined was given one name too many by a later plan"),
     (Case::playing(Plot::Mixed, 413), "a registration was refused by a node that was dead, and carried out by another"),
     (

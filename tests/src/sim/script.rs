@@ -91,6 +91,7 @@ impl World {
             _ => {
                 let save = self.rng.u32(0..4) > 0;
                 self.count(&name(n), save);
+                self.regroup_sometimes(&name(n), 3);
             }
         }
     }

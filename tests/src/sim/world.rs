@@ -72,6 +72,8 @@ pub struct World {
     pub(super) options: Options,
     pub(super) now_ms: u64,
     pub(super) rng: Rng,
+    /// Draws which groups are joined and left, so that all else is drawn as without them.
+    groups_rng: Rng,
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) machines: BTreeMap<String, Machine>,
     pub(super) links: Links,
@@ -125,6 +127,7 @@ impl World {
         Self {
             now_ms: 1_000,
             rng,
+            groups_rng: Rng::with_seed(options.seed ^ 0x4772_6f75_7073),
             nodes: BTreeMap::new(),
             machines,
             links: Links::default(),

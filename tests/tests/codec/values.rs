@@ -236,8 +236,9 @@ impl Gen {
         Some(match kind {
             0 => {
                 let phase = self.0.choice([Phase::Joining, Phase::Up, Phase::Leaving]).expect("three");
-                let [counter, view, changes, max, durable, heard, holds, time] = std::array::from_fn(|_| self.number());
-                Message::Beat(Beat { counter, phase, view, changes, max, durable, heard, holds, time })
+                let [counter, view, changes, seen, max, durable, heard, holds, time] =
+                    std::array::from_fn(|_| self.number());
+                Message::Beat(Beat { counter, phase, view, changes, seen, max, durable, heard, holds, time })
             }
             1 => Message::NotOpen,
             2 => Message::Versions(Versions {

@@ -2,8 +2,10 @@
 //! lanes, or by messages to workers that move.
 
 mod copies;
+mod groups;
 mod lanes;
 mod messages;
+mod views;
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -58,6 +60,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::DropDiverged => &[Plot::Suspended, Plot::Minority],
         Fault::ReleasedIsOrphan | Fault::ReleaseUnheld | Fault::TombstoneFirst => &[Plot::Handovers],
         Fault::TakenBackUnseen => &[Plot::LostNews],
+        Fault::SeenTimeStands => &[Plot::MovesInCut],
         Fault::ForgetRestarts | Fault::VanishedUnnoticed => &[Plot::Crashes],
         Fault::BalanceFirst | Fault::BalanceWhileStarting => &[Plot::Losses],
         Fault::RoundUpShares | Fault::BalanceAllAtOnce | Fault::FlapsUndamped | Fault::LevelAll => &[Plot::Joins],
@@ -72,6 +75,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::OneStart => &[Plot::LaterStarts],
         Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
         Fault::AbandonedComesBack | Fault::EndsAlone => &[Plot::AskedAgain],
+        Fault::GroupsForgotten => &[Plot::Moves, Plot::OneByOne],
         Fault::FailsAlone => &[Plot::FailedStarts],
         _ => &[],
     }
@@ -107,6 +111,8 @@ fn by_law(fault: Fault) -> Option<Found> {
     // The simulator knows no messages to workers.
     let laws = match fault {
         Fault::ForwardTwice => messages::LAWS,
+        Fault::RegroupAgain => groups::LAWS,
+        Fault::AgreedBefore => views::LAWS,
         Fault::DeleteBeforeProof | Fault::DropPromisedCopy => copies::LAWS,
         _ => lanes::LAWS,
     };

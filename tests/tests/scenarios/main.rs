@@ -5,6 +5,7 @@ mod chunks;
 mod closed;
 mod deaths;
 mod failed;
+mod groups;
 mod majority;
 mod moves;
 mod names;

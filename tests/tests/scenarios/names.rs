@@ -165,19 +165,3 @@ fn a_name_runs_where_its_type_is_linked_in_no_older_version_and_else_it_is_said_
     assert_eq!((world.workers("n1"), world.workers("newer")), (30, 30));
     rest(&mut world);
 }
-
-#[test]
-fn groups_go_along_when_a_worker_moves() {
-    let mut world = World::calm(3);
-    registered(&mut world, 1);
-    for _ in 0..2 {
-        let request = world.ask("n1", Ask::Join { name: "name-0".into(), group: "g".into() });
-        assert!(matches!(world.answer(request), Ok(Done::Regrouped { cell, .. }) if cell.groups.len() == 1));
-    }
-    let host = world.worker("name-0").expect("runs").0;
-    world.leave(&host);
-    rest(&mut world);
-    let on = ALL.into_iter().find(|node| **node != *host).expect("two are left");
-    let request = world.ask(on, Ask::Leave { name: "name-0".into(), group: "other".into() });
-    assert!(matches!(world.answer(request), Ok(Done::Regrouped { cell, .. }) if cell.groups.len() == 1));
-}

@@ -11,7 +11,7 @@ fn a_state_that_is_being_saved_when_the_majority_is_lost_is_parked_and_is_not_sa
     let request = world.register_at("n1", "one", 0, Some("n1"));
     world.answer(request).expect("free");
     rest(&mut world);
-    world.slow_disk("n1", Some(60_000));
+    world.slow_disk("n1", Some(8_000)); // it has the state before the others may start it
     world.count("one", true).expect("it runs");
     world.run(100);
     assert!(world.is_saving());

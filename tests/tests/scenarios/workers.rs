@@ -108,6 +108,7 @@ fn a_name_does_not_start_again_while_a_worker_of_it_that_was_ended_before_still_
     };
     register(&mut world, "n2");
     rest(&mut world);
+    world.run(1_000); // what n1 has heard is on its disk
     // It does not hear that they end, and that others take their place.
     world.kill("n1");
     world.run(1_000);

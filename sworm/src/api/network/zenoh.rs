@@ -89,7 +89,7 @@ impl Checked {
         if !own_config {
             let answering = answering(&looked_for).await;
             if !answering.is_empty() {
-                looked_for.extend(probe(cluster, &answering).await?);
+                looked_for.extend(probe(cluster, answering).await?);
                 for own in dialable.iter().chain(&advertise) {
                     looked_for.remove(own);
                 }

@@ -89,17 +89,9 @@ fn nodes_that_are_there_and_not_in_the_sworm_are_told_of() {
     for node in ["closed", "joining"] {
         core.members.insert(id(node), Member::new(peer(node).incarnation));
     }
-    let beat = Beat {
-        counter: 1,
-        phase: Phase::Joining,
-        view: 0,
-        changes: 0,
-        max: 0,
-        durable: 0,
-        heard: 0,
-        holds: 0,
-        time: 0,
-    };
+    let phase = Phase::Joining;
+    let [counter, view, changes, seen, max, durable, heard, holds, time] = [0; 9];
+    let beat = Beat { counter, phase, view, changes, seen, max, durable, heard, holds, time };
     core.members.get_mut(&id("joining")).expect("it was put in").beat = Some((beat, 0));
     let mut gone = Member::new(peer("gone").incarnation);
     gone.present = false;

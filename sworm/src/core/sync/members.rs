@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::core::Effect;
 use crate::core::fault::{Fault, planted};
 use crate::core::ids::{Incarnation, Peer};
@@ -110,7 +112,8 @@ impl Core {
         self.agrees() && self.has_quorum_in_view()
     }
 
-    /// Whether every member has acknowledged this very view.
+    /// Whether every member has acknowledged this very view, and knows that all others have: a view that was there before and has
+    /// come back is another one, since something may have been decided in between by those who have not heard of that.
     pub(in crate::core) fn agrees(&self) -> bool {
         if planted(Fault::NoViewBarrier) {
             return self.phase != Phase::Joining;
@@ -121,6 +124,7 @@ impl Core {
                     self.has_answered(node, beat)
                         && (member.is_synced(self.view.hash) || planted(Fault::AdoptIncomplete))
                         && beat.view == self.view.hash
+                        && (beat.seen == self.view_seen || planted(Fault::AgreedBefore))
                         && self.now.mono_ms < at + self.config.grace_ms
                 })
             })
@@ -148,6 +152,7 @@ impl Core {
             }
             self.view = view;
             self.view_changes += 1;
+            self.hears_of_changes();
             self.took_part.extend(self.view.members.keys().map(|peer| peer.node.clone()));
             self.out.push(Effect::Viewed(self.view.members.keys().cloned().collect()));
             self.settled_since_ms = None;
@@ -168,6 +173,31 @@ impl Core {
             if self.settled_since_ms.is_some() {
                 self.recheck_all();
             }
+        }
+    }
+
+    /// Notes of which changes of whose views this node has heard, and says so if there are new ones.
+    pub(in crate::core) fn hears_of_changes(&mut self) {
+        let changes_of = |peer: &Peer| match *peer == self.config.me {
+            true => self.view_changes,
+            false => {
+                let beat = self.members.get(&peer.node).and_then(|member| member.beat.as_ref());
+                beat.map_or(0, |(beat, _)| beat.changes)
+            }
+        };
+        let members = self.view.members.keys();
+        let each = members.map(|peer| xxh3_64_with_seed(peer.node.as_bytes(), changes_of(peer)));
+        let seen = each.fold(0, u64::wrapping_add);
+        if std::mem::replace(&mut self.view_seen, seen) != seen {
+            self.beat_soon();
+        }
+    }
+
+    /// What a grant is good for: this view, as it has come about this time.
+    pub(in crate::core) fn view_now(&self) -> u64 {
+        match planted(Fault::AgreedBefore) {
+            true => self.view.hash,
+            false => self.view.hash.wrapping_add(self.view_seen),
         }
     }
 

@@ -86,6 +86,23 @@ fn check_runtime() -> Result<(), TransportError> {
     }
 }
 
+/// Runs what opens and closes sessions in a task of its own. zenoh blocks the thread until that is done (`block_in_place`): within the
+/// caller's task nothing else would go on that this waits for as well, tokio may take a wake-up of that for one of zenoh's, and in a
+/// `LocalSet` it panics.
+async fn apart<T: Send + 'static>(
+    what: impl Future<Output = Result<T, TransportError>> + Send + 'static,
+) -> Result<T, TransportError> {
+    let mut task = JoinSet::new(); // dropping it ends what goes on
+    task.spawn(what);
+    match task.join_next().await.expect("there is one") {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(failed(error)),
+        },
+    }
+}
+
 /// A zenoh session that carries one node's messages.
 pub(crate) struct ZenohTransport {
     queue: Queue,
@@ -101,6 +118,13 @@ impl ZenohTransport {
         events: UnboundedSender<TransportEvent>,
     ) -> Result<Arc<Self>, TransportError> {
         check_runtime()?;
+        apart(Self::open_here(options, events)).await
+    }
+
+    async fn open_here(
+        options: ZenohOptions,
+        events: UnboundedSender<TransportEvent>,
+    ) -> Result<Arc<Self>, TransportError> {
         for endpoint in &options.advertise {
             endpoint::parse(endpoint)?; // nobody else could do anything with a bad one
         }

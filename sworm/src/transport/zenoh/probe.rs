@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 use zenoh::query::{ConsolidationMode, QueryTarget};
 use zenoh::session::Session;
 
-use super::config;
 use super::keys::Keys;
+use super::{apart, config};
 use crate::transport::TransportError;
 
 /// How long the whole may take; it ends with the first answer.
@@ -21,11 +21,14 @@ const LIMIT: Duration = Duration::from_millis(1500);
 const AGAIN: Duration = Duration::from_millis(30);
 
 /// The endpoints of the members that the nodes at these endpoints know. Empty if none of them belongs to the cluster.
-pub(crate) async fn probe(cluster: &str, connect: &[String]) -> Result<BTreeSet<String>, TransportError> {
-    let config = config::base(None, Vec::new(), connect.to_vec())?.finish(&[], connect)?;
+pub(crate) async fn probe(cluster: &str, connect: Vec<String>) -> Result<BTreeSet<String>, TransportError> {
+    apart(probe_here(Keys::new(cluster).every_flush(), connect)).await
+}
+
+async fn probe_here(key: String, connect: Vec<String>) -> Result<BTreeSet<String>, TransportError> {
+    let config = config::base(None, Vec::new(), connect.clone())?.finish(&[], &connect)?;
     let failed = |error: zenoh::Error| TransportError::Failed { why: error.to_string() };
     let session = zenoh::open(config).await.map_err(failed)?;
-    let key = Keys::new(cluster).every_flush();
     let deadline = Instant::now() + LIMIT;
     let mut known = BTreeSet::new();
     while known.is_empty() && Instant::now() < deadline {

@@ -67,6 +67,7 @@ impl World {
                 self.laws.unseen(|name, birth| self.places(name).iter().any(|(_, worker)| worker.birth == birth))
             })
             .or_else(|| self.names_are_wrong())
+            .or_else(|| self.groups_are_wrong())
             .or_else(|| self.lanes_are_wrong());
         if let Some(what) = found {
             self.laws.broken(what);
@@ -99,7 +100,8 @@ impl World {
         let mut all_known = true;
         let mut never_ended = true;
         for asked in self.asked.values().filter(|asked| asked.ask.name() == name) {
-            all_known &= matches!(asked.answer, Some(Some(_)));
+            let of_groups = matches!(asked.ask, Ask::Join { .. } | Ask::Leave { .. });
+            all_known &= of_groups || matches!(asked.answer, Some(Some(_)));
             never_ended &= !matches!(asked.ask, Ask::Unregister { .. });
             if let Some(Some(Err(Refusal::Again))) = asked.answer {
                 return Some("was answered with what is no answer".into());

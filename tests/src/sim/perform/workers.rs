@@ -52,6 +52,7 @@ impl World {
         self.laws.starts_in_lone_cut(at, &name, birth);
         self.may_start(at, &name, birth);
         self.parked_states_are_durable(at, &name, birth);
+        self.groups_come_along(at, &name, birth, since);
         let (places, running) = (self.active_places(&name), self.nodes.values().map(|node| node.me.clone()).collect());
         let fine = self.violation().is_none();
         let start = Start { at, name: &name, birth, since, count, places: &places, running, now_ms: self.now_ms };

@@ -181,6 +181,33 @@ impl Plot {
         )
     }
 
+    /// Whether workers may join and leave groups in it: what counts or moves, and is started elsewhere or again. Not where a step
+    /// of a move is waited for that comes only when nobody has anything new to say of the name.
+    pub(super) fn has_groups(self) -> bool {
+        !matches!(
+            self,
+            Self::EarlyAsks
+                | Self::AskedAgain
+                | Self::LoneCut
+                | Self::TwoBirths
+                | Self::EndsOfTheDown
+                | Self::QuickEnds
+                | Self::SlowStarts
+                | Self::SlowEnds
+                | Self::SlowLosers
+                | Self::EndedAlone
+                | Self::Founding
+                | Self::LostStores
+                | Self::Voters
+                | Self::LostNames
+                | Self::LaterStarts
+                | Self::SlowStops
+                | Self::LateHolders
+                | Self::FailedStarts
+                | Self::HandoffKills
+        )
+    }
+
     /// The faults that it is about, and none of the others; links and disks stay as bad as the seed says, if it allows.
     pub(super) fn adjust(self, seeded: Options) -> Options {
         let (lost, delay_ms) = (seeded.lost, seeded.delay_ms);

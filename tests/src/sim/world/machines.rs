@@ -68,6 +68,8 @@ impl World {
         self.laws.only_keeps(&node.me.node, &crate::sim::disk::states(&disk));
         let copies = self.nodes.values().filter_map(|other| other.core.directory().lane(&node.me));
         self.laws.ends(&node.me, copies.map(|copy| copy.max()).max().unwrap_or(0));
+        let held = |other: &Node| Some((other.me.node.clone(), other.core.directory().lane(&node.me)?.max()));
+        self.laws.groups.ends(&node.me, self.nodes.values().filter_map(held));
         for asked in self.asked.values_mut().filter(|asked| asked.on == *node.me.node && asked.answer.is_none()) {
             asked.answer = Some(None);
         }

@@ -65,8 +65,44 @@ impl World {
         let me = node.me.clone();
         self.tell(0, &me, Input::Ask { number, ask: ask.clone(), until_ms });
         let until_ms = self.now_ms + WITHIN_MS + 1_000;
+        self.laws.groups.asked(number, &ask, self.now_ms, until_ms);
+        let moves = matches!(ask, Ask::Move { .. }).then(|| ask.name().clone());
         self.asked.insert(number, Asked { on: on.to_owned(), ask, until_ms, answer: None });
+        if let Some(name) = moves {
+            self.regroup_sometimes(&name, 2);
+        }
         number
+    }
+
+    /// Where there are groups, one in so many times a worker that runs is to join or to leave one of a few.
+    pub(in crate::sim) fn regroup_sometimes(&mut self, name: &str, one_in: u32) {
+        if !self.options.groups || self.groups_rng.u32(0..one_in) > 0 || self.places(name).is_empty() {
+            return;
+        }
+        let group: Arc<str> = format!("group-{}", self.groups_rng.u32(0..3)).into();
+        let name: Arc<str> = name.into();
+        let joins = self.groups_rng.u32(0..3) > 0;
+        self.regroup(if joins { Ask::Join { name, group } } else { Ask::Leave { name, group } });
+    }
+
+    /// What was done of a group is undone at once now and then.
+    pub(in crate::sim) fn undo_sometimes(&mut self, number: u64) {
+        let undone = match self.asked.get(&number).map(|asked| asked.ask.clone()) {
+            Some(Ask::Join { name, group }) => Ask::Leave { name, group },
+            Some(Ask::Leave { name, group }) => Ask::Join { name, group },
+            _ => return,
+        };
+        if self.options.groups && self.groups_rng.u32(0..3) == 0 {
+            self.regroup(undone);
+        }
+    }
+
+    fn regroup(&mut self, ask: Ask) {
+        let awake = self.awake();
+        if !awake.is_empty() {
+            let on = awake[self.groups_rng.usize(0..awake.len())].clone();
+            self.ask(&on, ask);
+        }
     }
 
     /// Waits for the answer to a request; its time must not be over before.

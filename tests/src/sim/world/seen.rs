@@ -61,6 +61,12 @@ impl World {
         self.nodes.values().map(entry).collect()
     }
 
+    /// In which groups a name is, as each node's look-up says.
+    pub fn groups(&self, name: &str) -> Vec<Vec<String>> {
+        let groups = |node: &Node| node.index.get(name).map(|entry| entry.cell.groups.clone()).unwrap_or_default();
+        self.nodes.values().map(|node| groups(node).iter().map(ToString::to_string).collect()).collect()
+    }
+
     /// Whether ticks pass over the workers of every node.
     pub fn ticks_are_idle(&self) -> bool {
         self.nodes.values().all(|node| node.core.workers_are_idle())

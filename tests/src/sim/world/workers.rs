@@ -10,6 +10,7 @@ impl World {
     /// A worker takes a message that counts it up; with `save` the reply waits until that is durable. `None` when
     /// nobody takes messages under that name.
     pub fn count(&mut self, name: &str, save: bool) -> Option<u64> {
+        self.regroup_sometimes(name, 6);
         let now_ms = self.now_ms;
         let node = self.nodes.values_mut().find(|node| {
             node.paused_until.is_none()

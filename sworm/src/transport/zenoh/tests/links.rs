@@ -96,7 +96,7 @@ async fn whoever_asks_one_member_before_joining_is_told_of_all() {
     let (a, b) = Node::pair("probe").await;
     let all = [a.transport.endpoints(), b.transport.endpoints()].concat();
     a.transport.know(all.clone());
-    assert_eq!(probe("probe", &a.transport.endpoints()).await, Ok(all.into_iter().collect()));
+    assert_eq!(probe("probe", a.transport.endpoints()).await, Ok(all.into_iter().collect()));
     // A node of another cluster at that endpoint tells nothing.
-    assert_eq!(probe("another", &a.transport.endpoints()).await, Ok(std::collections::BTreeSet::new()));
+    assert_eq!(probe("another", a.transport.endpoints()).await, Ok(std::collections::BTreeSet::new()));
 }

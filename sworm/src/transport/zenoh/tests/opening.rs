@@ -57,6 +57,18 @@ async fn what_is_advertised_stands_for_where_the_node_listens_and_must_be_an_end
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_may_not_be_blocked_opens_sessions_too() {
+    let sessions = async {
+        let a = Node::open("local", "a", &[]).await;
+        let seen = probe("local", a.transport.endpoints()).await.expect("it answers");
+        assert_eq!(Vec::from_iter(seen), a.transport.endpoints());
+        Node::open("local", "b", &a.transport.endpoints()).await.transport.close().await;
+        a.transport.close().await;
+    };
+    tokio::task::LocalSet::new().run_until(sessions).await;
+}
+
 #[tokio::test]
 async fn a_current_thread_runtime_is_refused() {
     let (events, _received) = unbounded_channel();
