@@ -1,6 +1,7 @@
 //! Groups: what was acknowledged of them goes along with the worker, as long as anybody is there who knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use sworm::NodeId;
@@ -92,12 +93,15 @@ impl Groups {
         self.ended.insert(me.clone(), held.collect());
     }
 
-    /// An answer shows what it acknowledges, unless something else was asked of that group meanwhile.
+    /// An answer shows what it acknowledges, unless something else was asked of that group meanwhile. One that comes when the worker
+    /// has been started again may be of a host that has died: who started it did not look for what was acknowledged later.
     pub(in crate::sim) fn answered(&mut self, number: u64, answer: &Answer, at_ms: u64) -> Option<String> {
         let Ok(Done::Regrouped { name, host, cell, said }) = answer else { return None };
         let change = self.changes.get_mut(&number)?;
         let lanes = vec![(host.clone(), *said)];
-        change.said = Some(Said { at_ms, birth: cell.birth, since: cell.since, lanes, lost: false });
+        let later = self.starts.range((Excluded((name.clone(), cell.since)), Unbounded)).next();
+        let lost = later.is_some_and(|((started, _), _)| started == name);
+        change.said = Some(Said { at_ms, birth: cell.birth, since: cell.since, lanes, lost });
         let change = &self.changes[&number];
         let meanwhile = |(other, it): (&u64, &Change)| {
             let is_over = it.said.as_ref().map_or(it.over_ms, |said| said.at_ms) < change.asked_ms;
