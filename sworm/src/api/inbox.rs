@@ -224,7 +224,7 @@ pub(super) async fn attach<M: Message>(sworm: &Sworm, name: Arc<str>) -> Result<
     let (control, _) = mpsc::unbounded_channel();
     let pid = cell.pid(&shared.name, &name, &host);
     let mailbox = Arc::new(InboxMailbox { sender, heavy: Heavy::default(), sworm: shared.clone() });
-    shared.slots().insert(name, Slot { since: pid.epoch, mailbox, control, task: None });
+    shared.attach(&pid, cell.birth, Slot { since: pid.epoch, mailbox, control, task: None });
     Ok(Inbox { pid, birth: cell.birth, sworm: sworm.clone(), receiver, _attachment: attachment })
 }
 

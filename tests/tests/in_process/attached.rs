@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sworm::prelude::*;
 use sworm::{RegisterError, RegistrationState, score};
 use sworm_tests::{eventually, holds_for};
+use tokio::time::timeout;
 
 use crate::{MemoryNetwork, opened, opened_on, running};
 
@@ -97,4 +98,25 @@ async fn a_name_stays_whose_task_waits_for_it_or_has_it() {
         reply.send(());
     });
     assert_eq!(called, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_has_ended_before_its_task_went_on_gives_it_an_inbox_that_has_ended() {
+    let [(_a, on_a), (_b, on_b)] = opened("s").await;
+    let name = decided_by_b().next().expect("there are many");
+    let mut attaching = Box::pin(on_a.attach_name::<Ping>(&name));
+    assert!(poll!(&mut attaching).is_pending(), "it has asked, and b has not answered");
+    running(&on_b, &name).await;
+    on_b.unregister_name(&name).await.expect("it is there");
+    eventually("its end", || async { on_a.whereis(&name).is_none().then_some(()) }).await;
+    let mut inbox = attaching.await.expect("it was given the name");
+    let ended = timeout(Duration::from_secs(20), inbox.recv()).await.expect("the inbox has ended");
+    assert!(ended.is_none());
+    // The name can be somebody else's, whom the end of this inbox does not touch.
+    let other = on_a.attach_name::<Ping>(&name).await.expect("free");
+    drop(inbox);
+    holds_for(Duration::from_millis(500), "it stays", || async {
+        on_b.whereis(&name).is_some_and(|found| found.pid == *other.pid())
+    })
+    .await;
 }

@@ -5,6 +5,7 @@ mod copies;
 mod groups;
 mod lanes;
 mod messages;
+mod requests;
 mod views;
 
 use std::fmt::Write as _;
@@ -20,8 +21,8 @@ use sworm_tests::sim::{Case, Plot, each, run, run_planted};
 const BUDGET: u64 = 1_500;
 /// So many at first of each plot that is about it.
 const DIRECTED: u64 = 200;
-/// The same of what shows only where several rare things meet: a request that is refused, asked of somebody else, and asked again;
-/// all die right after a first checkpoint, and who holds it is not back.
+/// The same of what shows only where several rare things meet: all die right after a first checkpoint, and who holds it is not
+/// back.
 const DIRECTED_AT_RARE: u64 = 1_000;
 
 /// What found a fault.
@@ -73,7 +74,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
         Fault::NoMargin => &[Plot::SlowStops],
         Fault::NamelessUnnoticed | Fault::WorkerlessUnnoticed => &[Plot::LostNames],
         Fault::OneStart => &[Plot::LaterStarts],
-        Fault::OneStrategy | Fault::PlaceAnywhere | Fault::AnyAttempt => &[Plot::Mixed],
+        Fault::OneStrategy | Fault::PlaceAnywhere => &[Plot::Mixed],
         Fault::AbandonedComesBack | Fault::EndsAlone => &[Plot::AskedAgain],
         Fault::GroupsForgotten => &[Plot::Moves, Plot::OneByOne],
         Fault::FailsAlone => &[Plot::FailedStarts],
@@ -85,8 +86,7 @@ fn plots(fault: Fault) -> &'static [Plot] {
 fn by_case(fault: Fault) -> (Option<Found>, u64) {
     let (found, ran) = (Mutex::new(None), AtomicU64::new(0));
     let plots = plots(fault);
-    let is_rare =
-        matches!(fault, Fault::AnyAttempt | Fault::HeardInMemory | Fault::AbandonedComesBack | Fault::EndsAlone);
+    let is_rare = matches!(fault, Fault::HeardInMemory | Fault::AbandonedComesBack | Fault::EndsAlone);
     let each_plot = if is_rare { DIRECTED_AT_RARE } else { DIRECTED };
     let directed = each_plot * plots.len() as u64;
     each(0..BUDGET, |number| {
@@ -113,6 +113,7 @@ fn by_law(fault: Fault) -> Option<Found> {
         Fault::ForwardTwice => messages::LAWS,
         Fault::RegroupAgain => groups::LAWS,
         Fault::AgreedBefore => views::LAWS,
+        Fault::AnyAttempt => requests::LAWS,
         Fault::DeleteBeforeProof | Fault::DropPromisedCopy => copies::LAWS,
         _ => lanes::LAWS,
     };

@@ -3,7 +3,7 @@
 use super::Driver;
 use crate::core::ids::Peer;
 use crate::core::message::{Answer, Done, Message};
-use crate::core::{Effect, Input};
+use crate::core::{Effect, Entry, Input};
 use crate::node::frame::Frame;
 use crate::node::sworm::{Asked, Opened};
 use crate::node::{lease, states};
@@ -88,13 +88,17 @@ impl Driver {
                 self.control(&name, since, Control::Checkpointed { number, result });
             }
             Effect::Index { name, entry } => {
-                self.drop_detached(&name, entry.as_ref());
+                let here = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.host == shared.node.me);
+                let leaves = here(shared.index.get(&name).as_ref()) && !here(entry.as_ref());
                 // Looked at after the change: whoever begins to watch now has either seen it or is told.
                 shared.index.change(&name, entry, |old, new| {
                     if shared.watchers.are_there() {
                         shared.watchers.tell(self.core.changes(&name, old, new));
                     }
                 });
+                if leaves {
+                    shared.drop_detached(&name);
+                }
             }
             Effect::Overlay { name, entry } => shared.index.overlay(&name, entry),
             Effect::Answer { number, answer } => {

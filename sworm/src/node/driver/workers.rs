@@ -11,7 +11,7 @@ use crate::api::Sworm;
 use crate::core::cell::Spec;
 use crate::core::chunks::Shipment;
 use crate::core::ids::{Epoch, Pid};
-use crate::core::{Entry, Input, Notice};
+use crate::core::{Input, Notice};
 use crate::node::hanging::{GRACE, given_up, stopped_within};
 use crate::node::sworm::{Running, Slot};
 use crate::strategy::Exit;
@@ -139,17 +139,5 @@ impl Driver {
                 shared.input(Input::Paused { name, since, state });
             }
         });
-    }
-
-    /// An attached name that is gone is gone from its task too.
-    pub(super) fn drop_detached(&self, name: &Arc<str>, entry: Option<&Entry>) {
-        let here = |entry: &Entry| entry.host == self.shared.node.me;
-        if entry.is_some_and(here) || !self.shared.index.get(name).is_some_and(|old| here(&old)) {
-            return;
-        }
-        let mut slots = self.shared.slots();
-        if slots.get(name).is_some_and(|slot| slot.task.is_none()) {
-            slots.remove(name);
-        }
     }
 }
