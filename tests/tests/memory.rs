@@ -68,6 +68,7 @@ fn cell(n: u64, again: bool) -> NameCell {
         attached: false,
         unsaved: false,
         past: Default::default(),
+        outdone: Default::default(),
         holders: BTreeSet::from(holders).into(),
         restarts: Rare::default(),
         state: NameState::Running,

@@ -34,6 +34,7 @@ fn give(world: &mut World, on: &str, names: std::ops::Range<u64>) {
             attached: false,
             unsaved: false,
             past: Default::default(),
+            outdone: Default::default(),
             holders: Default::default(),
             restarts: Default::default(),
             state: NameState::Failed { reason: "boom".into() },

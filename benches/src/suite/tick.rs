@@ -52,6 +52,7 @@ fn cell(n: usize, state: NameState) -> NameCell {
         attached: false,
         unsaved: false,
         past: Default::default(),
+        outdone: Default::default(),
         holders: Rare::default(),
         restarts: Rare::default(),
         state,

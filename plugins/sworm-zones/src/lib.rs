@@ -54,7 +54,7 @@ fn zone(candidate: &Candidate) -> &str {
 /// as failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// How many restarts the period may see.
+    /// How many restarts the period may see: at most 32, since no more of a worker's restarts are remembered.
     pub restarts: usize,
     /// How long a restart counts.
     pub period: Duration,
@@ -74,11 +74,14 @@ impl Budget {
     };
 }
 
+/// So many restarts of a worker are remembered.
+const REMEMBERED: usize = 32;
+
 impl Restart for Budget {
     fn decide(&self, exit: &Exit, history: &RestartHistory) -> RestartDecision {
         if exit.is_normal() {
             RestartDecision::Remove
-        } else if history.within(self.period) >= self.restarts {
+        } else if history.within(self.period) >= self.restarts.min(REMEMBERED) {
             RestartDecision::GiveUp
         } else {
             RestartDecision::Restart { after: history.back_off(self.period, self.first_delay, self.max_delay) }
@@ -155,6 +158,9 @@ mod tests {
         let recent = |count| RestartHistory::new(vec![Duration::from_secs(1); count], 0);
         assert_eq!(Budget::DEFAULT.decide(&crash, &recent(0)), RestartDecision::Restart { after: Duration::ZERO });
         assert_eq!(Budget::DEFAULT.decide(&crash, &recent(10)), RestartDecision::GiveUp);
+        let larger = Budget { restarts: 50, ..Budget::DEFAULT };
+        assert!(matches!(larger.decide(&crash, &recent(31)), RestartDecision::Restart { .. }));
+        assert_eq!(larger.decide(&crash, &recent(32)), RestartDecision::GiveUp, "more are not remembered");
         let old = RestartHistory::new(vec![Duration::from_secs(61); 10], 0);
         assert!(matches!(Budget::DEFAULT.decide(&crash, &old), RestartDecision::Restart { .. }));
         assert_eq!(Budget::DEFAULT.decide(&Exit::Normal, &recent(0)), RestartDecision::Remove);

@@ -83,7 +83,7 @@ impl Core {
                 self.awaited.remove(name);
                 let epoch = self.adoption_epoch(name, &host, &cell);
                 let assigned = self.hybrid();
-                let adopted = NameCell { epoch, since: epoch, assigned, state: NameState::Starting, ..(*cell).clone() };
+                let adopted = NameCell { state: NameState::Starting, ..cell.next(epoch, assigned) };
                 self.grant_adoption(name, to, adopted);
             }
         }

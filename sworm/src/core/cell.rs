@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::fault::{Fault, planted};
 use super::ids::{Birth, Epoch, LaneId, NodeId, Peer, RequestId};
 use super::majority::voters::Ballot;
 use super::past::Past;
-use super::rare::Rare;
+use super::rare::{Empty, Rare};
 use super::time::to_ms;
 
 /// What a fact is about.
@@ -88,6 +89,10 @@ pub struct NameCell {
     /// Which saved states are behind the present worker.
     #[serde(rename = "f", default, skip_serializing_if = "Rare::is_empty")]
     pub past: Rare<Past>,
+    /// Workers of epochs between these two have lost a conflict against an earlier one of the lineage, which its successors go on
+    /// from.
+    #[serde(rename = "o", default, skip_serializing_if = "Rare::is_empty")]
+    pub outdone: Rare<Outdone>,
     /// Who holds the newest acknowledged snapshot; each of them alone is enough.
     #[serde(rename = "h", default, skip_serializing_if = "Rare::is_empty")]
     pub holders: Rare<BTreeSet<NodeId>>,
@@ -97,6 +102,14 @@ pub struct NameCell {
     /// What the worker does.
     #[serde(rename = "w")]
     pub state: NameState,
+}
+
+/// The epochs between two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Outdone(pub Epoch, pub Epoch);
+
+impl Empty for Outdone {
+    const EMPTY: &'static Self = &Self(Epoch { major: 0, minor: 0 }, Epoch { major: 0, minor: 0 });
 }
 
 /// What the host states of the worker.
@@ -222,9 +235,25 @@ impl NameCell {
         revision.epoch == self.since || self.past.covers(revision)
     }
 
-    /// Whether a snapshot of this lineage was saved by an earlier worker and shows what the present one has not.
+    /// Whether a snapshot of this lineage was saved by another worker, before this one or in a conflict with it, and shows what it
+    /// has not.
     pub fn lacks(&self, revision: Revision) -> bool {
-        revision.epoch < self.since && !self.past.covers(revision)
+        (revision.epoch < self.since || self.outdoes(revision)) && !self.past.covers(revision)
+    }
+
+    /// Whether a snapshot of this lineage is of a worker that has lost a conflict, though its epoch is later: who wins one states
+    /// itself above all epochs that were seen.
+    pub fn outdoes(&self, revision: Revision) -> bool {
+        let between =
+            |after, before| after < revision.epoch && revision.epoch < before && !planted(Fault::LoserIsLater);
+        between(self.since, self.epoch) || between(self.outdone.0, self.outdone.1)
+    }
+
+    /// The next worker of the lineage.
+    pub fn next(&self, epoch: Epoch, assigned: u64) -> Self {
+        let has_won = self.epoch > self.since;
+        let outdone = if has_won { Outdone(self.since, self.epoch).into() } else { self.outdone.clone() };
+        Self { epoch, since: epoch, assigned, outdone, ..self.clone() }
     }
 
     /// The pid of the worker that a host's cell speaks of.

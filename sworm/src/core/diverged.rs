@@ -101,7 +101,10 @@ impl Core {
     /// Sets the stored snapshot aside if a worker of that epoch, with that behind it, lacks it.
     pub(super) fn set_aside_what_lacks(&mut self, name: &Arc<str>, birth: Birth, since: Epoch, past: &Past) {
         let stored = self.stored.get(name).filter(|stored| stored.birth == birth);
-        let lacking = stored.filter(|stored| stored.revision.epoch < since && !past.covers(stored.revision));
+        let lacking = stored.filter(|stored| {
+            let is_outdone = || self.is_outdone(name, birth, stored.revision);
+            (stored.revision.epoch < since || is_outdone()) && !past.covers(stored.revision)
+        });
         if let Some(stored) = lacking.cloned() {
             self.set_aside(name, stored);
         }

@@ -45,7 +45,7 @@ impl Core {
         self.keeping.remove(name);
         let (epoch, assigned) = (self.strong_epoch(name), self.hybrid());
         self.restate(name, |cell| {
-            (cell.epoch, cell.since, cell.assigned) = (epoch, epoch, assigned);
+            *cell = cell.next(epoch, assigned);
             cell.state = NameState::Starting;
         });
         let me = self.config.me.clone();
@@ -84,7 +84,7 @@ impl Core {
         };
         let now = to_ms(self.hybrid());
         let ago = cell.restarts.iter().map(|at| Duration::from_millis(now.saturating_sub(*at))).collect();
-        let history = RestartHistory::new(ago, self.now.random);
+        let history = RestartHistory::new(ago, self.random_for(name));
         let strategy = self.config.restart.get(&cell.spec.worker_type).copied();
         let strategy = strategy.filter(|_| !planted(Fault::OneStrategy)).unwrap_or(&Transient);
         let (decision, reason) = match decide(strategy, &exit, &history) {
@@ -109,9 +109,7 @@ impl Core {
                     if saved {
                         cell.past.close(cell.since);
                     }
-                    cell.epoch = epoch;
-                    cell.since = epoch;
-                    cell.assigned = assigned;
+                    *cell = cell.next(epoch, assigned);
                     cell.restarts.insert(0, now);
                     cell.restarts.truncate(MAX_RESTARTS);
                     cell.state = NameState::Starting;

@@ -207,6 +207,10 @@ faults! {
     PlaceAnywhere = "place-anywhere",
     /// A worker that starts where it did not run before is in no group.
     GroupsForgotten = "groups-forgotten",
+    /// Of a worker that has lost a conflict, with a later epoch, the state counts as later, too.
+    LoserIsLater = "loser-is-later",
+    /// A copy takes the place of what the worker that runs here, or that has won a conflict, has saved.
+    KeepAnothers = "keep-anothers",
     /// A request to join or to leave a group that comes again is carried out again, though it was undone since.
     RegroupAgain = "regroup-again",
 }

@@ -71,6 +71,7 @@ pub(super) fn running() -> NameCell {
         attached: false,
         unsaved: false,
         past: Rare::default(),
+        outdone: Default::default(),
         holders: Rare::default(),
         restarts: Rare::default(),
         state: NameState::Running,

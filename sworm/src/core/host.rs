@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::cell::{Key, NameCell, NameState, Revision, Spec};
 use super::chunks::Shipment;
 use super::directory::Standing;
@@ -246,9 +248,15 @@ impl Core {
         }
     }
 
+    /// A random number of this turn: those whose ends are heard of together do not start together.
+    pub(super) fn random_for(&self, name: &str) -> u32 {
+        let hash = xxh3_64_with_seed(name.as_bytes(), self.now.random.into());
+        u32::try_from(hash >> 32).expect("half of it")
+    }
+
     /// A lineage whose start failed is tried until it works, with back-off.
     pub(super) fn start_again(&mut self, name: &Arc<str>, exit: &Exit) {
-        let random = self.now.random;
+        let random = self.random_for(name);
         let Some(local) = self.local.get_mut(name).filter(|_| !planted(Fault::OneStart)) else { return };
         local.failures += 1;
         let tries = usize::try_from(local.failures).unwrap_or(usize::MAX).min(64);
@@ -443,6 +451,12 @@ impl Core {
         if strengthen || self.directory.highest_epoch(name) > mine.epoch {
             let epoch = self.strong_epoch(name);
             self.restate(name, |cell| cell.epoch = epoch);
+            // Who was to hold its state may have run it meanwhile, and hold that.
+            let me = self.config.me.clone();
+            if let Some(local) = self.local.get_mut(name) {
+                local.kept_by.retain(|peer| *peer == me);
+                self.copies_checked = 0;
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cell::Revision;
 use super::chunks::Shipment;
+use super::directory::Standing;
 use super::fault::{Fault, planted};
 use super::fetch::Why;
 use super::host::{Local, LocalPhase, first_revision};
@@ -203,7 +204,9 @@ impl Core {
     }
 
     pub(super) fn on_keep(&mut self, from: &Peer, name: &Arc<str>, snapshot: Shipment, past: &Past) {
-        if !snapshot.is_sound() {
+        // What another one saves of a worker that runs here is not kept in the place of what that has saved.
+        let runs_here = matches!(self.standing(name), Standing::Claimed { host, .. } if host == self.config.me);
+        if !snapshot.is_sound() || runs_here && !planted(Fault::KeepAnothers) {
             return;
         }
         match self.lacks_chunks(name, &snapshot).filter(|_| self.is_newer(name, &snapshot)) {
@@ -224,12 +227,22 @@ impl Core {
         match self.stored.get(name) {
             _ if self.directory.is_banned(name, birth) => false,
             None => true,
-            Some(stored) if stored.birth == birth => revision > stored.revision || planted(Fault::KeepOlder),
+            Some(stored) if stored.birth == birth => {
+                revision > stored.revision && !self.is_outdone(name, birth, revision)
+                    || self.is_outdone(name, birth, stored.revision) && !self.is_outdone(name, birth, revision)
+                    || planted(Fault::KeepOlder)
+            }
             Some(stored) => {
                 let current = self.standing(name).cell().map(|(_, cell)| cell.birth);
-                current == Some(birth) || self.directory.is_banned(name, stored.birth) || birth > stored.birth
+                let is_later = birth > stored.birth && (current != Some(stored.birth) || planted(Fault::KeepAnothers));
+                current == Some(birth) || self.directory.is_banned(name, stored.birth) || is_later
             }
         }
+    }
+
+    /// Whether a state is of a worker that has lost a conflict against the one that the directory shows, or against one before that.
+    pub(super) fn is_outdone(&self, name: &Arc<str>, birth: Birth, revision: Revision) -> bool {
+        self.standing(name).cell().is_some_and(|(_, cell)| cell.birth == birth && cell.outdoes(revision))
     }
 
     /// Keeps a copy of a state for its host; its chunks, if it has any, are here.
@@ -241,8 +254,12 @@ impl Core {
         if self.is_newer(name, &snapshot) {
             self.set_aside_what_lacks(name, birth, revision.epoch, past);
             self.store(name, snapshot);
-        } else if self.stored.get(name).is_some_and(|stored| stored.birth != birth) {
-            return;
+        } else if self
+            .stored
+            .get(name)
+            .is_some_and(|stored| stored.birth != birth || stored.revision.epoch != revision.epoch)
+        {
+            return; // it is none of those that are kept in its place
         }
         let kept = Message::Kept { name: name.clone(), birth, revision };
         self.once_durable(Effect::Send { to: from.clone(), message: Box::new(kept) });

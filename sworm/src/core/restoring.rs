@@ -67,7 +67,7 @@ impl Core {
             self.out.push(Effect::LoadSnapshot { purpose: Purpose::Start { name: name.clone(), since } });
             return;
         }
-        let beyond = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
+        let beyond = self.best_stored(name, birth);
         let present = self.present();
         for to in &present {
             self.send(to, Message::Best { name: name.clone(), birth, beyond });
@@ -106,8 +106,10 @@ impl Core {
         for (name, restoring) in self.restoring.iter_mut().filter(|(_, restoring)| restoring.again_ms <= now) {
             restoring.again_ms = now + BEST_AGAIN_MS;
             let birth = restoring.birth;
+            let outdone = |revision: &Revision| self.directory.mine(name).is_some_and(|cell| cell.outdoes(*revision));
             let stored = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
-            let beyond = restoring.best.as_ref().map(|(_, best)| best.revision()).max(stored);
+            let best = restoring.best.as_ref().map(|(_, best)| best.revision());
+            let beyond = best.filter(|best| !outdone(best)).max(stored.filter(|stored| !outdone(stored)));
             let best = |to: &Peer| (to.clone(), Message::Best { name: name.clone(), birth, beyond });
             messages.extend(present.difference(&restoring.answered).map(best));
         }
@@ -138,16 +140,18 @@ impl Core {
         snapshot: Option<Shipment>,
         held: Option<Revision>,
     ) {
+        let cell = self.directory.mine(name).cloned();
+        let outdone = |revision: Revision| cell.as_ref().is_some_and(|cell| cell.outdoes(revision));
         let Some(restoring) = self.restoring.get_mut(name).filter(|r| r.birth == birth) else { return };
         restoring.answered.insert(from.clone());
-        if held.is_some() || planted(Fault::CountEmptyHolders) {
+        if held.is_some_and(|held| !outdone(held)) || planted(Fault::CountEmptyHolders) {
             restoring.held_by.insert(from.node.clone());
         }
         if let Some(snapshot) = snapshot.filter(|s| s.is_sound() && s.birth() == birth)
-            && restoring
-                .best
-                .as_ref()
-                .is_none_or(|(_, best)| best.revision() < snapshot.revision() && !planted(Fault::RestoreFirstCome))
+            && restoring.best.as_ref().is_none_or(|(_, best)| {
+                let (best, found) = (best.revision(), snapshot.revision());
+                (!outdone(best), best) < (!outdone(found), found) && !planted(Fault::RestoreFirstCome)
+            })
         {
             restoring.best = Some((from.clone(), snapshot));
         }
@@ -161,7 +165,7 @@ impl Core {
         let mine = &self.config.me.node;
         let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
         let all_answered = present.is_subset(&restoring.answered);
-        let held_here = self.stored.get(name).is_some_and(|stored| stored.birth == restoring.birth);
+        let held_here = self.best_stored(name, restoring.birth).is_some();
         // Each holder alone is enough, and nobody else is; nor is one that has nothing any more.
         let one_holds = holders.is_empty()
             || holders.contains(mine) && (held_here || planted(Fault::CountEmptyHolders))
@@ -191,7 +195,12 @@ impl Core {
         if let Some(reason) = older {
             self.tell_older(name, since, reason);
         }
-        match (best, self.stored.get(name).filter(|stored| stored.birth == birth)) {
+        let stored = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
+        let cell = self.directory.mine(name);
+        let rank = |revision: Revision| (!cell.is_some_and(|cell| cell.outdoes(revision)), revision);
+        // What is here may have come meanwhile.
+        let best = best.filter(|(_, best)| stored.is_none_or(|stored| rank(best.revision()) > rank(stored)));
+        match (best, stored) {
             (Some((from, best)), _) => match self.lacks_chunks(name, &best) {
                 Some(manifest) => self.fetch(&from, name, manifest, Why::Start { since }),
                 None => self.start_from(name, since, best),
@@ -201,6 +210,12 @@ impl Core {
             }
             (None, None) => self.start_from_nothing(name),
         }
+    }
+
+    /// What is kept here of a lineage that is to start here, unless it is of a worker that has lost a conflict.
+    fn best_stored(&self, name: &Arc<str>, birth: Birth) -> Option<Revision> {
+        let stored = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
+        stored.filter(|stored| !self.directory.mine(name).is_some_and(|cell| cell.outdoes(*stored)))
     }
 
     /// Tells that a worker may be started from a state that is older than its last.

@@ -189,6 +189,7 @@ impl Core {
                     && (!cell.holders.is_empty() && !cell.holders.contains(&self.config.me.node) || early)
                     && (!cell.lacks(stored.revision) || planted(Fault::DropDiverged) || early)
                     && (cell.since > stored.revision.epoch
+                        || cell.outdoes(stored.revision)
                         || planted(Fault::DropPromisedCopy) && cell.since == stored.revision.epoch)
             }
             Standing::Free | Standing::Source { .. } => false,

@@ -126,7 +126,7 @@ impl Core {
                 let epoch = self.strong_epoch(name);
                 let assigned = self.hybrid();
                 let granted = Some((self.config.me.clone(), First::Lineage));
-                self.take_in(name, NameCell { epoch, since: epoch, assigned, ..(*cell).clone() }, granted);
+                self.take_in(name, cell.next(epoch, assigned), granted);
             }
         }
     }

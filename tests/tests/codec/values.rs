@@ -140,6 +140,7 @@ impl Gen {
             attached: self.0.bool(),
             unsaved: self.0.bool(),
             past: self.many::<_, Past>(Self::revision).into(),
+            outdone: Default::default(),
             holders: self.many::<_, BTreeSet<_>>(Self::node).into(),
             restarts: self.many::<_, Vec<_>>(Self::number).into(),
             state: self.state(),

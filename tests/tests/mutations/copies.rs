@@ -11,6 +11,8 @@ use crate::lanes::Law;
 pub(super) const LAWS: &[(&str, Law)] = &[
     ("a copy is kept until the next worker has one of its own", a_copy_is_kept_until_the_next_worker_has_one),
     ("a copy that was asked for is kept until it is counted on", a_copy_that_was_asked_for_is_kept),
+    ("whoever has lost a conflict comes after whoever has won it", whoever_has_lost_comes_after),
+    ("what another worker saves does not take the place of one's own", what_another_saves_takes_no_place),
 ];
 
 /// A worker that was counted up once on the first of so many nodes, and has saved that there and on so many others.
@@ -67,6 +69,64 @@ fn a_copy_that_was_asked_for_is_kept() -> Result<(), String> {
     goes_on(&mut world)
 }
 
+/// A worker goes on in a cut where its copy is, and that node dies before it is told that this does not count.
+fn whoever_has_lost_comes_after() -> Result<(), String> {
+    let mut world = World::under(Options { nodes: 2, replicas: 1, cuts: true, ..Options::none() });
+    let request = world.register_at("n1", "one", 0, Some("n2"));
+    world.answer(request).expect("registered");
+    world.run(1_000);
+    world.cut("n1", "n2");
+    world.run(20_000);
+    for _ in 0..3 {
+        world.count("one", true).expect("it runs on n1, too");
+        world.run(1_000);
+    }
+    world.kill("n1");
+    world.heal();
+    world.start("n1");
+    world.run_until("rest", World::is_at_rest);
+    world.count("one", true).expect("it runs");
+    world.run(3_000);
+    world.kill("n2");
+    goes_on(&mut world)
+}
+
+/// A name is registered on both sides of a cut, and whoever loses it saves as long as it runs. Who has won goes on from its own
+/// state after a crash.
+fn what_another_saves_takes_no_place() -> Result<(), String> {
+    for seed in 0..10 {
+        let mut world = World::under(Options { seed, nodes: 2, cuts: true, delay_ms: 100, ..Options::none() });
+        world.cut("n1", "n2");
+        world.run(12_000);
+        for node in ["n2", "n1"] {
+            let requests: Vec<u64> = (0..20).map(|n| world.register_at(node, &format!("{n}"), 0, Some(node))).collect();
+            requests.into_iter().for_each(|request| drop(world.answer(request)));
+            // The first that runs is counted up.
+            (0..20).for_each(|n| _ = world.count(&format!("{n}"), true));
+            world.run(2_000);
+        }
+        world.heal();
+        for _ in 0..300 {
+            (0..20).filter(|n| world.places(&format!("{n}")).len() > 1).collect::<Vec<_>>().into_iter().for_each(|n| {
+                world.count(&format!("{n}"), true);
+            });
+            world.run(10);
+        }
+        world.run_until("rest", World::is_at_rest);
+        for n in 0..20 {
+            let name = format!("{n}");
+            let (node, before) = world.worker(&name).ok_or("it runs no more")?;
+            world.crash(&name);
+            world.run_until("its restart", |world| world.worker(&name).is_some_and(|(_, w)| w.since > before.since));
+            let count = world.worker(&name).map_or(0, |(_, worker)| worker.count);
+            if count < before.count {
+                return Err(format!("{seed}: {name} starts from {count} on {node}, which had {}", before.count));
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn it_is_so_where_no_fault_is_planted() {
     for (name, law) in LAWS {
@@ -76,7 +136,11 @@ fn it_is_so_where_no_fault_is_planted() {
 
 #[test]
 fn it_is_not_so_where_one_is_planted() {
-    for (fault, (name, law)) in [Fault::DeleteBeforeProof, Fault::DropPromisedCopy].into_iter().zip(LAWS) {
+    for (fault, (name, law)) in
+        [Fault::DeleteBeforeProof, Fault::DropPromisedCopy, Fault::LoserIsLater, Fault::KeepAnothers]
+            .into_iter()
+            .zip(LAWS)
+    {
         plant(Some(fault));
         let broken = law();
         plant(None);

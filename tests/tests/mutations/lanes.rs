@@ -60,6 +60,7 @@ fn cell(rng: &mut Rng) -> NameCell {
         attached: false,
         unsaved: false,
         past: Default::default(),
+        outdone: Default::default(),
         holders: Default::default(),
         restarts: Default::default(),
         state: rng.choice(states).expect("four"),

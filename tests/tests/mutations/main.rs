@@ -114,7 +114,7 @@ fn by_law(fault: Fault) -> Option<Found> {
         Fault::RegroupAgain => groups::LAWS,
         Fault::AgreedBefore => views::LAWS,
         Fault::AnyAttempt => requests::LAWS,
-        Fault::DeleteBeforeProof | Fault::DropPromisedCopy => copies::LAWS,
+        Fault::DeleteBeforeProof | Fault::DropPromisedCopy | Fault::KeepAnothers | Fault::LoserIsLater => copies::LAWS,
         _ => lanes::LAWS,
     };
     laws.iter().find_map(|(name, law)| {

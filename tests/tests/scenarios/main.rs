@@ -3,6 +3,7 @@
 mod balance;
 mod chunks;
 mod closed;
+mod conflicts;
 mod deaths;
 mod failed;
 mod groups;

@@ -99,6 +99,7 @@ impl Core {
                     attached: registering.attached,
                     unsaved: false,
                     past: Rare::default(),
+                    outdone: Rare::default(),
                     holders: Rare::default(),
                     restarts: Rare::default(),
                     state: NameState::Starting,
@@ -165,13 +166,10 @@ impl Core {
                 let epoch = self.adoption_epoch(name, &host, &cell);
                 let assigned = self.hybrid();
                 let again = NameCell {
-                    epoch,
-                    since: epoch,
-                    assigned,
                     request: request.id.clone(),
                     restarts: Rare::default(),
                     state: NameState::Starting,
-                    ..(*cell).clone()
+                    ..cell.next(epoch, assigned)
                 };
                 Step::Active(self.grant(name, to, again, true))
             }

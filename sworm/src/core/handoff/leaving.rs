@@ -77,7 +77,8 @@ impl Core {
                         self.park(&name, Exit::Shutdown);
                     }
                 }
-                LocalPhase::Settling if late => self.park(&name, Exit::Shutdown),
+                // Its task ends before anybody else may start it.
+                LocalPhase::Starting | LocalPhase::Settling if late => self.park(&name, Exit::Shutdown),
                 LocalPhase::Parking => {}
                 LocalPhase::Running if in_flight < MAX_MOVES => {
                     in_flight += 1;

@@ -131,7 +131,7 @@ impl Core {
         let assigned = self.hybrid();
         // There is no grant to answer, but a lineage whose failed starts are tried again.
         let lineage = Some((self.config.me.clone(), First::Lineage));
-        let cell = NameCell { epoch, since: epoch, assigned, state: NameState::Starting, ..(*cell).clone() };
+        let cell = NameCell { state: NameState::Starting, ..cell.next(epoch, assigned) };
         self.take_in(name, cell, lineage);
     }
 }

@@ -26,6 +26,7 @@ fn entry(major: u64, groups: &[&str]) -> Entry {
         attached: false,
         unsaved: false,
         past: Default::default(),
+        outdone: Default::default(),
         holders: Rare::default(),
         restarts: Rare::default(),
         state: NameState::Running,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec;
-use crate::core::cell::{Kind, NameState, Release, Revision, Spec};
+use crate::core::cell::{Kind, NameState, Outdone, Release, Revision, Spec};
 use crate::core::ids::{Birth, Epoch, Incarnation, NodeId, Peer, RequestId};
 use crate::core::lane::{Joined, fits};
 use crate::core::past::Past;
@@ -138,6 +138,7 @@ fn a_cell_is_hardly_larger_than_it_weighs() {
                 .map(|n| Revision { epoch: Epoch { major: u64::MAX - n, ..epoch }, ..revision })
                 .collect::<Past>()
                 .into(),
+            outdone: Outdone(epoch, Epoch { major: u64::MAX, minor: u32::MAX }).into(),
             holders: texts("node")
                 .into_iter()
                 .filter_map(NodeId::new)
