@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct FaultyStore {
     state: Mutex<State>,
     held: watch::Sender<bool>,
     panics: AtomicBool,
+    /// So many more reads of single values fail.
+    unread: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -61,12 +63,28 @@ impl FaultyStore {
         let seen = MemoryStore::new();
         seen.write(all).expect("small");
         let state = Mutex::new(State { disk, ..State::default() });
-        Arc::new(Self { seen, state, held: watch::Sender::new(false), panics: AtomicBool::new(false) })
+        Arc::new(Self {
+            seen,
+            state,
+            held: watch::Sender::new(false),
+            panics: AtomicBool::new(false),
+            unread: AtomicUsize::new(0),
+        })
     }
 
     /// After that many more writes and syncs the disk is full.
     pub fn fail_after(&self, steps: u64) {
         self.state().left = Some(steps);
+    }
+
+    /// So many reads of single values fail, and those after them do not.
+    pub fn fail_reads(&self, reads: usize) {
+        self.unread.store(reads, SeqCst);
+    }
+
+    /// How many of those are to come.
+    pub fn reads_to_fail(&self) -> usize {
+        self.unread.load(SeqCst)
     }
 
     /// Whether the disk was found full.
@@ -199,7 +217,8 @@ impl Store for FaultyStore {
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
         self.may_panic();
-        self.seen.get(space, key)
+        let fails = self.unread.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        fails.map_or_else(|_| self.seen.get(space, key), |_| Err(StoreError::Failed("told to fail".into())))
     }
 
     fn scan(

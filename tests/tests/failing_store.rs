@@ -220,6 +220,22 @@ async fn a_worker_whose_own_copy_is_damaged_starts_from_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_cannot_be_read_at_first_is_read_again_and_is_not_taken_for_gone() {
+    let store = FaultyStore::new();
+    let (_node, sworm) = start("a", &MemoryNetwork::new(), store.clone()).await;
+    let tally = sworm.register_name("tally", Tally::default()).await.expect("free");
+    for total in 1..=3 {
+        assert_eq!(tally.call(Add).await, Ok(total));
+    }
+    let before = tally.pid();
+    store.fail_reads(2);
+    tally.call(Crash).await.expect_err("it crashes");
+    eventually("its next start", || async { (tally.pid() != before).then_some(()) }).await;
+    assert_eq!(tally.call(Get).await, Ok(3));
+    assert_eq!(store.reads_to_fail(), 0, "it was tried");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_told_to_stop_gives_no_reason() {
     let (node, sworm) = start("a", &MemoryNetwork::new(), FaultyStore::new()).await;
     let waiting = tokio::spawn({

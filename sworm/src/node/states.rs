@@ -1,6 +1,7 @@
 //! Reads saved states for a core, and the chunks that it is to send, while it goes on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::disk::Disk;
 use super::frame::Frame;
@@ -14,6 +15,10 @@ use crate::panics;
 use crate::store::StoreError;
 use crate::transport::Class;
 
+/// After how long a state that cannot be read is read again.
+const AGAIN: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
+
 /// Reads a state. A large one that a worker is to start from, and any that a worker is given, waits until there is a place for
 /// what is read of it in memory.
 pub(super) fn load(shared: Arc<SwormShared>, purpose: Purpose, large: bool) {
@@ -23,20 +28,34 @@ pub(super) fn load(shared: Arc<SwormShared>, purpose: Purpose, large: bool) {
             true => Some(shared.node.restored.find().await),
             false => None,
         };
-        tokio::task::spawn_blocking(move || {
-            let read = guarded(|| Disk::load(&*shared.node.store, &shared.name, &purpose));
-            let loaded = read.unwrap_or_else(|error| {
-                tracing::error!(%error, name = &**purpose.name(), "a saved state cannot be read");
-                None
-            });
-            let snapshot = loaded.map(|loaded| match (loaded, place) {
-                (Shipment::Whole(loaded), Some(place)) => {
-                    Shipment::Whole(Snapshot { state: place.of(loaded.state), ..loaded })
-                }
-                (loaded, _) => loaded,
-            });
-            shared.input(Input::Loaded { purpose, snapshot });
+        let mut again = AGAIN.iter();
+        let loaded = loop {
+            let (from, wanted) = (shared.clone(), purpose.clone());
+            let read = move || panics::guarded(|| Disk::load(&*from.node.store, &from.name, &wanted));
+            let why = match tokio::task::spawn_blocking(read).await {
+                Ok(Ok(Ok(loaded))) => break loaded,
+                // It may be read another time: what counts as gone is not looked at again.
+                Ok(Ok(Err(error))) => match again.next() {
+                    Some(after) => {
+                        tracing::warn!(%error, name = &**purpose.name(), "a saved state cannot be read yet");
+                        tokio::time::sleep(*after).await;
+                        continue;
+                    }
+                    None => error.to_string(),
+                },
+                Ok(Err(panic)) => format!("the store panicked: {panic}"),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(why, name = &**purpose.name(), "a saved state cannot be read");
+            break None;
+        };
+        let snapshot = loaded.map(|loaded| match (loaded, place) {
+            (Shipment::Whole(loaded), Some(place)) => {
+                Shipment::Whole(Snapshot { state: place.of(loaded.state), ..loaded })
+            }
+            (loaded, _) => loaded,
         });
+        shared.input(Input::Loaded { purpose, snapshot });
     });
 }
 
