@@ -228,9 +228,8 @@ impl Core {
             _ if self.directory.is_banned(name, birth) => false,
             None => true,
             Some(stored) if stored.birth == birth => {
-                revision > stored.revision && !self.is_outdone(name, birth, revision)
-                    || self.is_outdone(name, birth, stored.revision) && !self.is_outdone(name, birth, revision)
-                    || planted(Fault::KeepOlder)
+                let is_later = revision > stored.revision || self.is_outdone(name, birth, stored.revision);
+                is_later && !self.is_outdone(name, birth, revision) || planted(Fault::KeepOlder)
             }
             Some(stored) => {
                 let current = self.standing(name).cell().map(|(_, cell)| cell.birth);
