@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Effect;
 use super::cell::NameState;
+use super::fault::{Fault, planted};
 use super::host::LocalPhase;
 use super::message::Phase;
 use super::moves::Wanted;
@@ -42,8 +43,13 @@ pub struct Draining {
     stays: BTreeMap<Arc<str>, String>,
     /// What went wrong with those that are tried again.
     failed: BTreeMap<Arc<str>, String>,
+    /// How many are parked here, whose states nobody else may have, and since when it is as many.
+    parked: (usize, u64),
     told: bool,
 }
+
+/// For how long nodes that stay may take over none of the names that are parked here.
+const TAKEN_OVER_MS: u64 = 30_000;
 
 impl Core {
     /// This node is to be emptied, by the call of that number; or to take part as before. Before it has joined nothing is
@@ -92,7 +98,22 @@ impl Core {
         draining.failed.retain(|name, _| self.local.contains_key(name));
         // What has gone is there when its new host says so: until then this node is still responsible for it.
         let released = self.directory.my_names().any(|(_, cell)| cell.state.is_released());
-        if !draining.told && !released && self.local.len() == draining.stays.len() && self.offers.is_empty() {
+        let parked = self.directory.my_names().filter(|(_, cell)| cell.state == NameState::Parked).count();
+        if draining.parked.0 != parked {
+            draining.parked = (parked, self.now.mono_ms);
+        }
+        // Those who stay take them over from here, if there are any who may.
+        let is_taken_over = parked > 0
+            && self.has_quorum_in_view()
+            && self.view.up().next().is_some()
+            && self.now.mono_ms < draining.parked.1 + TAKEN_OVER_MS
+            && !planted(Fault::DrainedThoughParked);
+        if !draining.told
+            && !released
+            && !is_taken_over
+            && self.local.len() == draining.stays.len()
+            && self.offers.is_empty()
+        {
             draining.told = true;
             self.out.push(Effect::Drained { call: draining.call, drained: self.so_far(&draining) });
         }
@@ -127,6 +148,10 @@ impl Core {
                 let why = format!("it was given to {}, which has not started it yet", release.to.node);
                 stays.insert(name.clone(), why);
             }
+        }
+        for (name, _) in self.directory.my_names().filter(|(_, cell)| cell.state == NameState::Parked) {
+            let why = "it does not run, and nobody has taken it over with the state that is here";
+            stays.insert(name.clone(), why.to_owned());
         }
         for (name, offer) in &self.offers {
             let why = format!("it is on its way here from {}", offer.from().node);

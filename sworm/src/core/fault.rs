@@ -211,6 +211,8 @@ faults! {
     LoserIsLater = "loser-is-later",
     /// A copy takes the place of what the worker that runs here, or that has won a conflict, has saved.
     KeepAnothers = "keep-anothers",
+    /// A node counts as emptied though names are parked on it, whose states only it has.
+    DrainedThoughParked = "drained-though-parked",
     /// A request to join or to leave a group that comes again is carried out again, though it was undone since.
     RegroupAgain = "regroup-again",
 }

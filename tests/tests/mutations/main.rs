@@ -2,6 +2,7 @@
 //! lanes, or by messages to workers that move.
 
 mod copies;
+mod drains;
 mod groups;
 mod lanes;
 mod messages;
@@ -114,6 +115,7 @@ fn by_law(fault: Fault) -> Option<Found> {
         Fault::RegroupAgain => groups::LAWS,
         Fault::AgreedBefore => views::LAWS,
         Fault::AnyAttempt => requests::LAWS,
+        Fault::DrainedThoughParked => drains::LAWS,
         Fault::DeleteBeforeProof | Fault::DropPromisedCopy | Fault::KeepAnothers | Fault::LoserIsLater => copies::LAWS,
         _ => lanes::LAWS,
     };

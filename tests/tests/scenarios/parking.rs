@@ -28,3 +28,25 @@ fn a_state_that_is_being_saved_when_the_majority_is_lost_is_parked_and_is_not_sa
     let told: Vec<_> = world.told.iter().filter(|(_, notice)| lost(notice)).collect();
     assert!(told.is_empty(), "{told:?}");
 }
+
+/// A node whose worker was parked with a state that nobody else has.
+fn parked() -> World {
+    let mut world = World::under(Options { nodes: 3, majority: true, cuts: true, ..Options::none() });
+    let request = world.register_at("n1", "one", 0, Some("n3"));
+    world.answer(request).expect("free");
+    rest(&mut world);
+    world.count("one", false).expect("it runs");
+    ["n1", "n2"].iter().for_each(|other| world.cut(other, "n3"));
+    world.run_until("it is parked", |world| world.worker("one").is_none());
+    world.run(100);
+    world
+}
+
+#[test]
+fn a_node_without_a_majority_that_is_emptied_says_what_is_parked_on_it() {
+    let mut world = parked();
+    world.drain("n3", true);
+    world.run_until("it says so", |world| !world.drained.is_empty());
+    let stays: Vec<&str> = world.drained[0].stays.iter().map(|stays| &*stays.name).collect();
+    assert_eq!((world.drained[0].moved, stays), (0, vec!["one"]));
+}

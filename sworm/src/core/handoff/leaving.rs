@@ -84,6 +84,8 @@ impl Core {
                     in_flight += 1;
                     self.ask_where_to_leave(&name, birth);
                 }
+                // It is its receiver's; its end has a time of its own.
+                LocalPhase::Moving(moving) if moving.is_accepted() => {}
                 LocalPhase::Moving(_) if late => {
                     self.out.push(Effect::Resume { name: name.clone(), since });
                     self.park(&name, Exit::Shutdown);
