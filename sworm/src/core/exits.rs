@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cell::{NameCell, NameState};
 use super::fault::{Fault, planted};
-use super::host::{First, LocalPhase, millis};
+use super::host::{First, Local, LocalPhase, millis};
 use super::ids::Epoch;
 use super::state::Core;
 use super::time::to_ms;
@@ -14,7 +14,11 @@ use crate::strategy::{Exit, MAX_RESTARTS, RestartDecision, RestartHistory, Trans
 
 impl Core {
     pub(super) fn on_exited(&mut self, name: &Arc<str>, since: Epoch, exit: Exit) {
-        let Some(local) = self.local.get(name).filter(|local| local.since == since) else { return };
+        let here = |local: &&Local| local.since == since;
+        if self.local.get(name).filter(here).is_some() && self.directory.mine(name).is_none() {
+            self.give_back(name); // what follows upon its end is said of its name
+        }
+        let Some(local) = self.local.get(name).filter(here) else { return };
         match &local.phase {
             LocalPhase::Starting => self.on_started(name, since, Err(exit)),
             // Its receiver has its state, and it was told to stop: however it ended, it has.

@@ -131,6 +131,8 @@ faults! {
     RestoreWithoutAsking = "restore-without-asking",
     /// Whoever was to have a state counts as one that has it, though its disk was lost.
     CountEmptyHolders = "count-empty-holders",
+    /// A store that has lost what was written last counts as one that has it.
+    CountDoubtful = "count-doubtful",
     /// A checkpoint is acknowledged when this node's disk has it, and its replicas need not.
     ReplyBeforeReplica = "reply-before-replica",
     /// A checkpoint is acknowledged before it is on this node's disk.

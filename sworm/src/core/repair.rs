@@ -63,7 +63,7 @@ impl Core {
     }
 
     /// A worker that runs, or is to, has its name; one that is on its way out gets none.
-    fn give_back(&mut self, name: &Arc<str>) {
+    pub(super) fn give_back(&mut self, name: &Arc<str>) {
         let Some(local) = self.local.get(name).filter(|_| !planted(Fault::NamelessUnnoticed)) else { return };
         if matches!(local.phase, LocalPhase::Moving(_) | LocalPhase::Parking | LocalPhase::Stopping(_)) {
             return;

@@ -36,6 +36,8 @@ pub struct Restoring {
 pub const STATE_WAIT_MS: u64 = 10_000;
 /// Why a state is older than that of the last worker of its name.
 pub(super) const ENDED_UNSAVED: &str = "its last worker has ended, and its state could not be saved";
+const LOST_HERE: &str =
+    "its node's store has lost what was written last, or cannot read it, and nobody else is known to have it";
 /// How soon a member is asked again for its best snapshot.
 const BEST_AGAIN_MS: u64 = 500;
 /// How long a member may take to tell its best snapshot.
@@ -128,7 +130,7 @@ impl Core {
             }
             None => None,
         };
-        let held = stored.map(|stored| stored.revision);
+        let held = self.held_of(name, birth);
         self.send(from, Message::BestIs { name: name.clone(), birth, snapshot, held });
     }
 
@@ -165,14 +167,19 @@ impl Core {
         let mine = &self.config.me.node;
         let holders = self.directory.mine(name).map(|cell| cell.holders.clone()).unwrap_or_default();
         let all_answered = present.is_subset(&restoring.answered);
-        let held_here = self.best_stored(name, restoring.birth).is_some();
-        // Each holder alone is enough, and nobody else is; nor is one that has nothing any more.
-        let one_holds = holders.is_empty()
+        let stored = self.best_stored(name, restoring.birth).is_some();
+        let held_here = stored && self.held_of(name, restoring.birth).is_some();
+        // Each holder alone is enough, and nobody else is; nor is one that has nothing any more, or may have lost something.
+        let one_holds = holders.is_empty() && (held_here == stored || !restoring.held_by.is_empty())
             || holders.contains(mine) && (held_here || planted(Fault::CountEmptyHolders))
             || !restoring.held_by.is_disjoint(&holders)
             || planted(Fault::RestoreWithoutAsking);
+        // Where nobody else is known to have it, nobody is waited for without end.
+        let others_hold = holders.iter().any(|holder| holder != mine);
+        let holders_until_ms =
+            if others_hold { restoring.holders_until_ms } else { restoring.holders_until_ms.min(restoring.tell_ms) };
         let at_once = planted(Fault::OlderAtOnce);
-        let (late, too_late) = (now >= restoring.until_ms || at_once, now >= restoring.holders_until_ms || at_once);
+        let (late, too_late) = (now >= restoring.until_ms || at_once, now >= holders_until_ms || at_once);
         if !((all_answered || late) && (one_holds || too_late)) {
             if !one_holds && now >= restoring.tell_ms && self.awaited.insert(name.clone()) {
                 let holders = (*holders).clone();
@@ -186,9 +193,11 @@ impl Core {
         let unsaved = self.directory.mine(name).is_some_and(|cell| cell.unsaved);
         let Some(Restoring { birth, best, .. }) = self.restoring.remove(name) else { return };
         let Some(since) = self.local.get(name).map(|local| local.since) else { return };
-        let older = if !one_holds {
+        let older = if !one_holds && others_hold {
             let holders: Vec<&str> = holders.iter().map(|node| &**node).collect();
             Some(format!("its newest state is on {}, and nobody who has it is there", holders.join(", ")))
+        } else if !one_holds {
+            Some(LOST_HERE.to_owned())
         } else {
             unsaved.then(|| ENDED_UNSAVED.to_owned())
         };
@@ -216,6 +225,12 @@ impl Core {
     fn best_stored(&self, name: &Arc<str>, birth: Birth) -> Option<Revision> {
         let stored = self.stored.get(name).filter(|stored| stored.birth == birth).map(|stored| stored.revision);
         stored.filter(|stored| !self.directory.mine(name).is_some_and(|cell| cell.outdoes(*stored)))
+    }
+
+    /// What is kept here of a lineage, unless its store may have lost what came after that.
+    pub(super) fn held_of(&self, name: &Arc<str>, birth: Birth) -> Option<Revision> {
+        let stored = self.stored.get(name).filter(|stored| stored.birth == birth);
+        stored.filter(|stored| !stored.doubtful || planted(Fault::CountDoubtful)).map(|stored| stored.revision)
     }
 
     /// Tells that a worker may be started from a state that is older than its last.

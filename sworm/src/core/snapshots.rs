@@ -21,6 +21,8 @@ pub struct Stored {
     pub revision: Revision,
     /// Whether the worker asked for it.
     pub checkpoint: bool,
+    /// Whether the store may have had a later one, which it has lost.
+    pub doubtful: bool,
     /// Of a large one, whose bytes are in chunks.
     pub manifest: Option<Arc<Manifest>>,
 }
@@ -29,7 +31,7 @@ impl Stored {
     /// What there is when that is stored.
     pub fn of(shipment: &Shipment) -> Self {
         let (birth, revision, checkpoint) = (shipment.birth(), shipment.revision(), shipment.checkpoint());
-        Self { birth, revision, checkpoint, manifest: shipment.manifest().cloned() }
+        Self { birth, revision, checkpoint, doubtful: false, manifest: shipment.manifest().cloned() }
     }
 }
 
@@ -155,7 +157,7 @@ impl Core {
                     self.lose_stored(&name);
                 }
                 let snapshot = snapshot.filter(|snapshot| snapshot.birth() == birth);
-                let held = snapshot.as_ref().map(Shipment::revision);
+                let held = self.held_of(&name, birth).filter(|_| snapshot.is_some());
                 self.send(&to, Message::BestIs { name, birth, snapshot, held });
             }
             Purpose::Start { name, since } => self.start_from_loaded(&name, since, snapshot),

@@ -26,6 +26,8 @@ const MAX_WAITING: usize = 10_000;
 const MAX_WAITING_BYTES: usize = 32 << 20;
 /// With how many bytes they may wait for all workers of a sworm here.
 const MAX_ALL_BYTES: usize = 256 << 20;
+/// A worker for which little waits has its room whatever waits for others.
+const EXEMPT_BYTES: usize = 64 << 10;
 /// What a message costs besides what it carries.
 const PARCEL_BYTES: usize = size_of::<(Instant, RemoteParcel)>();
 
@@ -225,7 +227,7 @@ impl Room {
         let bytes = waiting.bytes();
         self.back.len() + self.fresh.len() < MAX_WAITING
             && self.bytes + bytes <= MAX_WAITING_BYTES
-            && self.all_bytes.load(Relaxed) + bytes <= MAX_ALL_BYTES
+            && (self.bytes + bytes <= EXEMPT_BYTES || self.all_bytes.load(Relaxed) + bytes <= MAX_ALL_BYTES)
     }
 
     fn push(&mut self, waiting: Waiting) {

@@ -76,6 +76,12 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Whether something that was synced before is not there any more. What a store of this kind has of workers' states does not
+    /// count as the newest: others who have it are asked and waited for. A store that cannot tell may keep this default.
+    fn has_lost_writes(&self) -> bool {
+        false
+    }
+
     /// Syncs everything and lets go of the place, so that it can be opened again. Everything after it is
     /// [`StoreError::Closed`]; to close twice is fine. To drop a store does the same, synchronously. A store that has nothing to
     /// let go of may keep this default, which does nothing: it goes on.

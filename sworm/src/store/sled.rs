@@ -54,7 +54,7 @@ crate::plugin!(dyn StoreFactory, "sled", Sled);
 /// which is logged as an error, and an empty store begins; see [`was_set_aside`](Self::was_set_aside). When a part of
 /// sled's file is lost, it may instead recover an earlier state, or all but some items. That is logged as an error too,
 /// and what there is stays of use, since the peers' newer statements and states win; see
-/// [`has_lost_writes`](Self::has_lost_writes). Nothing that was set aside is ever deleted.
+/// [`has_lost_writes`](Store::has_lost_writes). Nothing that was set aside is ever deleted.
 ///
 /// The files come to take at most three times the bytes of the keys and values, however often these are written again, and
 /// up to 2 MiB more while there are writes or where there are less than about 2 MB. Values of some ten bytes take more: each
@@ -104,11 +104,6 @@ impl SledStore {
     /// Where the damaged files are that were found by this open, if there were any. Then this store began empty.
     pub fn was_set_aside(&self) -> Option<PathBuf> {
         self.aside.clone()
-    }
-
-    /// Whether this open found less than what was synced last: the newest writes are lost, or some of the older ones.
-    pub fn has_lost_writes(&self) -> bool {
-        self.lost
     }
 
     /// `to_disk` makes the sync step of sled's file: tests let it fail.
@@ -188,6 +183,11 @@ impl Store for SledStore {
             }
         }
         Ok(())
+    }
+
+    /// Whether this open found less than what was synced last: the newest writes are lost, or some of the older ones.
+    fn has_lost_writes(&self) -> bool {
+        self.lost
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -31,6 +31,8 @@ struct State {
     tail: Vec<(Ticket, Vec<Op>)>,
     written: Ticket,
     fails: bool,
+    /// Whether it is as it was before something that was synced.
+    rolled_back: bool,
 }
 
 impl Disk {
@@ -53,6 +55,13 @@ impl Disk {
         Self(Arc::new(Mutex::new(State { seen: durable.clone(), durable, ..State::default() })))
     }
 
+    /// It is as it was at some time, and knows that it is not as it was last.
+    pub(super) fn rolled_back(&self) -> Self {
+        let before = self.durable_part();
+        before.state().rolled_back = true;
+        before
+    }
+
     /// How many writes a crash may lose.
     pub(super) fn unsynced(&self) -> usize {
         self.state().tail.len()
@@ -65,7 +74,7 @@ impl Disk {
             apply(&mut state.durable, ops);
         }
         state.seen = state.durable.clone();
-        state.fails = false;
+        (state.fails, state.rolled_back) = (false, false);
     }
 
     /// From now on nothing can be written, until the next crash.
@@ -116,6 +125,10 @@ fn apply(values: &mut Values, ops: Vec<Op>) {
 }
 
 impl Store for Disk {
+    fn has_lost_writes(&self) -> bool {
+        self.state().rolled_back
+    }
+
     fn write(&self, batch: Batch) -> Result<Ticket, StoreError> {
         batch.check()?;
         let state = &mut *self.state();

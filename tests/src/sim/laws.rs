@@ -20,8 +20,8 @@ mod states;
 
 use groups::Groups;
 use older::Searches;
-use states::States;
 pub(super) use states::{Acked, Start};
+use states::{Parted, States};
 
 /// What was seen so far, and the first thing that must not have happened.
 #[derive(Default)]
@@ -32,6 +32,8 @@ pub(super) struct Laws {
     starts: BTreeMap<Arc<str>, Vec<(Epoch, Peer)>>,
     /// What was acknowledged of the states of each lineage.
     states: States,
+    /// The same where a name may have run twice.
+    parted: Parted,
     /// What was asked for and acknowledged of groups.
     pub(super) groups: Groups,
     /// The states that are being looked for.
@@ -81,15 +83,18 @@ const WAITED_FOR_MS: u64 = 10_000;
 
 impl Laws {
     pub(super) fn saved(&mut self, name: &Arc<str>, birth: Birth, acked: Acked) {
+        self.parted.saved(name, birth, acked.count);
         self.states.saved(name, birth, acked);
     }
 
     pub(super) fn restored_older(&mut self, name: &Arc<str>, birth: Birth, since: Epoch) {
+        self.parted.told(name, birth);
         self.states.restored_older(name, birth, since);
         self.older.insert((name.clone(), birth, since));
     }
 
     pub(super) fn diverged(&mut self, name: &Arc<str>, birth: Birth) {
+        self.parted.told(name, birth);
         self.states.diverged(name, birth);
     }
 
@@ -177,6 +182,7 @@ impl Laws {
         if winner.node == at.node || winner.name != *name {
             self.broken(format!("{name} {since} on {at} has lost against {winner}"));
         }
+        self.parted.lost(name);
         match self.losers.insert((at.clone(), name.clone(), since), true) {
             Some(true) => self.broken(format!("{name} {since} on {at} is told twice that it has lost")),
             Some(false) => {}

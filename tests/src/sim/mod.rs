@@ -26,4 +26,4 @@ pub use options::Options;
 pub use plots::Plot;
 pub use regressions::REGRESSIONS;
 pub use run::{Case, Outcome, Shape, each, run, run_planted};
-pub use world::World;
+pub use world::{Image, World};

@@ -25,6 +25,8 @@ mod seen;
 mod time;
 mod workers;
 
+pub use machines::Image;
+
 /// Something that happens at a time.
 #[derive(Clone, Debug)]
 pub(super) enum Event {

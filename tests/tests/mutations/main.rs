@@ -116,7 +116,11 @@ fn by_law(fault: Fault) -> Option<Found> {
         Fault::AgreedBefore => views::LAWS,
         Fault::AnyAttempt => requests::LAWS,
         Fault::DrainedThoughParked => drains::LAWS,
-        Fault::DeleteBeforeProof | Fault::DropPromisedCopy | Fault::KeepAnothers | Fault::LoserIsLater => copies::LAWS,
+        Fault::DeleteBeforeProof
+        | Fault::DropPromisedCopy
+        | Fault::KeepAnothers
+        | Fault::LoserIsLater
+        | Fault::CountDoubtful => copies::LAWS,
         _ => lanes::LAWS,
     };
     laws.iter().find_map(|(name, law)| {

@@ -7,11 +7,13 @@ mod conflicts;
 mod deaths;
 mod failed;
 mod groups;
+mod leaving;
 mod majority;
 mod moves;
 mod names;
 mod parking;
 mod replicas;
+mod rolled_back;
 mod states;
 mod workers;
 

@@ -64,6 +64,20 @@ fn a_worker_whose_name_is_lost_gets_it_back_and_runs_on() {
 }
 
 #[test]
+fn a_worker_whose_name_is_lost_and_that_ends_before_that_is_noticed_is_started_again() {
+    let mut world = World::calm(3);
+    registered(&mut world, 1);
+    rest(&mut world);
+    let host = world.worker("name-0").expect("runs").0;
+    let (_, directory) = world.directory(&host);
+    directory.remove(&Key::Name("name-0".into()));
+    world.crash("name-0");
+    world.run_until("a restart", |world| world.worker("name-0").is_some());
+    assert_eq!(world.worker("name-0").expect("runs").0, host);
+    rest(&mut world);
+}
+
+#[test]
 fn a_worker_that_waits_to_be_started_again_and_loses_its_name_is_started_all_the_same() {
     let mut world = World::calm(3);
     registered(&mut world, 1);

@@ -90,12 +90,7 @@ impl Core {
                     self.out.push(Effect::Resume { name: name.clone(), since });
                     self.park(&name, Exit::Shutdown);
                 }
-                _ if late => {
-                    self.out.push(Effect::Stop { name: name.clone(), since, why: Exit::Shutdown });
-                    self.local.remove(&name);
-                    self.keeping.remove(&name);
-                    self.restate(&name, |cell| cell.state = NameState::Parked);
-                }
+                // One that is being stopped has a time of its own for that; before it has ended, nobody else may start it.
                 _ => {}
             }
         }

@@ -60,6 +60,7 @@ impl Disk {
     /// Reads which states there are. What is damaged, or lacks chunks, is left to the peers.
     pub(super) fn recover_states(&mut self, sworm: &str, recovered: &mut Recovered) -> Result<(), StoreError> {
         let (store, prefix) = (self.store.clone(), self.prefix);
+        let doubtful = store.has_lost_writes();
         let (mut found, mut damaged, mut large) = (Vec::new(), Vec::new(), Vec::new());
         scan_blobs(&*store, Space::Snapshots, &prefix, &mut |key, blob| {
             let chunks = blob.chunks();
@@ -70,7 +71,7 @@ impl Disk {
                     {
                         large.push((name.clone(), key.to_vec()));
                     }
-                    found.push((key.to_vec(), name, Stored::of(&kept)));
+                    found.push((key.to_vec(), name, Stored { doubtful, ..Stored::of(&kept) }));
                 }
                 None => {
                     tracing::error!(sworm, key = %key.escape_ascii(), "a saved state cannot be read; it is left to the peers")

@@ -140,7 +140,7 @@ fn opens(written: &Written, store: Arc<MemoryStore>, what: &str) -> (usize, usiz
         let Snapshot { birth, revision, checkpoint, .. } = snapshot(bytes);
         let there = recovered.snapshots.get(&name);
         missing += usize::from(there.is_none());
-        let kept = Stored { birth, revision, checkpoint, manifest: None };
+        let kept = Stored { birth, revision, checkpoint, doubtful: false, manifest: None };
         assert!(there.is_none_or(|stored| *stored == kept), "{what}: {there:?}");
         let loaded = load(&*store, &name, None).expect(what);
         assert_eq!(loaded, there.map(|_| snapshot(bytes)), "{what}");
@@ -173,7 +173,7 @@ fn what_was_set_aside_stays_when_another_state_takes_its_place() {
 
     let (mut disk, recovered) = Disk::open(store.clone(), SWORM).expect("intact");
     assert_eq!(recovered.snapshots[&name].revision, new.revision);
-    let aside = Stored { birth, revision, checkpoint: true, manifest: None };
+    let aside = Stored { birth, revision, checkpoint: true, doubtful: false, manifest: None };
     assert_eq!(recovered.aside, [(name.clone(), aside)]);
     disk.delete_aside(&name, birth, revision);
     disk.write().expect("written");

@@ -135,6 +135,10 @@ impl World {
         if let Some((_, worker)) = places.first() {
             let at_once = !self.laws.deaths.is_sorted_by(|a, b| a + AT_ONCE_MS < *b);
             let excused = self.options.may_part() || at_once && self.options.lost_disks;
+            let parted = self.options.may_part() && !self.options.lost_disks;
+            if let Some(what) = self.laws.parted.is_behind(name, worker.birth, worker.count).filter(|_| parted) {
+                return Some(what);
+            }
             if let Some(what) = self.laws.states.is_behind(name, worker.birth, worker.count, true).filter(|_| !excused)
             {
                 return Some(what);

@@ -46,6 +46,33 @@ pub(super) struct States {
     untold: BTreeMap<Line, u64>,
 }
 
+/// What was acknowledged where names may run on both sides of a cut: nobody goes on from less without a word.
+#[derive(Default)]
+pub(super) struct Parted(BTreeMap<Line, u64>);
+
+impl Parted {
+    pub(super) fn saved(&mut self, name: &Arc<str>, birth: Birth, count: u64) {
+        let known = self.0.entry((name.clone(), birth)).or_default();
+        *known = count.max(*known);
+    }
+
+    /// It is told that another state is used, or has turned up.
+    pub(super) fn told(&mut self, name: &Arc<str>, birth: Birth) {
+        self.0.remove(&(name.clone(), birth));
+    }
+
+    /// A worker is told that it has lost a conflict: it can give what it has to the other one.
+    pub(super) fn lost(&mut self, lost: &Arc<str>) {
+        self.0.retain(|(name, _), _| name != lost);
+    }
+
+    pub(super) fn is_behind(&self, name: &str, birth: Birth, count: u64) -> Option<String> {
+        let known = self.0.get(&(name.into(), birth)).copied().unwrap_or(0);
+        (count < known)
+            .then(|| format!("is at {count}, and {known} was acknowledged on one side, and that is not told"))
+    }
+}
+
 impl States {
     pub(super) fn saved(&mut self, name: &Arc<str>, birth: Birth, acked: Acked) {
         let known = self.acked.entry((name.clone(), birth)).or_default();

@@ -9,6 +9,9 @@ use crate::sim::disk::Disk;
 use crate::sim::kinds;
 use crate::sim::node::{Machine, Node};
 
+/// What was on a disk at some time.
+pub struct Image(Disk);
+
 impl World {
     /// Starts a process that links no worker type.
     pub fn start_client(&mut self, name: &str) {
@@ -120,6 +123,19 @@ impl World {
         self.note(|| format!("the disk of {name} is lost"));
         self.machines.get_mut(name).expect("it is there").disk = Disk::default();
         self.laws.only_keeps(name, &BTreeSet::new());
+    }
+
+    /// What is on a machine's disk by now: see [`World::roll_back`].
+    pub fn image(&self, name: &str) -> Image {
+        Image(self.machines[name].disk.durable_part())
+    }
+
+    /// A machine that is down has the disk that it had before, and its store knows that something is lost.
+    pub fn roll_back(&mut self, name: &str, image: &Image) {
+        self.note(|| format!("the disk of {name} is as it was"));
+        let disk = image.0.rolled_back();
+        self.laws.only_keeps(name, &crate::sim::disk::states(&disk));
+        self.machines.get_mut(name).expect("it is there").disk = disk;
     }
 
     /// From now on each sync of a machine's disk takes so long; with `None` it is as fast as the others.

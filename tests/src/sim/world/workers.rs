@@ -79,6 +79,12 @@ impl World {
         self.tell(0, &me, Input::GivenUp { name: name.into(), since: worker.since, why: "it hung".into() });
     }
 
+    /// Its node forgets a worker, as a mistake would make it do.
+    pub fn forget(&mut self, name: &str) {
+        let node = self.nodes.values_mut().find(|node| node.workers.contains_key(name)).expect("it runs");
+        node.core.forget_worker(name);
+    }
+
     /// A worker's task is gone, and nobody is told.
     pub fn vanish(&mut self, name: &str) {
         self.vanish_if(name, |worker| worker.ready);

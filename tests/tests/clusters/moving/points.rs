@@ -66,6 +66,7 @@ struct HeldUp {
 }
 
 /// Moves the worker until it is held up at this step, and adds one before each move.
+#[expect(clippy::print_stdout, reason = "a test that fails says where it was")]
 async fn held_up(cluster: &Cluster, name: &str, step: Step, before: bool, total: &mut i64) -> HeldUp {
     for _ in 0..TRIES {
         let source = cluster["a"].find(name).await.expect("it is there").pid.node.to_string();
@@ -92,8 +93,12 @@ async fn held_up(cluster: &Cluster, name: &str, step: Step, before: bool, total:
                 held.expect("the step never came").expect("it lives");
                 return HeldUp { source, target, other, acting, moving: Some(moving) };
             }
-            // It was sent a copy meanwhile; or it is moved, and may be about to erase the state.
-            moved = &mut moving, if step.is_rare() => drop(moved.expect("it does not panic")),
+            moved = &mut moving => match moved.expect("it does not panic") {
+                // The others were not ready for it yet.
+                Err(failure) => println!("{name}: not moved: {failure:?}"),
+                // It was sent a copy meanwhile; or it is moved, and may be about to erase the state.
+                Ok(_) => assert!(step.is_rare(), "it was moved without {step:?}"),
+            },
         }
         if step == Step::Erase && timeout(ERASED, acting.held()).await.is_ok_and(|held| held.is_ok()) {
             return HeldUp { source, target, other, acting, moving: None };

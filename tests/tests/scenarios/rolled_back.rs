@@ -1,0 +1,58 @@
+//! Disks that have lost what was on them last.
+
+use sworm::core::Notice;
+use sworm_tests::sim::{Options, World};
+
+use super::{all_durable, registered, rest, saved};
+
+#[test]
+fn who_has_lost_what_it_wrote_last_is_no_holder_and_who_has_it_is_waited_for() {
+    let mut world = World::under(Options { nodes: 3, replicas: 2, kills: true, ..Options::none() });
+    registered(&mut world, 1);
+    saved(&mut world, "name-0");
+    all_durable(&mut world);
+    rest(&mut world);
+    let before = world.image("n2");
+    saved(&mut world, "name-0");
+    all_durable(&mut world);
+    rest(&mut world);
+    ["n1", "n2", "n3"].iter().for_each(|node| world.kill(node));
+    world.roll_back("n2", &before);
+    world.start("n2");
+    world.run(5_000);
+    assert!(world.worker("name-0").is_none(), "it was started from what may not be the newest");
+    world.start("n1");
+    world.run_until("it is back", |world| world.worker("name-0").is_some());
+    assert_eq!(world.worker("name-0").expect("it runs").1.count, 2);
+    rest(&mut world);
+    assert!(!world.told.iter().any(|(_, notice)| matches!(notice, Notice::RestoredOlder { .. })));
+    // From now on it has what the others have.
+    for node in world.alive() {
+        world.kill(&node);
+    }
+    world.start("n2");
+    world.run_until("it is back", |world| world.worker("name-0").is_some());
+    assert_eq!(world.worker("name-0").expect("it runs").1.count, 2);
+    assert!(!world.told.iter().any(|(_, notice)| matches!(notice, Notice::RestoredOlder { .. })));
+}
+
+#[test]
+fn what_a_store_has_that_has_lost_something_is_used_where_nobody_else_is_and_that_is_told() {
+    let mut world = World::under(Options { nodes: 1, kills: true, patient: true, ..Options::none() });
+    let request = world.register("n1", "one", 0);
+    world.answer(request).expect("free");
+    saved(&mut world, "one");
+    all_durable(&mut world);
+    rest(&mut world);
+    let before = world.image("n1");
+    saved(&mut world, "one");
+    all_durable(&mut world);
+    rest(&mut world);
+    world.kill("n1");
+    world.roll_back("n1", &before);
+    world.start("n1");
+    world.run_until("it is back", |world| world.worker("one").is_some());
+    assert_eq!(world.worker("one").expect("it runs").1.count, 1);
+    rest(&mut world);
+    assert!(world.told.iter().any(|(_, notice)| matches!(notice, Notice::RestoredOlder { .. })));
+}
