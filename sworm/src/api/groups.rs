@@ -156,9 +156,9 @@ async fn call_all<M: Message>(
     }
     let mut sent: Vec<Option<Sent<'_>>> = members.iter().map(|_| None).collect();
     let refused = batches.send(|host, at| {
-        let waiting = sworm.shared.node.calls.wait(host);
+        let waiting = sworm.shared.node.calls.wait(host, turns[at].take());
         let number = waiting.number;
-        sent[at] = turns[at].take().map(|turn| Sent { host: host.clone(), waiting, turn });
+        sent[at] = Some(Sent { host: host.clone(), waiting });
         number
     });
     if let Err(error) = refused {
@@ -166,8 +166,8 @@ async fn call_all<M: Message>(
     }
     // Those whose node is not sent it are called one by one, and each is told why it cannot be.
     for (way, turn) in ways.iter_mut().zip(turns) {
-        if let Some(turn) = turn {
-            way.is_back(turn);
+        if turn.is_some() {
+            way.is_back();
         }
     }
     let calls = ways.iter_mut().zip(sent).map(|(way, sent)| call_one::<M>(way, sent, payload.clone()));
@@ -178,7 +178,6 @@ async fn call_all<M: Message>(
 struct Sent<'a> {
     host: Peer,
     waiting: Waiting<'a>,
-    turn: OnItsWay,
 }
 
 /// One member's call, which may have been sent already.
@@ -187,7 +186,7 @@ async fn call_one<M: Message>(
     sent: Option<Sent<'_>>,
     payload: Bytes,
 ) -> Result<M::Reply, CallError> {
-    if let Some(Sent { host, waiting, turn }) = sent {
+    if let Some(Sent { host, waiting }) = sent {
         let replied = way.reply::<M>(&host, waiting).await;
         let is_full = match replied {
             Some(Err(CallError::Overloaded)) => true,
@@ -195,10 +194,9 @@ async fn call_one<M: Message>(
             None => false,
         };
         if is_full {
-            drop(turn);
             way.wait_for_room().await?;
         } else {
-            way.is_back(turn);
+            way.is_back();
             way.pause().await?;
         }
     }

@@ -18,7 +18,7 @@ use crate::error::CallError;
 use crate::node::calls::Waiting;
 use crate::node::forward::SETTLE_WAIT;
 use crate::node::frame::{Call, Frame, Replied};
-use crate::node::order::{OnItsWay, Stay, Ticket, Turn};
+use crate::node::order::{OnItsWay, SEES_ITS_TURN, Stay, Ticket, Turn};
 use crate::node::{MAX_PAYLOAD_BYTES, NodeShared, scope};
 use crate::worker::mailbox::{AnyMailbox, LocalAnswer, LocalCall, NotTaken};
 use crate::worker::{Message, Storable};
@@ -71,13 +71,13 @@ pub(super) enum Found {
 
 enum Local<M: Message> {
     Done(Result<M::Reply, CallError>),
-    Back(Letter<M>, OnItsWay),
+    Back(Letter<M>),
 }
 
 enum Put<M> {
     In,
     Failed(CallError),
-    Back(Letter<M>, OnItsWay),
+    Back(Letter<M>),
 }
 
 /// One message's search for its worker, within its time, and its place among the others for that worker.
@@ -129,33 +129,40 @@ impl<'a> Way<'a> {
         loop {
             let (found, sent) = self.turn(false).await?;
             match found {
-                Found::Here(mailbox, since) => match call_here::<M>(self, &*mailbox, since, letter).await {
-                    Local::Done(result) => return result,
-                    Local::Back(back, sent) => {
-                        letter = back;
-                        self.ticket.is_back(sent);
+                Found::Here(mailbox, since) => {
+                    self.ticket.is_sent();
+                    match call_here::<M>(self, &*mailbox, since, letter, sent).await {
+                        Local::Done(result) => {
+                            self.ticket.is_answered();
+                            return result;
+                        }
+                        Local::Back(back) => {
+                            letter = back;
+                            self.ticket.is_back();
+                        }
                     }
-                },
+                }
                 Found::There(stay) => {
                     let payload = letter.encoded()?;
-                    let waiting = self.sworm.shared.node.calls.wait(&stay.host);
+                    let waiting = self.sworm.shared.node.calls.wait(&stay.host, sent);
                     self.send::<M>(&stay, waiting.number, payload.clone(), Some(waiting.alone))?;
                     letter = Letter::Encoded(payload);
+                    self.ticket.is_sent();
                     let replied = self.reply::<M>(&stay.host, waiting).await;
                     let is_full = match replied {
                         Some(Err(CallError::Overloaded)) => true,
-                        Some(result) => return result,
+                        Some(result) => {
+                            self.ticket.is_answered();
+                            return result;
+                        }
                         None => false,
                     };
                     if is_full {
                         // Others may find room before it: it holds nobody up.
-                        drop(sent);
                         Box::pin(self.wait_for_room()).await?;
                         continue;
                     }
-                    if let Some(sent) = sent {
-                        self.ticket.is_back(sent);
-                    }
+                    self.ticket.is_back();
                     // Where it was said to be it is not any more.
                     if let Some(told) = self.told {
                         told.is_heard();
@@ -172,12 +179,12 @@ impl<'a> Way<'a> {
             // It is sent before what was its turn is given back.
             let (found, _sent) = self.turn(true).await?;
             match found {
-                Found::Here(mailbox, since) => match self.put::<M>(&*mailbox, since, letter, None).await {
+                Found::Here(mailbox, since) => match self.put::<M>(&*mailbox, since, letter, None, None).await {
                     Put::In => return Ok(()),
                     Put::Failed(error) => return Err(error),
-                    Put::Back(back, sent) => {
+                    Put::Back(back) => {
                         letter = back;
-                        self.ticket.is_back(sent);
+                        self.ticket.is_back();
                     }
                 },
                 Found::There(stay) => {
@@ -220,7 +227,9 @@ impl<'a> Way<'a> {
         match turn {
             Turn::Now(_) => {}
             Turn::Behind(turn) => {
-                if timeout_at(self.deadline, turn).await.is_err() {
+                // Whoever lets its turn pass is not waited for.
+                let until = self.deadline.min(Instant::now() + SEES_ITS_TURN);
+                if timeout_at(until, turn).await.is_err() && Instant::now() >= self.deadline {
                     return Err(self.not_sent());
                 }
             }
@@ -255,8 +264,8 @@ impl<'a> Way<'a> {
     }
 
     /// What was sent together with others was not handled.
-    pub(super) fn is_back(&mut self, sent: OnItsWay) {
-        self.ticket.is_back(sent);
+    pub(super) fn is_back(&mut self) {
+        self.ticket.is_back();
     }
 
     /// Where the worker is, if it is somewhere now.
@@ -353,12 +362,14 @@ impl<'a> Way<'a> {
         since: Epoch,
         letter: Letter<M>,
         reply: Option<oneshot::Sender<LocalAnswer<M>>>,
+        sent: Option<OnItsWay>,
     ) -> Put<M> {
         let message = match letter.message(&self.sworm.shared.node) {
             Ok(message) => message,
             Err(error) => return Put::Failed(error),
         };
-        let mut call: Option<Box<dyn Any + Send>> = Some(Box::new(LocalCall::new(message, reply)));
+        let mut call: Option<Box<dyn Any + Send>> =
+            Some(Box::new(LocalCall::new(message, reply, self.ticket.number(), sent)));
         let taken = match mailbox.deliver_local(M::ID, &mut call) {
             Err(NotTaken::Full) => {
                 let later = timeout_at(self.deadline, mailbox.deliver_later(M::ID, &mut call));
@@ -373,10 +384,11 @@ impl<'a> Way<'a> {
             Err(NotTaken::Closed) => {
                 let back = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok());
                 let shared = &self.sworm.shared;
-                match back.and_then(|back| back.message) {
+                match back.and_then(|mut back| back.message.take()) {
                     Some(message) => {
                         let stay = Stay { host: shared.node.me.clone(), since };
-                        Put::Back(Letter::Message(message), shared.order.comes_back(self.name, &stay))
+                        shared.order.comes_back(self.name, &stay, self.ticket.number());
+                        Put::Back(Letter::Message(message))
                     }
                     None => Put::Failed(CallError::WorkerDied { reason: "it was stopped".into() }),
                 }
@@ -468,12 +480,18 @@ fn stopped(sworm: &Sworm) -> CallError {
     sworm.shared.node.stopped_as(CallError::Stopped, |reason| CallError::NodeFailed { reason })
 }
 
-async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, since: Epoch, letter: Letter<M>) -> Local<M> {
+async fn call_here<M: Message>(
+    way: &Way<'_>,
+    mailbox: &dyn AnyMailbox,
+    since: Epoch,
+    letter: Letter<M>,
+    sent: Option<OnItsWay>,
+) -> Local<M> {
     let (sender, answer) = oneshot::channel();
-    match way.put::<M>(mailbox, since, letter, Some(sender)).await {
+    match way.put::<M>(mailbox, since, letter, Some(sender), sent).await {
         Put::In => {}
         Put::Failed(error) => return Local::Done(Err(error)),
-        Put::Back(back, sent) => return Local::Back(back, sent),
+        Put::Back(back) => return Local::Back(back),
     }
     match timeout_at(way.deadline, answer).await {
         Err(_) => Local::Done(Err(CallError::Timeout { after: way.limit })),
@@ -481,7 +499,7 @@ async fn call_here<M: Message>(way: &Way<'_>, mailbox: &dyn AnyMailbox, since: E
         Ok(Err(_)) => Local::Done(Err(CallError::WorkerDied { reason: "it panicked or was stopped".into() })),
         Ok(Ok(LocalAnswer::Reply(reply))) => Local::Done(Ok(reply)),
         Ok(Ok(LocalAnswer::Failed(error))) => Local::Done(Err(error)),
-        Ok(Ok(LocalAnswer::Back(message, sent))) => Local::Back(Letter::Message(message), sent),
+        Ok(Ok(LocalAnswer::Back(message))) => Local::Back(Letter::Message(message)),
     }
 }
 

@@ -7,6 +7,7 @@ use ahash::HashMap;
 use tokio::sync::oneshot;
 
 use super::frame::Replied;
+use super::order::OnItsWay;
 use crate::core::ids::Peer;
 use crate::error::CallError;
 
@@ -28,6 +29,8 @@ struct Call {
     reply: oneshot::Sender<Replied>,
     /// How many messages without a reply had gone there before: when this one is answered they have arrived, too.
     after: u64,
+    /// Its place in the order, which others wait for.
+    sent: Option<OnItsWay>,
 }
 
 /// What went from this node to workers of another one, as far as it is not known to have arrived.
@@ -52,11 +55,11 @@ pub(crate) struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.calls.lock();
-        if let Some(Call { to, .. }) = state.waiting.remove(&self.number) {
-            let way = state.way(&to);
-            way.calls -= 1;
-            way.unanswered += 1;
-        }
+        let Some(call) = state.waiting.remove(&self.number) else { return };
+        let way = state.way(&call.to);
+        way.calls -= 1;
+        way.unanswered += 1;
+        drop(state);
     }
 }
 
@@ -66,15 +69,16 @@ impl Calls {
         self.next.fetch_add(1, Relaxed)
     }
 
-    /// Waits for a reply of that node, to what is sent afterwards.
-    pub(crate) fn wait(&self, to: &Peer) -> Waiting<'_> {
+    /// Waits for a reply of that node, to what is sent afterwards. Its place in the order is settled when the reply comes, or it
+    /// has it again then, whether somebody looks or not.
+    pub(crate) fn wait(&self, to: &Peer, sent: Option<OnItsWay>) -> Waiting<'_> {
         let number = self.number();
         let (sender, reply) = oneshot::channel();
         let mut state = self.lock();
         let way = state.way(to);
         let alone = way.calls == 0 && way.unanswered == way.arrived;
         way.calls += 1;
-        let call = Call { to: to.clone(), reply: sender, after: way.unanswered };
+        let call = Call { to: to.clone(), reply: sender, after: way.unanswered, sent };
         state.waiting.insert(number, call);
         Waiting { calls: self, number, alone, reply }
     }
@@ -87,26 +91,35 @@ impl Calls {
     /// A reply has come.
     pub(crate) fn replied(&self, number: u64, replied: Replied) {
         let mut state = self.lock();
-        let Some(Call { to, reply, after }) = state.waiting.remove(&number) else { return };
+        let Some(Call { to, reply, after, sent }) = state.waiting.remove(&number) else { return };
         let way = state.way(&to);
         way.calls -= 1;
         way.arrived = way.arrived.max(after);
         drop(state);
-        let _ = reply.send(replied);
+        let back = sent.filter(|_| matches!(replied, Replied::NotHere)).map(OnItsWay::comes_back);
+        if reply.send(replied).is_err()
+            && let Some(back) = back
+        {
+            back.goes_away();
+        }
     }
 
     /// A node is gone: what it was sent has an unknown outcome.
     pub(crate) fn gone(&self, peer: &Peer) {
         let mut state = self.lock();
         state.ways.remove(peer);
-        for (_, call) in state.waiting.extract_if(|_, call| call.to == *peer) {
-            let _ = call.reply.send(Replied::Failed(CallError::NodeDown));
+        let gone: Vec<Call> = state.waiting.extract_if(|_, call| call.to == *peer).map(|(_, call)| call).collect();
+        drop(state);
+        for Call { reply, sent, .. } in gone {
+            drop(sent);
+            let _ = reply.send(Replied::Failed(CallError::NodeDown));
         }
     }
 
     /// This node has stopped: nobody brings replies any more.
     pub(crate) fn stopped(&self) {
-        *self.lock() = State::default();
+        let state = std::mem::take(&mut *self.lock());
+        drop(state); // what is settled by that looks for others' places
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -125,8 +138,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::core::ids::{Incarnation, NodeId};
+    use crate::core::ids::{Epoch, Incarnation, NodeId};
+    use crate::node::order::{Order, Stay, Turn};
 
     fn peer(id: &str) -> Peer {
         Peer { node: NodeId::new(id).expect("valid"), incarnation: Incarnation(1) }
@@ -135,34 +151,53 @@ mod tests {
     #[test]
     fn a_call_is_alone_when_all_that_went_to_its_node_before_has_arrived() {
         let (calls, a, b) = (Calls::default(), peer("a"), peer("b"));
-        let first = calls.wait(&a);
+        let first = calls.wait(&a, None);
         assert!(first.alone);
-        assert!(!calls.wait(&a).alone, "there is another call"); // and nobody waits for this one
-        assert!(calls.wait(&b).alone, "that is another node");
+        assert!(!calls.wait(&a, None).alone, "there is another call"); // and nobody waits for this one
+        assert!(calls.wait(&b, None).alone, "that is another node");
         calls.replied(first.number, Replied::NotHere);
         drop(first);
-        let second = calls.wait(&a);
+        let second = calls.wait(&a, None);
         assert!(!second.alone, "one that nobody waits for came after the first");
         calls.replied(second.number, Replied::NotHere);
         drop(second);
-        let third = calls.wait(&a);
+        let third = calls.wait(&a, None);
         assert!(third.alone, "its reply says that the others have arrived");
         calls.has_sent(&a, 2);
         calls.replied(third.number, Replied::NotHere);
         drop(third);
-        let fourth = calls.wait(&a);
+        let fourth = calls.wait(&a, None);
         assert!(!fourth.alone, "the third was sent before these two");
         calls.replied(fourth.number, Replied::NotHere);
         drop(fourth);
-        assert!(calls.wait(&a).alone);
+        assert!(calls.wait(&a, None).alone);
         calls.gone(&a);
-        assert!(calls.wait(&a).alone, "what went to a node that is gone is gone");
+        assert!(calls.wait(&a, None).alone, "what went to a node that is gone is gone");
+    }
+
+    #[test]
+    fn a_call_that_is_answered_is_settled_though_nobody_looks_and_one_that_comes_back_has_its_place_again() {
+        let (calls, order, name) = (Calls::default(), Arc::<Order>::default(), Arc::<str>::from("room"));
+        let stay = |id: &str, major| Stay { host: peer(id), since: Epoch { major, minor: 0 } };
+        let (mut first, mut second, mut third) = (order.ticket(&name), order.ticket(&name), order.ticket(&name));
+        let Turn::Now(sent) = first.turn(&stay("a", 1), false) else { panic!("nothing is on its way") };
+        let one = calls.wait(&peer("a"), Some(sent));
+        let Turn::Now(sent) = second.turn(&stay("a", 1), false) else { panic!("they go together") };
+        let other = calls.wait(&peer("a"), Some(sent));
+        assert!(matches!(third.turn(&stay("b", 2), false), Turn::Unsettled(..)));
+        calls.replied(one.number, Replied::Done(bytes::Bytes::new()));
+        assert!(matches!(third.turn(&stay("b", 2), false), Turn::Unsettled(..)), "the other one is on its way");
+        calls.replied(other.number, Replied::NotHere);
+        assert!(matches!(third.turn(&stay("b", 2), false), Turn::Behind(_)), "the other one has its place again");
+        second.is_back();
+        drop(second);
+        assert!(matches!(third.turn(&stay("b", 2), false), Turn::Now(_)));
     }
 
     #[test]
     fn whoever_waits_is_told_when_the_node_is_gone_or_this_one_has_stopped() {
         let calls = Calls::default();
-        let (mut to_a, mut to_b) = (calls.wait(&peer("a")), calls.wait(&peer("b")));
+        let (mut to_a, mut to_b) = (calls.wait(&peer("a"), None), calls.wait(&peer("b"), None));
         calls.gone(&peer("a"));
         assert!(matches!(to_a.reply.try_recv(), Ok(Replied::Failed(CallError::NodeDown))));
         calls.stopped();

@@ -298,7 +298,7 @@ impl SwormShared {
 
     /// Waits until a node has passed on all casts for the worker that went there, for a while.
     pub(crate) async fn flush(&self, name: &Arc<str>, stay: &Stay) {
-        let mut waiting = self.node.calls.wait(&stay.host);
+        let mut waiting = self.node.calls.wait(&stay.host, None);
         if !self.node.is_present(&stay.host) {
             return;
         }

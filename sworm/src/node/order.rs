@@ -13,6 +13,8 @@ use crate::core::ids::{Epoch, Peer};
 
 /// How long after a cast something may still be on its way to a place where its worker is not any more.
 const CAST_IS_NEWS: Duration = Duration::from_secs(30);
+/// How long one whose turn it is may take to see that; then the others go before it. A future that nobody polls holds nobody up.
+pub(crate) const SEES_ITS_TURN: Duration = Duration::from_secs(1);
 /// So many names at least are known before those are forgotten to which nothing is on its way.
 const SWEEP_AT_LEAST: usize = 1_024;
 
@@ -52,8 +54,20 @@ struct Stream {
     cast: Option<Instant>,
     /// Since when what comes waits for what went to another place.
     unsettled: Option<Instant>,
-    /// Those that are not sent yet, by their tickets; told when it is time to look again.
-    waiting: BTreeMap<u64, Option<oneshot::Sender<()>>>,
+    /// Those that are not sent yet, by their tickets.
+    waiting: BTreeMap<u64, Place>,
+}
+
+/// One that is not sent yet.
+#[derive(Default)]
+enum Place {
+    /// It waits for something else, and looks by itself.
+    #[default]
+    Looks,
+    /// It waits until it is told to look again.
+    Waits(oneshot::Sender<()>),
+    /// It was told, at that time, and has not looked since.
+    Told(Instant),
 }
 
 /// Whether a message may go.
@@ -81,7 +95,15 @@ pub(crate) struct Ticket<'a> {
 pub(crate) struct OnItsWay {
     order: Arc<Order>,
     name: Arc<str>,
+    number: u64,
     generation: u64,
+}
+
+/// Something that has its place again, which its caller may not have seen yet.
+pub(crate) struct Back {
+    order: Arc<Order>,
+    name: Arc<str>,
+    number: u64,
 }
 
 impl Order {
@@ -96,13 +118,13 @@ impl Order {
         self.count.load(Relaxed) == 0 || !self.lock().of.contains_key(name)
     }
 
-    /// Something that waited for a worker of this node goes back to its caller.
-    pub(crate) fn comes_back(self: &Arc<Self>, name: &Arc<str>, stay: &Stay) -> OnItsWay {
+    /// Something that waited for a worker of this node goes back to its caller, and has its place again.
+    pub(crate) fn comes_back(self: &Arc<Self>, name: &Arc<str>, stay: &Stay, number: u64) -> Back {
         let mut streams = self.lock();
         let stream = self.stream(&mut streams, name);
         stream.stay.get_or_insert_with(|| stay.clone());
-        stream.calls += 1;
-        OnItsWay { order: self.clone(), name: name.clone(), generation: stream.generation }
+        stream.waiting.entry(number).or_insert_with(|| Place::Told(Instant::now()));
+        Back { order: self.clone(), name: name.clone(), number }
     }
 
     /// A cast for a worker of this node is passed on.
@@ -157,6 +179,13 @@ impl Order {
         }
     }
 
+    fn goes_away(&self, name: &str, number: u64) {
+        self.change(name, |stream| {
+            stream.waiting.remove(&number);
+            stream.wake();
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,9 +204,18 @@ impl Stream {
         *self.unsettled.get_or_insert_with(Instant::now)
     }
 
+    /// The first of those that wait, and do not let their turn pass.
+    fn first(&mut self) -> Option<(u64, &mut Place)> {
+        let passes = |place: &Place| matches!(place, Place::Told(at) if at.elapsed() >= SEES_ITS_TURN);
+        self.waiting.iter_mut().find(|(_, place)| !passes(place)).map(|(number, place)| (*number, place))
+    }
+
     /// The first of those that wait looks again.
     fn wake(&mut self) {
-        if let Some(waiting) = self.waiting.first_entry().and_then(|mut first| first.get_mut().take()) {
+        if let Some((_, place)) = self.first()
+            && matches!(place, Place::Waits(_))
+            && let Place::Waits(waiting) = std::mem::replace(place, Place::Told(Instant::now()))
+        {
             let _ = waiting.send(());
         }
     }
@@ -188,11 +226,11 @@ impl Ticket<'_> {
     pub(crate) fn turn(&mut self, stay: &Stay, cast: bool) -> Turn {
         let mut streams = self.order.lock();
         let stream = self.order.stream(&mut streams, self.name);
-        let is_behind = stream.waiting.first_key_value().is_some_and(|(first, _)| *first < self.number);
+        let is_behind = stream.first().is_some_and(|(first, _)| first < self.number);
         let moved = stream.stay.as_ref().is_some_and(|before| before != stay);
         if is_behind || moved && stream.calls > 0 {
             let (sender, receiver) = oneshot::channel();
-            stream.waiting.insert(self.number, Some(sender));
+            stream.waiting.insert(self.number, Place::Waits(sender));
             self.waits = true;
             return if is_behind {
                 Turn::Behind(receiver)
@@ -201,7 +239,7 @@ impl Ticket<'_> {
             };
         }
         if let Some(before) = stream.stay.clone().filter(|_| moved && stream.has_news()) {
-            stream.waiting.insert(self.number, None);
+            stream.waiting.insert(self.number, Place::Looks);
             self.waits = true;
             return Turn::Flush(before, stream.unsettled_since());
         }
@@ -215,7 +253,8 @@ impl Ticket<'_> {
             stream.cast = Some(Instant::now());
         }
         stream.wake();
-        Turn::Now(OnItsWay { order: Arc::clone(self.order), name: self.name.clone(), generation: stream.generation })
+        let (order, name, number) = (Arc::clone(self.order), self.name.clone(), self.number);
+        Turn::Now(OnItsWay { order, name, number, generation: stream.generation })
     }
 
     /// It cannot go yet: those behind it wait for it.
@@ -227,25 +266,51 @@ impl Ticket<'_> {
         }
     }
 
-    /// It was sent and was not handled: it has its place again.
-    pub(crate) fn is_back(&mut self, sent: OnItsWay) {
-        let number = self.number;
-        self.order.change(self.name, |stream| {
-            stream.waiting.entry(number).or_default();
-        });
+    /// Which one it is.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// It has gone, and may come back to its place while nobody looks.
+    pub(crate) fn is_sent(&mut self) {
         self.waits = true;
-        drop(sent);
+    }
+
+    /// It was answered: it does not come back any more.
+    pub(crate) fn is_answered(&mut self) {
+        self.waits = false;
+    }
+
+    /// It was sent and was not handled: it has its place again.
+    pub(crate) fn is_back(&mut self) {
+        let mut streams = self.order.lock();
+        self.order.stream(&mut streams, self.name).waiting.insert(self.number, Place::Looks);
+        self.waits = true;
+    }
+}
+
+impl Back {
+    /// Nobody wants it any more.
+    pub(crate) fn goes_away(self) {
+        self.order.goes_away(&self.name, self.number);
+    }
+}
+
+impl OnItsWay {
+    /// It comes back to its place, whoever waits for that.
+    pub(crate) fn comes_back(self) -> Back {
+        let number = self.number;
+        self.order.change(&self.name, |stream| {
+            stream.waiting.entry(number).or_insert_with(|| Place::Told(Instant::now()));
+        });
+        Back { order: self.order.clone(), name: self.name.clone(), number }
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if self.waits {
-            let number = self.number;
-            self.order.change(self.name, |stream| {
-                stream.waiting.remove(&number);
-                stream.wake();
-            });
+            self.order.goes_away(self.name, self.number);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::heavy::{Heavy, Load};
 use super::{Context, Handler, Request, Worker, entry_of};
 use crate::core::ids::{Epoch, Peer};
 use crate::error::CallError;
-use crate::node::order::OnItsWay;
+use crate::node::order::{Back, OnItsWay};
 use crate::panics;
 
 /// One message for a worker of type `W`.
@@ -59,15 +59,15 @@ pub(crate) trait LocalParcel<W>: Send {
     fn release(self: Box<Self>, error: Option<CallError>);
     /// Gives the message back to the caller, who looks for the worker anew, and keeps its place until then. A cast, which nobody waits for, comes out
     /// encoded, with its id.
-    fn give_back(self: Box<Self>, keep: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)>;
+    fn give_back(self: Box<Self>, keep: &dyn Fn(u64) -> Back) -> Option<(&'static str, Result<Vec<u8>, String>)>;
 }
 
 /// What a local caller gets.
 pub(crate) enum LocalAnswer<M: super::Message> {
     Reply(M::Reply),
     Failed(CallError),
-    /// Not handled: here it is again, with its place among the others.
-    Back(M, OnItsWay),
+    /// Not handled: here it is again, and it has its place among the others.
+    Back(M),
 }
 
 /// A call of a caller on this node; without a sender it is a cast.
@@ -77,11 +77,20 @@ pub(crate) struct LocalCall<M: super::Message> {
     /// From then on.
     pub(crate) reply: Option<M::Reply>,
     pub(crate) to: Option<oneshot::Sender<LocalAnswer<M>>>,
+    /// Its place among the others.
+    number: u64,
+    /// That it is on its way, where others may wait for that: until it is answered.
+    sent: Option<Box<OnItsWay>>,
 }
 
 impl<M: super::Message> LocalCall<M> {
-    pub(crate) fn new(message: M, to: Option<oneshot::Sender<LocalAnswer<M>>>) -> Self {
-        Self { message: Some(message), reply: None, to }
+    pub(crate) fn new(
+        message: M,
+        to: Option<oneshot::Sender<LocalAnswer<M>>>,
+        number: u64,
+        sent: Option<OnItsWay>,
+    ) -> Self {
+        Self { message: Some(message), reply: None, to, number, sent: sent.map(Box::new) }
     }
 }
 
@@ -108,17 +117,22 @@ where
             (None, Some(reply)) => LocalAnswer::Reply(reply),
             (None, None) => return,
         };
+        drop(self.sent);
         if let Some(to) = self.to {
             // A caller that has gone away does not want it.
             let _ = to.send(answer);
         }
     }
 
-    fn give_back(self: Box<Self>, keep: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
+    fn give_back(self: Box<Self>, keep: &dyn Fn(u64) -> Back) -> Option<(&'static str, Result<Vec<u8>, String>)> {
         let message = self.message?;
         match self.to {
             Some(to) => {
-                let _ = to.send(LocalAnswer::Back(message, keep()));
+                let back = keep(self.number);
+                drop(self.sent);
+                if to.send(LocalAnswer::Back(message)).is_err() {
+                    back.goes_away();
+                }
                 None
             }
             None => {

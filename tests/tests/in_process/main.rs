@@ -47,6 +47,7 @@ mod run;
 mod saving;
 mod strategies;
 mod traffic;
+mod unpolled;
 mod unread;
 mod walk;
 

@@ -31,7 +31,8 @@ async fn unsettled() -> (Node, Ref<Counter>, OnItsWay) {
     let counter = sworm.register_name("counter", Counter).await.expect("free");
     let elsewhere = Peer { node: NodeId::new("b").expect("valid"), incarnation: Incarnation(1) };
     let before = Stay { host: elsewhere, since: Epoch { major: 1, minor: 0 } };
-    let sent = sworm.shared.order.comes_back(&"counter".into(), &before);
+    let (order, name) = (sworm.shared.order.clone(), "counter".into());
+    let Turn::Now(sent) = order.ticket(&name).turn(&before, false) else { panic!("nothing is on its way") };
     (node, counter, sent)
 }
 

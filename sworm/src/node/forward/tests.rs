@@ -141,7 +141,7 @@ async fn after_one_call_was_told_that_a_stay_is_over_so_are_those_that_come_afte
     let nodes = Nodes::start().await;
     let (to, shared, asking) = (nodes.peer(0), &nodes.on[0].shared, nodes.nodes[1].shared());
     let call = async || {
-        let mut waiting = asking.calls.wait(&to);
+        let mut waiting = asking.calls.wait(&to, None);
         shared.deliver(nodes.message(&All, BEFORE, Some(waiting.number)));
         timeout(LONG, &mut waiting.reply).await.expect("it is answered").expect("the node runs")
     };

@@ -52,8 +52,10 @@ fn what_comes_back_goes_before_what_came_after_it() {
     let sent = [goes(&mut first, &stay("a", 1)), goes(&mut second, &stay("a", 1))];
     let Turn::Unsettled(..) = third.turn(&stay("b", 2), false) else { panic!("two are on their way") };
     let [one, other] = sent;
-    second.is_back(other);
-    first.is_back(one);
+    other.comes_back();
+    one.comes_back();
+    second.is_back();
+    first.is_back();
     let to = stay("b", 2);
     let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind both") };
     let Turn::Behind(mut waiting) = second.turn(&to, false) else { panic!("behind the first") };
@@ -115,13 +117,54 @@ fn what_goes_back_to_callers_of_this_node_keeps_the_others_waiting() {
     let here = stay("a", 1);
     let [mut first, mut second] = tickets(&order);
     assert!(order.is_idle("room"));
-    let back = order.comes_back(&"room".into(), &here);
-    let Turn::Unsettled(..) = second.turn(&stay("b", 2), false) else { panic!("the first is on its way back") };
-    first.is_back(back);
+    order.comes_back(&"room".into(), &here, first.number());
+    let Turn::Behind(_) = second.turn(&stay("b", 2), false) else { panic!("the first is on its way back") };
+    first.is_back();
     let Turn::Behind(_) = second.turn(&stay("b", 2), false) else { panic!("behind the first") };
     drop(goes(&mut first, &stay("b", 2)));
     drop(goes(&mut second, &stay("b", 2)));
     assert!(order.is_idle("room"));
+}
+
+#[test]
+fn what_comes_back_to_somebody_who_is_gone_leaves_nothing_behind() {
+    let order: Arc<Order> = Arc::default();
+    let [mut first] = tickets(&order);
+    let sent = goes(&mut first, &stay("a", 1));
+    drop(first);
+    sent.comes_back().goes_away();
+    assert!(order.is_idle("room"));
+}
+
+#[test]
+fn what_comes_back_leaves_nothing_behind_when_whoever_has_not_looked_goes_away() {
+    let order: Arc<Order> = Arc::default();
+    let [mut first] = tickets(&order);
+    let sent = goes(&mut first, &stay("a", 1));
+    first.is_sent();
+    sent.comes_back();
+    assert!(!order.is_idle("room"));
+    drop(first);
+    assert!(order.is_idle("room"));
+}
+
+#[test]
+fn who_does_not_see_its_turn_for_long_lets_the_others_pass() {
+    let order: Arc<Order> = Arc::default();
+    let [mut first, mut second, mut third] = tickets(&order);
+    let to = stay("b", 2);
+    let sent = goes(&mut first, &stay("a", 1));
+    sent.comes_back();
+    let Turn::Behind(_) = second.turn(&to, false) else { panic!("the first has its place again") };
+    let Turn::Behind(mut waiting) = third.turn(&to, false) else { panic!("behind both") };
+    let long_ago = Instant::now().checked_sub(SEES_ITS_TURN).expect("the machine has run for so long");
+    order.lock().of.get_mut("room").expect("two wait").waiting.insert(first.number(), Place::Told(long_ago));
+    let _second = goes(&mut second, &to);
+    assert!(is_told(&mut waiting), "the next one is told in the place of the first");
+    let _third = goes(&mut third, &to);
+    // It goes when it looks.
+    first.is_back();
+    let _first = goes(&mut first, &to);
 }
 
 #[test]

@@ -153,17 +153,19 @@ impl<W> Task<W> {
         let name = &self.ctx.pid.name;
         let parcel = match parcel {
             Parcel::Remote(parcel) => RemoteParcel { stay: self.ctx.pid.epoch, load: None, ..*parcel },
-            Parcel::Local(parcel) => match parcel.give_back(&|| self.order().comes_back(name, &self.stay())) {
-                None => return,
-                Some((message, Ok(payload))) => {
-                    self.order().passes_on(name, &self.stay());
-                    self.own_cast(message, payload)
+            Parcel::Local(parcel) => {
+                match parcel.give_back(&|number| self.order().comes_back(name, &self.stay(), number)) {
+                    None => return,
+                    Some((message, Ok(payload))) => {
+                        self.order().passes_on(name, &self.stay());
+                        self.own_cast(message, payload)
+                    }
+                    Some((message, Err(error))) => {
+                        tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
+                        return;
+                    }
                 }
-                Some((message, Err(error))) => {
-                    tracing::error!(pid = %self.ctx.pid, message, %error, "a cast cannot be encoded and is lost");
-                    return;
-                }
-            },
+            }
         };
         self.tell.replies.clone().give_back(name, parcel);
     }

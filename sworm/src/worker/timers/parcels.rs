@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 use crate::error::CallError;
-use crate::node::order::OnItsWay;
+use crate::node::order::Back;
 use crate::worker::mailbox::LocalParcel;
 use crate::worker::{Context, Handler, Request};
 
@@ -34,7 +34,7 @@ where
 
     fn release(self: Box<Self>, _: Option<CallError>) {}
 
-    fn give_back(self: Box<Self>, _: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
+    fn give_back(self: Box<Self>, _: &dyn Fn(u64) -> Back) -> Option<(&'static str, Result<Vec<u8>, String>)> {
         None
     }
 }
@@ -57,7 +57,7 @@ where
 
     fn release(self: Box<Self>, _: Option<CallError>) {}
 
-    fn give_back(self: Box<Self>, _: &dyn Fn() -> OnItsWay) -> Option<(&'static str, Result<Vec<u8>, String>)> {
+    fn give_back(self: Box<Self>, _: &dyn Fn(u64) -> Back) -> Option<(&'static str, Result<Vec<u8>, String>)> {
         None
     }
 }
