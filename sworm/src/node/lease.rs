@@ -1,11 +1,15 @@
 //! How long the workers of a sworm may go on, in mode "majority".
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use super::sworm::{Slot, SwormShared};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::clock::Clock;
+use super::sworm::{Opened, Slot, SwormShared};
 use crate::core::majority::Rules;
 
 /// Until when workers may take messages and answer.
@@ -13,6 +17,8 @@ use crate::core::majority::Rules;
 pub(crate) struct Lease {
     until_ms: AtomicU64,
     rules: Option<Rules>,
+    /// The workers whose sworm has let go of them, when it stopped.
+    left: Mutex<Vec<(Arc<str>, AbortHandle)>>,
 }
 
 /// How long before its process would be a task is aborted.
@@ -23,7 +29,8 @@ const LOOK: Duration = Duration::from_millis(50);
 impl Lease {
     /// In mode "available" workers may always go on.
     pub(crate) fn new(rules: Option<Rules>) -> Self {
-        Self { until_ms: AtomicU64::new(if rules.is_some() { NEVER_HELD } else { u64::MAX }), rules }
+        let until_ms = AtomicU64::new(if rules.is_some() { NEVER_HELD } else { u64::MAX });
+        Self { until_ms, rules, left: Mutex::default() }
     }
 
     /// A lease until then; 0 when it is lost.
@@ -52,6 +59,24 @@ impl Lease {
     pub(crate) fn stop_limit(&self) -> Option<Duration> {
         self.rules.map(|rules| Duration::from_millis(rules.stop_ms))
     }
+
+    /// The sworm lets go of its workers, and some may not have ended.
+    pub(crate) fn leave(&self, tasks: impl IntoIterator<Item = (Arc<str>, AbortHandle)>) {
+        if !self.is_for_ever() {
+            self.left().extend(tasks);
+        }
+    }
+
+    /// One of those whose task has not ended.
+    fn unfinished(&self) -> Option<Arc<str>> {
+        let mut left = self.left();
+        left.retain(|(_, task)| !task.is_finished());
+        left.first().map(|(name, _)| name.clone())
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<(Arc<str>, AbortHandle)>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Stands for a lease that was not held yet.
@@ -75,40 +100,75 @@ pub(crate) fn abort_late(shared: &Arc<SwormShared>) {
 }
 
 /// Watches from a thread of its own, which no worker can block, that no worker outlives the lease by more than the time to
-/// stop: a task that blocks its thread cannot be ended otherwise than with its process. Where the process was suspended, the
-/// time counts from when it goes on.
+/// stop: a task that blocks its thread cannot be ended otherwise than with its process. A node that stops takes nothing of that
+/// back, since the others may start the worker all the same. Where the process was suspended, the time counts from when it goes
+/// on.
 pub(crate) fn watch(shared: &Arc<SwormShared>) {
     let Some(limit) = shared.lease.stop_limit() else { return };
-    let weak = Arc::downgrade(shared);
-    let watching = move || {
+    let watch = Watch {
+        name: shared.name.clone(),
+        shared: Arc::downgrade(shared),
+        lease: shared.lease.clone(),
+        opened: shared.opened.clone(),
+        clock: shared.node.clock,
+        limit,
+    };
+    if let Err(error) = thread::Builder::new().name("sworm-lease".into()).spawn(move || watch.run()) {
+        shared.node.fail(&format!("the thread that watches the lease cannot be started: {error}"));
+    }
+}
+
+/// What the thread needs when its sworm is there no more.
+struct Watch {
+    name: Arc<str>,
+    shared: Weak<SwormShared>,
+    lease: Arc<Lease>,
+    /// The other end is the driver's.
+    opened: watch::Receiver<Opened>,
+    clock: Clock,
+    limit: Duration,
+}
+
+impl Watch {
+    /// Goes on until its driver has ended, which starts no more workers then, and so have all workers.
+    fn run(self) {
         let mut lost_ms = None;
-        while let Some(shared) = weak.upgrade() {
-            let now = shared.node.mono_ms();
-            if shared.node.has_stopped() {
-                return;
-            }
-            let lost = shared.lease.is_lost(now);
-            let since = lost.then(|| *lost_ms.get_or_insert(now));
-            match since {
-                None => lost_ms = None,
-                Some(since) if now >= since + u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) => {
-                    if let Some(name) = shared.unfinished() {
+        loop {
+            let now = self.clock.ms();
+            let late = if self.lease.is_lost(now) {
+                let since = *lost_ms.get_or_insert(now);
+                now >= since + u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX)
+            } else {
+                lost_ms = None;
+                false
+            };
+            // Before the workers are looked at: what it has started is among them.
+            let is_over = self.opened.has_changed().is_err();
+            if is_over || late {
+                match self.unfinished() {
+                    None if is_over => return,
+                    Some((name, why)) if late => {
+                        let limit = self.limit;
                         tracing::error!(
-                            sworm = &*shared.name,
+                            sworm = &*self.name,
                             name = &*name,
-                            "this node has no majority any more, and a worker did not stop within {limit:?}: the process ends, \
-                             since the other side may start it"
+                            "{why}, and a worker did not stop within {limit:?}: the process ends, since the other side may \
+                             start it"
                         );
                         std::process::abort();
                     }
+                    _ => {}
                 }
-                Some(_) => {}
             }
-            drop(shared);
             thread::sleep(LOOK);
         }
-    };
-    if let Err(error) = thread::Builder::new().name("sworm-lease".into()).spawn(watching) {
-        shared.node.fail(&format!("the thread that watches the lease cannot be started: {error}"));
+    }
+
+    /// A worker whose task has not ended, and why it should have when the lease is lost.
+    fn unfinished(&self) -> Option<(Arc<str>, &'static str)> {
+        let running = self.shared.upgrade().and_then(|shared| shared.unfinished());
+        let running = running.map(|name| (name, "this node has no majority any more"));
+        // Looked at later: those that are left behind meanwhile have been there.
+        running.or_else(|| Some((self.lease.unfinished()?, "this node has stopped, its majority has ended since")))
     }
 }

@@ -120,7 +120,8 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     let core = Core::new(config, recovered, now);
     let senders = Senders { inputs, unread, looks };
     let settings = Settings { text: settings, distribution, rebalance: spec.rebalance };
-    let shared = SwormShared::new(node.clone(), name, settings, types, senders, Lease::new(majority), opened_receiver);
+    let lease = Arc::new(Lease::new(majority));
+    let shared = SwormShared::new(node.clone(), name, settings, types, senders, lease, opened_receiver);
     lease::watch(&shared);
     sworms.insert(hash, shared.clone());
     // From here on what comes and goes is told to it; what is there already is told now.

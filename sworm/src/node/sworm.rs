@@ -115,7 +115,7 @@ pub(crate) struct SwormShared {
     pub(crate) types: BTreeMap<&'static str, HostedType>,
     pub(crate) senders: Senders,
     pub(crate) index: Index,
-    pub(crate) lease: Lease,
+    pub(crate) lease: Arc<Lease>,
     pub(crate) save_limit: SaveLimit,
     pub(crate) watchers: Watchers,
     pub(crate) opened: watch::Receiver<Opened>,
@@ -148,7 +148,7 @@ impl SwormShared {
         settings: Settings,
         types: BTreeMap<&'static str, HostedType>,
         senders: Senders,
-        lease: Lease,
+        lease: Arc<Lease>,
         opened: watch::Receiver<Opened>,
     ) -> Arc<Self> {
         let hash = super::sworm_hash(&name);
@@ -324,8 +324,12 @@ impl SwormShared {
     pub(crate) fn stopped(&self) -> Vec<AbortHandle> {
         self.asked().clear();
         self.watchers.end();
-        let tasks = self.slots().drain().filter_map(|(_, slot)| Some(slot.task?.handle)).collect::<Vec<_>>();
-        tasks.into_iter().inspect(AbortHandle::abort).collect()
+        let mut slots = self.slots();
+        let tasks: Vec<_> = slots.drain().filter_map(|(name, slot)| Some((name, slot.task?.handle))).collect();
+        // Before the slots can be looked at: whoever watches that these end finds them there or here.
+        self.lease.leave(tasks.iter().cloned());
+        drop(slots);
+        tasks.into_iter().map(|(_, task)| task).inspect(AbortHandle::abort).collect()
     }
 
     pub(super) fn reply_with(&self, parcel: &RemoteParcel, replied: Replied) {

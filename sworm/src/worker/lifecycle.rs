@@ -42,9 +42,10 @@ pub trait Lifecycle: Worker {
     /// ([`Handoff::save`]). It keeps its name until it ends by itself: to unregister
     /// it ends in [`Timeout`](crate::UnregisterError::Timeout), after which the name is not found any more, and to register
     /// the name anew waits, so that there are never two of them; the log says so at level error, again and again. Only when
-    /// its node leaves (after 30 s) or stops (after 3 s) the name starts elsewhere, whether the thread still runs or not. Such
-    /// a worker also takes a thread away from the runtime, and with as many of them as there are threads the node stands still:
-    /// what blocks belongs into `tokio::task::spawn_blocking`.
+    /// its node leaves (after 30 s) or stops (after 3 s) the name starts elsewhere, whether the thread still runs or not; in
+    /// mode "majority" the process has ended by then, if it still does. Such a worker also takes a thread away from the runtime,
+    /// and with as many of them as there are threads the node stands still: what blocks belongs into
+    /// `tokio::task::spawn_blocking`.
     fn stopping(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = ctx;
         async {}
