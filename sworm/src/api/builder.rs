@@ -186,7 +186,9 @@ impl NodeBuilder {
     }
 
     /// How many workers of this node start at a time, 1 or more (default 64): the others wait for their turn, which is not
-    /// counted as a part of their start's time. Whoever blocks a thread in `started` keeps its place.
+    /// counted as a part of their start's time. A start that has taken 1 s, be it that it hangs or blocks its thread, makes way
+    /// when others wait: it goes on, still within its `start_timeout`, and another one starts beside it. So this many begin
+    /// each second at least, and none waits for ever.
     pub fn concurrent_starts(mut self, starts: usize) -> Self {
         self.starts = Some(starts);
         self

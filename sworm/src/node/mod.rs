@@ -47,6 +47,7 @@ use crate::store::{Store, StoreError};
 use crate::transport::Transport;
 use crate::worker::WorkerTypes;
 use crate::worker::places::Places;
+use crate::worker::starts::Starts;
 use calls::Calls;
 use clock::Clock;
 use draining::Drains;
@@ -75,7 +76,7 @@ pub(crate) struct NodeShared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) types: WorkerTypes,
     pub(crate) strategies: Strategies,
-    pub(crate) starts: Arc<Semaphore>,
+    pub(crate) starts: Starts,
     pub(crate) recover_wait_ms: u64,
     /// The largest state that a worker of it may save.
     pub(crate) snapshot_limit: usize,
@@ -150,7 +151,7 @@ impl NodeShared {
             store,
             types,
             strategies,
-            starts: Arc::new(Semaphore::new(concurrent_starts)),
+            starts: Starts::new(concurrent_starts),
             recover_wait_ms: u64::try_from(recover_wait.as_millis()).unwrap_or(u64::MAX),
             snapshot_limit,
             saved: Places::default(),

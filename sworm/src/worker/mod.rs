@@ -12,6 +12,7 @@ pub(crate) mod outbox;
 pub(crate) mod pausing;
 pub(crate) mod places;
 pub(crate) mod saving;
+pub(crate) mod starts;
 pub(crate) mod task;
 mod timers;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::timeout;
 
@@ -22,6 +22,7 @@ use super::outbox::{self, Outbox};
 use super::pausing::Pausing;
 use super::places::Places;
 use super::saving::Saving;
+use super::starts::Starts;
 use super::timers::Timers;
 use super::{Context, Lifecycle};
 use crate::api::Sworm;
@@ -62,8 +63,8 @@ pub(crate) struct Start {
     pub(crate) mailbox: usize,
     pub(crate) start_timeout: Duration,
     pub(crate) saving: Saving,
-    /// At most so many workers start at a time.
-    pub(crate) permits: Arc<Semaphore>,
+    /// Where it waits for its turn to start.
+    pub(crate) starts: Starts,
     /// Where large states are saved.
     pub(crate) places: Places,
     pub(crate) control: mpsc::UnboundedReceiver<Box<Control>>,
@@ -114,7 +115,7 @@ pub(crate) fn spawn<W: Lifecycle>(mut start: Start) -> (Arc<dyn AnyMailbox>, Abo
     let (sender, receiver) = mpsc::channel(start.mailbox);
     let last_words = LastWords::of(&start.pid, &start.tell);
     // What it is made from is not kept beside it.
-    let first = First { state: start.state.take(), saving: start.saving, permits: start.permits.clone() };
+    let first = First { state: start.state.take(), saving: start.saving, starts: start.starts.clone() };
     let sworm = start.sworm.shared.clone();
     let task = Box::new(Task::<W>::of(start, &first, receiver));
     let task = run(last_words, task, Box::new(first));
@@ -166,7 +167,7 @@ impl Drop for LastWords {
 struct First {
     state: Option<Shipment>,
     saving: Saving,
-    permits: Arc<Semaphore>,
+    starts: Starts,
 }
 
 /// Once it has begun its last words are dropped after everything else: the worker is gone then.
@@ -283,11 +284,11 @@ impl<W: Lifecycle> Task<W> {
     }
 
     /// Makes the worker and starts it. Gives its spec beside it, if what it was registered with was of an older version.
-    async fn begin(&mut self, First { state, saving, permits }: First) -> Result<(W, Option<Arc<Spec>>), Exit> {
+    async fn begin(&mut self, First { state, saving, starts }: First) -> Result<(W, Option<Arc<Spec>>), Exit> {
         let shared = self.ctx.sworm.shared.clone();
-        // Whoever waits for a place takes no other start's permit.
+        // Whoever waits for a place takes no other start's turn.
         let place = place_to_read(&shared.node, state.as_ref()).await;
-        let permit = permits.acquire_owned().await;
+        let turn = starts.turn().await;
         self.activity.begins("its decoding");
         let of = (&shared, &self.ctx.pid.name);
         let decoded = decode_within::<W>(self.start_timeout, of, &self.spec, saving, state).await;
@@ -295,7 +296,7 @@ impl<W: Lifecycle> Task<W> {
         self.activity.ends();
         let (mut worker, renewed) = decoded?;
         self.started(&mut worker).await?;
-        drop(permit);
+        drop(turn);
         Ok((worker, renewed))
     }
 

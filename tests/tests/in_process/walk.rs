@@ -33,7 +33,7 @@ const WALK: &[Listed] = &[
     (BUILDER, "join", "nodes_find_each_other_through_the_endpoints_that_they_join"),
     (BUILDER, "label", "a_pinned_worker_runs_on_nodes_with_its_label_only"),
     (BUILDER, "weight", "a_node_of_weight_three_gets_three_of_four_names"),
-    (BUILDER, "concurrent_starts", "so_many_slow_starts_delay_no_other_as_a_node_makes_at_a_time"),
+    (BUILDER, "concurrent_starts", "starts_that_hang_make_way_for_others_however_many_they_are"),
     (BUILDER, "recover_wait", "a_node_that_starts_waits_as_long_as_it_is_told_for_those_that_were_there_before"),
     (BUILDER, "snapshot_limit", "a_node_says_how_large_a_state_may_be"),
     (

@@ -43,7 +43,7 @@ impl Driver {
             mailbox: hosted.mailbox,
             start_timeout: hosted.start_timeout,
             saving: hosted.saving,
-            permits: shared.node.starts.clone(),
+            starts: shared.node.starts.clone(),
             places: shared.node.saved.clone(),
             control,
             activity: activity.clone(),
