@@ -91,10 +91,11 @@ pub trait Lifecycle: Worker {
     /// comparing the two. Without this hook such a state is told of ([`Event::StateDiverged`](crate::Event::StateDiverged))
     /// and forgotten.
     ///
-    /// The state is kept where it is until this has returned, and, if it has asked for
-    /// [`checkpoint`](Context::checkpoint), until that is durable: who merges should ask, as what is only in memory is lost
-    /// with the node. It has 5 seconds; if it has not returned then it is dropped at its current await, the worker goes on with
-    /// what it did until there, and the state is kept as after a panic. When the worker ends or moves before, the next one is given the state again: **at least once** for
+    /// The state is kept where it is until this has returned, and, if its type has `snapshot` or `every`, or it has asked for
+    /// [`checkpoint`](Context::checkpoint), until what it has made of it is durable. With `handoff` alone who merges should
+    /// ask, as what is only in memory is lost with the node. It has 5 seconds; if it has not returned then it is dropped at its
+    /// current await, the worker goes on with what it did until there, and the state is kept as after a panic. When the worker
+    /// ends or moves before, the next one is given the state again: **at least once** for
     /// each state, so what it does must not depend on being done once. A panic in it is the worker's end as in a handler, and
     /// the state is kept, but not given to this name again before it has run on another node or this one is started anew.
     ///

@@ -12,6 +12,8 @@ use sworm_tests::{eventually, holds_for};
 
 use crate::{LEASE, moved, node, running};
 
+mod saved;
+
 /// What it was told, and the states that turned up.
 #[derive(Worker, Serialize, Deserialize, Default)]
 #[worker(name = "notes", handles(Note, Keep), handoff, lifecycle, distribution = "local-first")]

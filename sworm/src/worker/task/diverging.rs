@@ -13,8 +13,9 @@ use crate::strategy::Exit;
 use crate::worker::Lifecycle;
 
 impl<W: Lifecycle> Task<W> {
-    /// Gives the worker a state of its lineage that it lacks, and says when it has done with it, and has saved that if it
-    /// wants to.
+    /// Gives the worker a state of its lineage that it lacks, and says when it has done with it. Whoever holds that state lets
+    /// go of it then: where the worker's type saves states while it runs, or its hook has asked for it, what it has made of it
+    /// is durable before.
     pub(super) async fn diverged(&mut self, worker: &mut W, snapshot: Snapshot) -> Option<End> {
         // It is about to be parked; whoever goes on is given the state.
         if !self.ctx.sworm.shared.may_go_on() {
@@ -42,8 +43,9 @@ impl<W: Lifecycle> Task<W> {
             }
             Err(exit) => Err((exit.to_string(), None)),
         };
+        let due = self.ctx.asked.take_checkpoint() || self.saver.saving().goes_on();
         let (result, end) = match given {
-            Ok(()) => match self.save_after_message(worker).await {
+            Ok(()) => match self.checkpoint(worker, due).await {
                 Ok(()) => {
                     if self.ctx.sworm.shared.may_go_on() {
                         self.send_outbox().await;
@@ -54,10 +56,10 @@ impl<W: Lifecycle> Task<W> {
                 }
                 // It starts again from what it had before, and is given the state again.
                 Err(Unsaved::Ends { end, .. }) => return Some(end),
-                // It is parked with it.
+                // It is about to be parked with it, and is not yet: whoever goes on is given the state again.
                 Err(Unsaved::NoMajority) => {
                     self.forget_outbox();
-                    (Ok(()), None)
+                    return None;
                 }
                 Err(Unsaved::GivenUp) => {
                     self.forget_outbox();
