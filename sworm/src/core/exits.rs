@@ -134,3 +134,67 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::ops::RangeInclusive;
+
+    use super::super::fixture::{TYPE, cluster, running};
+    use super::super::host::Local;
+    use super::*;
+
+    /// So many end in one turn.
+    const MANY: usize = 40;
+
+    /// A core whose workers were all started again lately, so that the next time they wait.
+    fn core_with_workers() -> (Core, Vec<Arc<str>>) {
+        let mut cell = running();
+        cell.restarts = vec![1_699_999_999_000].into();
+        let cells: Vec<_> = (0..MANY).map(|n| (format!("name-{n}"), cell.clone())).collect();
+        let mut core = cluster(&[("a", cells.clone())]);
+        let names: Vec<Arc<str>> = cells.iter().map(|(name, _)| name.as_str().into()).collect();
+        for name in &names {
+            core.local.insert(name.clone(), Local::forgotten(&cell));
+        }
+        (core, names)
+    }
+
+    /// When they start again, from the present turn on.
+    fn delays_ms(core: &Core, names: &[Arc<str>]) -> Vec<u64> {
+        let due_ms = |name: &Arc<str>| match core.local.get(name).map(|local| &local.phase) {
+            Some(LocalPhase::Waiting { due_ms }) => *due_ms - core.now.mono_ms,
+            _ => panic!("{name} waits to be started again"),
+        };
+        names.iter().map(due_ms).collect()
+    }
+
+    /// They all lie in there, and not on each other.
+    fn are_spread(delays_ms: &[u64], within_ms: RangeInclusive<u64>) {
+        assert!(delays_ms.iter().all(|delay| within_ms.contains(delay)), "{delays_ms:?}");
+        let most = delays_ms.iter().map(|one| delays_ms.iter().filter(|other| *other == one).count()).max();
+        let different: BTreeSet<_> = delays_ms.iter().collect();
+        assert!(different.len() >= 8 && most <= Some(MANY / 4), "they start together: {delays_ms:?}");
+    }
+
+    #[test]
+    fn workers_that_end_together_do_not_start_again_together() {
+        let (mut core, names) = core_with_workers();
+        assert!(core.config.restart.get(TYPE).is_none(), "the strategy is the default one");
+        for name in &names {
+            core.on_exited(name, running().since, Exit::Panic("they all met the same".into()));
+        }
+        // 50 ms less up to a quarter.
+        are_spread(&delays_ms(&core, &names), 37..=50);
+    }
+
+    #[test]
+    fn workers_whose_starts_fail_together_are_not_tried_again_together() {
+        let (mut core, names) = core_with_workers();
+        for _ in 0..3 {
+            names.iter().for_each(|name| core.start_again(name, &Exit::StartTimedOut));
+        }
+        // The third time 400 ms, less up to a quarter.
+        are_spread(&delays_ms(&core, &names), 300..=400);
+    }
+}
