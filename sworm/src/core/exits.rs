@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn workers_that_end_together_do_not_start_again_together() {
         let (mut core, names) = core_with_workers();
-        assert!(core.config.restart.get(TYPE).is_none(), "the strategy is the default one");
+        assert!(!core.config.restart.contains_key(TYPE), "the strategy is the default one");
         for name in &names {
             core.on_exited(name, running().since, Exit::Panic("they all met the same".into()));
         }

@@ -153,6 +153,9 @@ impl World {
             Effect::Merge { name, since, snapshot } => {
                 let (delay, revision) = (1 + self.rng.u64(0..50), snapshot.revision);
                 self.note(|| format!("{at} gives {name} {since} what {revision:?} had"));
+                if let Some(count) = decoded(snapshot.birth, &snapshot.state) {
+                    self.given.push((name.to_string(), count));
+                }
                 self.tell(delay, at, Input::Merged { name, since, revision, result: Ok(()) });
             }
             Effect::Start { name, since, spec, state } => {

@@ -112,6 +112,8 @@ pub struct World {
     pub drained: Vec<Drained>,
     /// What was told so far, and where.
     pub told: Vec<(String, Notice)>,
+    /// The counts of states that workers were given since they lacked them.
+    pub given: Vec<(String, u64)>,
     digest: Xxh3,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -151,6 +153,7 @@ impl World {
             renews: false,
             drained: Vec::new(),
             told: Vec::new(),
+            given: Vec::new(),
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),
             options,

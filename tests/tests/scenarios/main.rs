@@ -13,6 +13,7 @@ mod moves;
 mod names;
 mod parking;
 mod replicas;
+mod restarts;
 mod rolled_back;
 mod states;
 mod workers;
