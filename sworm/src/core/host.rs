@@ -428,8 +428,8 @@ impl Core {
     }
 
     /// A worker of this node has the name. What was assigned weakly is stated anew as strong once nobody can be running
-    /// it elsewhere, or this side is the larger one; unless a later state has turned up meanwhile: then it goes on from
-    /// there. And whoever has won a conflict states itself above all that was seen.
+    /// it elsewhere, or this side is the larger one, and all who are there have been heard; unless a later state has turned
+    /// up meanwhile: then it goes on from there. And whoever has won a conflict states itself above all that was seen.
     fn review_epoch(&mut self, name: &Arc<str>, mine: &Arc<NameCell>) {
         if !self.local.get(name).is_some_and(|local| matches!(local.phase, LocalPhase::Running)) {
             return;
@@ -447,7 +447,7 @@ impl Core {
             return self.stop(name, Stopping::Superseded);
         }
         let unseen = others.iter().any(|(host, _)| !self.is_live(host) && !self.directory.has_ended(host));
-        let strengthen = weak && (!unseen || self.is_majority());
+        let strengthen = weak && (!unseen || self.is_majority()) && !self.somebody_is_unheard();
         if strengthen || self.directory.highest_epoch(name) > mine.epoch {
             let epoch = self.strong_epoch(name);
             self.restate(name, |cell| cell.epoch = epoch);

@@ -63,6 +63,11 @@ impl Member {
         self.beat.as_ref().is_some_and(|(beat, _)| self.synced == Some((view, beat.changes)))
     }
 
+    /// Whether it is there and has said neither what it holds nor that it has not opened the sworm.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.present && !self.not_open && self.beat.is_none()
+    }
+
     /// Its phase, if it has opened the sworm.
     pub fn phase(&self) -> Option<Phase> {
         self.beat.as_ref().map(|(beat, _)| beat.phase)

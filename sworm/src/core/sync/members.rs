@@ -49,13 +49,23 @@ impl Core {
         if let Some(member) = self.members.get_mut(&peer.node)
             && member.incarnation == peer.incarnation
         {
+            let was_unheard = member.is_unheard();
             member.present = false;
             member.beat = None;
+            if was_unheard {
+                self.recheck_all(); // it was waited for
+            }
         }
         if planted(Fault::EndOnSuspicion) && self.directory.end(&peer.node, peer.incarnation) {
             self.ends_changed = true;
             self.recheck_all();
         }
+    }
+
+    /// Whether somebody is there who has not been heard yet: of those who come, the news that others have ended arrives before
+    /// what they know of their names.
+    pub(in crate::core) fn somebody_is_unheard(&self) -> bool {
+        self.members.values().any(Member::is_unheard)
     }
 
     /// A successor's presence is the proof that the incarnations before it have ended.
@@ -73,12 +83,15 @@ impl Core {
         else {
             return;
         };
-        let is_news = !member.not_open;
+        let (is_news, was_unheard) = (!member.not_open, member.is_unheard());
         (member.not_open, member.beat) = (true, None);
         if is_news {
             // What waits for it to hear or to do something goes on without.
             let names: Vec<Arc<str>> = self.queues.keys().cloned().collect();
             names.iter().for_each(|name| self.recheck(name));
+        }
+        if was_unheard {
+            self.recheck_all();
         }
     }
 
