@@ -159,6 +159,7 @@ async fn call_all<M: Message>(
         let waiting = sworm.shared.node.calls.wait(host, turns[at].take());
         let number = waiting.number;
         sent[at] = Some(Sent { host: host.clone(), waiting });
+        ways[at].is_sent();
         number
     });
     if let Err(error) = refused {

@@ -133,7 +133,7 @@ impl<'a> Way<'a> {
                     self.ticket.is_sent();
                     match call_here::<M>(self, &*mailbox, since, letter, sent).await {
                         Local::Done(result) => {
-                            self.ticket.is_answered();
+                            self.is_over(&result);
                             return result;
                         }
                         Local::Back(back) => {
@@ -152,7 +152,7 @@ impl<'a> Way<'a> {
                     let is_full = match replied {
                         Some(Err(CallError::Overloaded)) => true,
                         Some(result) => {
-                            self.ticket.is_answered();
+                            self.is_over(&result);
                             return result;
                         }
                         None => false,
@@ -170,6 +170,13 @@ impl<'a> Way<'a> {
                 }
             }
             Box::pin(self.pause()).await?;
+        }
+    }
+
+    /// It comes back no more if it was answered; one that was not may have come back unseen, and gives up its place.
+    fn is_over<T>(&mut self, result: &Result<T, CallError>) {
+        if !result.as_ref().is_err_and(CallError::is_unknown_outcome) {
+            self.ticket.is_answered();
         }
     }
 
@@ -236,11 +243,16 @@ impl<'a> Way<'a> {
             // Whose own time is over goes away; what keeps the others waiting is for all of them.
             Turn::Unsettled(turn, since) => {
                 let until = Instant::from_std(since) + SETTLE_WAIT;
-                if timeout_at(self.deadline.min(until), turn).await.is_err() {
-                    if self.deadline < until {
+                // What has come back meanwhile to one who does not look is not waited for either.
+                let look_again = Instant::now() + SEES_ITS_TURN;
+                if timeout_at(self.deadline.min(until).min(look_again), turn).await.is_err() {
+                    let now = Instant::now();
+                    if now >= self.deadline && self.deadline < until {
                         return Err(self.not_sent());
                     }
-                    shared.order.give_up(self.name);
+                    if now >= until {
+                        shared.order.give_up(self.name);
+                    }
                 }
             }
             Turn::Flush(stay, since) => {
@@ -261,6 +273,11 @@ impl<'a> Way<'a> {
             Turn::Now(sent) => Some(sent),
             _ => None,
         }
+    }
+
+    /// It was sent together with others.
+    pub(super) fn is_sent(&mut self) {
+        self.ticket.is_sent();
     }
 
     /// What was sent together with others was not handled.
@@ -384,10 +401,12 @@ impl<'a> Way<'a> {
             Err(NotTaken::Closed) => {
                 let back = call.take().and_then(|call| call.downcast::<LocalCall<M>>().ok());
                 let shared = &self.sworm.shared;
-                match back.and_then(|mut back| back.message.take()) {
-                    Some(message) => {
+                // It has its place again before it is off its way.
+                match back.and_then(|mut back| Some((back.message.take()?, back))) {
+                    Some((message, back)) => {
                         let stay = Stay { host: shared.node.me.clone(), since };
                         shared.order.comes_back(self.name, &stay, self.ticket.number());
+                        drop(back);
                         Put::Back(Letter::Message(message))
                     }
                     None => Put::Failed(CallError::WorkerDied { reason: "it was stopped".into() }),

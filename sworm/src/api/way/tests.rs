@@ -80,3 +80,17 @@ async fn a_cast_with_little_time_leaves_others_waiting_for_the_casts_that_went_e
         node.close().await.expect("it closes");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_come_back_to_somebody_who_does_not_look_is_not_waited_for_as_long_as_what_is_on_its_way() {
+    let (node, counter, sent) = unsettled().await;
+    let (sworm, name) = (node.sworm("s").await.expect("it opens"), counter.pid().name.clone());
+    // What is on its way is waited for for 10 s.
+    let mut way = Way::new(&sworm, &name, None, Duration::from_secs(9));
+    let mut turn = std::pin::pin!(way.turn(false));
+    assert!(futures_util::future::poll_immediate(&mut turn).await.is_none(), "something is on its way");
+    sent.comes_back();
+    let turn = turn.await;
+    assert!(turn.is_ok(), "it still waits for that: {:?}", turn.err());
+    node.close().await.expect("it closes");
+}
