@@ -19,12 +19,12 @@ use sworm::core::fault::Fault;
 use sworm_tests::sim::{Case, Plot, each, run, run_planted};
 
 /// So many seeds at most for each fault.
-const BUDGET: u64 = 1_500;
+const BUDGET: u64 = 3_000;
 /// So many at first of each plot that is about it.
 const DIRECTED: u64 = 200;
 /// The same of what shows only where several rare things meet: all die right after a first checkpoint, and who holds it is not
 /// back.
-const DIRECTED_AT_RARE: u64 = 1_000;
+const DIRECTED_AT_RARE: u64 = 2_500;
 
 /// What found a fault.
 enum Found {
