@@ -366,6 +366,7 @@ impl<'a> Way<'a> {
 
     /// Waits a moment after a full mailbox of another node has refused a message, which was not handled then.
     pub(super) async fn wait_for_room(&mut self) -> Result<(), CallError> {
+        self.ticket.is_answered();
         sleep_until(self.deadline.min(Instant::now() + self.room_again)).await;
         self.room_again = (self.room_again * 2).min(LONGEST_ROOM_AGAIN);
         // It may have waited there for all the time that it had.

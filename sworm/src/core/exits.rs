@@ -141,7 +141,6 @@ mod tests {
     use std::ops::RangeInclusive;
 
     use super::super::fixture::{TYPE, cluster, running};
-    use super::super::host::Local;
     use super::*;
 
     /// So many end in one turn.

@@ -13,7 +13,8 @@ use crate::core::ids::{Epoch, Peer};
 
 /// How long after a cast something may still be on its way to a place where its worker is not any more.
 const CAST_IS_NEWS: Duration = Duration::from_secs(30);
-/// How long one whose turn it is may take to see that; then the others go before it. A future that nobody polls holds nobody up.
+/// How long one that was told to look, or was given its place again, may take to do so; then the others go before it: its future
+/// may not be polled.
 pub(crate) const SEES_ITS_TURN: Duration = Duration::from_secs(1);
 /// So many names at least are known before those are forgotten to which nothing is on its way.
 const SWEEP_AT_LEAST: usize = 1_024;

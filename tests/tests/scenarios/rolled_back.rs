@@ -1,21 +1,28 @@
 //! Disks that have lost what was on them last.
 
 use sworm::core::Notice;
-use sworm_tests::sim::{Options, World};
+use sworm_tests::sim::{Image, Options, World};
 
 use super::{all_durable, registered, rest, saved};
+
+/// Saves that worker's state twice. What was on that disk in between.
+fn saved_twice(world: &mut World, name: &str, node: &str) -> Image {
+    let save = |world: &mut World| {
+        saved(world, name);
+        all_durable(world);
+        rest(world);
+    };
+    save(world);
+    let between = world.image(node);
+    save(world);
+    between
+}
 
 #[test]
 fn who_has_lost_what_it_wrote_last_is_no_holder_and_who_has_it_is_waited_for() {
     let mut world = World::under(Options { nodes: 3, replicas: 2, kills: true, ..Options::none() });
     registered(&mut world, 1);
-    saved(&mut world, "name-0");
-    all_durable(&mut world);
-    rest(&mut world);
-    let before = world.image("n2");
-    saved(&mut world, "name-0");
-    all_durable(&mut world);
-    rest(&mut world);
+    let before = saved_twice(&mut world, "name-0", "n2");
     ["n1", "n2", "n3"].iter().for_each(|node| world.kill(node));
     world.roll_back("n2", &before);
     world.start("n2");
@@ -41,13 +48,7 @@ fn what_a_store_has_that_has_lost_something_is_used_where_nobody_else_is_and_tha
     let mut world = World::under(Options { nodes: 1, kills: true, patient: true, ..Options::none() });
     let request = world.register("n1", "one", 0);
     world.answer(request).expect("free");
-    saved(&mut world, "one");
-    all_durable(&mut world);
-    rest(&mut world);
-    let before = world.image("n1");
-    saved(&mut world, "one");
-    all_durable(&mut world);
-    rest(&mut world);
+    let before = saved_twice(&mut world, "one", "n1");
     world.kill("n1");
     world.roll_back("n1", &before);
     world.start("n1");

@@ -94,3 +94,18 @@ async fn what_has_come_back_to_somebody_who_does_not_look_is_not_waited_for_as_l
     assert!(turn.is_ok(), "it still waits for that: {:?}", turn.err());
     node.close().await.expect("it closes");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_for_want_of_room_has_a_place_again_when_its_worker_is_gone() {
+    let node = Node::builder("a").in_memory().memory_network(&MemoryNetwork::new()).start().await.expect("starts");
+    let (sworm, name) = (node.sworm("s").await.expect("it opens"), "nobody".into());
+    let mut way = Way::new(&sworm, &name, None, Duration::from_secs(60));
+    way.is_sent();
+    way.wait_for_room().await.expect("there is time");
+    assert!(sworm.shared.order.is_idle(&name), "it holds up nobody as long as it waits for room");
+    way.ticket.waits();
+    assert!(!sworm.shared.order.is_idle(&name), "those behind it wait");
+    drop(way);
+    assert!(sworm.shared.order.is_idle(&name));
+    node.close().await.expect("it closes");
+}
