@@ -336,6 +336,14 @@ impl Core {
         }
     }
 
+    /// A worker was not given a state: the next offer of it counts.
+    pub(super) fn on_not_given(&mut self, name: &Arc<str>, since: Epoch, revision: Revision) {
+        let given = self.diverged.given.get_mut(name).and_then(|all| all.get_mut(&revision));
+        if let Some(given) = given.filter(|given| given.since == since && !planted(Fault::NotGivenIsGiven)) {
+            given.since = Epoch { major: 0, minor: 0 };
+        }
+    }
+
     pub(super) fn on_diverged_refused(&mut self, from: &Peer, name: &Arc<str>, revision: Revision, since: Epoch) {
         let aside = self.diverged.aside.get_mut(name).and_then(|all| all.get_mut(&revision));
         if let Some(aside) = aside.filter(|aside| aside.to.as_ref() == Some(&(from.clone(), since))) {

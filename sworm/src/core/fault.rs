@@ -131,6 +131,8 @@ faults! {
     RestoreWithoutAsking = "restore-without-asking",
     /// Whoever was to have a state counts as one that has it, though its disk was lost.
     CountEmptyHolders = "count-empty-holders",
+    /// A state that a worker was not given counts as one that it has.
+    NotGivenIsGiven = "not-given-is-given",
     /// A store that has lost what was written last counts as one that has it.
     CountDoubtful = "count-doubtful",
     /// A checkpoint is acknowledged when this node's disk has it, and its replicas need not.

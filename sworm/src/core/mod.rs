@@ -178,6 +178,9 @@ pub enum Input {
     /// A worker was given a state of its lineage that it lacked, and has done with it what it wants to; or could not be
     /// given it.
     Merged { name: Arc<str>, since: Epoch, revision: Revision, result: Result<(), String> },
+    /// A worker was not given a state that it lacks, since there is no majority, as its task sees it: if it goes on here after
+    /// all, it is to be given it then.
+    NotGiven { name: Arc<str>, since: Epoch, revision: Revision },
     /// A chunk that was to be sent cannot be read.
     LostChunk { to: Peer, name: Arc<str>, set: SetId },
     /// A stored snapshot was read; of a large one that a worker is to start from, that all of it can be.

@@ -153,6 +153,9 @@ impl World {
             Effect::Merge { name, since, snapshot } => {
                 let (delay, revision) = (1 + self.rng.u64(0..50), snapshot.revision);
                 self.note(|| format!("{at} gives {name} {since} what {revision:?} had"));
+                if std::mem::take(&mut self.withholds) {
+                    return self.tell(delay, at, Input::NotGiven { name, since, revision });
+                }
                 if let Some(count) = decoded(snapshot.birth, &snapshot.state) {
                     self.given.push((name.to_string(), count));
                 }

@@ -114,6 +114,8 @@ pub struct World {
     pub told: Vec<(String, Notice)>,
     /// The counts of states that workers were given since they lacked them.
     pub given: Vec<(String, u64)>,
+    /// Whether the next of them is not given, as where its task sees no majority.
+    pub withholds: bool,
     digest: Xxh3,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -154,6 +156,7 @@ impl World {
             drained: Vec::new(),
             told: Vec::new(),
             given: Vec::new(),
+            withholds: false,
             digest: Xxh3::new(),
             trace: traced.then(Vec::new),
             options,

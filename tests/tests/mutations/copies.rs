@@ -14,6 +14,7 @@ pub(super) const LAWS: &[(&str, Law)] = &[
     ("whoever has lost a conflict comes after whoever has won it", whoever_has_lost_comes_after),
     ("what a store has that has lost something is not the newest", a_store_that_has_lost_something_has_not_the_newest),
     ("what another worker saves does not take the place of one's own", what_another_saves_takes_no_place),
+    ("a state that a worker was not given is given to it later", a_state_that_was_not_given_is_given_later),
 ];
 
 /// A worker that was counted up once on the first of so many nodes, and has saved that there and on so many others.
@@ -143,6 +144,7 @@ fn it_is_not_so_where_one_is_planted() {
         Fault::LoserIsLater,
         Fault::CountDoubtful,
         Fault::KeepAnothers,
+        Fault::NotGivenIsGiven,
     ];
     for (fault, (name, law)) in faults.into_iter().zip(LAWS) {
         plant(Some(fault));
@@ -170,4 +172,23 @@ fn a_store_that_has_lost_something_has_not_the_newest() -> Result<(), String> {
         }
     }
     Err("it does not run again".into())
+}
+
+/// A worker is started from an older state; the first time that the later one turns up it is not given it.
+fn a_state_that_was_not_given_is_given_later() -> Result<(), String> {
+    let mut world = saved(2, 1);
+    world.kill("n2");
+    world.run(6_000);
+    world.count("one", true).expect("it runs");
+    world.run(1_000);
+    world.kill("n1");
+    world.start("n2");
+    world.run_until("it runs from what n2 has", |world| world.worker("one").is_some_and(|(host, _)| host == "n2"));
+    world.count("one", true).expect("it runs");
+    world.run(1_000);
+    world.withholds = true;
+    world.start("n1");
+    world.run(60_000);
+    let given = world.given.iter().any(|(name, count)| (&**name, *count) == ("one", 2));
+    if given && !world.withholds { Ok(()) } else { Err("it is not given the state of the other node".into()) }
 }

@@ -120,7 +120,8 @@ fn by_law(fault: Fault) -> Option<Found> {
         | Fault::DropPromisedCopy
         | Fault::KeepAnothers
         | Fault::LoserIsLater
-        | Fault::CountDoubtful => copies::LAWS,
+        | Fault::CountDoubtful
+        | Fault::NotGivenIsGiven => copies::LAWS,
         _ => lanes::LAWS,
     };
     laws.iter().find_map(|(name, law)| {

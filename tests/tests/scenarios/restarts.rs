@@ -148,3 +148,22 @@ fn a_later_state_that_only_the_late_one_of_three_had_is_given_to_what_the_other_
         assert_eq!(turned_up(&world), with_count(&names, 4));
     }
 }
+
+#[test]
+fn a_state_that_a_worker_was_not_given_is_given_to_it_later() {
+    let (mut world, names) = counted_once(2, Options { kills: true, ..Options::none() });
+    world.kill("n1");
+    world.run(6_000);
+    count_to(&mut world, &names, 4);
+    world.kill("n2");
+    world.start("n1");
+    all_run(&mut world, &names);
+    names.iter().for_each(|name| saved(&mut world, name));
+    all_durable(&mut world);
+    world.withholds = true;
+    world.start("n2");
+    comes_to_rest(&mut world);
+    assert!(!world.withholds);
+    run_with(&world, &names, "n1", 2);
+    assert_eq!(turned_up(&world), with_count(&names, 4), "each is told of once, and given once");
+}

@@ -33,6 +33,7 @@ impl Core {
             }
             Input::Renewed { name, since, spec } => self.on_renewed(&name, since, spec),
             Input::Merged { name, since, revision, result } => self.on_merged(&name, since, revision, &result),
+            Input::NotGiven { name, since, revision } => self.on_not_given(&name, since, revision),
             Input::LostChunk { to, name, set } => self.on_lost_chunk(&to, &name, set),
             Input::StateChunk { name, since, manifest, index, bytes } => {
                 self.on_state_chunk(&name, since, manifest, index, bytes);

@@ -7,6 +7,7 @@ use super::save::Unsaved;
 use super::showing::held;
 use super::{End, STOPPING_LIMIT, Task, guarded};
 use crate::core::Input;
+use crate::core::cell::Revision;
 use crate::core::chunks::Shipment;
 use crate::core::message::Snapshot;
 use crate::strategy::Exit;
@@ -19,6 +20,7 @@ impl<W: Lifecycle> Task<W> {
     pub(super) async fn diverged(&mut self, worker: &mut W, snapshot: Snapshot) -> Option<End> {
         // It is about to be parked; whoever goes on is given the state.
         if !self.ctx.sworm.shared.may_go_on() {
+            self.not_given(snapshot.revision);
             return None;
         }
         let (revision, state) = (snapshot.revision, Shipment::Whole(snapshot));
@@ -59,6 +61,7 @@ impl<W: Lifecycle> Task<W> {
                 // It is about to be parked with it, and is not yet: whoever goes on is given the state again.
                 Err(Unsaved::NoMajority) => {
                     self.forget_outbox();
+                    self.not_given(revision);
                     return None;
                 }
                 Err(Unsaved::GivenUp) => {
@@ -79,5 +82,10 @@ impl<W: Lifecycle> Task<W> {
         let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
         self.send(Input::Merged { name, since, revision, result });
         end
+    }
+
+    fn not_given(&self, revision: Revision) {
+        let (name, since) = (self.ctx.pid.name.clone(), self.ctx.pid.epoch);
+        self.send(Input::NotGiven { name, since, revision });
     }
 }
