@@ -34,6 +34,7 @@ const BATCH_BYTES: usize = 8 << 20;
 pub struct Disk {
     store: Arc<dyn Store>,
     prefix: [u8; 8],
+    losses: u32,
     logs: BTreeMap<LaneId, Log>,
     /// How many chunks each blob has, so that a shorter one leaves none of a longer one behind.
     blobs: HashMap<Vec<u8>, u16>,
@@ -55,12 +56,14 @@ struct Log {
 type Ends = (BTreeMap<NodeId, Incarnation>, BTreeMap<NodeId, Incarnation>);
 
 impl Disk {
-    /// Reads what the store has of a sworm. What cannot be read is left out: peers have it.
-    pub fn open(store: Arc<dyn Store>, sworm: &str) -> Result<(Self, Recovered), StoreError> {
+    /// Reads what the store has of a sworm. What cannot be read is left out: peers have it. `losses` counts how often the store
+    /// was found to have less than it had synced: states that were kept before the last time are doubtful.
+    pub fn open(store: Arc<dyn Store>, sworm: &str, losses: u32) -> Result<(Self, Recovered), StoreError> {
         let prefix = xxh3_64(sworm.as_bytes()).to_be_bytes();
         let mut disk = Self {
             store: store.clone(),
             prefix,
+            losses,
             logs: BTreeMap::new(),
             blobs: HashMap::new(),
             chunks: Chunks::new(sworm),

@@ -29,6 +29,8 @@ struct Stored {
     node: NodeId,
     instance: InstanceId,
     incarnation: Incarnation,
+    #[serde(default)]
+    losses: u32,
 }
 
 /// A node's identity for this run.
@@ -38,6 +40,9 @@ pub struct Identity {
     pub instance: InstanceId,
     /// Counts the starts on it.
     pub incarnation: Incarnation,
+    /// How often its store was found to have less than it had synced: what was written before the last time may be older than
+    /// what it had.
+    pub losses: u32,
 }
 
 /// The format on its own: the rest may look different in another format.
@@ -78,25 +83,29 @@ pub async fn claim(
         None => None,
     };
     let last = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.incarnation.0);
-    if last(&stored) < last(&beside) {
+    let is_older = last(&stored) < last(&beside);
+    if is_older {
         tracing::error!(
             path = %path.display(),
             "the store does not know of this node's last start: what it held is lost or older, and is left to the peers"
         );
     }
+    // Written with the first thing that is written, since the store itself tells of a loss once.
+    let known_losses = [&stored, &beside].into_iter().flatten().map(|stored| stored.losses).max();
+    let losses = known_losses.unwrap_or(0) + u32::from(is_older || store.has_lost_writes());
     let before = last(&stored).max(last(&beside));
     let reused = before > 0 && planted(Fault::ReuseIncarnation);
     let incarnation = Incarnation(if reused { before } else { unix_ms.max(before + 1) });
     let instance = stored.or(beside).map_or(InstanceId(random), |stored| stored.instance);
     let (cluster, node) = (owner.cluster.to_owned(), owner.node.clone());
-    let stored = Stored { format: FORMAT, cluster, node, instance, incarnation };
+    let stored = Stored { format: FORMAT, cluster, node, instance, incarnation, losses };
     write(store, IDENTITY, &stored).await?;
     if let Some(directory) = directory {
         let bytes = codec::encode(&stored).expect("plain data encodes");
         beside::write(directory, beside::OWNER, &bytes)
             .map_err(|error| StoreError::NotWritable { path: directory.to_owned(), why: error.to_string() })?;
     }
-    Ok(Identity { instance, incarnation })
+    Ok(Identity { instance, incarnation, losses })
 }
 
 impl Owner<'_> {
@@ -216,6 +225,7 @@ mod tests {
         let refused = claim_as(&store, "c", "a", 1).await.expect_err("newer");
         assert!(matches!(refused, StartError::NewerStore { found: 2, known: 1, .. }), "{refused}");
     }
+
     #[tokio::test]
     async fn an_incarnation_and_an_instance_survive_the_loss_of_the_store() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -228,6 +238,13 @@ mod tests {
         assert_eq!((second.incarnation.0, second.instance), (1_001, first.instance));
         let third = claim_in(&store, directory, "c", "a", 10).await.expect("its own");
         assert_eq!((third.incarnation.0, third.instance), (1_002, first.instance));
+        assert_eq!(
+            [first.losses, second.losses, third.losses],
+            [0, 1, 2],
+            "each time the store was older than the file"
+        );
+        let fourth = claim_in(&store, directory, "c", "a", 10).await.expect("its own");
+        assert_eq!(fourth.losses, 2, "nothing was lost, and what was is not forgotten");
         let foreign = claim_in(&MemoryStore::new(), directory, "c", "b", 2_000).await.expect_err("it is a's");
         assert!(matches!(foreign, StartError::ForeignStore { .. }), "{foreign}");
     }

@@ -51,6 +51,7 @@ use crate::worker::starts::Starts;
 use calls::Calls;
 use clock::Clock;
 use draining::Drains;
+use identity::Identity;
 use repeats::Repeats;
 use sworm::SwormShared;
 
@@ -68,6 +69,8 @@ pub(crate) struct NodeShared {
     pub(crate) me: Peer,
     pub(crate) cluster: String,
     pub(crate) instance: InstanceId,
+    /// How often its store was found to have less than it had synced.
+    pub(crate) losses: u32,
     pub(crate) profile: Profile,
     /// Whether it runs workers.
     pub(crate) hosts: bool,
@@ -128,7 +131,7 @@ impl NodeShared {
     pub(crate) fn new(
         me: Peer,
         cluster: String,
-        instance: InstanceId,
+        Identity { instance, losses, .. }: Identity,
         profile: Profile,
         hosts: bool,
         encodes_local_calls: bool,
@@ -145,6 +148,7 @@ impl NodeShared {
             me,
             cluster,
             instance,
+            losses,
             profile,
             hosts,
             encodes_local_calls,

@@ -85,7 +85,7 @@ pub(crate) fn open(node: &Arc<NodeShared>, spec: &SwormSpec) -> Result<Arc<Sworm
     }
     let mut strategies = node.strategies.clone();
     let (types, distribution) = hosted_types(node, spec, &mut strategies)?;
-    let (disk, recovered) = Disk::open(node.store.clone(), &spec.name)?;
+    let (disk, recovered) = Disk::open(node.store.clone(), &spec.name, node.losses)?;
     let (inputs, inputs_receiver) = mpsc::unbounded_channel();
     let (unread, unread_receiver) = mpsc::unbounded_channel();
     let (looks, looks_receiver) = mpsc::unbounded_channel();

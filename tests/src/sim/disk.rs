@@ -94,7 +94,7 @@ impl Disk {
 
 /// The states of workers that a disk holds: of which name and lineage, and which.
 pub(super) fn states(disk: &Disk) -> BTreeSet<(Arc<str>, Birth, Revision)> {
-    let (_, found) = internals::Disk::open(Arc::new(disk.clone()), SWORM).expect("a simulated disk can be read");
+    let (_, found) = internals::Disk::open(Arc::new(disk.clone()), SWORM, 0).expect("a simulated disk can be read");
     let kept = found.snapshots.into_iter().map(|(name, stored)| (name, stored.birth, stored.revision));
     let aside = found.aside.into_iter().map(|(name, stored)| (name, stored.birth, stored.revision));
     kept.chain(aside).collect()
@@ -102,7 +102,7 @@ pub(super) fn states(disk: &Disk) -> BTreeSet<(Arc<str>, Birth, Revision)> {
 
 /// How many chunks of states a disk holds of which no manifest tells. By their keys: those of chunks are longer.
 pub(super) fn left_over(disk: &Disk) -> usize {
-    let (_, found) = internals::Disk::open(Arc::new(disk.clone()), SWORM).expect("a simulated disk can be read");
+    let (_, found) = internals::Disk::open(Arc::new(disk.clone()), SWORM, 0).expect("a simulated disk can be read");
     let kept = found.snapshots.into_iter().chain(found.aside);
     let sets: BTreeSet<SetId> =
         kept.filter_map(|(name, stored)| stored.manifest.map(|manifest| manifest.set(&name))).collect();

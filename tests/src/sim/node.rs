@@ -188,7 +188,8 @@ impl Node {
             .expect("its own disk");
         let me = Peer { node: id, incarnation: identity.incarnation };
         let profile = kinds::profile(name, options);
-        let (lanes, recovered) = internals::Disk::open(store, SWORM).expect("a simulated disk can be read");
+        let (lanes, recovered) =
+            internals::Disk::open(store, SWORM, identity.losses).expect("a simulated disk can be read");
         let config = Config {
             sworm: SWORM.into(),
             me: me.clone(),

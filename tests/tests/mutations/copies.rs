@@ -184,6 +184,7 @@ fn a_state_that_was_not_given_is_given_later() -> Result<(), String> {
     world.kill("n1");
     world.start("n2");
     world.run_until("it runs from what n2 has", |world| world.worker("one").is_some_and(|(host, _)| host == "n2"));
+    world.run(1_000);
     world.count("one", true).expect("it runs");
     world.run(1_000);
     world.withholds = true;

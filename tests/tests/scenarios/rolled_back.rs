@@ -44,6 +44,26 @@ fn who_has_lost_what_it_wrote_last_is_no_holder_and_who_has_it_is_waited_for() {
 }
 
 #[test]
+fn a_loss_is_not_forgotten_when_the_node_starts_once_more() {
+    let mut world = World::under(Options { nodes: 3, replicas: 2, kills: true, ..Options::none() });
+    registered(&mut world, 1);
+    let before = saved_twice(&mut world, "name-0", "n2");
+    ["n1", "n2", "n3"].iter().for_each(|node| world.kill(node));
+    world.roll_back("n2", &before);
+    for _ in 0..2 {
+        // Its store tells of the loss the first time only.
+        world.start("n2");
+        world.run(10_000);
+        assert!(world.worker("name-0").is_none(), "it was started from what may not be the newest");
+        world.kill("n2");
+    }
+    world.start("n2");
+    world.start("n1");
+    world.run_until("it is back", |world| world.worker("name-0").is_some());
+    assert_eq!(world.worker("name-0").expect("it runs").1.count, 2);
+}
+
+#[test]
 fn what_a_store_has_that_has_lost_something_is_used_where_nobody_else_is_and_that_is_told() {
     let mut world = World::under(Options { nodes: 1, kills: true, patient: true, ..Options::none() });
     let request = world.register("n1", "one", 0);

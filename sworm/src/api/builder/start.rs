@@ -116,7 +116,7 @@ impl NodeBuilder {
         let shared = Arc::new(NodeShared::new(
             me.clone(),
             self.cluster,
-            claimed.instance,
+            claimed,
             self.profile,
             self.hosts,
             self.encode_local_calls,

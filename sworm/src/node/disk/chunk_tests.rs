@@ -69,11 +69,11 @@ fn values(store: &dyn Store) -> Vec<(Vec<u8>, Vec<u8>)> {
 #[test]
 fn a_large_state_comes_back_whole_and_chunk_by_chunk() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     let state = snapshot(1, 40_000);
     let manifest = keep(&mut disk, &state);
     for (disk, _) in
-        [Ok((disk, Recovered::default())), Disk::open(store.clone(), SWORM)].map(|opened| opened.expect("ok"))
+        [Ok((disk, Recovered::default())), Disk::open(store.clone(), SWORM, 0)].map(|opened| opened.expect("ok"))
     {
         assert!(disk.is_in_chunks(&name()));
         assert_eq!(load(&*store), Some(state.clone()));
@@ -87,13 +87,13 @@ fn a_large_state_comes_back_whole_and_chunk_by_chunk() {
 #[test]
 fn a_state_without_its_manifest_is_not_there_and_its_chunks_go_with_the_next_start() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     keep(&mut disk, &snapshot(1, 20_000));
     let before = values(&*store);
     store_chunks(&mut disk, &snapshot(2, 30_000));
     disk.write().expect("written");
     assert!(values(&*store).len() > before.len());
-    let (mut disk, recovered) = Disk::open(store.clone(), SWORM).expect("intact");
+    let (mut disk, recovered) = Disk::open(store.clone(), SWORM, 0).expect("intact");
     assert_eq!(recovered.snapshots[&name()].revision.number, 1);
     disk.write().expect("written");
     assert_eq!(values(&*store), before);
@@ -102,7 +102,7 @@ fn a_state_without_its_manifest_is_not_there_and_its_chunks_go_with_the_next_sta
 #[test]
 fn whatever_is_damaged_of_a_large_state_it_is_left_to_the_peers_and_stored_anew() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     let state = snapshot(1, 20_000);
     keep(&mut disk, &state);
     let written = values(&*store);
@@ -119,7 +119,7 @@ fn whatever_is_damaged_of_a_large_state_it_is_left_to_the_peers_and_stored_anew(
                 }
             }
             damaged.write(batch).expect("small");
-            let (opened, complaints) = Complaints::of(|| Disk::open(damaged.clone(), SWORM));
+            let (opened, complaints) = Complaints::of(|| Disk::open(damaged.clone(), SWORM, 0));
             let (mut disk, recovered) = opened.expect("it opens");
             assert_eq!(recovered.snapshots.len(), 0, "{key:?}");
             assert!(complaints > 0 || damage.is_none(), "{key:?}");
@@ -132,14 +132,14 @@ fn whatever_is_damaged_of_a_large_state_it_is_left_to_the_peers_and_stored_anew(
 #[test]
 fn of_a_state_that_lacks_a_chunk_nothing_is_left() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     keep(&mut disk, &snapshot(1, 20_000));
     let manifest = super::states::snapshot_key(disk.prefix, &name());
     let chunk = values(&*store).into_iter().map(|(key, _)| key).find(|key| *key != manifest).expect("it has chunks");
     let mut batch = Batch::new();
     batch.delete(Space::Snapshots, &chunk);
     store.write(batch).expect("small");
-    let (opened, complaints) = Complaints::of(|| Disk::open(store.clone(), SWORM));
+    let (opened, complaints) = Complaints::of(|| Disk::open(store.clone(), SWORM, 0));
     let (mut disk, recovered) = opened.expect("it opens");
     assert_eq!((recovered.snapshots.len(), complaints), (0, 1));
     disk.write().expect("written");
@@ -149,7 +149,7 @@ fn of_a_state_that_lacks_a_chunk_nothing_is_left() {
 #[test]
 fn chunks_stay_as_long_as_one_manifest_tells_of_them() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     let old = snapshot(1, 20_000);
     let manifest = keep(&mut disk, &old);
     disk.set_aside(&name(), old.birth, old.revision).expect("it is there");
@@ -164,7 +164,7 @@ fn chunks_stay_as_long_as_one_manifest_tells_of_them() {
     let aside = Purpose::Offer { name: name(), birth: old.birth, revision: old.revision, to: lane_id("a") };
     let loaded = Disk::load(&*store, SWORM, &aside).expect("readable");
     assert_eq!((all_of(&*store, loaded), load(&*store)), (Some(old.clone()), Some(new)));
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("intact");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("intact");
     disk.delete_aside(&name(), old.birth, old.revision);
     disk.delete_snapshot(&name());
     disk.write().expect("written");
@@ -174,23 +174,23 @@ fn chunks_stay_as_long_as_one_manifest_tells_of_them() {
 #[test]
 fn a_large_state_that_was_stored_in_one_piece_is_cut_when_it_is_found() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     let state = snapshot(1, 2 * CHUNK_BYTES + 1);
     disk.keep(&name(), Shipment::Whole(state.clone())).expect("large, and allowed");
     disk.set_aside(&name(), state.birth, state.revision).expect("it is there");
     disk.write().expect("written");
-    let (mut disk, recovered) = Disk::open(store.clone(), SWORM).expect("intact");
+    let (mut disk, recovered) = Disk::open(store.clone(), SWORM, 0).expect("intact");
     let manifest = Some(Arc::new(Manifest::of(&state, CHUNK_BYTES)));
     assert_eq!((&recovered.snapshots[&name()].manifest, &recovered.aside[0].1.manifest), (&manifest, &manifest));
     disk.write().expect("written");
     assert_eq!(load(&*store), Some(state));
-    assert!(Disk::open(store, SWORM).expect("intact").0.is_in_chunks(&name()));
+    assert!(Disk::open(store, SWORM, 0).expect("intact").0.is_in_chunks(&name()));
 }
 
 #[test]
 fn a_large_state_is_read_bit_by_bit_up_to_a_chunk_that_is_damaged() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     let state = snapshot(1, 2 * CHUNK + 77);
     let manifest = keep(&mut disk, &state);
     let reader = || ChunkReader::new(store.clone(), SWORM.into(), &name(), manifest.clone(), Arc::default());
@@ -208,7 +208,7 @@ fn a_large_state_is_read_bit_by_bit_up_to_a_chunk_that_is_damaged() {
 #[test]
 fn chunks_of_two_sworms_do_not_meet() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     keep(&mut disk, &snapshot(1, 20_000));
     let mut batch = Batch::new();
     Chunks::new("other").intact(&*store, &mut batch, &HashMap::new()).expect("readable");

@@ -47,7 +47,7 @@ fn fact(n: usize, bytes: usize) -> (Key, Value) {
 #[test]
 fn a_crash_between_two_batches_leaves_what_there_was_or_all_that_was_added() {
     let store = Arc::new(Recorder::default());
-    let (mut disk, _) = Disk::open(store.clone(), "s").expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), "s", 0).expect("empty");
     let (id, mut lane) = (lane_id("a"), Lane::default());
     let mut history = vec![lane.clone()];
     // A small delta; one that is appended in several batches; one that has all of it written anew.
@@ -70,7 +70,7 @@ fn a_crash_between_two_batches_leaves_what_there_was_or_all_that_was_added() {
         for batch in &batches[..written] {
             store.write(batch.clone()).expect("small");
         }
-        let (opened, complaints) = Complaints::of(|| Disk::open(store.clone(), "s"));
+        let (opened, complaints) = Complaints::of(|| Disk::open(store.clone(), "s", 0));
         let (mut disk, mut recovered) = opened.expect("it opens");
         let known = recovered.lanes.remove(&id).unwrap_or_default();
         assert_eq!(complaints, 0, "a crash is no damage");
@@ -81,7 +81,7 @@ fn a_crash_between_two_batches_leaves_what_there_was_or_all_that_was_added() {
         later.put(key, value);
         disk.persist(&later.delta(&id, known.max()), || Some(later.delta(&id, 0))).expect("of any size");
         disk.write().expect("written");
-        let (_, recovered) = Disk::open(store, "s").expect("it opens");
+        let (_, recovered) = Disk::open(store, "s", 0).expect("it opens");
         assert_eq!(recovered.lanes[&id], later);
     }
     assert!(seen.is_sorted() && seen.ends_with(&[3]), "{seen:?}");

@@ -21,11 +21,13 @@ use crate::store::{Blob, Space, Store, StoreError, blob_chunks, delete_blob, get
 /// Chunks are handed to the store when there are so many bytes of them: more need not be in memory.
 const CHUNKS_BYTES: usize = 1 << 20;
 
-/// A snapshot as it is stored.
+/// A snapshot as it is stored, and of how many losses the store knew then.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct KeptWhole {
     name: Arc<str>,
     snapshot: Snapshot,
+    #[serde(default, skip_serializing_if = "is_none")]
+    losses: u32,
 }
 
 /// A large one, whose chunks are stored.
@@ -33,25 +35,38 @@ struct Kept {
 struct KeptInChunks {
     name: Arc<str>,
     manifest: Arc<Manifest>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    losses: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(losses: &u32) -> bool {
+    *losses == 0
+}
+
+/// Either of them.
+struct Kept {
+    name: Arc<str>,
+    shipment: Shipment,
+    losses: u32,
 }
 
 /// What a blob holds, unless it is damaged or of an unknown shape.
-fn decode(blob: Blob) -> Option<(Arc<str>, Shipment)> {
+fn decode(blob: Blob) -> Option<Kept> {
     let bytes = blob.whole()?;
-    match codec::decode::<Kept>(&bytes) {
-        Ok(Kept { name, snapshot }) => Some((name, Shipment::Whole(snapshot))),
+    match codec::decode::<KeptWhole>(&bytes) {
+        Ok(KeptWhole { name, snapshot, losses }) => Some(Kept { name, shipment: Shipment::Whole(snapshot), losses }),
         Err(_) => {
-            let KeptInChunks { name, manifest } = decode_blob(Blob::Whole(bytes))?;
-            manifest.is_sound().then_some((name, Shipment::Chunked(manifest)))
+            let KeptInChunks { name, manifest, losses } = decode_blob(Blob::Whole(bytes))?;
+            manifest.is_sound().then_some(Kept { name, shipment: Shipment::Chunked(manifest), losses })
         }
     }
 }
 
-fn encode(name: &Arc<str>, shipment: Shipment) -> Vec<u8> {
-    let name = name.clone();
+fn encode(Kept { name, shipment, losses }: Kept) -> Vec<u8> {
     let encoded = match shipment {
-        Shipment::Whole(snapshot) => codec::encode(&Kept { name, snapshot }),
-        Shipment::Chunked(manifest) => codec::encode(&KeptInChunks { name, manifest }),
+        Shipment::Whole(snapshot) => codec::encode(&KeptWhole { name, snapshot, losses }),
+        Shipment::Chunked(manifest) => codec::encode(&KeptInChunks { name, manifest, losses }),
     };
     encoded.expect("plain data encodes")
 }
@@ -60,18 +75,18 @@ impl Disk {
     /// Reads which states there are. What is damaged, or lacks chunks, is left to the peers.
     pub(super) fn recover_states(&mut self, sworm: &str, recovered: &mut Recovered) -> Result<(), StoreError> {
         let (store, prefix) = (self.store.clone(), self.prefix);
-        let doubtful = store.has_lost_writes();
         let (mut found, mut damaged, mut large) = (Vec::new(), Vec::new(), Vec::new());
         scan_blobs(&*store, Space::Snapshots, &prefix, &mut |key, blob| {
             let chunks = blob.chunks();
-            match decode(blob).filter(|(name, kept)| keys(prefix, name, kept).iter().any(|own| own == key)) {
-                Some((name, kept)) => {
-                    if let Shipment::Whole(snapshot) = &kept
+            match decode(blob).filter(|kept| keys(prefix, kept).iter().any(|own| own == key)) {
+                Some(Kept { name, shipment, losses }) => {
+                    if let Shipment::Whole(snapshot) = &shipment
                         && snapshot.state.len() > CHUNK_BYTES
                     {
                         large.push((name.clone(), key.to_vec()));
                     }
-                    found.push((key.to_vec(), name, Stored { doubtful, ..Stored::of(&kept) }));
+                    let doubtful = losses < self.losses;
+                    found.push((key.to_vec(), name, Stored { doubtful, ..Stored::of(&shipment) }));
                 }
                 None => {
                     tracing::error!(sworm, key = %key.escape_ascii(), "a saved state cannot be read; it is left to the peers")
@@ -117,7 +132,10 @@ impl Disk {
 
     /// Cuts a large state that was stored in one piece.
     fn cut(&mut self, name: &Arc<str>, key: Vec<u8>, recovered: &mut Recovered) -> Result<(), StoreError> {
-        let Some(snapshot) = get_snapshot(&*self.store, &key, name)? else { return Ok(()) };
+        let Some(Kept { shipment: Shipment::Whole(snapshot), losses, .. }) = get_state(&*self.store, &key, name)?
+        else {
+            return Ok(());
+        };
         let manifest = Arc::new(Manifest::of(&snapshot, CHUNK_BYTES));
         let set = manifest.set(name);
         for index in 0..manifest.chunks() {
@@ -130,25 +148,26 @@ impl Disk {
                 one.manifest = stored.clone();
             }
         }
-        self.put_state(key, name, Shipment::Chunked(manifest))
+        self.put_state(key, Kept { name: name.clone(), shipment: Shipment::Chunked(manifest), losses })
     }
 
     /// Keeps a state in place of what there was of that name. The chunks of a large one were kept before.
     pub fn keep(&mut self, name: &Arc<str>, shipment: Shipment) -> Result<(), StoreError> {
-        self.put_state(snapshot_key(self.prefix, name), name, shipment)
+        let (key, losses) = (snapshot_key(self.prefix, name), self.losses);
+        self.put_state(key, Kept { name: name.clone(), shipment, losses })
     }
 
-    fn put_state(&mut self, key: Vec<u8>, name: &Arc<str>, shipment: Shipment) -> Result<(), StoreError> {
+    fn put_state(&mut self, key: Vec<u8>, kept: Kept) -> Result<(), StoreError> {
         let former = self.manifests.remove(&key);
-        if let Some(manifest) = shipment.manifest() {
-            let set = manifest.set(name);
+        if let Some(manifest) = kept.shipment.manifest() {
+            let set = manifest.set(&kept.name);
             self.chunks.hold(set, manifest);
             self.manifests.insert(key.clone(), set);
         }
         if let Some(former) = former {
             self.chunks.release(&mut self.batch, former);
         }
-        self.put(Space::Snapshots, key, &encode(name, shipment))
+        self.put(Space::Snapshots, key, &encode(kept))
     }
 
     /// Keeps a chunk of a state whose manifest is to follow.
@@ -194,11 +213,12 @@ impl Disk {
     pub fn set_aside(&mut self, name: &Arc<str>, birth: Birth, revision: Revision) -> Result<(), StoreError> {
         self.write()?;
         let kept = get_state(&*self.store, &snapshot_key(self.prefix, name), name)?;
-        let Some(kept) = kept.filter(|kept| (kept.birth(), kept.revision()) == (birth, revision)) else {
+        let is_it = |kept: &Kept| (kept.shipment.birth(), kept.shipment.revision()) == (birth, revision);
+        let Some(kept) = kept.filter(is_it) else {
             tracing::error!(name = &**name, "a saved state that was to be set aside cannot be read");
             return Ok(());
         };
-        self.put_state(aside_key(self.prefix, name, birth, revision), name, kept)
+        self.put_state(aside_key(self.prefix, name, birth, revision), kept)
     }
 
     /// Forgets that copy.
@@ -217,7 +237,7 @@ impl Disk {
             Purpose::Offer { birth, revision, .. } => aside_key(prefix, name, *birth, *revision),
             Purpose::Start { .. } | Purpose::Answer { .. } | Purpose::Copy { .. } => snapshot_key(prefix, name),
         };
-        match get_state(store, &key, name)? {
+        match get_state(store, &key, name)?.map(|kept| kept.shipment) {
             Some(Shipment::Chunked(manifest)) => {
                 let is_intact = chunks::are_intact(store, sworm, name, &manifest)?;
                 Ok(is_intact.then_some(Shipment::Chunked(manifest)))
@@ -253,21 +273,14 @@ fn prefix(sworm: &str) -> [u8; 8] {
     xxh3_64(sworm.as_bytes()).to_be_bytes()
 }
 
-fn get_state(store: &dyn Store, key: &[u8], name: &Arc<str>) -> Result<Option<Shipment>, StoreError> {
+fn get_state(store: &dyn Store, key: &[u8], name: &Arc<str>) -> Result<Option<Kept>, StoreError> {
     let kept = get_blob(store, Space::Snapshots, key)?.and_then(decode);
-    Ok(kept.filter(|(found, _)| found == name).map(|(_, kept)| kept))
-}
-
-fn get_snapshot(store: &dyn Store, key: &[u8], name: &Arc<str>) -> Result<Option<Snapshot>, StoreError> {
-    match get_state(store, key, name)? {
-        Some(Shipment::Whole(snapshot)) => Ok(Some(snapshot)),
-        _ => Ok(None),
-    }
+    Ok(kept.filter(|kept| kept.name == *name))
 }
 
 /// Under which a state may stand: as the one that is kept, or as one that was set aside.
-fn keys(prefix: [u8; 8], name: &str, kept: &Shipment) -> [Vec<u8>; 2] {
-    [snapshot_key(prefix, name), aside_key(prefix, name, kept.birth(), kept.revision())]
+fn keys(prefix: [u8; 8], Kept { name, shipment, .. }: &Kept) -> [Vec<u8>; 2] {
+    [snapshot_key(prefix, name), aside_key(prefix, name, shipment.birth(), shipment.revision())]
 }
 
 fn aside_key(prefix: [u8; 8], name: &str, birth: Birth, revision: Revision) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
 use crate::core::cell::{Key, Revision, Value};
-use crate::core::chunks::Shipment;
+use crate::core::chunks::{CHUNK_BYTES, Manifest, Shipment};
 use crate::core::ids::{Birth, Epoch};
 use crate::core::message::Snapshot;
 use crate::core::snapshots::{Purpose, Stored};
@@ -56,7 +56,7 @@ fn load(store: &dyn Store, name: &Arc<str>, aside: Option<(Birth, Revision)>) ->
 
 fn written() -> Written {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     let mut lanes: BTreeMap<LaneId, Vec<Lane>> = BTreeMap::new();
     for node in ["a", "b"] {
         let (id, mut lane) = (lane_id(node), Lane::default());
@@ -118,7 +118,7 @@ fn survives(written: &Written, store: Arc<MemoryStore>, what: &str) {
 
 /// The same. Gives how much was missing, and how often something was said.
 fn opens(written: &Written, store: Arc<MemoryStore>, what: &str) -> (usize, usize) {
-    let (opened, complaints) = Complaints::of(|| Disk::open(store.clone(), SWORM));
+    let (opened, complaints) = Complaints::of(|| Disk::open(store.clone(), SWORM, 0));
     let (mut disk, recovered) = opened.expect(what);
     let mut missing = usize::from(recovered.ended != written.ended);
     assert!(recovered.ended == written.ended || recovered.ended.is_empty(), "{what}");
@@ -148,7 +148,7 @@ fn opens(written: &Written, store: Arc<MemoryStore>, what: &str) -> (usize, usiz
     }
     disk.persist_ends(written.ended.clone(), BTreeMap::new()).expect(what);
     disk.write().expect(what);
-    let (again, later) = Complaints::of(|| Disk::open(store, SWORM));
+    let (again, later) = Complaints::of(|| Disk::open(store, SWORM, 0));
     let (_, recovered) = again.expect(what);
     assert_eq!((later, recovered.snapshots.len(), &recovered.ended), (0, STATES.len(), &written.ended), "{what}");
     for (id, history) in &written.lanes {
@@ -160,7 +160,7 @@ fn opens(written: &Written, store: Arc<MemoryStore>, what: &str) -> (usize, usiz
 #[test]
 fn what_was_set_aside_stays_when_another_state_takes_its_place() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     let (name, old) = (Arc::from("name"), snapshot(10_000));
     let Snapshot { birth, revision, .. } = old;
     let new = Snapshot { revision: Revision { number: 5, ..revision }, ..snapshot(10) };
@@ -171,14 +171,44 @@ fn what_was_set_aside_stays_when_another_state_takes_its_place() {
     let load = |aside| load(&*store, &name, aside).expect("readable");
     assert_eq!((load(None), load(Some((birth, revision)))), (Some(new.clone()), Some(old)));
 
-    let (mut disk, recovered) = Disk::open(store.clone(), SWORM).expect("intact");
+    let (mut disk, recovered) = Disk::open(store.clone(), SWORM, 0).expect("intact");
     assert_eq!(recovered.snapshots[&name].revision, new.revision);
     let aside = Stored { birth, revision, checkpoint: true, doubtful: false, manifest: None };
     assert_eq!(recovered.aside, [(name.clone(), aside)]);
     disk.delete_aside(&name, birth, revision);
     disk.write().expect("written");
     assert_eq!((load(None), load(Some((birth, revision)))), (Some(new), None));
-    assert_eq!(Disk::open(store.clone(), SWORM).expect("intact").1.aside, []);
+    assert_eq!(Disk::open(store.clone(), SWORM, 0).expect("intact").1.aside, []);
+}
+
+#[test]
+fn what_was_kept_before_a_loss_stays_doubtful_and_what_is_kept_after_it_is_not() {
+    let store = Arc::new(MemoryStore::new());
+    let names: [Arc<str>; 3] = ["whole", "in chunks", "later"].map(Arc::from);
+    let large = snapshot(CHUNK_BYTES + 1);
+    let manifest = Arc::new(Manifest::of(&large, CHUNK_BYTES));
+    let doubtful = |losses: u32| {
+        let (_, recovered) = Disk::open(store.clone(), SWORM, losses).expect("intact");
+        let doubtful = |name| recovered.snapshots.get(name).map(|stored: &Stored| stored.doubtful);
+        (names.each_ref().map(doubtful), recovered.aside.iter().map(|(_, stored)| stored.doubtful).collect::<Vec<_>>())
+    };
+
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
+    disk.keep(&names[0], Shipment::Whole(snapshot(10))).expect("small");
+    for index in 0..manifest.chunks() {
+        disk.store_chunk(&names[1], &manifest, index, &large.state[manifest.range(index)]).expect("small");
+    }
+    disk.keep(&names[1], Shipment::Chunked(manifest)).expect("small");
+    disk.write().expect("written");
+    assert_eq!(doubtful(0), ([Some(false), Some(false), None], vec![]));
+
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 1).expect("intact");
+    let Snapshot { birth, revision, .. } = snapshot(10);
+    disk.set_aside(&names[0], birth, revision).expect("it is there");
+    disk.keep(&names[2], Shipment::Whole(snapshot(10))).expect("small");
+    disk.write().expect("written");
+    assert_eq!(doubtful(1), ([Some(true), Some(true), Some(false)], vec![true]), "what is copied is no newer for that");
+    assert_eq!(doubtful(2).0, [Some(true); 3]);
 }
 
 #[test]
@@ -242,13 +272,13 @@ fn a_blob_of_an_unknown_shape_costs_what_it_held_and_no_more() {
 #[test]
 fn a_batch_larger_than_a_store_takes_is_written_in_parts() {
     let store = Arc::new(MemoryStore::new());
-    let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+    let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
     for name in ["one", "two", "three"] {
         assert!(disk.batch.bytes() <= BATCH_BYTES);
         disk.keep(&name.into(), Shipment::Whole(snapshot(BATCH_BYTES / 2))).expect("large, and allowed");
     }
     assert!(disk.batch.bytes() <= BATCH_BYTES);
-    let (_, recovered) = Disk::open(store, SWORM).expect("it opens");
+    let (_, recovered) = Disk::open(store, SWORM, 0).expect("it opens");
     assert_eq!(recovered.snapshots.len(), 2, "what was written so far");
 }
 
@@ -256,13 +286,13 @@ fn a_batch_larger_than_a_store_takes_is_written_in_parts() {
 fn lanes_are_kept_unless_nothing_will_ever_read_them() {
     for (store, kept) in [(MemoryStore::new(), 1), (MemoryStore::volatile(), 0)] {
         let store = Arc::new(store);
-        let (mut disk, _) = Disk::open(store.clone(), SWORM).expect("empty");
+        let (mut disk, _) = Disk::open(store.clone(), SWORM, 0).expect("empty");
         let mut lane = Lane::default();
         lane.put(Key::Sworm, Value::Sworm("same".into()));
         disk.persist(&lane.delta(&lane_id("a"), 0), || None).expect("small");
         disk.keep(&"one".into(), Shipment::Whole(snapshot(10))).expect("small");
         disk.write().expect("written");
-        let (_, recovered) = Disk::open(store, SWORM).expect("it opens");
+        let (_, recovered) = Disk::open(store, SWORM, 0).expect("it opens");
         assert_eq!((recovered.lanes.len(), recovered.snapshots.len()), (kept, 1));
     }
 }
