@@ -195,9 +195,11 @@ impl<'a> Way<'a> {
                     }
                 },
                 Found::There(stay) => {
-                    let number = self.sworm.shared.node.calls.number();
-                    self.send::<M>(&stay, number, letter.encoded()?, None)?;
-                    self.sworm.shared.node.calls.has_sent(&stay.host, 1);
+                    let (shared, payload) = (&self.sworm.shared, letter.encoded()?);
+                    let bytes = payload.len();
+                    self.send::<M>(&stay, shared.node.calls.number(), payload, None)?;
+                    shared.node.calls.has_sent(&stay.host, 1);
+                    shared.order.has_cast(self.name, bytes);
                     return Ok(());
                 }
             }
@@ -263,6 +265,15 @@ impl<'a> Way<'a> {
                 }
                 shared.order.flushed(self.name, &stay);
             }
+            // Its worker may go away meanwhile: then it looks anew.
+            Turn::Full(stay) => {
+                let flush = timeout_at(self.deadline, shared.flush(self.name, &stay));
+                match flush.await {
+                    Ok(true) => shared.order.has_room(self.name, &stay),
+                    Ok(false) => self.pause().await?,
+                    Err(_) => return Err(CallError::Overloaded),
+                }
+            }
         }
         Ok(())
     }
@@ -304,7 +315,7 @@ impl<'a> Way<'a> {
                 }
                 Err(error) => return Err(error),
             }
-            self.ticket.waits();
+            self.ticket.looks();
             // Listen first, then look again: no change is missed.
             match self.changed.take() {
                 Some(changed) => {
@@ -351,7 +362,7 @@ impl<'a> Way<'a> {
     }
 
     /// Waits a moment after a message came back.
-    pub(super) async fn pause(&mut self) -> Result<(), CallError> {
+    pub(super) async fn pause(&self) -> Result<(), CallError> {
         let changed = self.sworm.shared.index.changed(self.name);
         let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN), changed).await;
         if Instant::now() >= self.deadline {

@@ -296,14 +296,14 @@ impl SwormShared {
         self.answer(&flush.from, flush.number, Replied::Done(Bytes::new()), false);
     }
 
-    /// Waits until a node has passed on all casts for the worker that went there, for a while.
-    pub(crate) async fn flush(&self, name: &Arc<str>, stay: &Stay) {
+    /// Waits until a node has passed on all casts for the worker that went there, for a while. Whether it has said so.
+    pub(crate) async fn flush(&self, name: &Arc<str>, stay: &Stay) -> bool {
         let mut waiting = self.node.calls.wait(&stay.host, None);
         if !self.node.is_present(&stay.host) {
-            return;
+            return false;
         }
         self.send_call(stay, name, waiting.number, 0, FLUSH.into(), Bytes::new());
-        let _ = timeout(SETTLE_WAIT, &mut waiting.reply).await;
+        matches!(timeout(SETTLE_WAIT, &mut waiting.reply).await, Ok(Ok(Replied::Done(_))))
     }
 
     /// Sends a cast to a stay. It has a number of its own: to a node that it comes to for the second time it is no repeat.

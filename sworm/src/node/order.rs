@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ahash::HashMap;
 use tokio::sync::oneshot;
 
+use super::forward::SETTLE_WAIT;
 use crate::core::ids::{Epoch, Peer};
 
 /// How long after a cast something may still be on its way to a place where its worker is not any more.
@@ -16,6 +17,11 @@ const CAST_IS_NEWS: Duration = Duration::from_secs(30);
 /// How long one that was told to look, or was given its place again, may take to do so; then the others go before it: its future
 /// may not be polled.
 pub(crate) const SEES_ITS_TURN: Duration = Duration::from_secs(1);
+/// So many casts may be on their way to one worker on another node, or wait there for room, before it is asked whether they
+/// are in the worker's mailbox.
+const CASTS: usize = 1_000;
+/// A large one counts as one more for each so many bytes.
+const CAST_BYTES: usize = 4 << 10;
 /// So many names at least are known before those are forgotten to which nothing is on its way.
 const SWEEP_AT_LEAST: usize = 1_024;
 
@@ -44,6 +50,7 @@ pub(crate) struct Stay {
 }
 
 /// What is on its way to one worker.
+#[derive(Default)]
 struct Stream {
     /// Where all of it went, if anything did.
     stay: Option<Stay>,
@@ -53,6 +60,8 @@ struct Stream {
     calls: usize,
     /// When a cast went there last.
     cast: Option<Instant>,
+    /// How many went there that may not be in its mailbox yet.
+    casts: usize,
     /// Since when what comes waits for what went to another place.
     unsettled: Option<Instant>,
     /// Those that are not sent yet, by their tickets.
@@ -62,9 +71,11 @@ struct Stream {
 /// One that is not sent yet.
 #[derive(Default)]
 enum Place {
-    /// It waits for something else, and looks by itself.
+    /// It has found no worker, or has come back, and looks by itself.
     #[default]
     Looks,
+    /// It waits until what went to another place has been passed on.
+    Flushes,
     /// It waits until it is told to look again.
     Waits(oneshot::Sender<()>),
     /// It was told, at that time, and has not looked since.
@@ -81,6 +92,8 @@ pub(crate) enum Turn {
     Unsettled(oneshot::Receiver<()>, Instant),
     /// Not before that node has passed on the casts that went there, which the first has waited for since then.
     Flush(Stay, Instant),
+    /// Not before there is room for more casts there. It has no place meanwhile: it holds nobody up.
+    Full(Stay),
 }
 
 /// A message's place in the order; dropping it gives the place up.
@@ -139,7 +152,23 @@ impl Order {
     /// The casts that went to that node have been passed on, or are lost.
     pub(crate) fn flushed(&self, name: &str, stay: &Stay) {
         if let Some(stream) = self.lock().of.get_mut(name).filter(|stream| stream.stay.as_ref() == Some(stay)) {
-            (stream.cast, stream.unsettled) = (None, None);
+            (stream.cast, stream.casts, stream.unsettled) = (None, 0, None);
+        }
+    }
+
+    /// A cast of that size has gone to another node.
+    pub(crate) fn has_cast(&self, name: &str, bytes: usize) {
+        if bytes >= CAST_BYTES
+            && let Some(stream) = self.lock().of.get_mut(name)
+        {
+            stream.casts += bytes / CAST_BYTES;
+        }
+    }
+
+    /// The casts that went to that stay before are in its mailbox.
+    pub(crate) fn has_room(&self, name: &str, stay: &Stay) {
+        if let Some(stream) = self.lock().of.get_mut(name).filter(|stream| stream.stay.as_ref() == Some(stay)) {
+            stream.casts = 0;
         }
     }
 
@@ -150,7 +179,8 @@ impl Order {
         let generation = streams.generation;
         if let Some(stream) = streams.of.get_mut(name) {
             tracing::debug!(name, calls = stream.calls, "what went there is not waited for any longer");
-            (stream.generation, stream.calls, stream.cast, stream.unsettled) = (generation, 0, None, None);
+            (stream.generation, stream.calls) = (generation, 0);
+            (stream.cast, stream.casts, stream.unsettled) = (None, 0, None);
         }
     }
 
@@ -161,9 +191,7 @@ impl Order {
         }
         if !streams.of.contains_key(name) {
             let generation = streams.generation;
-            let stream =
-                Stream { stay: None, generation, calls: 0, cast: None, unsettled: None, waiting: BTreeMap::new() };
-            streams.of.insert(name.clone(), stream);
+            streams.of.insert(name.clone(), Stream { generation, ..Stream::default() });
             self.count.store(streams.of.len(), Relaxed);
         }
         streams.of.get_mut(name).expect("it was put in")
@@ -207,8 +235,22 @@ impl Stream {
 
     /// The first of those that wait, and do not let their turn pass.
     fn first(&mut self) -> Option<(u64, &mut Place)> {
-        let passes = |place: &Place| matches!(place, Place::Told(at) if at.elapsed() >= SEES_ITS_TURN);
+        let unsettled = self.unsettled;
+        let passes = |place: &Place| match place {
+            Place::Told(at) => at.elapsed() >= SEES_ITS_TURN,
+            Place::Flushes => unsettled.is_none_or(|since| since.elapsed() >= SETTLE_WAIT + SEES_ITS_TURN),
+            Place::Looks | Place::Waits(_) => false,
+        };
         self.waiting.iter_mut().find(|(_, place)| !passes(place)).map(|(number, place)| (*number, place))
+    }
+
+    /// Whether one that waits goes before this one, which has found the worker: then so can that one.
+    fn is_behind(&mut self, number: u64) -> bool {
+        let Some((_, place)) = self.first().filter(|(first, _)| *first < number) else { return false };
+        if matches!(place, Place::Looks) {
+            *place = Place::Told(Instant::now());
+        }
+        true
     }
 
     /// The first of those that wait looks again.
@@ -227,7 +269,7 @@ impl Ticket<'_> {
     pub(crate) fn turn(&mut self, stay: &Stay, cast: bool) -> Turn {
         let mut streams = self.order.lock();
         let stream = self.order.stream(&mut streams, self.name);
-        let is_behind = stream.first().is_some_and(|(first, _)| first < self.number);
+        let is_behind = stream.is_behind(self.number);
         let moved = stream.stay.as_ref().is_some_and(|before| before != stay);
         if is_behind || moved && stream.calls > 0 {
             let (sender, receiver) = oneshot::channel();
@@ -240,31 +282,35 @@ impl Ticket<'_> {
             };
         }
         if let Some(before) = stream.stay.clone().filter(|_| moved && stream.has_news()) {
-            stream.waiting.insert(self.number, Place::Looks);
+            stream.waiting.insert(self.number, Place::Flushes);
             self.waits = true;
             return Turn::Flush(before, stream.unsettled_since());
         }
         if moved || stream.stay.is_none() {
             (stream.stay, stream.cast, stream.unsettled) = (Some(stay.clone()), None, None);
+            stream.casts = 0;
         }
         stream.waiting.remove(&self.number);
         self.waits = false;
+        if cast && stream.casts >= CASTS {
+            stream.wake();
+            return Turn::Full(stay.clone());
+        }
         stream.calls += 1;
         if cast {
             stream.cast = Some(Instant::now());
+            stream.casts += 1;
         }
         stream.wake();
         let (order, name, number) = (Arc::clone(self.order), self.name.clone(), self.number);
         Turn::Now(OnItsWay { order, name, number, generation: stream.generation })
     }
 
-    /// It cannot go yet: those behind it wait for it.
-    pub(crate) fn waits(&mut self) {
-        if !self.waits {
-            let mut streams = self.order.lock();
-            self.order.stream(&mut streams, self.name).waiting.entry(self.number).or_default();
-            self.waits = true;
-        }
+    /// It has found no worker: those behind it wait for it.
+    pub(crate) fn looks(&mut self) {
+        let mut streams = self.order.lock();
+        self.order.stream(&mut streams, self.name).waiting.insert(self.number, Place::Looks);
+        self.waits = true;
     }
 
     /// Which one it is.
@@ -284,9 +330,7 @@ impl Ticket<'_> {
 
     /// It was sent and was not handled: it has its place again.
     pub(crate) fn is_back(&mut self) {
-        let mut streams = self.order.lock();
-        self.order.stream(&mut streams, self.name).waiting.insert(self.number, Place::Looks);
-        self.waits = true;
+        self.looks();
     }
 }
 
