@@ -124,6 +124,12 @@ impl<'a> Way<'a> {
         Self { told, ..self }
     }
 
+    /// The same, for a cast that waits until there is room for it.
+    pub(super) fn patient(mut self) -> Self {
+        self.ticket.is_patient();
+        self
+    }
+
     /// Brings the message there, once, and gives the reply.
     pub(super) async fn call<M: Message>(&mut self, mut letter: Letter<M>) -> Result<M::Reply, CallError> {
         loop {
@@ -239,7 +245,8 @@ impl<'a> Way<'a> {
                 // Whoever lets its turn pass is not waited for.
                 let until = self.deadline.min(Instant::now() + SEES_ITS_TURN);
                 if timeout_at(until, turn).await.is_err() && Instant::now() >= self.deadline {
-                    return Err(self.not_sent());
+                    let is_full = shared.order.is_full(self.name);
+                    return Err(if is_full { CallError::Overloaded } else { self.not_sent() });
                 }
             }
             // Whose own time is over goes away; what keeps the others waiting is for all of them.

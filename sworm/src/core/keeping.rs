@@ -259,8 +259,8 @@ impl Core {
             .is_some_and(|stored| stored.birth != birth || stored.revision.epoch != revision.epoch)
         {
             return; // it is none of those that are kept in its place
-        } else if let Some(stored) = self.stored.get_mut(name) {
-            stored.doubtful = false;
+        } else if self.stored.get(name).is_some_and(|stored| stored.doubtful) {
+            self.is_sound_again(name, snapshot);
         }
         let kept = Message::Kept { name: name.clone(), birth, revision };
         self.once_durable(Effect::Send { to: from.clone(), message: Box::new(kept) });

@@ -139,6 +139,15 @@ impl Core {
         self.out.push(Effect::StoreSnapshot { name: name.clone(), snapshot });
     }
 
+    /// A state of whose store something was lost has turned out to be the newest: that is remembered.
+    pub(super) fn is_sound_again(&mut self, name: &Arc<str>, snapshot: Shipment) {
+        match self.stored.get_mut(name) {
+            Some(stored) if stored.revision != snapshot.revision() => stored.doubtful = false,
+            Some(_) => self.store(name, snapshot),
+            None => {}
+        }
+    }
+
     /// What is kept here of a name cannot be read any more. Whether there was any.
     pub(super) fn lose_stored(&mut self, name: &Arc<str>) -> bool {
         let Some(stored) = self.stored.remove(name) else { return false };

@@ -299,7 +299,8 @@ impl SwormShared {
     /// Waits until a node has passed on all casts for the worker that went there, for a while. Whether it has said so.
     pub(crate) async fn flush(&self, name: &Arc<str>, stay: &Stay) -> bool {
         let mut waiting = self.node.calls.wait(&stay.host, None);
-        if !self.node.is_present(&stay.host) {
+        // A node that has stopped ends no wait that begins now.
+        if self.node.has_stopped() || !self.node.is_present(&stay.host) {
             return false;
         }
         self.send_call(stay, name, waiting.number, 0, FLUSH.into(), Bytes::new());
@@ -320,7 +321,8 @@ impl SwormShared {
     /// A message is not delivered: whoever waits for the reply is told.
     pub(crate) fn drop_parcel(&self, name: &str, parcel: &RemoteParcel, error: CallError) {
         if parcel.cast {
-            if matches!(error, CallError::Overloaded | CallError::NotSent { .. }) {
+            let is_cast = *parcel.message != *FLUSH;
+            if is_cast && matches!(error, CallError::Overloaded | CallError::NotSent { .. }) {
                 let lost = self.rooms.lost.fetch_add(1, Relaxed) + 1;
                 if self.rooms.says_lost.is_due() {
                     let sworm = &*self.name;

@@ -76,6 +76,8 @@ enum Place {
     Looks,
     /// It waits until what went to another place has been passed on.
     Flushes,
+    /// It waits for room for more casts, since then: those behind it, too, and only the first asks for it.
+    Room(Instant),
     /// It waits until it is told to look again.
     Waits(oneshot::Sender<()>),
     /// It was told, at that time, and has not looked since.
@@ -92,7 +94,7 @@ pub(crate) enum Turn {
     Unsettled(oneshot::Receiver<()>, Instant),
     /// Not before that node has passed on the casts that went there, which the first has waited for since then.
     Flush(Stay, Instant),
-    /// Not before there is room for more casts there. It has no place meanwhile: it holds nobody up.
+    /// Not before there is room for more casts there.
     Full(Stay),
 }
 
@@ -103,6 +105,8 @@ pub(crate) struct Ticket<'a> {
     number: u64,
     /// Whether others wait for it.
     waits: bool,
+    /// Whether it waits for room when it is a cast.
+    is_patient: bool,
 }
 
 /// A message that was sent and not answered; dropping it says that it is settled.
@@ -124,7 +128,7 @@ impl Order {
     /// A place behind all that have one.
     pub(crate) fn ticket<'a>(self: &'a Arc<Self>, name: &'a Arc<str>) -> Ticket<'a> {
         let number = self.tickets.fetch_add(1, Relaxed);
-        Ticket { order: self, name, number, waits: false }
+        Ticket { order: self, name, number, waits: false, is_patient: false }
     }
 
     /// Whether nothing is on its way to that name: then a message for a worker of this node need not wait its turn.
@@ -152,7 +156,7 @@ impl Order {
     /// The casts that went to that node have been passed on, or are lost.
     pub(crate) fn flushed(&self, name: &str, stay: &Stay) {
         if let Some(stream) = self.lock().of.get_mut(name).filter(|stream| stream.stay.as_ref() == Some(stay)) {
-            (stream.cast, stream.casts, stream.unsettled) = (None, 0, None);
+            stream.is_settled();
         }
     }
 
@@ -172,6 +176,12 @@ impl Order {
         }
     }
 
+    /// Whether what is sent there waits for room.
+    pub(crate) fn is_full(&self, name: &str) -> bool {
+        let mut streams = self.lock();
+        streams.of.get_mut(name).and_then(Stream::first).is_some_and(|(_, place)| matches!(place, Place::Room(_)))
+    }
+
     /// What has not come back in time is waited for no longer, by anybody.
     pub(crate) fn give_up(&self, name: &str) {
         let mut streams = self.lock();
@@ -180,7 +190,7 @@ impl Order {
         if let Some(stream) = streams.of.get_mut(name) {
             tracing::debug!(name, calls = stream.calls, "what went there is not waited for any longer");
             (stream.generation, stream.calls) = (generation, 0);
-            (stream.cast, stream.casts, stream.unsettled) = (None, 0, None);
+            stream.is_settled();
         }
     }
 
@@ -229,6 +239,12 @@ impl Stream {
         self.calls == 0 && self.waiting.is_empty() && !self.has_news()
     }
 
+    /// No cast is waited for any more; who has waited for that looks now.
+    fn is_settled(&mut self) {
+        (self.cast, self.casts, self.unsettled) = (None, 0, None);
+        self.waiting.values_mut().filter(|place| matches!(place, Place::Flushes)).for_each(Place::tell);
+    }
+
     fn unsettled_since(&mut self) -> Instant {
         *self.unsettled.get_or_insert_with(Instant::now)
     }
@@ -238,17 +254,30 @@ impl Stream {
         let unsettled = self.unsettled;
         let passes = |place: &Place| match place {
             Place::Told(at) => at.elapsed() >= SEES_ITS_TURN,
-            Place::Flushes => unsettled.is_none_or(|since| since.elapsed() >= SETTLE_WAIT + SEES_ITS_TURN),
+            Place::Flushes => unsettled.is_some_and(|since| since.elapsed() >= SETTLE_WAIT + SEES_ITS_TURN),
+            Place::Room(since) => since.elapsed() >= SETTLE_WAIT + SEES_ITS_TURN,
             Place::Looks | Place::Waits(_) => false,
         };
         self.waiting.iter_mut().find(|(_, place)| !passes(place)).map(|(number, place)| (*number, place))
     }
 
-    /// Whether one that waits goes before this one, which has found the worker: then so can that one.
+    /// Whether one that waits goes before this one, which has found the worker: then so can all before it.
     fn is_behind(&mut self, number: u64) -> bool {
-        let Some((_, place)) = self.first().filter(|(first, _)| *first < number) else { return false };
-        if matches!(place, Place::Looks) {
-            *place = Place::Told(Instant::now());
+        if self.first().is_none_or(|(first, _)| first >= number) {
+            return false;
+        }
+        let lapsed = |place: &Place| matches!(place, Place::Told(at) if at.elapsed() >= SEES_ITS_TURN);
+        let has_lapsed = self.waiting.values().next().is_some_and(lapsed);
+        if has_lapsed || matches!(self.waiting.values().next(), Some(Place::Looks)) {
+            // One of them may not be polled, and so may others: they are not told one after the other.
+            for place in self.waiting.range_mut(..number).map(|(_, place)| place) {
+                if matches!(place, Place::Looks) || has_lapsed && matches!(place, Place::Waits(_)) {
+                    place.tell();
+                }
+            }
+        }
+        if self.calls == 0 {
+            self.wake();
         }
         true
     }
@@ -257,8 +286,16 @@ impl Stream {
     fn wake(&mut self) {
         if let Some((_, place)) = self.first()
             && matches!(place, Place::Waits(_))
-            && let Place::Waits(waiting) = std::mem::replace(place, Place::Told(Instant::now()))
         {
+            place.tell();
+        }
+    }
+}
+
+impl Place {
+    /// It is to look now.
+    fn tell(&mut self) {
+        if let Self::Waits(waiting) = std::mem::replace(self, Self::Told(Instant::now())) {
             let _ = waiting.send(());
         }
     }
@@ -290,12 +327,16 @@ impl Ticket<'_> {
             (stream.stay, stream.cast, stream.unsettled) = (Some(stay.clone()), None, None);
             stream.casts = 0;
         }
-        stream.waiting.remove(&self.number);
-        self.waits = false;
-        if cast && stream.casts >= CASTS {
-            stream.wake();
+        if cast && self.is_patient && stream.casts >= CASTS {
+            let place = stream.waiting.entry(self.number).or_default();
+            if !matches!(place, Place::Room(_)) {
+                *place = Place::Room(Instant::now());
+            }
+            self.waits = true;
             return Turn::Full(stay.clone());
         }
+        stream.waiting.remove(&self.number);
+        self.waits = false;
         stream.calls += 1;
         if cast {
             stream.cast = Some(Instant::now());
@@ -304,6 +345,11 @@ impl Ticket<'_> {
         stream.wake();
         let (order, name, number) = (Arc::clone(self.order), self.name.clone(), self.number);
         Turn::Now(OnItsWay { order, name, number, generation: stream.generation })
+    }
+
+    /// It waits for room when it is a cast, and much of what went there before may wait for that.
+    pub(crate) fn is_patient(&mut self) {
+        self.is_patient = true;
     }
 
     /// It has found no worker: those behind it wait for it.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::forward::FLUSH;
 use super::order::Stay;
 use crate::core::ids::Epoch;
 use crate::seldom::Seldom;
@@ -224,6 +225,10 @@ impl Room {
     }
 
     fn has_place_for(&self, waiting: &Waiting) -> bool {
+        // It says when there is room: who asks waits with it for all that came before.
+        if *waiting.parcel.message == *FLUSH {
+            return true;
+        }
         let bytes = waiting.bytes();
         self.back.len() + self.fresh.len() < MAX_WAITING
             && self.bytes + bytes <= MAX_WAITING_BYTES

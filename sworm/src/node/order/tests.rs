@@ -188,7 +188,7 @@ fn what_found_no_worker_and_does_not_look_lets_those_pass_that_have_found_it() {
     second.looks();
     let place = |ticket: &Ticket<'_>| matches!(order.lock().of["room"].waiting[&ticket.number()], Place::Told(_));
     let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind both") };
-    assert_eq!([place(&first), place(&second)], [true, false], "the first has its time from now on");
+    assert_eq!([place(&first), place(&second)], [true, true], "they have their time from now on");
     first.looks();
     assert!(!place(&first), "it does look, and finds no worker");
     let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind both") };
@@ -221,6 +221,7 @@ fn who_is_to_wait_for_casts_to_be_passed_on_and_does_not_lets_the_others_pass() 
 
 fn casts(order: &Arc<Order>, to: &Stay) -> bool {
     let [mut ticket] = tickets(order);
+    ticket.is_patient();
     match ticket.turn(to, true) {
         Turn::Now(_) => true,
         Turn::Full(stay) => {
@@ -232,12 +233,51 @@ fn casts(order: &Arc<Order>, to: &Stay) -> bool {
 }
 
 #[test]
+fn one_that_lets_its_turn_pass_takes_no_other_with_it_that_is_not_polled() {
+    let order: Arc<Order> = Arc::default();
+    let to = stay("a", 1);
+    let [mut first, mut second, mut third] = tickets(&order);
+    first.looks();
+    let Turn::Behind(mut unseen) = second.turn(&to, false) else { panic!("behind the first") };
+    let long_ago = Instant::now().checked_sub(SEES_ITS_TURN).expect("the machine has run for so long");
+    let passes = |ticket: &Ticket<'_>| {
+        order.lock().of.get_mut("room").expect("they wait").waiting.insert(ticket.number(), Place::Told(long_ago));
+    };
+    passes(&first);
+    let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind the second") };
+    assert!(is_told(&mut unseen), "though nothing is on its way that would tell it");
+    passes(&second);
+    let _sent = goes(&mut third, &to);
+}
+
+#[test]
+fn what_comes_after_a_cast_that_waits_for_room_waits_behind_it() {
+    let order: Arc<Order> = Arc::default();
+    let here = stay("a", 1);
+    assert_eq!((0..CASTS).filter(|_| casts(&order, &here)).count(), CASTS);
+    let [mut cast, mut later, mut call] = tickets(&order);
+    cast.is_patient();
+    later.is_patient();
+    let Turn::Full(_) = cast.turn(&here, true) else { panic!("there is no room") };
+    let Turn::Behind(mut waiting) = later.turn(&here, true) else { panic!("behind the first, which asks for room") };
+    let Turn::Behind(_) = call.turn(&here, false) else { panic!("behind both") };
+    assert!(order.is_full("room"));
+    order.has_room("room", &here);
+    let Turn::Now(_) = cast.turn(&here, true) else { panic!("there is room") };
+    assert!(is_told(&mut waiting) && !order.is_full("room"));
+    let Turn::Now(_) = later.turn(&here, true) else { panic!("there is room") };
+    let _call = goes(&mut call, &here);
+    // What a worker has sent before its state was durable, or to a group, does not wait.
+    order.has_cast("room", CASTS * CAST_BYTES);
+    let [mut published] = tickets(&order);
+    let Turn::Now(_) = published.turn(&here, true) else { panic!("it does not wait") };
+}
+
+#[test]
 fn only_so_many_casts_go_before_their_worker_is_known_to_have_taken_those_before() {
     let order: Arc<Order> = Arc::default();
     let (here, there) = (stay("a", 1), stay("b", 2));
     assert_eq!((0..CASTS + 2).filter(|_| casts(&order, &here)).count(), CASTS);
-    let [mut call] = tickets(&order);
-    drop(goes(&mut call, &here));
     order.has_room("room", &there);
     assert!(!casts(&order, &here), "that was another stay");
     order.has_room("room", &here);
