@@ -85,16 +85,14 @@ pub(super) async fn cast<M: Message>(
         let (letter, bytes) = to_hold(&sworm, &name, message)?;
         let held = outbox.push(bytes, move || {
             Box::pin(async move {
-                let mut way = Way::new(&sworm, &name, Some(&target), limit).told(told.as_deref());
-                if let Err(error) = way.cast(letter).await {
+                if let Err(error) = cast_now(&sworm, &name, told.as_deref(), &target, letter, limit).await {
                     tracing::warn!(%name, message = M::ID, %error, "what a worker has cast did not arrive");
                 }
             })
         });
         return held.map_err(|_| CallError::Overloaded);
     }
-    let way = Way::new(sworm, name, Some(target), limit).told(told.as_deref());
-    way.patient().cast(Letter::Message(message)).await
+    cast_now(sworm, name, told.as_deref(), target, Letter::Message(message), limit).await
 }
 
 /// A message that is to be held back, and about how many bytes it takes: encoded, unless its worker is on this node.
@@ -116,4 +114,15 @@ fn bytes_of<M: Message>(message: &M) -> usize {
     let encoded = panics::guarded(|| M::CODEC.encode_to(message, &mut count));
     let bytes = if matches!(encoded, Ok(Ok(()))) { count.into_bytes().err().unwrap_or(0) } else { 0 };
     bytes.max(size_of::<M>())
+}
+
+async fn cast_now<M: Message>(
+    sworm: &Sworm,
+    name: &Arc<str>,
+    told: Option<&Told>,
+    target: &str,
+    letter: Letter<M>,
+    limit: Duration,
+) -> Result<(), CallError> {
+    Way::new(sworm, name, Some(target), limit).told(told).cast(letter).await
 }

@@ -166,12 +166,8 @@ impl<W: Target> Ref<W> {
     ///
     /// It is handled at most once. If the worker moves, restarts or leaves before it takes the message, the message is
     /// sent on to where the worker is then, in order with the other casts of its sender, up to 16 times, each time within 30 s.
-    /// For a worker on another node whose mailbox is full it waits there, for up to 30 s. Of what one node casts to one worker
-    /// about 1,000 casts, or 4 MiB of them, go there before the first of them are known to be in the mailbox; after that `cast`
-    /// itself waits for room, for up to 5 s, and what this node sends to that worker later waits behind it; two workers that wait
-    /// for room in each other's mailboxes wait for all that time. What is published to a group, and what a worker with
-    /// `snapshot = "each"` casts, which leaves later, does not wait for room. Where many nodes cast that much, up to 10,000 messages and 32 MiB wait for one
-    /// worker, and 256 MiB for all of a sworm.
+    /// For a worker on another node whose mailbox is full it waits there, for up to 30 s, with up to 10,000 messages and 32 MiB
+    /// for one worker and 256 MiB for all of a sworm.
     ///
     /// It is lost, which only the log says (at level debug), when the link to the worker's node or that node fails, when
     /// more than that waits there, or it for longer, when the worker does not know the message, when the name ends or
@@ -180,7 +176,7 @@ impl<W: Target> Ref<W> {
     ///
     /// # Errors
     ///
-    /// [`CallError::Overloaded`] when there was no room in time, and others, see [`CallError`]; the message was not handled then.
+    /// See [`CallError`]; the message was not handled then.
     pub async fn cast<M: Request<W>>(&self, message: M) -> Result<(), CallError> {
         let sworm = self.sworm()?;
         call::cast(&sworm, self.last.name(), self.news(), &W::type_name(), message, call::CALL_LIMIT).await

@@ -124,12 +124,6 @@ impl<'a> Way<'a> {
         Self { told, ..self }
     }
 
-    /// The same, for a cast that waits until there is room for it.
-    pub(super) fn patient(mut self) -> Self {
-        self.ticket.is_patient();
-        self
-    }
-
     /// Brings the message there, once, and gives the reply.
     pub(super) async fn call<M: Message>(&mut self, mut letter: Letter<M>) -> Result<M::Reply, CallError> {
         loop {
@@ -201,11 +195,9 @@ impl<'a> Way<'a> {
                     }
                 },
                 Found::There(stay) => {
-                    let (shared, payload) = (&self.sworm.shared, letter.encoded()?);
-                    let bytes = payload.len();
-                    self.send::<M>(&stay, shared.node.calls.number(), payload, None)?;
-                    shared.node.calls.has_sent(&stay.host, 1);
-                    shared.order.has_cast(self.name, bytes);
+                    let number = self.sworm.shared.node.calls.number();
+                    self.send::<M>(&stay, number, letter.encoded()?, None)?;
+                    self.sworm.shared.node.calls.has_sent(&stay.host, 1);
                     return Ok(());
                 }
             }
@@ -245,8 +237,7 @@ impl<'a> Way<'a> {
                 // Whoever lets its turn pass is not waited for.
                 let until = self.deadline.min(Instant::now() + SEES_ITS_TURN);
                 if timeout_at(until, turn).await.is_err() && Instant::now() >= self.deadline {
-                    let is_full = shared.order.is_full(self.name);
-                    return Err(if is_full { CallError::Overloaded } else { self.not_sent() });
+                    return Err(self.not_sent());
                 }
             }
             // Whose own time is over goes away; what keeps the others waiting is for all of them.
@@ -271,15 +262,6 @@ impl<'a> Way<'a> {
                     return Err(self.not_sent());
                 }
                 shared.order.flushed(self.name, &stay);
-            }
-            // Its worker may go away meanwhile: then it looks anew.
-            Turn::Full(stay) => {
-                let flush = timeout_at(self.deadline, shared.flush(self.name, &stay));
-                match flush.await {
-                    Ok(true) => shared.order.has_room(self.name, &stay),
-                    Ok(false) => self.pause().await?,
-                    Err(_) => return Err(CallError::Overloaded),
-                }
             }
         }
         Ok(())

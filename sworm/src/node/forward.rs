@@ -296,15 +296,15 @@ impl SwormShared {
         self.answer(&flush.from, flush.number, Replied::Done(Bytes::new()), false);
     }
 
-    /// Waits until a node has passed on all casts for the worker that went there, for a while. Whether it has said so.
-    pub(crate) async fn flush(&self, name: &Arc<str>, stay: &Stay) -> bool {
+    /// Waits until a node has passed on all casts for the worker that went there, for a while.
+    pub(crate) async fn flush(&self, name: &Arc<str>, stay: &Stay) {
         let mut waiting = self.node.calls.wait(&stay.host, None);
         // A node that has stopped ends no wait that begins now.
         if self.node.has_stopped() || !self.node.is_present(&stay.host) {
-            return false;
+            return;
         }
         self.send_call(stay, name, waiting.number, 0, FLUSH.into(), Bytes::new());
-        matches!(timeout(SETTLE_WAIT, &mut waiting.reply).await, Ok(Ok(Replied::Done(_))))
+        let _ = timeout(SETTLE_WAIT, &mut waiting.reply).await;
     }
 
     /// Sends a cast to a stay. It has a number of its own: to a node that it comes to for the second time it is no repeat.

@@ -17,11 +17,6 @@ const CAST_IS_NEWS: Duration = Duration::from_secs(30);
 /// How long one that was told to look, or was given its place again, may take to do so; then the others go before it: its future
 /// may not be polled.
 pub(crate) const SEES_ITS_TURN: Duration = Duration::from_secs(1);
-/// So many casts may be on their way to one worker on another node, or wait there for room, before it is asked whether they
-/// are in the worker's mailbox.
-const CASTS: usize = 1_000;
-/// A large one counts as one more for each so many bytes.
-const CAST_BYTES: usize = 4 << 10;
 /// So many names at least are known before those are forgotten to which nothing is on its way.
 const SWEEP_AT_LEAST: usize = 1_024;
 
@@ -60,8 +55,6 @@ struct Stream {
     calls: usize,
     /// When a cast went there last.
     cast: Option<Instant>,
-    /// How many went there that may not be in its mailbox yet.
-    casts: usize,
     /// Since when what comes waits for what went to another place.
     unsettled: Option<Instant>,
     /// Those that are not sent yet, by their tickets.
@@ -76,8 +69,6 @@ enum Place {
     Looks,
     /// It waits until what went to another place has been passed on.
     Flushes,
-    /// It waits for room for more casts, since then: those behind it, too, and only the first asks for it.
-    Room(Instant),
     /// It waits until it is told to look again.
     Waits(oneshot::Sender<()>),
     /// It was told, at that time, and has not looked since.
@@ -94,8 +85,6 @@ pub(crate) enum Turn {
     Unsettled(oneshot::Receiver<()>, Instant),
     /// Not before that node has passed on the casts that went there, which the first has waited for since then.
     Flush(Stay, Instant),
-    /// Not before there is room for more casts there.
-    Full(Stay),
 }
 
 /// A message's place in the order; dropping it gives the place up.
@@ -105,8 +94,6 @@ pub(crate) struct Ticket<'a> {
     number: u64,
     /// Whether others wait for it.
     waits: bool,
-    /// Whether it waits for room when it is a cast.
-    is_patient: bool,
 }
 
 /// A message that was sent and not answered; dropping it says that it is settled.
@@ -128,7 +115,7 @@ impl Order {
     /// A place behind all that have one.
     pub(crate) fn ticket<'a>(self: &'a Arc<Self>, name: &'a Arc<str>) -> Ticket<'a> {
         let number = self.tickets.fetch_add(1, Relaxed);
-        Ticket { order: self, name, number, waits: false, is_patient: false }
+        Ticket { order: self, name, number, waits: false }
     }
 
     /// Whether nothing is on its way to that name: then a message for a worker of this node need not wait its turn.
@@ -158,28 +145,6 @@ impl Order {
         if let Some(stream) = self.lock().of.get_mut(name).filter(|stream| stream.stay.as_ref() == Some(stay)) {
             stream.is_settled();
         }
-    }
-
-    /// A cast of that size has gone to another node.
-    pub(crate) fn has_cast(&self, name: &str, bytes: usize) {
-        if bytes >= CAST_BYTES
-            && let Some(stream) = self.lock().of.get_mut(name)
-        {
-            stream.casts += bytes / CAST_BYTES;
-        }
-    }
-
-    /// The casts that went to that stay before are in its mailbox.
-    pub(crate) fn has_room(&self, name: &str, stay: &Stay) {
-        if let Some(stream) = self.lock().of.get_mut(name).filter(|stream| stream.stay.as_ref() == Some(stay)) {
-            stream.casts = 0;
-        }
-    }
-
-    /// Whether what is sent there waits for room.
-    pub(crate) fn is_full(&self, name: &str) -> bool {
-        let mut streams = self.lock();
-        streams.of.get_mut(name).and_then(Stream::first).is_some_and(|(_, place)| matches!(place, Place::Room(_)))
     }
 
     /// What has not come back in time is waited for no longer, by anybody.
@@ -241,7 +206,7 @@ impl Stream {
 
     /// No cast is waited for any more; who has waited for that looks now.
     fn is_settled(&mut self) {
-        (self.cast, self.casts, self.unsettled) = (None, 0, None);
+        (self.cast, self.unsettled) = (None, None);
         self.waiting.values_mut().filter(|place| matches!(place, Place::Flushes)).for_each(Place::tell);
     }
 
@@ -255,7 +220,6 @@ impl Stream {
         let passes = |place: &Place| match place {
             Place::Told(at) => at.elapsed() >= SEES_ITS_TURN,
             Place::Flushes => unsettled.is_some_and(|since| since.elapsed() >= SETTLE_WAIT + SEES_ITS_TURN),
-            Place::Room(since) => since.elapsed() >= SETTLE_WAIT + SEES_ITS_TURN,
             Place::Looks | Place::Waits(_) => false,
         };
         self.waiting.iter_mut().find(|(_, place)| !passes(place)).map(|(number, place)| (*number, place))
@@ -325,31 +289,16 @@ impl Ticket<'_> {
         }
         if moved || stream.stay.is_none() {
             (stream.stay, stream.cast, stream.unsettled) = (Some(stay.clone()), None, None);
-            stream.casts = 0;
-        }
-        if cast && self.is_patient && stream.casts >= CASTS {
-            let place = stream.waiting.entry(self.number).or_default();
-            if !matches!(place, Place::Room(_)) {
-                *place = Place::Room(Instant::now());
-            }
-            self.waits = true;
-            return Turn::Full(stay.clone());
         }
         stream.waiting.remove(&self.number);
         self.waits = false;
         stream.calls += 1;
         if cast {
             stream.cast = Some(Instant::now());
-            stream.casts += 1;
         }
         stream.wake();
         let (order, name, number) = (Arc::clone(self.order), self.name.clone(), self.number);
         Turn::Now(OnItsWay { order, name, number, generation: stream.generation })
-    }
-
-    /// It waits for room when it is a cast, and much of what went there before may wait for that.
-    pub(crate) fn is_patient(&mut self) {
-        self.is_patient = true;
     }
 
     /// It has found no worker: those behind it wait for it.

@@ -225,7 +225,7 @@ impl Room {
     }
 
     fn has_place_for(&self, waiting: &Waiting) -> bool {
-        // It says when there is room: who asks waits with it for all that came before.
+        // Who asks waits with it for all that came before, and nobody else would answer.
         if *waiting.parcel.message == *FLUSH {
             return true;
         }

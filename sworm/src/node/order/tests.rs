@@ -219,19 +219,6 @@ fn who_is_to_wait_for_casts_to_be_passed_on_and_does_not_lets_the_others_pass() 
     let _sent = goes(&mut second, &to);
 }
 
-fn casts(order: &Arc<Order>, to: &Stay) -> bool {
-    let [mut ticket] = tickets(order);
-    ticket.is_patient();
-    match ticket.turn(to, true) {
-        Turn::Now(_) => true,
-        Turn::Full(stay) => {
-            assert_eq!(stay, *to);
-            false
-        }
-        _ => panic!("nothing else waits"),
-    }
-}
-
 #[test]
 fn one_that_lets_its_turn_pass_takes_no_other_with_it_that_is_not_polled() {
     let order: Arc<Order> = Arc::default();
@@ -248,44 +235,6 @@ fn one_that_lets_its_turn_pass_takes_no_other_with_it_that_is_not_polled() {
     assert!(is_told(&mut unseen), "though nothing is on its way that would tell it");
     passes(&second);
     let _sent = goes(&mut third, &to);
-}
-
-#[test]
-fn what_comes_after_a_cast_that_waits_for_room_waits_behind_it() {
-    let order: Arc<Order> = Arc::default();
-    let here = stay("a", 1);
-    assert_eq!((0..CASTS).filter(|_| casts(&order, &here)).count(), CASTS);
-    let [mut cast, mut later, mut call] = tickets(&order);
-    cast.is_patient();
-    later.is_patient();
-    let Turn::Full(_) = cast.turn(&here, true) else { panic!("there is no room") };
-    let Turn::Behind(mut waiting) = later.turn(&here, true) else { panic!("behind the first, which asks for room") };
-    let Turn::Behind(_) = call.turn(&here, false) else { panic!("behind both") };
-    assert!(order.is_full("room"));
-    order.has_room("room", &here);
-    let Turn::Now(_) = cast.turn(&here, true) else { panic!("there is room") };
-    assert!(is_told(&mut waiting) && !order.is_full("room"));
-    let Turn::Now(_) = later.turn(&here, true) else { panic!("there is room") };
-    let _call = goes(&mut call, &here);
-    // What a worker has sent before its state was durable, or to a group, does not wait.
-    order.has_cast("room", CASTS * CAST_BYTES);
-    let [mut published] = tickets(&order);
-    let Turn::Now(_) = published.turn(&here, true) else { panic!("it does not wait") };
-}
-
-#[test]
-fn only_so_many_casts_go_before_their_worker_is_known_to_have_taken_those_before() {
-    let order: Arc<Order> = Arc::default();
-    let (here, there) = (stay("a", 1), stay("b", 2));
-    assert_eq!((0..CASTS + 2).filter(|_| casts(&order, &here)).count(), CASTS);
-    order.has_room("room", &there);
-    assert!(!casts(&order, &here), "that was another stay");
-    order.has_room("room", &here);
-    assert!(casts(&order, &here));
-    order.has_cast("room", (CASTS - 1) * CAST_BYTES);
-    assert!(!casts(&order, &here), "large ones count more");
-    order.flushed("room", &here);
-    assert!(casts(&order, &there), "the worker has moved");
 }
 
 #[test]
