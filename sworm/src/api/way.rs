@@ -304,7 +304,7 @@ impl<'a> Way<'a> {
                 }
                 Err(error) => return Err(error),
             }
-            self.ticket.looks();
+            self.ticket.waits();
             // Listen first, then look again: no change is missed.
             match self.changed.take() {
                 Some(changed) => {
@@ -351,7 +351,7 @@ impl<'a> Way<'a> {
     }
 
     /// Waits a moment after a message came back.
-    pub(super) async fn pause(&self) -> Result<(), CallError> {
+    pub(super) async fn pause(&mut self) -> Result<(), CallError> {
         let changed = self.sworm.shared.index.changed(self.name);
         let _ = timeout_at(self.deadline.min(Instant::now() + LOOK_AGAIN), changed).await;
         if Instant::now() >= self.deadline {

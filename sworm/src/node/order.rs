@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use ahash::HashMap;
 use tokio::sync::oneshot;
 
-use super::forward::SETTLE_WAIT;
 use crate::core::ids::{Epoch, Peer};
 
 /// How long after a cast something may still be on its way to a place where its worker is not any more.
@@ -45,7 +44,6 @@ pub(crate) struct Stay {
 }
 
 /// What is on its way to one worker.
-#[derive(Default)]
 struct Stream {
     /// Where all of it went, if anything did.
     stay: Option<Stay>,
@@ -64,11 +62,9 @@ struct Stream {
 /// One that is not sent yet.
 #[derive(Default)]
 enum Place {
-    /// It has found no worker, or has come back, and looks by itself.
+    /// It waits for something else, and looks by itself.
     #[default]
     Looks,
-    /// It waits until what went to another place has been passed on.
-    Flushes,
     /// It waits until it is told to look again.
     Waits(oneshot::Sender<()>),
     /// It was told, at that time, and has not looked since.
@@ -143,7 +139,7 @@ impl Order {
     /// The casts that went to that node have been passed on, or are lost.
     pub(crate) fn flushed(&self, name: &str, stay: &Stay) {
         if let Some(stream) = self.lock().of.get_mut(name).filter(|stream| stream.stay.as_ref() == Some(stay)) {
-            stream.is_settled();
+            (stream.cast, stream.unsettled) = (None, None);
         }
     }
 
@@ -154,8 +150,7 @@ impl Order {
         let generation = streams.generation;
         if let Some(stream) = streams.of.get_mut(name) {
             tracing::debug!(name, calls = stream.calls, "what went there is not waited for any longer");
-            (stream.generation, stream.calls) = (generation, 0);
-            stream.is_settled();
+            (stream.generation, stream.calls, stream.cast, stream.unsettled) = (generation, 0, None, None);
         }
     }
 
@@ -166,7 +161,9 @@ impl Order {
         }
         if !streams.of.contains_key(name) {
             let generation = streams.generation;
-            streams.of.insert(name.clone(), Stream { generation, ..Stream::default() });
+            let stream =
+                Stream { stay: None, generation, calls: 0, cast: None, unsettled: None, waiting: BTreeMap::new() };
+            streams.of.insert(name.clone(), stream);
             self.count.store(streams.of.len(), Relaxed);
         }
         streams.of.get_mut(name).expect("it was put in")
@@ -204,62 +201,22 @@ impl Stream {
         self.calls == 0 && self.waiting.is_empty() && !self.has_news()
     }
 
-    /// No cast is waited for any more; who has waited for that looks now.
-    fn is_settled(&mut self) {
-        (self.cast, self.unsettled) = (None, None);
-        self.waiting.values_mut().filter(|place| matches!(place, Place::Flushes)).for_each(Place::tell);
-    }
-
     fn unsettled_since(&mut self) -> Instant {
         *self.unsettled.get_or_insert_with(Instant::now)
     }
 
     /// The first of those that wait, and do not let their turn pass.
     fn first(&mut self) -> Option<(u64, &mut Place)> {
-        let unsettled = self.unsettled;
-        let passes = |place: &Place| match place {
-            Place::Told(at) => at.elapsed() >= SEES_ITS_TURN,
-            Place::Flushes => unsettled.is_some_and(|since| since.elapsed() >= SETTLE_WAIT + SEES_ITS_TURN),
-            Place::Looks | Place::Waits(_) => false,
-        };
+        let passes = |place: &Place| matches!(place, Place::Told(at) if at.elapsed() >= SEES_ITS_TURN);
         self.waiting.iter_mut().find(|(_, place)| !passes(place)).map(|(number, place)| (*number, place))
-    }
-
-    /// Whether one that waits goes before this one, which has found the worker: then so can all before it.
-    fn is_behind(&mut self, number: u64) -> bool {
-        if self.first().is_none_or(|(first, _)| first >= number) {
-            return false;
-        }
-        let lapsed = |place: &Place| matches!(place, Place::Told(at) if at.elapsed() >= SEES_ITS_TURN);
-        let has_lapsed = self.waiting.values().next().is_some_and(lapsed);
-        if has_lapsed || matches!(self.waiting.values().next(), Some(Place::Looks)) {
-            // One of them may not be polled, and so may others: they are not told one after the other.
-            for place in self.waiting.range_mut(..number).map(|(_, place)| place) {
-                if matches!(place, Place::Looks) || has_lapsed && matches!(place, Place::Waits(_)) {
-                    place.tell();
-                }
-            }
-        }
-        if self.calls == 0 {
-            self.wake();
-        }
-        true
     }
 
     /// The first of those that wait looks again.
     fn wake(&mut self) {
         if let Some((_, place)) = self.first()
             && matches!(place, Place::Waits(_))
+            && let Place::Waits(waiting) = std::mem::replace(place, Place::Told(Instant::now()))
         {
-            place.tell();
-        }
-    }
-}
-
-impl Place {
-    /// It is to look now.
-    fn tell(&mut self) {
-        if let Self::Waits(waiting) = std::mem::replace(self, Self::Told(Instant::now())) {
             let _ = waiting.send(());
         }
     }
@@ -270,7 +227,7 @@ impl Ticket<'_> {
     pub(crate) fn turn(&mut self, stay: &Stay, cast: bool) -> Turn {
         let mut streams = self.order.lock();
         let stream = self.order.stream(&mut streams, self.name);
-        let is_behind = stream.is_behind(self.number);
+        let is_behind = stream.first().is_some_and(|(first, _)| first < self.number);
         let moved = stream.stay.as_ref().is_some_and(|before| before != stay);
         if is_behind || moved && stream.calls > 0 {
             let (sender, receiver) = oneshot::channel();
@@ -283,7 +240,7 @@ impl Ticket<'_> {
             };
         }
         if let Some(before) = stream.stay.clone().filter(|_| moved && stream.has_news()) {
-            stream.waiting.insert(self.number, Place::Flushes);
+            stream.waiting.insert(self.number, Place::Looks);
             self.waits = true;
             return Turn::Flush(before, stream.unsettled_since());
         }
@@ -301,11 +258,13 @@ impl Ticket<'_> {
         Turn::Now(OnItsWay { order, name, number, generation: stream.generation })
     }
 
-    /// It has found no worker: those behind it wait for it.
-    pub(crate) fn looks(&mut self) {
-        let mut streams = self.order.lock();
-        self.order.stream(&mut streams, self.name).waiting.insert(self.number, Place::Looks);
-        self.waits = true;
+    /// It cannot go yet: those behind it wait for it.
+    pub(crate) fn waits(&mut self) {
+        if !self.waits {
+            let mut streams = self.order.lock();
+            self.order.stream(&mut streams, self.name).waiting.entry(self.number).or_default();
+            self.waits = true;
+        }
     }
 
     /// Which one it is.
@@ -325,7 +284,9 @@ impl Ticket<'_> {
 
     /// It was sent and was not handled: it has its place again.
     pub(crate) fn is_back(&mut self) {
-        self.looks();
+        let mut streams = self.order.lock();
+        self.order.stream(&mut streams, self.name).waiting.insert(self.number, Place::Looks);
+        self.waits = true;
     }
 }
 

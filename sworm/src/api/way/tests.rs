@@ -103,7 +103,7 @@ async fn what_was_refused_for_want_of_room_has_a_place_again_when_its_worker_is_
     way.is_sent();
     way.wait_for_room().await.expect("there is time");
     assert!(sworm.shared.order.is_idle(&name), "it holds up nobody as long as it waits for room");
-    way.ticket.looks();
+    way.ticket.waits();
     assert!(!sworm.shared.order.is_idle(&name), "those behind it wait");
     drop(way);
     assert!(sworm.shared.order.is_idle(&name));

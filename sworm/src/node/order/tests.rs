@@ -171,70 +171,12 @@ fn who_does_not_see_its_turn_for_long_lets_the_others_pass() {
 fn what_finds_no_worker_keeps_its_place() {
     let order: Arc<Order> = Arc::default();
     let [mut first, mut second] = tickets(&order);
-    first.looks();
+    first.waits();
     assert!(!order.is_idle("room"));
     let Turn::Behind(mut waiting) = second.turn(&stay("a", 1), false) else { panic!("behind the first") };
     let _first = goes(&mut first, &stay("a", 1));
     assert!(is_told(&mut waiting));
     let _second = goes(&mut second, &stay("a", 1));
-}
-
-#[test]
-fn what_found_no_worker_and_does_not_look_lets_those_pass_that_have_found_it() {
-    let order: Arc<Order> = Arc::default();
-    let to = stay("a", 1);
-    let [mut first, mut second, mut third] = tickets(&order);
-    first.looks();
-    second.looks();
-    let place = |ticket: &Ticket<'_>| matches!(order.lock().of["room"].waiting[&ticket.number()], Place::Told(_));
-    let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind both") };
-    assert_eq!([place(&first), place(&second)], [true, true], "they have their time from now on");
-    first.looks();
-    assert!(!place(&first), "it does look, and finds no worker");
-    let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind both") };
-    let long_ago = Instant::now().checked_sub(SEES_ITS_TURN).expect("the machine has run for so long");
-    let passes = |ticket: &Ticket<'_>| {
-        order.lock().of.get_mut("room").expect("three wait").waiting.insert(ticket.number(), Place::Told(long_ago));
-    };
-    passes(&first);
-    let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind the second") };
-    assert!(place(&second));
-    passes(&second);
-    let _sent = [goes(&mut third, &to), goes(&mut second, &to), goes(&mut first, &to)];
-}
-
-#[test]
-fn who_is_to_wait_for_casts_to_be_passed_on_and_does_not_lets_the_others_pass() {
-    let order: Arc<Order> = Arc::default();
-    let [mut cast, mut first, mut second] = tickets(&order);
-    let Turn::Now(_) = cast.turn(&stay("a", 1), true) else { panic!("nothing is on its way") };
-    let to = stay("b", 2);
-    let Turn::Flush(..) = first.turn(&to, false) else { panic!("the cast may be on its way") };
-    let Turn::Behind(_) = second.turn(&to, false) else { panic!("behind the first") };
-    let long_ago = Instant::now().checked_sub(SETTLE_WAIT + SEES_ITS_TURN).expect("the machine has run for so long");
-    order.lock().of.get_mut("room").expect("two wait").unsettled = Some(long_ago);
-    let Turn::Flush(before, since) = second.turn(&to, false) else { panic!("it is to do it now") };
-    assert_eq!(since, long_ago);
-    order.flushed("room", &before);
-    let _sent = goes(&mut second, &to);
-}
-
-#[test]
-fn one_that_lets_its_turn_pass_takes_no_other_with_it_that_is_not_polled() {
-    let order: Arc<Order> = Arc::default();
-    let to = stay("a", 1);
-    let [mut first, mut second, mut third] = tickets(&order);
-    first.looks();
-    let Turn::Behind(mut unseen) = second.turn(&to, false) else { panic!("behind the first") };
-    let long_ago = Instant::now().checked_sub(SEES_ITS_TURN).expect("the machine has run for so long");
-    let passes = |ticket: &Ticket<'_>| {
-        order.lock().of.get_mut("room").expect("they wait").waiting.insert(ticket.number(), Place::Told(long_ago));
-    };
-    passes(&first);
-    let Turn::Behind(_) = third.turn(&to, false) else { panic!("behind the second") };
-    assert!(is_told(&mut unseen), "though nothing is on its way that would tell it");
-    passes(&second);
-    let _sent = goes(&mut third, &to);
 }
 
 #[test]
