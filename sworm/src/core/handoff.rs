@@ -88,7 +88,5 @@ pub struct Leaving {
     unsaved: u64,
     /// The names that were asked about, and when they are asked about again.
     asked: BTreeMap<Arc<str>, u64>,
-    /// When the others may be asked again what they have heard of this node.
-    ask_heard_ms: u64,
     done: bool,
 }

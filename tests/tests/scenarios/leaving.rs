@@ -49,32 +49,3 @@ fn what_its_receiver_has_is_not_taken_back_when_a_node_leaves_late() {
     }
     rest(&mut world);
 }
-
-/// A node with names of which a third is on each of three nodes, when nothing else happens.
-fn three_with(names: usize) -> World {
-    let mut world = World::under(Options { nodes: 3, ..Options::none() });
-    for n in 0..names {
-        let on = format!("n{}", 1 + n % 3);
-        let request = world.register_at("n1", &format!("name-{n}"), 0, Some(&on));
-        world.answer(request).expect("free");
-    }
-    rest(&mut world);
-    world.run(3_000);
-    world
-}
-
-#[test]
-fn an_orderly_leave_is_over_soon_after_all_have_agreed_on_it() {
-    for names in [3, 30, 300] {
-        let mut world = three_with(names);
-        let began = world.now_ms();
-        let took = |world: &World| world.now_ms() - began;
-        world.begin_leave("n3");
-        world.run_until("the others have its workers", |world| world.workers("n3") == 0);
-        // Who decides is asked no earlier than it may answer: if it did not, it would be asked again after half a second.
-        assert!(took(&world) < 300, "{names}: {}", took(&world));
-        world.run_until("it has left", |world| world.alive().len() == 2);
-        assert!(took(&world) < 700, "{names}: {}", took(&world));
-        rest(&mut world);
-    }
-}

@@ -1,6 +1,5 @@
 //! A node leaves in good order: it gives all its workers away, and parks those that nobody takes.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,11 +21,8 @@ const NEWS_WAIT_MS: u64 = 1_000;
 const TAKEN_WAIT_MS: u64 = 3_000;
 /// How many workers are handed over at a time.
 const MAX_MOVES: usize = 1_024;
-/// When to ask the arbiter again; the second time it may have been the view that was not agreed yet.
+/// When to ask the arbiter again.
 const ASK_AGAIN_MS: u64 = 500;
-const ASK_TWICE_MS: u64 = 200;
-/// How soon the others are asked again what they have heard.
-const HEARD_AGAIN_MS: u64 = 100;
 
 impl Core {
     pub(in crate::core) fn on_leave(&mut self, until_ms: u64) {
@@ -40,7 +36,6 @@ impl Core {
                 parked: (0, 0),
                 unsaved: 0,
                 asked: BTreeMap::new(),
-                ask_heard_ms: since_ms,
                 done: false,
             });
             self.phase = Phase::Leaving;
@@ -57,8 +52,6 @@ impl Core {
         }
         let alone = self.view.up().next().is_none() && !self.somebody_joins();
         let late = now >= leaving.until_ms;
-        // Nobody answers before all have agreed that this node leaves.
-        let asks = self.agrees() || now >= leaving.since_ms + ASK_AGAIN_MS;
         let mut in_flight = self.on_their_way();
         let names: Vec<Arc<str>> = self.local.keys().cloned().collect();
         for name in names {
@@ -87,7 +80,7 @@ impl Core {
                 // Its task ends before anybody else may start it.
                 LocalPhase::Starting | LocalPhase::Settling if late => self.park(&name, Exit::Shutdown),
                 LocalPhase::Parking => {}
-                LocalPhase::Running if asks && in_flight < MAX_MOVES => {
+                LocalPhase::Running if in_flight < MAX_MOVES => {
                     in_flight += 1;
                     self.ask_where_to_leave(&name, birth);
                 }
@@ -107,11 +100,11 @@ impl Core {
     fn ask_where_to_leave(&mut self, name: &Arc<str>, birth: Birth) {
         let now = self.now.mono_ms;
         let Some(leaving) = &mut self.leaving else { return };
-        match leaving.asked.entry(name.clone()) {
-            Entry::Occupied(due) if *due.get() > now => return,
-            Entry::Occupied(mut due) => drop(due.insert(now + ASK_AGAIN_MS)),
-            Entry::Vacant(due) => drop(due.insert(now + ASK_TWICE_MS)),
+        let due = leaving.asked.entry(name.clone()).or_insert(now);
+        if *due > now {
+            return;
         }
+        *due = now + ASK_AGAIN_MS;
         self.ask_where_to(name, birth, None);
     }
 
@@ -130,7 +123,6 @@ impl Core {
             return; // its copies are being made up for elsewhere
         }
         if !alone && !late && !self.is_heard_out() {
-            self.ask_what_is_heard();
             return; // what it said last would go with it
         }
         let parked = self.directory.my_names().filter(|(_, cell)| cell.state == NameState::Parked).count();
@@ -187,17 +179,6 @@ impl Core {
         let max = self.own_max();
         let holds = |peer: &Peer| self.members.get(&peer.node).is_some_and(|member| member.holds_of_mine >= max);
         self.view.up().any(holds)
-    }
-
-    /// The next heartbeats would tell it, too.
-    fn ask_what_is_heard(&mut self) {
-        let now = self.now.mono_ms;
-        let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.ask_heard_ms <= now) else { return };
-        leaving.ask_heard_ms = now + HEARD_AGAIN_MS;
-        let versions = self.versions(true);
-        for peer in self.view.up().cloned().collect::<Vec<_>>() {
-            self.send(&peer, Message::Versions(versions.clone()));
-        }
     }
 
     /// Stops a worker with its state saved, since nobody takes it over.
