@@ -34,6 +34,7 @@ const BATCH_BYTES: usize = 8 << 20;
 pub struct Disk {
     store: Arc<dyn Store>,
     prefix: [u8; 8],
+    /// How often the store had lost something by now.
     losses: u32,
     logs: BTreeMap<LaneId, Log>,
     /// How many chunks each blob has, so that a shorter one leaves none of a longer one behind.

@@ -296,3 +296,6 @@ impl Drop for Room {
         self.all_bytes.fetch_sub(self.bytes, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,19 @@ fn with_count(names: &[String], count: u64) -> (Vec<String>, Vec<(String, u64)>)
     (names.clone(), names.into_iter().map(|name| (name, count)).collect())
 }
 
+/// What the first of two nodes has started from older states than the second one has, which is down.
+fn started_from_older_ones(seed: u64) -> (World, Vec<String>) {
+    let (mut world, names) = counted_once(2, Options { seed, kills: true, ..Options::none() });
+    world.kill("n1");
+    world.run(6_000);
+    count_to(&mut world, &names, 4);
+    world.kill("n2");
+    world.start("n1");
+    all_run(&mut world, &names);
+    run_with(&world, &names, "n1", 1);
+    (world, names)
+}
+
 #[test]
 fn the_state_of_a_later_assignment_that_comes_late_takes_the_place_of_what_a_lone_node_has_started() {
     for seed in 0..10 {
@@ -103,14 +116,7 @@ fn the_state_of_a_later_assignment_that_comes_late_takes_the_place_of_what_a_lon
 #[test]
 fn the_later_state_of_the_same_assignment_that_comes_late_is_given_to_what_a_lone_node_has_started() {
     for seed in 0..10 {
-        let (mut world, names) = counted_once(2, Options { seed, kills: true, ..Options::none() });
-        world.kill("n1");
-        world.run(6_000);
-        count_to(&mut world, &names, 4);
-        world.kill("n2");
-        world.start("n1");
-        all_run(&mut world, &names);
-        run_with(&world, &names, "n1", 1);
+        let (mut world, names) = started_from_older_ones(seed);
         let before: Vec<_> = names.iter().map(|name| world.worker(name).expect("it runs").1.since).collect();
         names.iter().for_each(|name| saved(&mut world, name));
         all_durable(&mut world);
@@ -151,13 +157,7 @@ fn a_later_state_that_only_the_late_one_of_three_had_is_given_to_what_the_other_
 
 #[test]
 fn a_state_that_a_worker_was_not_given_is_given_to_it_later() {
-    let (mut world, names) = counted_once(2, Options { kills: true, ..Options::none() });
-    world.kill("n1");
-    world.run(6_000);
-    count_to(&mut world, &names, 4);
-    world.kill("n2");
-    world.start("n1");
-    all_run(&mut world, &names);
+    let (mut world, names) = started_from_older_ones(0);
     names.iter().for_each(|name| saved(&mut world, name));
     all_durable(&mut world);
     world.withholds = true;

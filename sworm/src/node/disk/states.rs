@@ -26,7 +26,7 @@ const CHUNKS_BYTES: usize = 1 << 20;
 struct KeptWhole {
     name: Arc<str>,
     snapshot: Snapshot,
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     losses: u32,
 }
 
@@ -35,12 +35,12 @@ struct KeptWhole {
 struct KeptInChunks {
     name: Arc<str>,
     manifest: Arc<Manifest>,
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     losses: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_none(losses: &u32) -> bool {
+fn is_zero(losses: &u32) -> bool {
     *losses == 0
 }
 
