@@ -272,13 +272,7 @@ impl Core {
             // It was there and cannot be read any more: another copy may be as good.
             None if self.lose_stored(name) => self.restore(name),
             None => self.start_from_nothing(name),
-            Some(state) => {
-                // No newer one was found: from now on it is the newest, and that was told.
-                if self.stored.get(name).is_some_and(|stored| stored.doubtful) {
-                    self.is_sound_again(name, state.clone());
-                }
-                self.start(name, Some(state));
-            }
+            state => self.start(name, state),
         }
     }
 

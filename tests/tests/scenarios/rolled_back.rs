@@ -80,7 +80,7 @@ fn what_a_store_has_that_has_lost_something_is_used_where_nobody_else_is_and_tha
     world.start("n1");
     world.run_until("it is back", |world| world.worker("one").is_some());
     assert_eq!(world.worker("one").expect("it runs").1.count, 1);
-    rest(&mut world);
+    world.run(1_000);
     assert!(tells_of_an_older_one(&world));
     // From now on that is the newest, also if it is not saved again.
     world.told.clear();
